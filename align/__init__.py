@@ -1,0 +1,1 @@
+"""Everything that touches tensors: recipes, stages, adapters, inference. No Ray, no database."""

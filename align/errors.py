@@ -1,0 +1,29 @@
+"""Errors whose message is written for the person who caused them.
+
+Each subclass is also the standard exception it stands for. All of them carry only their
+message, so they survive pickling between processes.
+"""
+
+
+class AligneryError(Exception):
+    """Base of all errors that end a command with one line and no traceback."""
+
+
+class RecipeError(AligneryError, ValueError):
+    """A recipe that cannot be used as written."""
+
+
+class DataError(AligneryError, ValueError):
+    """Training or evaluation data that a stage cannot use."""
+
+
+class ModelError(AligneryError, ValueError):
+    """A base model that cannot be reached or loaded."""
+
+
+class AdapterError(AligneryError, ValueError):
+    """An adapter folder that is missing, damaged, or does not fit its base."""
+
+
+class TrainingError(AligneryError, RuntimeError):
+    """A training run that went wrong: NaN loss, empty batches."""

@@ -1,0 +1,92 @@
+"""Reading recipes, and saying in one message what is wrong with one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from align.errors import RecipeError
+from align.recipe.model import Recipe
+
+BUILTIN = Path(__file__).parent.parent / "recipes"
+
+
+def builtin_recipes() -> dict[str, Path]:
+    """Shipped recipes by name."""
+    return {path.stem: path for path in sorted(BUILTIN.glob("*.yaml"))}
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A shipped recipe by its name, or one from a YAML file.
+
+    Relative data paths are taken from the recipe's folder. RecipeError says what is wrong.
+    """
+    shipped = builtin_recipes()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe '{name_or_path}': neither a file nor one of the shipped ones "
+            f"({', '.join(shipped)})"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    return parse_recipe(raw, str(path), folder=path.parent)
+
+
+def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -> Recipe:
+    """A recipe from plain data. RecipeError names `source`, each wrong field and what is allowed."""
+    if not isinstance(raw, Mapping):
+        raise RecipeError(f"{source}: a recipe is a mapping with name, base and stages")
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        lines = [_line(one, raw) for one in error.errors()]
+        raise RecipeError(f"{source}: " + "; ".join(dict.fromkeys(lines))) from None
+    if folder is not None:
+        for data in (recipe.data, *(stage.data for stage in recipe.stages.values())):
+            if data is not None and data.path is not None:
+                data.path = str((folder / data.path).resolve())
+    return recipe
+
+
+def _line(error: Any, raw: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown field '{where}'{_suggest(error['loc'])}"
+    message = error["msg"].removeprefix("Value error, ")
+    came = error.get("input")
+    if error["type"] == "missing":
+        return f"missing field '{where}'"
+    if error["type"] not in ("value_error",) and not isinstance(came, Mapping):
+        message += f"; got {came!r}"
+    return f"{where}: {message}" if where else message
+
+
+def _suggest(loc: tuple[str | int, ...]) -> str:
+    model: Any = Recipe
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part)) if _is_model(model) else None
+        if field is not None:
+            model = next((one for one in _models(field.annotation)), None)
+    if not _is_model(model):
+        return ""
+    names = list(model.model_fields)
+    near = difflib.get_close_matches(str(loc[-1]), names, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {', '.join(names)}"
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _models(annotation: Any) -> list[Any]:
+    if _is_model(annotation):
+        return [annotation]
+    return [one for inner in get_args(annotation) for one in _models(inner)]
