@@ -74,6 +74,8 @@ class Engine(Protocol):
         """Complete all requests in one batch, adapters mixed. Completions in request order."""
         ...
 
-    def score(self, conversations: Sequence[Sequence[dict[str, str]]], adapter_id: str) -> list[float]:
+    def score(
+        self, conversations: Sequence[Sequence[dict[str, str]]], adapter_id: str
+    ) -> list[float]:
         """A reward adapter's score for each conversation. AdapterError if it has no reward head."""
         ...

@@ -127,7 +127,9 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> float:
         return node.value
     if isinstance(node, ast.Name):
         if not isinstance(names.get(node.id), int | float):
-            numbers = sorted(name for name, value in names.items() if isinstance(value, int | float))
+            numbers = sorted(
+                name for name, value in names.items() if isinstance(value, int | float)
+            )
             raise ValueError(f"unknown name '{node.id}'; a tied field may use {numbers}")
         return names[node.id]  # type: ignore[no-any-return]
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:

@@ -1,0 +1,54 @@
+"""An adapter's files and the id that its content gives it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from align.errors import AdapterError
+
+CONFIG = "adapter_config.json"
+TENSORS = "adapter_model.safetensors"
+ADAPTER_FILES = (CONFIG, TENSORS)
+
+#: Config entries that say where files lay, not what the adapter computes.
+_PATHS = ("base_model_name_or_path", "revision")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The PEFT config as plain data. AdapterError if it is missing or no JSON object."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AdapterError(f"{folder}: no {CONFIG}; expected a PEFT adapter folder") from None
+    except ValueError as error:
+        raise AdapterError(f"{path}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise AdapterError(f"{path}: expected a JSON object")
+    return config
+
+
+def adapter_id(folder: Path) -> str:
+    """SHA-256 (hex) over the canonical config without paths and the safetensors bytes."""
+    config = {key: value for key, value in read_config(folder).items() if key not in _PATHS}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())
+    digest.update(b"\0")
+    try:
+        with (folder / TENSORS).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise AdapterError(f"{folder}: no {TENSORS}; only safetensors adapters are taken") from None
+    return digest.hexdigest()
+
+
+def verify_folder(folder: Path, expected: str) -> None:
+    """AdapterError if the folder's content does not give the id `expected`."""
+    if (actual := adapter_id(folder)) != expected:
+        raise AdapterError(
+            f"{folder}: content digest {actual[:12]} is not {expected[:12]}; "
+            "the files were changed or damaged: fetch or publish the adapter again"
+        )

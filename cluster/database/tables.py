@@ -1,0 +1,162 @@
+"""All tables of Alignery. Optuna keeps its own beside them in the same database.
+
+Times are timezone-aware UTC. JSON columns hold what pydantic's `model_dump(mode="json")` gives.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+def now() -> datetime:
+    """The current time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC on every database; SQLite itself forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON()}  # noqa: RUF012
+
+
+class Adapter(Base):
+    """A published adapter; its id is the digest of its content, so a row never changes."""
+
+    __tablename__ = "adapters"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    base: Mapped[str] = mapped_column(String(255))
+    method: Mapped[str] = mapped_column(String(16))
+    rank: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Version(Base):
+    """`line:number`: the adapters of a line in the order they were registered, from 1 on."""
+
+    __tablename__ = "adapter_versions"
+    __table_args__ = (UniqueConstraint("line", "adapter_id"),)
+
+    line: Mapped[str] = mapped_column(String(128), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    adapter_id: Mapped[str] = mapped_column(ForeignKey("adapters.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Alias(Base):
+    """`line@name`: where a name points now."""
+
+    __tablename__ = "aliases"
+
+    line: Mapped[str] = mapped_column(String(128), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int]
+    adapter_id: Mapped[str] = mapped_column(ForeignKey("adapters.id"))
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class AliasChange(Base):
+    """One move of an alias. Rows are only ever added."""
+
+    __tablename__ = "alias_history"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    line: Mapped[str] = mapped_column(String(128), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(16))  # promote | rollback
+    from_number: Mapped[int | None]
+    from_id: Mapped[str | None] = mapped_column(String(64))
+    to_number: Mapped[int]
+    to_id: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(default="")
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Sweep(Base):
+    """One search over one stage. The Optuna study `study` is the truth about its trials."""
+
+    __tablename__ = "sweeps"
+    __table_args__ = (UniqueConstraint("line", "run"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    line: Mapped[str] = mapped_column(String(128))
+    run: Mapped[int]  # 1, 2, … within the line
+    study: Mapped[str] = mapped_column(String(255), unique=True)
+    digest: Mapped[str] = mapped_column(String(64))  # of recipe, stage, parent, reward model
+    recipe: Mapped[dict[str, Any]]
+    stage: Mapped[str] = mapped_column(String(64))
+    parent_id: Mapped[str | None] = mapped_column(String(64))
+    reward_model_id: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16), default="running")  # finished | failed | stopped
+    best_trial: Mapped[int | None]
+    adapter_id: Mapped[str | None] = mapped_column(String(64))
+    seconds: Mapped[float] = mapped_column(default=0.0)  # spent over all attempts
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+
+class Experiment(Base):
+    """An A/B test. `planned_users` fixes where its confidence sequence is tightest."""
+
+    __tablename__ = "experiments"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    alpha: Mapped[float] = mapped_column(default=0.05)
+    planned_users: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), default="running")  # stopped
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    stopped_at: Mapped[datetime | None]
+
+
+class Variant(Base):
+    """One arm: a share of users that a model name answers. Exactly one is the control."""
+
+    __tablename__ = "experiment_variants"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255))
+    weight: Mapped[float] = mapped_column(default=1.0)
+    control: Mapped[bool] = mapped_column(default=False)
+
+
+class Exposure(Base):
+    """One answered request of an experiment."""
+
+    __tablename__ = "exposures"
+    __table_args__ = (Index("ix_exposures_experiment_unit", "experiment", "unit"),)
+
+    request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.name"))
+    unit: Mapped[str] = mapped_column(String(255))  # the user
+    variant: Mapped[str] = mapped_column(String(64))
+    adapter_id: Mapped[str | None] = mapped_column(String(64))  # None: the base
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Feedback(Base):
+    """What a user said of one answer: 1.0 good, 0.0 bad, or any finite score. The last one counts."""
+
+    __tablename__ = "feedback"
+
+    request_id: Mapped[str] = mapped_column(ForeignKey("exposures.request_id"), primary_key=True)
+    value: Mapped[float]
+    comment: Mapped[str] = mapped_column(default="")
+    at: Mapped[datetime] = mapped_column(default=now)
