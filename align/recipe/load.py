@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from align.errors import RecipeError
 from align.recipe.model import Recipe
+from align.recipe.space import KINDS
 
 BUILTIN = Path(__file__).parent.parent / "recipes"
 
@@ -41,7 +42,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -> Recipe:
-    """A recipe from plain data. RecipeError names `source`, each wrong field and what is allowed."""
+    """A recipe from plain data. RecipeError names `source`, each wrong field, what is allowed."""
     if not isinstance(raw, Mapping):
         raise RecipeError(f"{source}: a recipe is a mapping with name, base and stages")
     try:
@@ -57,15 +58,19 @@ def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -
 
 
 def _line(error: Any, raw: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+    where = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return f"unknown field '{where}'{_suggest(error['loc'])}"
     message = error["msg"].removeprefix("Value error, ")
     came = error.get("input")
     if error["type"] == "missing":
         return f"missing field '{where}'"
-    if error["type"] not in ("value_error",) and not isinstance(came, Mapping):
-        message += f"; got {came!r}"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}: a name is lower-case letters, digits, - and _; got {came!r}"
+    if error["type"] != "value_error":
+        if isinstance(came, Mapping) and set(came) & set(KINDS):
+            return f"{where}: this field takes one value and cannot be searched"
+        message += "" if isinstance(came, Mapping) else f"; got {came!r}"
     return f"{where}: {message}" if where else message
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from align.errors import RecipeError
-from align.recipe.space import SearchedFloat, SearchedInt, Space, Tie, Value
+from align.recipe.blocks import Block, DataConfig, EvaluationConfig, LoraConfig, SweepConfig
+from align.recipe.space import SearchedFloat, SearchedPositive, Space, Tie, Value
 
 Method = Literal["sft", "reward", "dpo", "grpo"]
 Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "win_rate"]
@@ -25,66 +26,7 @@ OBJECTIVES: dict[Method, tuple[Objective, ...]] = {
 MINIMISED: frozenset[Objective] = frozenset({"nll"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-class DataConfig(_Strict):
-    """Where a stage's rows come from, and how many go to which split.
-
-    Exactly one source: `task` (a built-in generator), `path` (a local JSONL, Parquet or CSV
-    file) or `dataset` (a hub id). The three splits share no prompt.
-    """
-
-    task: Literal["arithmetic", "expressions"] | None = None
-    path: str | None = None
-    dataset: str | None = None
-    split: str = "train"
-    train: int = Field(default=512, ge=1)
-    validation: int = Field(default=64, ge=1)
-    test: int = Field(default=200, ge=1)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DataConfig:
-        if sum(source is not None for source in (self.task, self.path, self.dataset)) != 1:
-            raise ValueError("name exactly one of task, path, dataset")
-        return self
-
-
-class LoraConfig(_Strict):
-    """PEFT's LoRA fields. `lora_alpha` may be tied to the rank: `2 * r`."""
-
-    r: SearchedInt = 8
-    lora_alpha: SearchedFloat = 16
-    lora_dropout: SearchedFloat = 0.0
-    target_modules: str | list[str] = "all-linear"
-    use_rslora: bool = False
-
-
-class SweepConfig(_Strict):
-    """How many trials a stage gets, and where poor ones stop.
-
-    `rungs` are optimizer steps at which the objective is measured on validation items and a
-    trial may be pruned; the last step is always measured and never pruned at.
-    """
-
-    trials: int = Field(default=4, ge=1)
-    rungs: list[int] = Field(default_factory=list)
-    pruner: Literal["successive_halving", "median", "none"] = "successive_halving"
-    reduction_factor: int = Field(default=2, ge=2)
-    sampler: Literal["tpe", "random"] = "tpe"
-    seed: int = 0
-
-    @field_validator("rungs")
-    @classmethod
-    def _ascending(cls, rungs: list[int]) -> list[int]:
-        if any(step < 1 for step in rungs) or rungs != sorted(set(rungs)):
-            raise ValueError(f"rungs are ascending steps from 1 on; got {rungs}")
-        return rungs
-
-
-class StageConfig(_Strict):
+class StageConfig(Block):
     """One alignment stage: what it trains, on what, searched by which objective."""
 
     method: Method
@@ -93,7 +35,7 @@ class StageConfig(_Strict):
     data: DataConfig | None = None
     lora: LoraConfig = Field(default_factory=LoraConfig)
 
-    learning_rate: SearchedFloat
+    learning_rate: SearchedPositive
     beta: SearchedFloat | None = None
     max_steps: int | None = Field(default=None, ge=1)
     num_train_epochs: float | None = Field(default=None, gt=0)
@@ -107,7 +49,7 @@ class StageConfig(_Strict):
     max_grad_norm: SearchedFloat = 1.0
     num_generations: int = Field(default=8, ge=2)
     max_completion_length: int = Field(default=64, ge=1)
-    temperature: SearchedFloat = 1.0
+    temperature: SearchedPositive = 1.0
 
     rewards: dict[str, float] = Field(default_factory=dict)
     objective: Objective
@@ -153,9 +95,17 @@ class StageConfig(_Strict):
         """Whether a lower objective is better."""
         return self.objective in MINIMISED
 
+    def fields(self) -> Iterator[tuple[str, Any]]:
+        """All fields with their values by dotted path (`lora.r`), in the recipe's order."""
+        for name, value in self:
+            if isinstance(value, LoraConfig):
+                yield from ((f"lora.{inner}", leaf) for inner, leaf in value)
+            else:
+                yield name, value
+
     def space(self) -> dict[str, Space]:
         """Searched fields by dotted path (`lora.r`, `learning_rate`), in the recipe's order."""
-        return {path: value for path, value in _fields(self) if isinstance(value, Space)}
+        return {path: value for path, value in self.fields() if isinstance(value, Space)}
 
     def defaults(self) -> dict[str, Value]:
         """The parameters of trial 0."""
@@ -176,37 +126,42 @@ class StageConfig(_Strict):
         copy = self.model_copy(deep=True)
         for path, one in space.items():
             _set(copy, path, params.get(path, one.default))
-        for path, tie in list(_fields(copy)):
+        for path, tie in list(copy.fields()):
             if isinstance(tie, Tie):
                 block = copy.lora if path.startswith("lora.") else copy
                 try:
-                    _set(copy, path, tie.evaluate({name: value for name, value in block}))
+                    _set(copy, path, tie.evaluate(dict(block)))
                 except (ValueError, ArithmeticError) as error:
                     raise RecipeError(f"{path}: {tie.tie}: {error}") from None
-        return StageConfig.model_validate(copy.model_dump())
+        try:
+            return StageConfig.model_validate(copy.model_dump(warnings=False))
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+                for one in error.errors()
+            ]
+            raise RecipeError("; ".join(lines)) from None
 
 
 #: Reward functions that a recipe may weigh; `align.stages.rewards` computes them.
 REWARDS = ("correctness", "brevity", "reward_model")
 
 
-class EvaluationConfig(_Strict):
-    """How held-out answers are produced: greedily, by every system alike."""
-
-    max_new_tokens: int = Field(default=64, ge=1)
-    batch_size: int = Field(default=32, ge=1)
+#: A recipe's and a stage's name together are the registry's line, `<recipe>/<stage>`.
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+StageName = Annotated[str, Field(pattern=NAME)]
 
 
-class Recipe(_Strict):
+class Recipe(Block):
     """The whole experiment: a base model and a graph of stages."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     base: str
     seed: int = 0
     data: DataConfig | None = None
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
-    stages: dict[str, StageConfig] = Field(min_length=1)
+    stages: dict[StageName, StageConfig] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _graph(self) -> Recipe:
@@ -289,14 +244,6 @@ class Recipe(_Strict):
             done.append(ready[0])
             waiting.remove(ready[0])
         return done
-
-
-def _fields(stage: StageConfig) -> Iterator[tuple[str, Any]]:
-    for name, value in stage:
-        if isinstance(value, LoraConfig):
-            yield from ((f"lora.{inner}", leaf) for inner, leaf in value)
-        else:
-            yield name, value
 
 
 def _set(stage: StageConfig, path: str, value: Any) -> None:

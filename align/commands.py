@@ -1,0 +1,220 @@
+"""`alignery recipe …`: list, show, validate and sample recipes, and write new ones."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from align.errors import RecipeError
+from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
+from align.recipe.formats import Findings, inspect_file
+from align.recipe.new import draft_recipe, recipe_name, write_recipe
+from align.recipe.show import columns, plain, space_table, to_yaml
+
+recipe_app = typer.Typer(help="Write, check and look at recipes.", no_args_is_help=True)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+class SplitName(StrEnum):
+    """Which part of the data."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+@recipe_app.command("list")
+def list_recipes(as_json: JsonOption = False) -> None:
+    """List the shipped recipes."""
+    recipes = [load_recipe(name) for name in builtin_recipes()]
+    rows = [(one.name, one.base, ", ".join(one.order()), one.description) for one in recipes]
+    if as_json:
+        names = ("name", "base", "stages", "description")
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        _json(
+            [{**one, "stages": recipe.order()} for one, recipe in zip(found, recipes, strict=True)]
+        )
+        return
+    for line in columns([("RECIPE", "BASE", "STAGES", "DESCRIPTION"), *rows]):
+        typer.echo(line)
+
+
+@recipe_app.command()
+def show(recipe: RecipeArgument, as_json: JsonOption = False) -> None:
+    """Print a recipe with every default filled in, and what it searches."""
+    loaded = load_recipe(recipe)
+    if as_json:
+        _json({"recipe": plain(loaded), "stages": [_summary(loaded, s) for s in loaded.order()]})
+        return
+    typer.echo(to_yaml(loaded))
+    for line in columns([("STAGE", "FIELD", "SPACE", "FIRST TRIAL"), *space_table(loaded)]):
+        typer.echo(f"# {line}")
+
+
+@recipe_app.command()
+def validate(
+    recipe: RecipeArgument,
+    data: Annotated[
+        bool, typer.Option(help="Read local and generated data too; hub datasets never.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a recipe, and the data that it names."""
+    loaded = load_recipe(recipe)
+    stages = [_summary(loaded, stage) for stage in loaded.order()]
+    for stage in stages:
+        stage["data"] = _data(loaded, stage["stage"], read=data)
+    if as_json:
+        _json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
+        return
+    typer.echo(f"ok: {loaded.name} on {loaded.base}")
+    head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
+    for line in columns([head, *(_cells(stage) for stage in stages)]):
+        typer.echo(f"  {line}")
+
+
+@recipe_app.command()
+def sample(
+    recipe: RecipeArgument,
+    stage: Annotated[
+        str, typer.Option(help="Which stage's rows; the first one's if left out.")
+    ] = "",
+    split: Annotated[SplitName, typer.Option(help="Which part of the data.")] = SplitName.train,
+    count: Annotated[int, typer.Option(min=1, help="How many rows.")] = 3,
+    seed: Annotated[
+        int | None, typer.Option(help="Another seed than the recipe's for the data.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON list instead of a row on each line.")
+    ] = False,
+) -> None:
+    """Print rows of a stage's data as JSON lines."""
+    loaded = load_recipe(recipe)
+    stage = stage or loaded.order()[0]
+    if stage not in loaded.stages:
+        raise RecipeError(
+            f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
+        )
+    from align.stages.data import load_split
+
+    rows = load_split(loaded, stage, split.value, seed)[:count]
+    if as_json:
+        _json(rows)
+        return
+    for row in rows:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+@recipe_app.command()
+def new(
+    source: Annotated[
+        Path, typer.Option("--from", help="Your data: a JSONL, JSON, CSV or Parquet file.")
+    ],
+    base: Annotated[
+        str, typer.Option(help="The base model: a hub id, a folder, or a built-in one.")
+    ],
+    name: Annotated[str, typer.Option(help="The recipe's name; the data file's if left out.")] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write it; NAME.yaml here if left out.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at your own data, say what it can train, and write a commented recipe for it."""
+    findings = inspect_file(source)
+    name = name or recipe_name(source)
+    output = output or Path(f"{name}.yaml")
+    text = draft_recipe(findings, name, base, output)
+    recipe = parse_recipe(yaml.safe_load(text), str(output), folder=output.parent)
+    write_recipe(text, output, force)
+    if as_json:
+        _json(_found(findings, recipe, output))
+        return
+    for line in _told(findings, recipe, output):
+        typer.echo(line)
+
+
+def _json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _summary(recipe: Recipe, stage: str) -> dict[str, Any]:
+    config = recipe.stages[stage]
+    return {
+        "stage": stage,
+        "line": recipe.line(stage),
+        "method": config.method,
+        "parent": config.parent,
+        "reward_model": config.reward_model,
+        "objective": config.objective,
+        "steps": recipe.steps(stage),
+        "trials": config.sweep.trials,
+        "space": {path: space.short() for path, space in config.space().items()},
+        "first_trial": config.defaults(),
+    }
+
+
+def _cells(stage: dict[str, Any]) -> tuple[str, ...]:
+    judge = f" + {stage['reward_model']}" if stage["reward_model"] else ""
+    return (
+        stage["stage"],
+        stage["method"],
+        (stage["parent"] or "base") + judge,
+        str(stage["steps"]),
+        str(stage["trials"]),
+        stage["objective"],
+        stage["data"],
+        ", ".join(stage["space"]) or "nothing",
+    )
+
+
+def _data(recipe: Recipe, stage: str, read: bool) -> str:
+    """Rows of each split in words. DataError if they overlap or cannot be read."""
+    data = recipe.data_of(stage)
+    if read and data.dataset is None:
+        from align.stages.data import check_disjoint, load_split
+
+        splits = {split.value: load_split(recipe, stage, split.value) for split in SplitName}
+        check_disjoint(splits)
+        return "/".join(str(len(rows)) for rows in splits.values())
+    return f"{_asked(data)} of {data.dataset or data.path or data.task}, not read"
+
+
+def _asked(data: DataConfig) -> str:
+    return f"{data.train}/{data.validation}/{data.test}"
+
+
+def _found(findings: Findings, recipe: Recipe, output: Path) -> dict[str, Any]:
+    data = recipe.data_of(recipe.order()[0])
+    return {
+        "recipe": str(output),
+        "name": recipe.name,
+        "rows": findings.rows,
+        "prompts": findings.prompts,
+        "columns": list(findings.columns),
+        "formats": [one.name for one in findings.formats],
+        "stages": recipe.order(),
+        "splits": {"train": data.train, "validation": data.validation, "test": data.test},
+    }
+
+
+def _told(findings: Findings, recipe: Recipe, output: Path) -> list[str]:
+    formats = " and ".join(f"{one.name} ({', '.join(one.columns)})" for one in findings.formats)
+    asked = _asked(recipe.data_of(recipe.order()[0]))
+    lines = [
+        f"{findings.path}: {findings.rows} rows, {findings.prompts} different prompts; {formats}",
+        f"it can train: {', '.join(recipe.order())}",
+        f"rows to train, compare and test on: {asked}",
+    ]
+    if findings.ignored:
+        lines.append(f"columns without a use: {', '.join(findings.ignored)}")
+    return [*lines, f"wrote {output}; next: alignery recipe validate {output}"]

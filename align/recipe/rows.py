@@ -1,0 +1,112 @@
+"""Rows of a person's own file, each with its number, so that errors can point at them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from align.errors import DataError
+
+Row = dict[str, Any]
+KINDS = (".jsonl", ".json", ".csv", ".parquet")
+
+
+def read_rows(path: Path) -> dict[int, Row]:
+    """All rows by number: the line of a JSONL file, else counted from 1 without a header.
+
+    DataError names a missing, empty or unreadable file, and rows that are malformed or whose
+    columns differ from the first row's.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() not in KINDS:
+        raise DataError(f"{path}: unknown kind of file; allowed: {', '.join(KINDS)}")
+    try:
+        rows = _READERS[path.suffix.lower()](path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    if not rows:
+        raise DataError(f"{path}: no rows")
+    _check_columns(path, rows)
+    return rows
+
+
+def numbers(rows: Iterable[int]) -> str:
+    """`row 3`, or `rows 3, 8, 9 and 4 more`."""
+    found = list(rows)
+    shown = ", ".join(str(number) for number in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"row{'s' if len(found) > 1 else ''} {shown}{more}"
+
+
+def _check_columns(path: Path, rows: dict[int, Row]) -> None:
+    first_number = next(iter(rows))
+    first = set(rows[first_number])
+    other = {number: row for number, row in rows.items() if set(row) != first}
+    if other:
+        number, row = next(iter(other.items()))
+        raise DataError(
+            f"{path}: every row needs the same columns, but {numbers(other)} differ: "
+            f"row {first_number} has {', '.join(sorted(first))}; "
+            f"row {number} has {', '.join(sorted(row)) or 'none'}"
+        )
+
+
+def _jsonl(path: Path) -> dict[int, Row]:
+    rows = {}
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                rows[number] = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{path}: row {number} is not JSON ({error.msg}): {line.strip()[:60]}"
+                ) from None
+    return _objects(path, rows)
+
+
+def _json(path: Path) -> dict[int, Row]:
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.lstrip().startswith("["):
+        return _jsonl(path)
+    try:
+        return _objects(path, dict(enumerate(json.loads(text), start=1)))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not a JSON list: {error}") from None
+
+
+def _objects(path: Path, rows: dict[int, Any]) -> dict[int, Row]:
+    wrong = [number for number, row in rows.items() if not isinstance(row, dict)]
+    if wrong:
+        raise DataError(f'{path}: {numbers(wrong)}: not an object such as {{"prompt": "…"}}')
+    return rows
+
+
+def _csv(path: Path) -> dict[int, Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = dict(enumerate(csv.DictReader(file, strict=True), start=1))
+        except csv.Error as error:
+            raise DataError(f"{path}: not CSV: {error}") from None
+    ragged = [number for number, row in rows.items() if None in row or None in row.values()]
+    if ragged:
+        raise DataError(f"{path}: {numbers(ragged)}: not as many fields as the header")
+    return rows
+
+
+def _parquet(path: Path) -> dict[int, Row]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return dict(enumerate(parquet.read_table(path).to_pylist(), start=1))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not Parquet: {str(error).splitlines()[0]}") from None
+
+
+_READERS = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}

@@ -1,0 +1,83 @@
+"""A recipe as plain data, as YAML, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from align.recipe.model import Recipe
+from align.recipe.space import Space, Tie
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """Every field with its default filled in, search spaces as an author writes them."""
+    data: dict[str, Any] = _plain(recipe)
+    return data
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """YAML that loads as the same recipe."""
+    return yaml.dump(plain(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
+    """Stage, field, where it is searched or what it is tied to, and its value in trial 0."""
+    rows = []
+    for name, stage in recipe.stages.items():
+        first = stage.resolve()
+        for path, value in stage.fields():
+            if isinstance(value, Space | Tie):
+                rows.append((name, path, in_words(value), f"{dict(first.fields())[path]:g}"))
+    return rows
+
+
+def in_words(value: Space | Tie) -> str:
+    """`choice 8, 16` or `loguniform 1e-05 to 0.001` or `= 2 * r`."""
+    if isinstance(value, Tie):
+        return f"= {value.tie}"
+    if value.kind == "choice":
+        return f"choice {', '.join(str(one) for one in value.values)}"
+    log = ", log scale" if value.kind == "int" and value.log else ""
+    return f"{value.kind} {value.low:g} to {value.high:g}{log}"
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as aligned lines."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+class _Flow(dict[str, Any]):
+    """Written on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(
+    _Flow,
+    lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=True),
+)
+_Dumper.add_representer(
+    list,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Space):
+        return _Flow(value.short())
+    if isinstance(value, Tie):
+        return value.tie
+    if isinstance(value, BaseModel):
+        return {name: _plain(one) for name, one in value if one is not None}
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return value

@@ -1,0 +1,82 @@
+"""What a trainer is built from, and the arguments that all trainers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig
+from transformers import PreTrainedTokenizerBase
+
+from align.precision import precision
+from align.recipe import StageConfig
+
+#: (conversations as prompt + completion, rows' columns) → one reward for each completion.
+RewardFunction = Callable[..., list[float]]
+
+
+@dataclass
+class Job:
+    """One training run: a model that holds its parent, resolved settings, rows.
+
+    `rewards` holds (name, weight, function) for GRPO.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    stage: StageConfig
+    steps: int
+    rows: Sequence[dict[str, Any]]
+    output: Path
+    seed: int
+    rewards: list[tuple[str, float, RewardFunction]] = field(default_factory=list)
+
+    def arguments(self) -> dict[str, Any]:
+        """Fields that every TRL config takes."""
+        stage = self.stage
+        return {
+            "output_dir": str(self.output),
+            "learning_rate": stage.learning_rate,
+            "max_steps": self.steps,
+            "per_device_train_batch_size": stage.per_device_train_batch_size,
+            "gradient_accumulation_steps": stage.gradient_accumulation_steps,
+            "gradient_checkpointing": stage.gradient_checkpointing,
+            "gradient_checkpointing_kwargs": {"use_reentrant": False},
+            "lr_scheduler_type": stage.lr_scheduler_type,
+            "warmup_steps": stage.warmup_steps,
+            "weight_decay": stage.weight_decay,
+            "max_grad_norm": stage.max_grad_norm,
+            "seed": self.seed,
+            "data_seed": self.seed,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": "none",
+            "log_level": "error",
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+            **precision().args,
+        }
+
+    def lora(self, task_type: str = "CAUSAL_LM", save: list[str] | None = None) -> LoraConfig:
+        """PEFT's config of the new adapter."""
+        lora = self.stage.lora
+        return LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.lora_alpha,
+            lora_dropout=lora.lora_dropout,
+            target_modules=lora.target_modules,
+            use_rslora=lora.use_rslora,
+            bias="none",
+            task_type=task_type,
+            modules_to_save=save,
+        )
+
+    def columns(self, *names: str) -> Any:
+        """The rows as a dataset with these columns alone (those that exist)."""
+        from datasets import Dataset
+
+        return Dataset.from_list(
+            [{name: row[name] for name in names if name in row} for row in self.rows]
+        )
