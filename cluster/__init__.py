@@ -1,0 +1,1 @@
+"""What all machines share: settings, Ray, storage, database, adapter registry."""

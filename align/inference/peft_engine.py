@@ -13,11 +13,11 @@ from transformers import DynamicCache
 
 from align.adapter.folder import read_config
 from align.adapter.manifest import MANIFEST, read_manifest
-from align.adapter.tensors import PREFIX, LoraFactors, read_factors
+from align.adapter.tensors import PREFIX, LoraFactors, read_factors, scaling
 from align.base import Base
 from align.errors import AdapterError
+from align.inference.rows import Row, shared_prefix, similar_lengths, trailing
 from align.inference.sampling import Sampler
-from align.inference.text import TextStream
 from align.inference.types import Completion, GenerationRequest, OnText
 
 Messages = Sequence[dict[str, str]]
@@ -113,7 +113,7 @@ class PeftEngine:
             self._require(request.adapter)
         if not requests:
             return []
-        rows = [_Row(request, self._decode) for request in requests]
+        rows = [Row(request, self._decode) for request in requests]
         sampler = Sampler(requests, self._base.model.device)
         active = list(range(len(rows)))
         with self._adapters([request.adapter for request in requests]) as names:
@@ -141,7 +141,7 @@ class PeftEngine:
     ) -> tuple[torch.Tensor, torch.Tensor, Any]:
         """Last logits, mask and cache of all prompts; what they all begin with is computed once."""
         prompts, cache = [request.prompt_ids for request in requests], DynamicCache()
-        shared = _shared_prefix(prompts) if names is None and len(prompts) > 1 else 0
+        shared = shared_prefix(prompts) if names is None and len(prompts) > 1 else 0
         ids, mask = self._padded([prompt[shared:] for prompt in prompts])
         if shared:
             prefix = torch.tensor([prompts[0][:shared]], device=ids.device)
@@ -174,9 +174,9 @@ class PeftEngine:
     ) -> list[float]:
         """For each (prompt ids, completion ids): the completion's summed log-probability."""
         self._require(adapter_id)
-        result = []
-        for start in range(0, len(sequences), _SCORE_BATCH):
-            part = sequences[start : start + _SCORE_BATCH]
+        result = [0.0] * len(sequences)
+        for order in similar_lengths([len(prompt) + len(rest) for prompt, rest in sequences]):
+            part = [sequences[at] for at in order]
             ids, mask = self._padded([[*prompt, *rest] for prompt, rest in part])
             longest = max(len(rest) for _, rest in part)
             with self._adapters([adapter_id]):
@@ -187,8 +187,8 @@ class PeftEngine:
                     logits_to_keep=longest + 1,
                 ).logits[:, :-1]
             picked = logits.float().log_softmax(-1).gather(-1, ids[:, -longest:, None])[..., 0]
-            for row, (_, rest) in enumerate(part):
-                result.append(float(picked[row, longest - len(rest) :].sum()))
+            for row, (at, (_, rest)) in enumerate(zip(order, part, strict=True)):
+                result[at] = float(picked[row, longest - len(rest) :].sum())
         return result
 
     @torch.inference_mode()
@@ -203,9 +203,9 @@ class PeftEngine:
             raise AdapterError(f"adapter {adapter_id[:12]} has no reward head; it cannot score")
         head, pad = self._heads[adapter_id]
         encoded = [self.tokenize_chat(messages, generate=False) for messages in conversations]
-        scores: list[float] = []
-        for start in range(0, len(encoded), _SCORE_BATCH):
-            part = encoded[start : start + _SCORE_BATCH]
+        scores = [0.0] * len(encoded)
+        for order in similar_lengths([len(one) for one in encoded]):
+            part = [encoded[at] for at in order]
             ids, mask = self._padded(part)
             with self._adapters([adapter_id]):
                 hidden = self._base_model()(
@@ -214,9 +214,10 @@ class PeftEngine:
                     position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
                 ).last_hidden_state
             width = ids.shape[1]
-            last = [width - 1 - _trailing(row, pad) for row in part]
+            last = [width - 1 - trailing(row, pad) for row in part]
             pooled = hidden[torch.arange(len(part)), torch.tensor(last, device=hidden.device)]
-            scores += (pooled @ head.T)[:, 0].float().tolist()
+            for at, value in zip(order, (pooled @ head.T)[:, 0].float().tolist(), strict=True):
+                scores[at] = value
         return scores
 
     def _base_model(self) -> Any:
@@ -253,43 +254,9 @@ class PeftEngine:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
 
-_SCORE_BATCH = 16
 _LORA_FIELDS = (
     "r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora",
 )  # fmt: skip
-
-
-class _Row:
-    """One request on its way: its tokens, its text, its end."""
-
-    def __init__(self, request: GenerationRequest, decode: Any):
-        self._request = request
-        self._stream = TextStream(decode, request.stop)
-        self.completion = Completion()
-
-    def take(self, row: int, token: int, end: set[int], on_text: OnText | None) -> bool:
-        """Add a token; whether the row is done with it."""
-        done = self.completion
-        if token in end:
-            done.finish_reason = "stop"
-            fresh, over = self._stream.finish(), True
-        else:
-            done.token_ids.append(token)
-            fresh = self._stream.add(token)
-            over = self._stream.stopped or len(done.token_ids) >= self._request.max_new_tokens
-            done.finish_reason = "stop" if self._stream.stopped else "length"
-            fresh += self._stream.finish() if over else ""
-        done.text = self._stream.text
-        if on_text is not None and (fresh or over) and on_text(row, fresh) is False and not over:
-            done.finish_reason, over = "cancelled", True
-        return over
-
-
-def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many leading tokens all prompts share, the last one of each left out."""
-    shortest = min(len(prompt) for prompt in prompts) - 1
-    columns = enumerate(zip(*prompts, strict=False))
-    return min(next((at for at, column in columns if len(set(column)) > 1), shortest), shortest)
 
 
 def _end_tokens(base: Base) -> set[int]:
@@ -298,18 +265,8 @@ def _end_tokens(base: Base) -> set[int]:
     return {one for one in (*many, base.tokenizer.eos_token_id) if one is not None}
 
 
-def _trailing(ids: Sequence[int], pad: int | None) -> int:
-    """How many pad tokens end the sequence (all but its first token may be)."""
-    count = 0
-    while pad is not None and count < len(ids) - 1 and ids[-1 - count] == pad:
-        count += 1
-    return count
-
-
 def _unscaled(factors: LoraFactors, config: dict[str, Any]) -> dict[str, torch.Tensor]:
     """PEFT's state dict; the scaling that `factors` holds in B is PEFT's again."""
-    from align.adapter.tensors import scaling
-
     state = {}
     for name, (a, b) in factors.modules.items():
         state[f"{PREFIX}{name}.lora_A.weight"] = a

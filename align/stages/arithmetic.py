@@ -221,12 +221,7 @@ def _write(problem: Problem, values: list[int], steps: tuple[Step, ...], style: 
     explained = [f"{s.note}: {done}{unit}." for s, done in zip(steps, sums, strict=True)]
     if style == "explained":
         return f"{' '.join(explained)} {end}"
-    return (
-        "Let us think about this carefully, one step at a time. "
-        f"To begin with, {explained[0]} That is the first part, and we keep it in mind. "
-        f"Now we go on to the next part. {' '.join(explained[1:])} "
-        f"So, after all of this, we have arrived at the end of our work. {end}"
-    )
+    return f"Let us think about this step by step. {' '.join(explained)} So this is done. {end}"
 
 
 def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from align.base import load_base
 from align.inference.peft_engine import PeftEngine
 from align.inference.types import Completion, GenerationRequest
 from align.recipe import Recipe
+from align.recipe.rows import Row
 from align.stages import arithmetic
 from align.stages.arithmetic import Split
-from align.stages.data import Row, load_answers, load_split
+from align.stages.data import load_answers, load_split
 from align.stages.measures import Evaluation, compare
 from align.stages.rewards import Rewards, correctness
 

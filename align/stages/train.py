@@ -22,8 +22,8 @@ from align.base import Base
 from align.errors import TrainingError
 from align.recipe import StageConfig
 from align.recipe.model import Method
+from align.recipe.rows import Row
 from align.stages.compact import compact_logits
-from align.stages.data import Row
 from align.stages.job import Job, RewardFunction
 
 PUBLISHED = "published"

@@ -1,0 +1,244 @@
+"""`alignery adapter …` and `alignery cluster …`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.promotion import Expected, HistoryEntry
+    from cluster.registry import AdapterVersion, Registry
+
+adapter_app = typer.Typer(
+    help="List, register, promote and roll back adapters.", no_args_is_help=True
+)
+cluster_app = typer.Typer(help="Look at what all machines share.", no_args_is_help=True)
+
+#: Wide enough for any row, so that a table in a pipe has one line for each.
+_PIPE_COLUMNS = 1000
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_Alias = Annotated[str, typer.Option(help="The alias that is meant.")]
+_Reason = Annotated[str, typer.Option(help="Why, kept in the history.")]
+_Line = Annotated[str, typer.Argument(help="A line of adapters, e.g. arithmetic/sft.")]
+
+
+@adapter_app.command("list")
+def list_adapters(
+    line: Annotated[str | None, typer.Argument(help="Only this line, e.g. arithmetic/sft.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """List all registered adapters and where aliases point."""
+    registry = _registry()
+    versions = registry.versions(line)
+    if line is not None and not versions:
+        raise registry.not_found(line)
+    if as_json:
+        _print_json([_row(one) for one in versions])
+    elif not versions:
+        typer.echo("no adapters yet: `alignery sweep run` makes some", err=True)
+    else:
+        _print_table(
+            ["adapter", "aliases", "method", "rank", "id", "registered", "base"],
+            [_cells(one) for one in versions],
+        )
+
+
+@adapter_app.command("show")
+def show_adapter(
+    name: Annotated[str, typer.Argument(help="E.g. arithmetic/sft:1 or arithmetic/sft@champion.")],
+    as_json: _Json = False,
+) -> None:
+    """Show one adapter: where it came from, how good it is, where its files are."""
+    registry = _registry()
+    version = registry.resolve(name)
+    shown = {
+        **_row(version),
+        "folder": str(registry.folder(version)),
+        "manifest": version.manifest.model_dump(mode="json"),
+    }
+    if as_json:
+        _print_json(shown)
+    else:
+        manifest = shown.pop("manifest")
+        keep = ("parents", "reward_model", "params", "metrics", "seed", "seconds", "dtype")
+        shown |= {key: manifest[key] for key in keep}
+        _print_table(["", ""], [[key, _text(value)] for key, value in shown.items()])
+
+
+@adapter_app.command("register")
+def register_adapter(
+    line: _Line,
+    folder: Annotated[Path, typer.Argument(help="A published adapter: PEFT files and manifest.")],
+    as_json: _Json = False,
+) -> None:
+    """Store an adapter folder as the next version of a line."""
+    version = _registry().register(line, folder)
+    if as_json:
+        _print_json(_row(version))
+    else:
+        typer.echo(f"{version.name} is {version.adapter_id[:12]}")
+
+
+@adapter_app.command("promote")
+def promote_adapter(
+    name: Annotated[str, typer.Argument(help="The version to promote, e.g. arithmetic/sft:1.")],
+    alias: _Alias = "champion",
+    expected: Annotated[
+        str | None,
+        typer.Option(
+            help="Only if the alias points to this adapter now: an id or its first 8 or more "
+            "characters; 'none' if the alias must not exist yet. Default: whatever it points to."
+        ),
+    ] = None,
+    reason: _Reason = "",
+    as_json: _Json = False,
+) -> None:
+    """Point an alias of the line to this version, in one step."""
+    registry = _registry()
+    version = registry.resolve(name)
+    entry = registry.promote(
+        version.line, version.number, alias, _expected(registry, version.line, expected), reason
+    )
+    _print_move(entry, as_json)
+
+
+@adapter_app.command("rollback")
+def rollback_adapter(
+    line: _Line, alias: _Alias = "champion", reason: _Reason = "", as_json: _Json = False
+) -> None:
+    """Point an alias back to where it pointed before; again to go back further."""
+    _print_move(_registry().rollback(line, alias, reason), as_json)
+
+
+@adapter_app.command("history")
+def show_history(line: _Line, alias: _Alias = "champion", as_json: _Json = False) -> None:
+    """Show every move of an alias, newest first."""
+    registry = _registry()
+    entries = registry.history(line, alias)
+    if not entries:
+        registry.resolve(f"{line}@{alias}")  # says what is missing
+    if as_json:
+        _print_json([dataclasses.asdict(one) for one in entries])
+    else:
+        _print_table(
+            ["when", "action", "from", "to", "id", "reason"], [_history_cells(e) for e in entries]
+        )
+
+
+@cluster_app.command("check")
+def check_cluster(as_json: _Json = False) -> None:
+    """Try home, database, storage and Ray; exit code 1 if one of them has a problem."""
+    from cluster.check import check_all
+
+    checks = check_all(Settings())
+    ok = all(one.ok for one in checks)
+    if as_json:
+        _print_json({"ok": ok, "checks": [dataclasses.asdict(one) for one in checks]})
+    else:
+        cells = [[one.name, "ok" if one.ok else "problem", one.detail] for one in checks]
+        _print_table(["what", "state", "detail"], cells)
+    if not ok:
+        raise typer.Exit(1)
+
+
+# Typer shows a group only where it has more than one command, or a callback.
+@cluster_app.callback()
+def _cluster() -> None: ...
+
+
+def _registry() -> Registry:
+    from cluster.registry import open_registry
+
+    return open_registry(Settings())
+
+
+def _expected(registry: Registry, line: str, given: str | None) -> Expected:
+    from cluster.promotion import ANY
+
+    if given is None:
+        return ANY
+    if given == "none":
+        return None
+    found = [one.adapter_id for one in registry.versions(line) if one.adapter_id.startswith(given)]
+    return found[0] if len(given) >= 8 and len(found) == 1 else given
+
+
+def _row(version: AdapterVersion) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "line": version.line,
+        "number": version.number,
+        "id": version.adapter_id,
+        "aliases": list(version.aliases),
+        "method": version.method,
+        "rank": version.rank,
+        "base": version.base,
+        "created_at": version.created_at,
+        "metrics": version.manifest.metrics,
+    }
+
+
+def _cells(version: AdapterVersion) -> list[str]:
+    return [
+        version.name,
+        " ".join(f"@{alias}" for alias in version.aliases),
+        version.method,
+        str(version.rank),
+        version.adapter_id[:12],
+        f"{version.created_at:%Y-%m-%d}",
+        version.base,
+    ]
+
+
+def _history_cells(entry: HistoryEntry) -> list[str]:
+    return [
+        f"{entry.at:%Y-%m-%d %H:%M:%S}",
+        entry.action,
+        f"{entry.line}:{entry.from_number}" if entry.from_number else "",
+        f"{entry.line}:{entry.to_number}",
+        entry.to_id[:12],
+        entry.reason,
+    ]
+
+
+def _print_move(entry: HistoryEntry, as_json: bool) -> None:
+    if as_json:
+        _print_json(dataclasses.asdict(entry))
+        return
+    origin = f" (was :{entry.from_number})" if entry.from_number else ""
+    typer.echo(f"{entry.line}@{entry.alias} is {entry.line}:{entry.to_number}{origin}")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=_text))
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=any(columns))
+    for column in columns:
+        table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # A pipe has no width: what reads it gets whole lines.
+    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
+
+
+def _text(value: Any) -> str:
+    """A value for a person, and for JSON where it has no form of its own: a time."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,146 @@
+"""Opening the database, on SQLite or PostgreSQL, with its tables at the newest migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy.orm import Session
+
+from cluster.database.migrate import migrate
+from cluster.errors import DatabaseError
+from cluster.settings import Settings
+
+#: Seconds that a writer waits for another one, and that a start waits for a migration.
+BUSY_SECONDS = 30
+MIGRATION_SECONDS = 120
+CONNECT_SECONDS = 10
+
+_READ = "alignery_read"
+
+
+class Database:
+    """Sessions on one database. Safe to share between threads; open it anew in each process."""
+
+    def __init__(self, url: str, engine: Engine) -> None:
+        self.url = url
+        self.engine = engine
+        self._reader = engine.execution_options(**{_READ: True})
+
+    @contextmanager
+    def session(self, write: bool = True) -> Iterator[Session]:
+        """A session that commits at the end and rolls back on an error.
+
+        On SQLite a writing session holds the write lock from its first statement on, so what it
+        read stays true until it commits. `write=False` never waits for writers and commits
+        nothing. DatabaseError if the database is lost or stays locked.
+        """
+        with Session(self.engine if write else self._reader, expire_on_commit=False) as session:
+            try:
+                yield session
+                if write:
+                    session.commit()
+            except OperationalError as error:
+                raise _unreachable(make_url(self.url), error) from error
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def open_database(settings: Settings) -> Database:
+    """Connect and migrate to the newest tables; creates a SQLite file and its folder.
+
+    Processes that start at once on an empty home wait for each other. DatabaseError says what to
+    check; it never shows a password.
+    """
+    try:
+        url = make_url(settings.database_url)
+    except ArgumentError:
+        raise DatabaseError(
+            "ALIGNERY_DATABASE_URL is no database URL; "
+            "expected e.g. postgresql://user:password@host:5432/alignery"
+        ) from None
+    engine: Engine | None = None
+    try:
+        with _one_at_a_time(url):
+            engine = make_engine(url)
+            with engine.connect() as connection:
+                migrate(connection)
+    except BaseException as error:
+        if engine is not None:
+            engine.dispose()
+        if isinstance(error, DriverError | OSError):
+            raise _unreachable(url, error) from error
+        raise
+    return Database(settings.database_url, engine)
+
+
+@contextmanager
+def _one_at_a_time(url: URL) -> Iterator[None]:
+    """Hold the SQLite file's lock; PostgreSQL has its own, taken by the migration."""
+    if url.get_backend_name() != "sqlite":
+        yield
+        return
+    path = Path(str(url.database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(path.name + ".lock"), timeout=MIGRATION_SECONDS):
+            yield
+    except Timeout:
+        raise DatabaseError(
+            f"{path}: another process has been migrating for {MIGRATION_SECONDS} s; "
+            "end it, or wait and try again"
+        ) from None
+
+
+def make_engine(url: URL) -> Engine:
+    """Connections on `url` that behave as sessions need; connects to nothing yet."""
+    if url.get_backend_name() != "sqlite":
+        try:
+            return create_engine(
+                url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
+            )
+        except ImportError:
+            raise DatabaseError(
+                "PostgreSQL needs its driver: pip install 'alignery[postgres]'"
+            ) from None
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver would begin on its own, and late: a transaction that first reads and then writes
+    # could find that another writer came between. So it begins nothing, and _begin_sqlite does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READ, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _unreachable(url: URL, error: Exception) -> DatabaseError:
+    cause = " ".join(str(getattr(error, "orig", None) or error).split())
+    if url.password:
+        cause = cause.replace(str(url.password), "***")
+    if url.get_backend_name() == "sqlite":
+        advice = "check that the folder is writable, not full, and the file is Alignery's"
+    else:
+        advice = "check that the server runs, and host, port, user, password and database name"
+    shown = url.render_as_string(hide_password=True)
+    return DatabaseError(f"database {shown}: {cause}; {advice} (ALIGNERY_DATABASE_URL)")

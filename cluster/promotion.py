@@ -1,0 +1,77 @@
+"""Which move of an alias is allowed, and where a rollback leads: decisions without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Literal
+
+from cluster.errors import PromotionConflict
+
+Action = Literal["promote", "rollback"]
+
+
+class Anything(Enum):
+    """The type of `ANY`."""
+
+    ANY = "any"
+
+
+#: Promote whatever the alias points to now.
+ANY = Anything.ANY
+
+#: The adapter id that an alias must point to; None: the alias must not exist yet.
+Expected = str | None | Literal[Anything.ANY]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an alias points."""
+
+    number: int
+    adapter_id: str
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One move of an alias; `from_*` is None where the alias was new."""
+
+    line: str
+    alias: str
+    action: Action
+    from_number: int | None
+    from_id: str | None
+    to_number: int
+    to_id: str
+    reason: str
+    at: datetime
+
+
+def check_expected(line: str, alias: str, now: Target | None, expected: Expected) -> None:
+    """PromotionConflict, stating what is there, if the alias is not where the caller saw it."""
+    current = now.adapter_id if now else None
+    if expected is ANY or expected == current:
+        return
+    there = f"points to {line}:{now.number} ({now.adapter_id[:12]})" if now else "does not exist"
+    wanted = f"{expected[:12]} was expected" if expected else "it was expected not to exist"
+    raise PromotionConflict(
+        f"{line}@{alias} {there}, but {wanted}; nothing was changed. "
+        f"Look at `alignery adapter history {line} --alias {alias}` and promote again"
+    )
+
+
+def rollback_target(history: Sequence[HistoryEntry]) -> Target | None:
+    """Where a rollback leads; None if there is nothing before. `history` is oldest first.
+
+    Moves are a stack: a promotion pushes, a rollback pops. So repeated rollbacks walk back
+    further, and after a rollback and a new promotion the next one leads to the rolled-back state.
+    """
+    stack: list[Target] = []
+    for entry in history:
+        if entry.action == "promote":
+            stack.append(Target(entry.to_number, entry.to_id))
+        else:
+            stack.pop()
+    return stack[-2] if len(stack) > 1 else None

@@ -1,0 +1,289 @@
+"""Artifacts: whole folders by key, on a local path, `s3://` or `gs://`.
+
+A key is a relative path such as `adapters/<id>`. What lies under a key is replaced as a whole:
+who looks it up gets the old folder, the new one or none, and never a mixture. On a local path a
+folder that is being read vanishes when its key is replaced or deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from cluster.errors import StorageError
+from cluster.settings import Settings
+
+_KEY = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._=-]*(/[A-Za-z0-9_][A-Za-z0-9._=-]*)*$")
+
+#: Remote object that names the upload a key stands for; written last, so it is the commit.
+_CURRENT = ".current"
+#: Local folder for what is not complete yet, or no longer wanted.
+_TRASH = ".unfinished"
+
+
+class _Missing(Exception):
+    """Nothing complete lies under a key."""
+
+
+class _Folders(Protocol):
+    """What a place for folders can do. Keys are valid; errors are the place's own."""
+
+    def put(self, local: Path, key: str) -> None: ...
+    def get(self, key: str) -> Path: ...
+    def exists(self, key: str) -> bool: ...
+    def delete(self, key: str) -> None: ...
+    def every(self) -> Iterator[str]: ...
+
+
+class Storage:
+    """Folders by key at `settings.storage`. All methods raise StorageError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.root = settings.storage
+        self._folders = _open(settings)
+
+    def put_folder(self, local: Path, key: str) -> None:
+        """Store a copy of the folder `local` under `key`, in place of what was there."""
+        with self._clearly("store", key):
+            if not local.is_dir() or not any(one.is_file() for one in local.iterdir()):
+                raise StorageError(f"'{local}' is no folder with files in it")
+            for parent in PurePosixPath(_valid(key)).parents[:-1]:
+                if self._folders.exists(str(parent)):
+                    raise StorageError(f"'{key}' lies inside '{parent}', which is a key itself")
+            self._folders.put(local, key)
+
+    def get_folder(self, key: str) -> Path:
+        """The folder under `key`, to be read only: the stored one, or a cached download."""
+        with self._clearly("fetch", key):
+            return self._folders.get(_valid(key))
+
+    def exists(self, key: str) -> bool:
+        """Whether a complete folder lies under `key`."""
+        with self._clearly("look up", key):
+            return self._folders.exists(_valid(key))
+
+    def delete(self, key: str) -> None:
+        """Remove the folder under `key`, if there is one."""
+        with self._clearly("delete", key):
+            self._folders.delete(_valid(key))
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """All keys that start with `prefix`, sorted."""
+        with self._clearly("list", prefix):
+            return sorted(key for key in self._folders.every() if key.startswith(prefix))
+
+    @contextmanager
+    def _clearly(self, verb: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except _Missing:
+            raise StorageError(f"nothing is stored under '{key}' in {self.root}") from None
+        except Exception as error:  # object stores raise types of their own
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise StorageError(
+                f"cannot {verb} '{key}' in {self.root}: {cause}; "
+                "check ALIGNERY_STORAGE and its credentials with `alignery cluster check`"
+            ) from error
+
+
+def _valid(key: str) -> str:
+    if not _KEY.match(key):
+        raise StorageError(
+            f"'{key}' is no key; a key is parts of letters, digits and . _ = - joined by /, "
+            "and no part starts with a dot"
+        )
+    return key
+
+
+def _open(settings: Settings) -> _Folders:
+    if "://" not in settings.storage:
+        return LocalFolders(Path(settings.storage))
+    from pyarrow.fs import FileSystem
+
+    try:
+        filesystem, root = FileSystem.from_uri(settings.storage)
+    except Exception as error:
+        cause = " ".join(str(error).split())
+        raise StorageError(f"ALIGNERY_STORAGE: {settings.storage}: {cause}") from error
+    return RemoteFolders(filesystem, root, settings.home / "cache")
+
+
+class LocalFolders:
+    """Folders on a path that every machine sees; the key's folder is the stored one."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, local: Path, key: str) -> None:
+        target, fresh = self._root / key, self._scratch()
+        shutil.copytree(local, fresh)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            while not _renamed(fresh, target):  # until no rival puts its folder there first
+                if _kinds(target) == {"folder"}:
+                    raise StorageError(f"'{key}' has other keys below it")
+                self._discard(target)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def get(self, key: str) -> Path:
+        if not self.exists(key):
+            raise _Missing
+        return self._root / key
+
+    def exists(self, key: str) -> bool:
+        return "file" in _kinds(self._root / key)
+
+    def delete(self, key: str) -> None:
+        if self.exists(key):
+            self._discard(self._root / key)
+
+    def every(self) -> Iterator[str]:
+        waiting = [self._root] if self._root.is_dir() else []
+        while waiting:
+            folder = waiting.pop()
+            entries = [one for one in folder.iterdir() if one.name != _TRASH]
+            if folder != self._root and any(one.is_file() for one in entries):
+                yield folder.relative_to(self._root).as_posix()
+            else:
+                waiting.extend(one for one in entries if one.is_dir())
+
+    def _discard(self, folder: Path) -> None:
+        """Make the folder vanish at once, then free its space."""
+        gone = self._scratch()
+        try:
+            folder.rename(gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone)
+
+    def _scratch(self) -> Path:
+        trash = self._root / _TRASH
+        trash.mkdir(parents=True, exist_ok=True)
+        return trash / uuid.uuid4().hex
+
+
+def _renamed(source: Path, target: Path) -> bool:
+    """Move a folder; False if another one with content lies there."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _kinds(folder: Path) -> set[str]:
+    """What lies in a folder, as one listing tells: a rival may move it away at any time."""
+    try:
+        with os.scandir(folder) as entries:
+            return {"file" if one.is_file() else "folder" for one in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+class RemoteFolders:
+    """Folders in an object store: `<key>/<upload>/…`, and `<key>/.current` naming the upload.
+
+    Downloads are kept at `cache/<key>/<upload>`, so an unchanged folder is fetched once.
+    """
+
+    def __init__(self, filesystem: Any, root: str, cache: Path) -> None:
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+        self._cache = cache
+
+    def put(self, local: Path, key: str) -> None:
+        upload, old = uuid.uuid4().hex, self._upload(key)
+        for file in sorted(one for one in local.rglob("*") if one.is_file()):
+            target = f"{self._at(key)}/{upload}/{file.relative_to(local).as_posix()}"
+            with file.open("rb") as source, self._create(target) as stream:
+                shutil.copyfileobj(source, stream, 1 << 20)
+        with self._create(f"{self._at(key)}/{_CURRENT}") as stream:
+            stream.write(upload.encode())
+        if old is not None:
+            self._drop(key, old)
+
+    def get(self, key: str) -> Path:
+        upload = self._upload(key)
+        while upload is not None:
+            folder = self._cache / key / upload
+            if folder.is_dir():
+                return folder
+            self._download(f"{self._at(key)}/{upload}", folder)
+            if (now := self._upload(key)) == upload:
+                return folder
+            shutil.rmtree(folder)  # replaced meanwhile: some of its files may have been gone
+            upload = now
+        raise _Missing
+
+    def exists(self, key: str) -> bool:
+        return self._upload(key) is not None
+
+    def delete(self, key: str) -> None:
+        if (upload := self._upload(key)) is not None:
+            with suppress(FileNotFoundError):
+                self._fs.delete_file(f"{self._at(key)}/{_CURRENT}")
+            self._drop(key, upload)
+        shutil.rmtree(self._cache / key, ignore_errors=True)
+
+    def every(self) -> Iterator[str]:
+        for info in self._list(self._root):
+            path = PurePosixPath(info.path)
+            if path.name == _CURRENT:
+                yield path.parent.as_posix().removeprefix(self._root).strip("/")
+
+    def _at(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def _upload(self, key: str) -> str | None:
+        try:
+            with self._fs.open_input_stream(f"{self._at(key)}/{_CURRENT}") as stream:
+                return str(stream.read().decode())
+        except FileNotFoundError:
+            return None
+
+    def _drop(self, key: str, upload: str) -> None:
+        with suppress(OSError):  # a rival was quicker; what is left costs space and no more
+            self._fs.delete_dir(f"{self._at(key)}/{upload}")
+
+    def _list(self, folder: str) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        return list(
+            self._fs.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
+        )
+
+    def _create(self, path: str) -> Any:
+        try:
+            return self._fs.open_output_stream(path)
+        except FileNotFoundError:  # a file system that wants folders; object stores have none
+            self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+            return self._fs.open_output_stream(path)
+
+    def _download(self, source: str, folder: Path) -> None:
+        fresh = folder.with_name(f".{uuid.uuid4().hex}")
+        try:
+            for info in self._list(source):
+                if info.is_file:
+                    target = fresh / PurePosixPath(info.path).relative_to(source)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with self._fs.open_input_stream(info.path) as stream, target.open("wb") as file:
+                        shutil.copyfileobj(stream, file, 1 << 20)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was quicker with the same files
+                    raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Requests on their way to one engine: gathered into batches, streamed back, cancelled."""

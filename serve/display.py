@@ -1,0 +1,84 @@
+"""Experiments as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serve.experiments import ExperimentInfo, Report
+from serve.experiments.report import MISMATCH, UNDECIDED, Comparison, VariantReport
+
+_NONE = "–"
+
+
+def print_report(report: Report) -> None:
+    """Figures, decision, and what to do next."""
+    console = Console()
+    state = "" if report.state == "running" else ", stopped"
+    console.print(
+        Text(
+            f"experiment {report.experiment}{state}: {report.rated_users} of "
+            f"{report.planned_users} planned users rated, alpha {report.alpha:g}"
+        )
+    )
+    console.print(_variants(report))
+    if not report.sample_ratio.ok:
+        e = _evidence(report.sample_ratio.e_value)
+        console.print(Text(f"users do not arrive by the weights: e-value {e}", "red"))
+    colour = {UNDECIDED: "yellow", MISMATCH: "red"}.get(report.decision, "green")
+    console.print(Text.assemble("decision: ", (report.decision, f"bold {colour}")))
+    console.print(Text(f"next: {report.recommendation}"), soft_wrap=True)
+
+
+def _variants(report: Report) -> Table:
+    table = Table("variant", "model")
+    for title in ("users", "answers", "rated", "mean", "against control", "e-value"):
+        table.add_column(title, justify="right")
+    against = {one.treatment: one for one in report.comparisons}
+    for variant in report.variants:
+        comparison = against.get(variant.name)
+        table.add_row(
+            variant.name,
+            variant.model,
+            str(variant.users),
+            str(variant.answers),
+            str(variant.rated_users),
+            _mean(variant),
+            _difference(comparison) if comparison else "",
+            _evidence(comparison.e_value) if comparison else "",
+        )
+    return table
+
+
+def _mean(variant: VariantReport) -> str:
+    if variant.mean is None:
+        return _NONE
+    return f"{variant.mean:.3f}{_interval(variant.low, variant.high)}"
+
+
+def _difference(comparison: Comparison) -> str:
+    if comparison.difference is None:
+        return _NONE
+    return f"{comparison.difference:+.3f}{_interval(comparison.low, comparison.high, '+')}"
+
+
+def _interval(low: float | None, high: float | None, sign: str = "") -> str:
+    return "" if low is None or high is None else f"\n[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _evidence(e_value: float | None) -> str:
+    if e_value is None:
+        return _NONE
+    return f"{e_value:.2f}" if e_value < 1000 else f"{e_value:.1e}"
+
+
+def print_experiments(every: Sequence[ExperimentInfo]) -> None:
+    """A line for each."""
+    table = Table("experiment", "state", "variants", "planned users", "started")
+    for one in every:
+        variants = "\n".join(f"{variant.name} = {variant.model}" for variant in one.variants)
+        table.add_row(one.name, one.state, variants, str(one.planned_users), one.created_at)
+    Console().print(table, markup=False)

@@ -1,0 +1,25 @@
+"""Expected failures of serving; each message is for the person who reads it."""
+
+from __future__ import annotations
+
+from align.errors import AligneryError
+
+
+class ExperimentError(AligneryError, ValueError):
+    """An experiment that cannot be started or stopped as asked."""
+
+
+class ExperimentNotFound(AligneryError, LookupError):
+    """A name that no experiment has."""
+
+
+class AnswerNotFound(AligneryError, LookupError):
+    """A request id that belongs to no answer of an experiment."""
+
+
+class ServeError(AligneryError, RuntimeError):
+    """An endpoint that did not come up."""
+
+
+class PortInUse(AligneryError, OSError):
+    """A port that another program listens on."""

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible HTTP interface. Imports neither torch nor Ray."""

@@ -1,0 +1,158 @@
+"""Answers in the shapes of OpenAI's API, whole and as server-sent events."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from serve.batching.jobs import Accepted, Done, Event, Outcome, Refused, Text
+from serve.http.errors import ApiError
+
+DONE = "data: [DONE]\n\n"
+
+
+class ChatForm:
+    """/v1/chat/completions."""
+
+    prefix, whole, chunk = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def choice(self, done: Done) -> dict[str, Any]:
+        """A finished row."""
+        message = {"role": "assistant", "content": done.text, "refusal": None}
+        return {**_choice(done.row, _reason(done)), "message": message}
+
+    def opening(self, row: int) -> dict[str, Any] | None:
+        """What a streamed row starts with."""
+        return {**_choice(row), "delta": {"role": "assistant", "content": ""}}
+
+    def piece(self, text: Text) -> dict[str, Any]:
+        """New text of a streamed row."""
+        return {**_choice(text.row), "delta": {"content": text.text}}
+
+    def closing(self, done: Done) -> dict[str, Any]:
+        """What a streamed row ends with."""
+        return {**_choice(done.row, _reason(done)), "delta": {}}
+
+
+class TextForm:
+    """/v1/completions."""
+
+    prefix, whole, chunk = "cmpl", "text_completion", "text_completion"
+
+    def choice(self, done: Done) -> dict[str, Any]:
+        """A finished row."""
+        return {**_choice(done.row, _reason(done)), "text": done.text}
+
+    def opening(self, row: int) -> dict[str, Any] | None:
+        """Nothing: there is no role to announce."""
+        return None
+
+    def piece(self, text: Text) -> dict[str, Any]:
+        """New text of a streamed row."""
+        return {**_choice(text.row), "text": text.text}
+
+    def closing(self, done: Done) -> dict[str, Any]:
+        """What a streamed row ends with."""
+        return {**_choice(done.row, _reason(done)), "text": ""}
+
+
+Form = ChatForm | TextForm
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer's form and what every part of it carries.
+
+    `fingerprint` tells which weights answered; None where an experiment keeps that to itself.
+    """
+
+    form: Form
+    model: str
+    fingerprint: str | None
+    rows: int
+    include_usage: bool
+    id: str = field(init=False)
+    created: int = field(default_factory=lambda: int(time.time()), init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", f"{self.form.prefix}-{uuid.uuid4().hex}")
+
+    def whole(self, outcome: Outcome) -> dict[str, Any]:
+        """The answer in one piece."""
+        choices = [self.form.choice(done) for done in outcome.rows]
+        tokens = sum(done.tokens for done in outcome.rows)
+        return {
+            **self._head(self.form.whole, choices),
+            "usage": _usage(outcome.prompt_tokens, tokens),
+        }
+
+    async def events(
+        self, first: list[Event], rest: AsyncGenerator[list[Event], None]
+    ) -> AsyncGenerator[str, None]:
+        """The answer as server-sent events. Closing it closes `rest`."""
+        prompt_tokens = tokens = 0
+        async with aclosing(rest):
+            events: list[Event] | None = first
+            while events is not None:
+                for event in events:
+                    if isinstance(event, Refused):  # too late for a status of its own
+                        yield _sse(ApiError.of(event).body())
+                        return
+                    if isinstance(event, Accepted):
+                        prompt_tokens = event.prompt_tokens
+                    elif isinstance(event, Done):
+                        tokens += event.tokens
+                    for choice in self._choices(event):
+                        yield _sse(self._chunk([choice]))
+                events = await anext(rest, None)
+        if self.include_usage:
+            yield _sse({**self._chunk([]), "usage": _usage(prompt_tokens, tokens)})
+        yield DONE
+
+    def _choices(self, event: Event) -> Iterator[dict[str, Any]]:
+        if isinstance(event, Accepted):
+            openings = (self.form.opening(row) for row in range(self.rows))
+            yield from (opening for opening in openings if opening is not None)
+        elif isinstance(event, Text):
+            yield self.form.piece(event)
+        elif isinstance(event, Done):
+            yield self.form.closing(event)
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        usage = {"usage": None} if self.include_usage else {}
+        return {**self._head(self.form.chunk, choices), **usage}
+
+    def _head(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+            "choices": choices,
+        }
+
+
+def _choice(row: int, reason: str | None = None) -> dict[str, Any]:
+    return {"index": row, "logprobs": None, "finish_reason": reason}
+
+
+def _reason(done: Done) -> str:
+    return "length" if done.finish_reason == "length" else "stop"
+
+
+def _usage(prompt_tokens: int, tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": tokens,
+        "total_tokens": prompt_tokens + tokens,
+    }
+
+
+def _sse(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data)}\n\n"

@@ -1,0 +1,101 @@
+"""Failures in the shape of OpenAI's API, so that its clients raise their own exceptions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from align.errors import AligneryError
+from cluster.errors import AdapterNotFound
+from serve.batching.jobs import Refused
+from serve.errors import AnswerNotFound
+
+_log = logging.getLogger("ray.serve")
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self, status: int, message: str, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+
+    @classmethod
+    def of(cls, refused: Refused) -> ApiError:
+        """What an engine replica refused."""
+        return cls(refused.status, refused.message, refused.code, refused.param)
+
+    def body(self) -> dict[str, Any]:
+        """`{"error": {...}}`."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return {"error": error}
+
+    def response(self) -> JSONResponse:
+        """The same with its status; 503 says when to come back."""
+        headers = {"retry-after": "1"} if self.status == 503 else None
+        return JSONResponse(self.body(), self.status, headers)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every failure of a route in this shape."""
+
+    @app.exception_handler(ApiError)
+    async def refuse(_: Request, error: ApiError) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return invalid_field(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        where = f"{request.method} {request.url.path}"
+        message = f"{where}: {error.detail}" if error.status_code in (404, 405) else error.detail
+        return ApiError(error.status_code, str(message)).response()
+
+    @app.exception_handler(AligneryError)
+    async def expected(_: Request, error: AligneryError) -> JSONResponse:
+        if isinstance(error, AdapterNotFound):
+            return ApiError(404, str(error), "model_not_found", "model").response()
+        if isinstance(error, AnswerNotFound):
+            return ApiError(404, str(error), "not_found", "request_id").response()
+        return ApiError(503, str(error), "unavailable").response()
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        _log.error("a request failed", exc_info=error)
+        return ApiError(500, f"internal error: {type(error).__name__}").response()
+
+
+def invalid_field(errors: Sequence[Any]) -> ApiError:
+    """The first wrong field, by name, with what was allowed."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", "invalid_json")
+    param = _param(first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+    return ApiError(400, f"{param}: {message}" if param else message, code, param)
+
+
+def _param(location: Sequence[str | int]) -> str | None:
+    """`messages[0].content` from pydantic's path."""
+    path = ""
+    for part in location[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
+    return path or None

@@ -1,0 +1,189 @@
+"""Request bodies as the OpenAI API defines them, and ours beside them.
+
+Fields that this service does not know are ignored, as OpenAI-compatible servers do. Those it knows
+of, cannot honour, and that would change the answer are refused rather than passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
+
+from serve.batching.jobs import AdapterRef, Chat, GenerateJob
+
+#: Characters of one message or prompt; far beyond any context, near enough to stay quick.
+MAXIMUM_TEXT = 1_000_000
+MAXIMUM_MESSAGES = 1000
+MAXIMUM_CONVERSATIONS = 256
+MAXIMUM_CHOICES = 128
+
+
+def _joined(content: Any) -> Any:
+    """A list of text parts as one text; anything else is left to the field's own check."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("only text can be read: expected a string or parts of type 'text'")
+    return "\n".join(str(text) for text in texts)
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain the character NUL")
+    return text
+
+
+def _neutral(value: Any) -> Any:
+    if value and value != {"type": "text"}:
+        raise ValueError("is not supported by this service; leave it out")
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+PlainText = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
+Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
+Neutral = Annotated[Any, AfterValidator(_neutral)]
+StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class Message(_Body):
+    """One turn. `developer` is OpenAI's newer word for `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[PlainText, BeforeValidator(_joined)]
+
+
+Messages = Annotated[list[Message], Field(min_length=1, max_length=MAXIMUM_MESSAGES)]
+
+
+class StreamOptions(_Body):
+    """What a stream ends with."""
+
+    include_usage: bool | None = None
+
+
+class _Generation(_Body):
+    """What chats and completions have in common. Null means the default, as in OpenAI's API."""
+
+    model: Key
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[FiniteFloat, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    n: Annotated[int, Field(ge=1, le=MAXIMUM_CHOICES)] | None = None
+    stop: Annotated[list[StopText], Field(max_length=4), BeforeValidator(_as_list)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Key | None = None
+
+    frequency_penalty: Neutral = None
+    presence_penalty: Neutral = None
+    logit_bias: Neutral = None
+    logprobs: Neutral = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def _job(self, prompts: tuple[Chat, ...] | tuple[str, ...], **more: Any) -> GenerateJob:
+        return GenerateJob(
+            prompts=prompts,
+            n=self.n or 1,
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=self.top_k or 0,
+            seed=self.seed,
+            stop=tuple(self.stop or ()),
+            streamed=bool(self.stream),
+            **more,
+        )
+
+
+class ChatRequest(_Generation):
+    """POST /v1/chat/completions."""
+
+    messages: Messages
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    tools: Neutral = None
+    functions: Neutral = None
+    response_format: Neutral = None
+    top_logprobs: Neutral = None
+
+    def job(self, adapter: AdapterRef | None) -> GenerateJob:
+        """The same for an engine."""
+        tokens = self.max_completion_tokens or self.max_tokens
+        return self._job((chat(self.messages),), adapter=adapter, max_tokens=tokens)
+
+
+class CompletionRequest(_Generation):
+    """POST /v1/completions. Prompts are text; lists of token ids are not taken."""
+
+    prompt: Annotated[
+        list[Annotated[PlainText, Field(min_length=1)]],
+        Field(min_length=1, max_length=MAXIMUM_CHOICES),
+        BeforeValidator(_as_list),
+    ]
+
+    echo: Neutral = None
+    suffix: Neutral = None
+
+    def job(self, adapter: AdapterRef | None) -> GenerateJob:
+        """The same for an engine."""
+        return self._job(tuple(self.prompt), adapter=adapter, max_tokens=self.max_tokens)
+
+
+class ScoreRequest(_Body):
+    """POST /v1/score: one conversation as `messages`, or several as `conversations`."""
+
+    model: Key
+    messages: Messages | None = None
+    conversations: (
+        Annotated[list[Messages], Field(min_length=1, max_length=MAXIMUM_CONVERSATIONS)] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ScoreRequest:
+        if (self.messages is None) == (self.conversations is None):
+            raise ValueError("expected either 'messages' or 'conversations'")
+        return self
+
+    @property
+    def chats(self) -> tuple[Chat, ...]:
+        """All conversations."""
+        return tuple(chat(one) for one in self.conversations or [self.messages or []])
+
+
+class FeedbackRequest(_Body):
+    """POST /v1/feedback: what a user said of the answer with this `id`."""
+
+    request_id: Annotated[Key, Field(max_length=64)]
+    value: Annotated[FiniteFloat, Field(ge=-1e100, le=1e100)]
+    comment: Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)] | None = None
+
+
+def chat(messages: list[Message]) -> Chat:
+    """Messages as chat templates take them."""
+    roles = {"developer": "system"}
+    return tuple(
+        {"role": roles.get(one.role, one.role), "content": one.content} for one in messages
+    )

@@ -1,0 +1,201 @@
+"""An endpoint for the length of a `with` block, on the Ray that is connected."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from cluster.settings import Settings
+from serve.errors import PortInUse, ServeError
+
+APPLICATION = "alignery"
+READY_SECONDS = 60
+CPU_SECONDS = 10
+SHUTDOWN_SECONDS = 30
+
+# The last line of a traceback: the exception's type and its message.
+_RAISED = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|NotFound): (.+)$", re.MULTILINE)
+
+_QUIET = {"log_level": "ERROR", "enable_access_log": False}
+
+
+@contextmanager
+def running_server(
+    settings: Settings,
+    base: str,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    cpus: int | None = None,
+) -> Iterator[str]:
+    """Serve `base` and its adapters; gives the URL, without /v1, once requests are answered.
+
+    Needs an initialised Ray (see `cluster.ray.ray_session`) on which no Serve runs. `port` None
+    takes a free one. `cpus` None takes all that are free on a machine like this one. Everything
+    is shut down at the end. PortInUse and ServeError come before anything is left running.
+    """
+    if port is None:
+        port = free_port(host)
+    else:
+        check_port(host, port)
+    _check_no_serve()
+    cpus = _free_cpus(cpus)
+    from ray import serve
+
+    from serve.app import AppArgs, build
+
+    args = AppArgs(
+        base=base,
+        home=str(settings.home),
+        database_url=settings.database_url,
+        storage=settings.storage,
+        cpus=cpus,
+        gpus=_gpus(),
+    )
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": host, "port": port},
+            logging_config=_QUIET,
+        )
+        _deploy(serve, build(args))
+        url = f"http://{_reachable(host)}:{port}"
+        _wait_ready(url)
+        yield url
+    finally:
+        _shut_down(serve)
+
+
+def check_port(host: str, port: int) -> None:
+    """PortInUse if another program listens there; ServeError if the host is not this machine's."""
+    try:
+        _bound(host, port)
+    except PermissionError:
+        raise PortInUse(f"port {port} needs more rights; choose one from 1024 on") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"port {port} on {host} is in use by another program; end it, or choose another "
+                "with --port"
+            ) from None
+        raise ServeError(f"cannot listen on {host}: {error.strerror or error}") from None
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on now."""
+    try:
+        return _bound(host, 0)
+    except OSError as error:
+        raise ServeError(f"cannot listen on {host}: {error.strerror or error}") from None
+
+
+def _bound(host: str, port: int) -> int:
+    """The port that listening there would get; listens for no longer than the check."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen()
+        return int(probe.getsockname()[1])
+
+
+def _reachable(host: str) -> str:
+    """The host to call for one that is listened on."""
+    every = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+    return every.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _controller() -> Any | None:
+    """Serve's controller on this Ray, if there is one."""
+    import ray
+
+    try:
+        return ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    except ValueError:
+        return None
+
+
+def _check_no_serve() -> None:
+    """Serve has one HTTP port a cluster, and shutting down would end what others serve."""
+    if _controller() is not None:
+        raise ServeError(
+            "Ray Serve runs on this cluster already; deploy to it with `serve deploy` and "
+            "import_path serve.app:build, or end it with `serve shutdown`"
+        )
+
+
+def _shut_down(serve: Any) -> None:
+    """End Serve quietly.
+
+    `serve.shutdown` alone waits in a call to the controller that dies with it, which Ray reports
+    on stdout. So the controller is told first, and `serve.shutdown` finds it gone.
+    """
+    import ray
+
+    if (controller := _controller()) is not None:
+        with suppress(ray.exceptions.RayError):
+            ray.get(controller.graceful_shutdown.remote(wait=False), timeout=SHUTDOWN_SECONDS)
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        while _controller() is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+    serve.shutdown()
+
+
+def _free_cpus(wanted: int | None) -> int:
+    """CPUs for the engine. ServeError if they do not become free within some seconds."""
+    import ray
+
+    deadline = time.monotonic() + CPU_SECONDS
+    while True:
+        free = int(ray.available_resources().get("CPU", 0))
+        if free >= (wanted or 1):
+            return wanted or min(free, os.cpu_count() or 1)
+        if time.monotonic() > deadline:
+            raise ServeError(
+                f"the engine needs {wanted or 1} CPUs and {free} are free on this Ray; wait for "
+                "other work to end, or ask for fewer with --cpus"
+            )
+        time.sleep(0.2)
+
+
+def _gpus() -> int:
+    """One GPU where one is free."""
+    import ray
+
+    return min(1, int(ray.available_resources().get("GPU", 0)))
+
+
+def _deploy(serve: Any, application: Any) -> None:
+    try:
+        serve.run(application, name=APPLICATION, route_prefix="/")
+    except RuntimeError as error:
+        application = serve.status().applications[APPLICATION]
+        accounts = [one.message for one in application.deployments.values()]
+        raise ServeError(_cause("\n".join([str(error), *accounts]))) from error
+
+
+def _cause(account: str) -> str:
+    """The replica's own error out of Serve's account of a failed deployment."""
+    found = _RAISED.findall(account)
+    return str(found[-1]) if found else " ".join(account.split())
+
+
+def _wait_ready(url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            with urlopen(f"{url}/readyz", timeout=READY_SECONDS):
+                return
+        except (URLError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise ServeError(f"{url}/readyz does not answer: {error}") from None
+        time.sleep(0.1)

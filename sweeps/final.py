@@ -1,0 +1,108 @@
+"""The final measurement: many systems on held-out items, side by side as Ray tasks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from align.errors import AligneryError
+from align.recipe import Recipe
+from cluster.registry import AdapterVersion
+from cluster.settings import Settings
+from cluster.storage import Storage
+from sweeps.job import adapter_folder, import_dotted, portable
+
+if TYPE_CHECKING:
+    from align.stages.measures import Evaluation
+
+#: What a worker measures with: `module:attribute`.
+EVALUATE = "align.stages.evaluate:evaluate_adapter"
+
+
+@dataclass(frozen=True)
+class System:
+    """What is measured: the base (no adapter) with `shots` worked examples, or a stage's best.
+
+    `reward_model` is needed where the recipe's rewards ask for one.
+    """
+
+    name: str
+    adapter: AdapterVersion | None = None
+    stage: str | None = None
+    reward_model: AdapterVersion | None = None
+    shots: int = 0
+
+
+def evaluate_many(
+    settings: Settings,
+    recipe: Recipe,
+    systems: Sequence[System],
+    *,
+    cpus_per_task: int = 1,
+    on_done: Callable[[Evaluation], None] | None = None,
+    evaluate: str = EVALUATE,
+) -> list[Evaluation]:
+    """Measure all systems on the recipe's test split, in the order given.
+
+    Runs on the Ray that this process is connected to, one task a system, as many at once as fit.
+    `on_done` hears of each as it ends. Raises the AligneryError that a task raised.
+    """
+    import ray
+    from ray.exceptions import RayTaskError
+
+    from sweeps.tune import capacity
+
+    _, resources = capacity(cpus_per_task)
+    task = ray.remote(num_cpus=cpus_per_task, num_gpus=resources.get("gpu", 0))(_measure)
+    plain, content = portable(settings), recipe.model_dump_json()
+    pending = {
+        task.remote(plain, content, one, cpus_per_task, evaluate): index
+        for index, one in enumerate(systems)
+    }
+    results: dict[int, Evaluation] = {}
+    try:
+        while waiting := [
+            reference for reference, index in pending.items() if index not in results
+        ]:
+            (ready, *_), _ = ray.wait(waiting)
+            evaluation = ray.get(ready)
+            results[pending[ready]] = evaluation
+            if on_done is not None:
+                on_done(evaluation)
+    except RayTaskError as error:
+        if isinstance(error.cause, AligneryError):
+            raise error.cause from None
+        raise
+    finally:
+        for reference, index in pending.items():
+            if index not in results:
+                ray.cancel(reference, force=True)
+    return [results[index] for index in range(len(systems))]
+
+
+def _measure(
+    settings: dict[str, str | None], recipe: str, system: System, cpus: int, evaluate: str
+) -> Evaluation:
+    """One system, in a worker."""
+    opened = Settings(**settings)
+    os.environ["ALIGNERY_HOME"] = str(opened.home)
+    os.environ["OMP_NUM_THREADS"] = str(cpus)
+    function = import_dotted(evaluate)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(cpus)
+    storage = Storage(opened)
+    evaluation: Evaluation = function(
+        Recipe.model_validate_json(recipe),
+        adapter_folder(storage, system.adapter.adapter_id if system.adapter else None),
+        system=system.name,
+        stage=system.stage,
+        split="test",
+        reward_model=adapter_folder(
+            storage, system.reward_model.adapter_id if system.reward_model else None
+        ),
+        shots=system.shots,
+    )
+    return evaluation

@@ -1,0 +1,103 @@
+"""Parent and child as one adapter, loaded by plain PEFT, give the trained model's logits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from align.adapter import adapter_id
+from align.adapter.beneath import put_beneath
+from align.adapter.tensors import read_factors, write_factors
+from align.errors import AdapterError
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+MLP = ["gate_proj", "up_proj", "down_proj"]
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        ({}, {}),
+        ({"r": 8, "lora_alpha": 4}, {"r": 2, "lora_alpha": 32}),
+        ({"target_modules": ATTENTION}, {"target_modules": MLP}),
+        ({"target_modules": ["q_proj"]}, {"target_modules": ["q_proj", "up_proj"], "r": 6}),
+        ({"use_rslora": True}, {}),
+        ({}, {"use_rslora": True, "r": 16}),
+        ({"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 1}}, {}),
+    ],
+    ids=["same", "ranks", "disjoint", "overlap", "rslora-parent", "rslora-child", "patterns"],
+)
+def test_published_adapter_computes_what_was_trained(tiny, make_adapter, tmp_path, parent, child):
+    below = read_factors(make_adapter("parent", 1, **parent))
+    ids = torch.randint(0, 200, (3, 20), generator=torch.Generator().manual_seed(0))
+    trained = tiny.shell()
+    put_beneath(trained, below)
+    torch.manual_seed(2)
+    options = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **child}
+    trained = get_peft_model(trained, LoraConfig(task_type="CAUSAL_LM", **options))
+    for name, parameter in trained.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    trained.eval().save_pretrained(tmp_path / "child")
+
+    write_factors(tmp_path / "out", read_factors(tmp_path / "child").stacked_on(below), "tiny")
+    served = PeftModel.from_pretrained(tiny.shell(), tmp_path / "out").eval()
+    with torch.no_grad():
+        expected, got = trained(ids).logits, served(ids).logits
+        bare = tiny.model(ids).logits
+    assert (expected - bare).abs().max() > 0.1  # the adapters do something
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_adapter_off_is_the_parent(tiny, make_adapter):
+    """DPO's reference: the child disabled gives the parent's logits."""
+    folder = make_adapter("parent", 1)
+    ids = torch.arange(40).view(2, 20)
+    stacked = tiny.shell()
+    put_beneath(stacked, read_factors(folder))
+    child = get_peft_model(stacked, LoraConfig(r=4, target_modules="all-linear"))
+    alone = PeftModel.from_pretrained(tiny.shell(), folder).eval()
+    with torch.no_grad(), child.disable_adapter():
+        torch.testing.assert_close(child(ids).logits, alone(ids).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_id_follows_content_not_place(make_adapter, tmp_path):
+    folder = make_adapter("one", 1)
+    first = adapter_id(folder)
+    moved = folder.rename(tmp_path / "elsewhere")
+    config = moved / "adapter_config.json"
+    config.write_text(
+        config.read_text()
+        .replace('"base_model_name_or_path": ', '"x_": null, "base_model_name_or_path": ')
+        .replace('"x_": null, ', "")
+    )
+    assert adapter_id(moved) == first
+    assert adapter_id(make_adapter("two", 2)) != first
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "lora_only"}, "biases do not compose"),
+    ],
+)
+def test_what_does_not_compose_is_refused(make_adapter, change, words):
+    with pytest.raises(AdapterError, match=words):
+        read_factors(make_adapter("bad", 1, **change))
+
+
+def test_damaged_folders_are_refused(make_adapter, tmp_path):
+    folder = make_adapter("bad", 1)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    name = next(iter(tensors))
+    save_file({**tensors, name: tensors[name] * float("nan")}, folder / "adapter_model.safetensors")
+    with pytest.raises(AdapterError, match="NaN"):
+        read_factors(folder)
+    (folder / "adapter_model.safetensors").write_bytes(b"short")
+    with pytest.raises(AdapterError, match="damaged"):
+        read_factors(folder)
+    with pytest.raises(AdapterError, match="expected a PEFT adapter folder"):
+        read_factors(Path(tmp_path / "nowhere"))

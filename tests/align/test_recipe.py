@@ -1,0 +1,173 @@
+"""Reading recipes: what they resolve to, and what is said about wrong ones."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from align.errors import RecipeError
+from align.recipe import builtin_recipes, load_recipe, parse_recipe
+from align.recipe.show import plain, to_yaml
+
+STAGE = {"method": "sft", "learning_rate": 1e-3, "max_steps": 10, "objective": "accuracy"}
+RAW: dict[str, Any] = {
+    "name": "tiny",
+    "base": "tiny-random",
+    "data": {"task": "arithmetic"},
+    "stages": {"sft": STAGE},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """RAW with one field set, by dotted path."""
+    raw = copy.deepcopy(RAW)
+    *parents, last = path.split(".")
+    block = raw
+    for name in parents:
+        block = block.setdefault(name, {})
+    block[last] = value
+    return raw
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_shipped_recipes_are_valid_and_described(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert all(stage.space() for stage in recipe.stages.values())
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_what_show_prints_loads_as_the_same_recipe(name: str) -> None:
+    recipe = load_recipe(name)
+    assert parse_recipe(yaml.safe_load(to_yaml(recipe))) == recipe
+    assert parse_recipe(plain(recipe)) == recipe
+
+
+def test_the_tutorial_starts_from_its_own_values() -> None:
+    recipe = load_recipe("tutorial")
+    first = {name: stage.resolve() for name, stage in recipe.stages.items()}
+    assert recipe.base == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert {name: one.learning_rate for name, one in first.items()} == {
+        "sft": 2e-4,
+        "reward": 1e-4,
+        "dpo": 5e-6,
+        "grpo": 1e-5,
+    }
+    assert {(one.lora.r, one.lora.lora_alpha, one.lora.lora_dropout) for one in first.values()} == {
+        (8, 16, 0.05)
+    }
+    assert {name: one.completions_per_step for name, one in first.items()} == {
+        "sft": 8,
+        "reward": 4,
+        "dpo": 4,
+        "grpo": 4,
+    }
+    assert (first["dpo"].beta, first["grpo"].num_generations, recipe.steps("grpo")) == (0.1, 4, 15)
+    assert first["grpo"].rewards["brevity"] == 0.2
+    assert [recipe.stages[name].parent for name in recipe.order()] == [None, "sft", "sft", "dpo"]
+    assert recipe.stages["grpo"].reward_model == "reward"
+
+
+def test_steps_count_epochs_over_whole_batches() -> None:
+    raw = changed("data", {"task": "arithmetic", "train": 300})
+    raw["stages"]["sft"] |= {"max_steps": None, "num_train_epochs": 2}
+    assert parse_recipe(raw).steps("sft") == 75
+
+
+def test_ties_follow_the_trial_and_defaults_fill_the_rest() -> None:
+    raw = changed("stages.sft.lora", {"r": {"choice": [8, 32]}, "lora_alpha": "2 * r"})
+    stage = parse_recipe(raw).stages["sft"]
+    assert stage.resolve().lora.lora_alpha == 16
+    assert stage.resolve({"lora.r": 32}).lora.lora_alpha == 64
+
+
+def test_default_of_a_log_interval_is_its_geometric_middle() -> None:
+    raw = changed("stages.sft.learning_rate", {"loguniform": [1e-4, 1e-2]})
+    assert parse_recipe(raw).stages["sft"].defaults()["learning_rate"] == pytest.approx(1e-3)
+
+
+def test_scientific_notation_is_a_number_in_a_choice_too() -> None:
+    """YAML reads 1e-3 as text."""
+    raw = yaml.safe_load("{choice: [1e-3, 1e-4]}")
+    space = parse_recipe(changed("stages.sft.learning_rate", raw)).stages["sft"].space()
+    assert space["learning_rate"].values == (0.001, 0.0001)
+
+
+@pytest.mark.parametrize("value", [8.5, True, 17, "8"])
+def test_a_parameter_outside_its_space_is_refused(value: Any) -> None:
+    stage = parse_recipe(changed("stages.sft.lora.r", {"int": [4, 16]})).stages["sft"]
+    with pytest.raises(RecipeError, match="outside"):
+        stage.resolve({"lora.r": value})
+
+
+def test_a_parameter_that_is_not_searched_is_refused() -> None:
+    with pytest.raises(RecipeError, match="not searched here"):
+        parse_recipe(RAW).stages["sft"].resolve({"lora.r": 8})
+
+
+def test_relative_data_paths_start_at_the_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(changed("data", {"path": "rows.jsonl"})))
+    assert load_recipe(file).data_of("sft").path == str(tmp_path / "rows.jsonl")
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("stages.sft.lerning_rate", 1, "unknown field 'stages.sft.lerning_rate'; did you mean"),
+    ("stages.sft.lora.rank", 8, "unknown field 'stages.sft.lora.rank'; allowed: r, lora_alpha"),
+    ("stages.sft.learning_rate", "high", "expected a number above 0.*got 'high'"),
+    ("stages.sft.learning_rate", -1, "learning_rate: expected a number above 0.*got -1"),
+    ("stages.sft.learning_rate", float("nan"), "got nan"),
+    ("stages.sft.learning_rate", {"loguniform": [1e-3, 1e-4]}, "learning_rate: empty search space"),
+    ("stages.sft.learning_rate", {"loguniform": [1e-4, 1], "default": "x"}, "'x' is not a number"),
+    ("stages.sft.lora.r", {"choice": []}, "empty search space"),
+    ("stages.sft.lora.r", {"choice": [8, "a"]}, "lora.r: expected a whole number.*got 'a'"),
+    ("stages.sft.lora.r", {"choise": [8]}, "exactly one of loguniform, uniform, int, choice"),
+    ("stages.sft.lora.r", {"uniform": [4, 16]}, "search it by int or choice"),
+    ("stages.sft.lora.r", 0, "lora.r: expected a whole number from 1 on"),
+    ("stages.sft.lora.lora_dropout", 1.5, "lora_dropout: expected a number from 0 to below 1"),
+    ("stages.sft.lora.lora_alpha", "2 * q", "unknown name 'q'"),
+    ("stages.sft.lora.lora_alpha", "r - 8", "lora_alpha: expected a number above 0.*got 0"),
+    ("stages.sft.lora.lora_alpha", "2 / (r - 8)", "division by zero"),
+    ("stages.sft.max_steps", "ten", "stages.sft.max_steps: .*got 'ten'"),
+    ("stages.sft.max_steps", {"int": [1, 9]}, "max_steps: this field takes one value"),
+    ("stages.sft.num_train_epochs", 1, "one of max_steps and num_train_epochs"),
+    ("stages.sft.beta", 0.1, "beta belongs to dpo and grpo"),
+    ("stages.sft.objective", "win_rate", "allowed: accuracy, reward, nll"),
+    ("stages.sft.parent", "nobody", "unknown stage 'nobody'; allowed: sft"),
+    ("stages.sft.parent", "sft", "in a circle"),
+    ("stages.sft.rewards", {"corectness": 1.0}, "allowed: correctness, brevity, reward_model"),
+    ("stages.sft.sweep.rungs", [5, 10], "every rung must come before the last step"),
+    ("stages.a/b", STAGE, "stages.a/b: a name is lower-case"),
+    ("data.path", "rows.jsonl", "exactly one of task, path, dataset"),
+    ("name", "No Spaces", "name: a name is lower-case"),
+    ("stages", {}, "stages: "),
+]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("path", "value", "message"), WRONG)
+def test_a_wrong_recipe_gets_one_line_that_names_the_field(
+    path: str, value: Any, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_recipe(changed(path, value), "mine.yaml")
+    assert str(caught.value).startswith("mine.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "not YAML"), ("- 1", "a recipe is a mapping"), ("", "a recipe is a mapping")],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(tmp_path / "bad.yaml")
+
+
+def test_an_unknown_name_lists_the_shipped_recipes() -> None:
+    with pytest.raises(RecipeError, match=r"neither a file nor .*tutorial"):
+        load_recipe("tutrial")

@@ -1,0 +1,124 @@
+"""`alignery recipe …` as a person types it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from align.recipe import load_recipe, parse_recipe
+from alignery import app
+
+
+def recipe(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["recipe", *arguments])
+
+
+def printed(*arguments: str) -> Any:
+    """A command's JSON: stdout holds nothing else."""
+    result = recipe(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def sums(tmp_path: Path) -> Path:
+    path = tmp_path / "sums.jsonl"
+    rows = [{"prompt": f"{n} + 1 =", "completion": f"{n + 1}", "id": n} for n in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_list_names_the_shipped_recipes() -> None:
+    assert "tutorial" in recipe("list").stdout
+    tutorial = next(one for one in printed("list") if one["name"] == "tutorial")
+    assert tutorial["stages"] == ["sft", "reward", "dpo", "grpo"]
+
+
+def test_show_prints_a_recipe_that_loads_and_its_searches() -> None:
+    result = recipe("show", "tutorial")
+    assert parse_recipe(yaml.safe_load(result.stdout)) == load_recipe("tutorial")
+    assert "# dpo     beta             loguniform 0.01 to 0.5" in result.stdout
+
+
+def test_show_as_json() -> None:
+    shown = printed("show", "tutorial")
+    assert parse_recipe(shown["recipe"]) == load_recipe("tutorial")
+    sft = shown["stages"][0]
+    assert (sft["line"], sft["steps"]) == ("tutorial/sft", 38)
+    assert sft["first_trial"] == {"lora.r": 8, "learning_rate": 2e-4}
+
+
+def test_validate_sums_up_the_stages() -> None:
+    result = recipe("validate", "tutorial")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("ok: tutorial on Qwen/Qwen2.5-0.5B-Instruct")
+    assert "dpo + reward" in result.stdout
+    assert printed("validate", "tutorial")["stages"][3]["data"] == "200/64/200"
+
+
+def test_validate_reads_the_data_that_is_at_hand(tmp_path: Path) -> None:
+    raw = {
+        "name": "mine",
+        "base": "tiny-random",
+        "data": {"path": "missing.jsonl"},
+        "stages": {
+            "sft": {"method": "sft", "learning_rate": 1, "max_steps": 1, "objective": "nll"},
+        },
+    }
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(raw))
+    result = recipe("validate", str(file))
+    assert result.exit_code == 2
+    assert "missing.jsonl" in result.stderr
+    assert recipe("validate", str(file), "--no-data").exit_code == 0
+
+
+def test_sample_prints_rows_as_json_lines() -> None:
+    result = recipe("sample", "tutorial", "--stage", "grpo", "--split", "test", "--count", "2")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(rows) == 2
+    assert set(rows[0]) == {"prompt", "answer"}
+    assert rows == printed(
+        "sample", "tutorial", "--stage", "grpo", "--split", "test", "--count", "2"
+    )
+
+
+def test_sample_of_another_seed_has_other_rows() -> None:
+    stage = ("sample", "tutorial", "--stage", "grpo")
+    assert printed(*stage) == printed(*stage) != printed(*stage, "--seed", "7")
+
+
+def test_sample_of_an_unknown_stage_lists_the_stages() -> None:
+    result = recipe("sample", "tutorial", "--stage", "ppo")
+    assert result.exit_code == 2
+    assert "no stage 'ppo'; allowed: sft, reward, dpo, grpo" in result.stderr
+
+
+def test_new_writes_a_recipe_and_says_what_it_found(sums: Path, tmp_path: Path) -> None:
+    output = tmp_path / "sums.yaml"
+    arguments = ("new", "--from", str(sums), "--base", "tiny-random", "--output", str(output))
+    result = recipe(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "30 rows, 30 different prompts; prompt-completion (prompt, completion)" in result.stdout
+    assert "it can train: sft" in result.stdout
+    assert "columns without a use: id" in result.stdout
+    assert load_recipe(output).name == "sums"
+    assert recipe("validate", str(output)).exit_code == 0
+
+    again = recipe(*arguments)
+    assert again.exit_code == 2
+    assert "--force" in again.stderr
+    assert printed(*arguments, "--force")["splits"] == {"train": 23, "validation": 3, "test": 4}
+
+
+def test_new_writes_nothing_when_the_name_is_wrong(sums: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.yaml"
+    result = recipe(
+        "new", "--from", str(sums), "--base", "x", "--name", "A B", "--output", str(output)
+    )
+    assert result.exit_code == 2
+    assert "name: a name is lower-case" in result.stderr
+    assert not output.exists()

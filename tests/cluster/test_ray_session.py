@@ -1,0 +1,156 @@
+"""A local Ray comes and goes without a trace. One start costs seconds, so tests share them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.errors import ClusterError
+from cluster.ray import ray_session
+from cluster.settings import Settings
+
+#: Prints what a session is like from inside, in a process of its own and another folder.
+INSIDE = """
+import json, os, signal, sys, tempfile, psutil
+from cluster.ray import ray_session
+from cluster.settings import Settings
+
+def families():
+    return [p for p in psutil.Process().children(recursive=True)]
+
+def state():
+    names = [name for name in os.environ if name in ("RAY_AUTH_MODE", "OMP_NUM_THREADS")
+             or name.startswith(("RAY_ENABLE", "RAY_USAGE"))]
+    return names, signal.getsignal(signal.SIGTERM)
+
+before = state()
+with ray_session(Settings(), num_cpus=2) as address:
+    import ray
+    @ray.remote(num_cpus=2)
+    def worker():
+        import cluster.settings
+        return os.environ["OMP_NUM_THREADS"]
+    threads = ray.get(worker.remote(), timeout=60)
+    with ray_session(Settings()) as inner:
+        pass
+    folder = ray._private.worker._global_node.get_temp_dir_path()
+    report = {
+        "address": address, "inner": inner, "still": ray.is_initialized(), "threads": threads,
+        "listening": sorted({c.laddr.ip for p in [psutil.Process(), *families()]
+                             for c in p.net_connections() if c.status == "LISTEN"}),
+        "processes": len(families()), "folder": folder, "cpus": ray.cluster_resources()["CPU"],
+    }
+report["left"] = [str(p) for p in families()]
+report["restored"] = before == state()
+print(json.dumps(report))
+"""
+
+#: Holds a session until it is told to end.
+HOLD = """
+import time
+from cluster.ray import ray_session
+from cluster.settings import Settings
+with ray_session(Settings(), num_cpus=1) as address:
+    import ray
+    print(address, ray._private.worker._global_node.get_temp_dir_path(), flush=True)
+    time.sleep(60)
+"""
+
+
+def spawn(script: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], "ALIGNERY_HOME": os.environ["ALIGNERY_HOME"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes_of(folder: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if folder in " ".join(process.info["cmdline"] or []):
+            found.append(str(process))
+    return found
+
+
+def assert_gone(folder: str) -> None:
+    assert processes_of(folder) == []
+    assert not Path(folder).exists()
+
+
+def test_a_local_session() -> None:
+    process = spawn(INSIDE)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    report = json.loads(out)
+    assert report["inner"] == report["address"] and report["still"]
+    assert report["threads"] == "2" and report["cpus"] == 2
+    assert report["processes"] > 2
+    assert all("127.0.0.1" in one for one in report["listening"]), report["listening"]
+    assert len(report["folder"]) <= 40
+    assert report["left"] == [] and report["restored"]
+    assert_gone(report["folder"])
+
+
+def test_ctrl_c_leaves_nothing() -> None:
+    process = spawn(HOLD)
+    assert process.stdout is not None
+    folder = process.stdout.readline().split()[1]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert_gone(folder)
+
+
+def test_a_start_that_is_interrupted_leaves_nothing() -> None:
+    process = spawn(HOLD)
+    children: list[psutil.Process] = []
+    until = time.monotonic() + 30
+    while not children and time.monotonic() < until:
+        children = psutil.Process(process.pid).children()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=40)
+    assert out == "" and process.returncode != 0
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_joining_a_running_ray_leaves_it_running_until_its_owner_is_terminated() -> None:
+    import ray
+
+    host = spawn(HOLD)
+    assert host.stdout is not None
+    address, folder = host.stdout.readline().split()
+    try:
+        with ray_session(Settings(ray_address=address)) as joined:
+            assert joined == address
+            assert ray.cluster_resources()["CPU"] == 1
+        assert not ray.is_initialized()
+        assert processes_of(folder) != []
+    finally:
+        host.send_signal(signal.SIGTERM)
+        host.communicate(timeout=30)
+    assert host.returncode == 128 + signal.SIGTERM
+    assert_gone(folder)
+
+
+def test_an_address_where_no_ray_is() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"  # bound, but nobody listens
+        start = time.monotonic()
+        with (
+            pytest.raises(ClusterError, match=rf"no Ray cluster at {address}.*unset ALIGNERY_RAY"),
+            ray_session(Settings(ray_address=address)),
+        ):
+            pass
+    assert time.monotonic() - start < 20

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from serve_fakes import BASE, FakeEngine, make_adapter
+
+from cluster.database import Database, open_database
+from cluster.registry import AdapterVersion, Registry
+from cluster.settings import Settings
+from cluster.storage import Storage
+from serve.batching.jobs import AdapterRef
+from serve.batching.worker import Limits, Worker
+from serve.experiments import Experiments
+from serve.http.api import Backend, create_api
+from serve.http.names import Names
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An empty installation, also for commands that read the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / "home"))
+    return Settings()
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = open_database(settings)
+    yield database
+    database.close()
+
+
+@dataclass
+class Adapters:
+    """Two SFT versions (the first is champion), a reward adapter, and one of another base."""
+
+    registry: Registry
+    first: AdapterVersion
+    second: AdapterVersion
+    reward: AdapterVersion
+
+
+@pytest.fixture
+def adapters(settings: Settings, database: Database, tmp_path: Path) -> Adapters:
+    registry = Registry(database, Storage(settings))
+
+    def add(line: str, content: str, method: str = "sft", base: str = BASE) -> AdapterVersion:
+        folder = make_adapter(tmp_path / "made" / content, content, method, base)
+        return registry.register(line, folder)
+
+    made = Adapters(
+        registry,
+        first=add("arithmetic/sft", "one"),
+        second=add("arithmetic/sft", "two"),
+        reward=add("arithmetic/reward", "three", "reward"),
+    )
+    add("elsewhere/sft", "four", base="another-base")
+    registry.promote("arithmetic/sft", 1)
+    return made
+
+
+@pytest.fixture
+def experiments(database: Database, adapters: Adapters) -> Experiments:
+    return Experiments(database, adapters.registry)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def api(engine: FakeEngine, adapters: Adapters, experiments: Experiments) -> Iterator[TestClient]:
+    """The HTTP interface over the fake engine, without Ray."""
+    registry = adapters.registry
+
+    def folder_of(adapter: AdapterRef) -> Path:
+        return registry.folder(registry.resolve(adapter.name))
+
+    worker = Worker(engine, folder_of, lambda text: [1] * len(text), Limits(waiting=64))
+    names = Names(registry, experiments, BASE)
+    with TestClient(
+        create_api(Backend(worker, names, experiments)), raise_server_exceptions=False
+    ) as client:
+        yield client

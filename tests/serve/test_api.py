@@ -1,0 +1,318 @@
+"""The HTTP interface as its clients see it, over a fake engine and without Ray."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from serve.experiments import VariantSpec
+
+CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
+
+
+def ask(api: TestClient, path: str = "/v1/chat/completions", **body: Any) -> Any:
+    return api.post(path, json=CHAT | body)
+
+
+def error_of(response: Any) -> dict[str, Any]:
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+def chunks_of(response: Any) -> list[Any]:
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in response.text.split("\n\n") if line]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def test_a_chat_has_the_shape_that_openai_documents(api):
+    answer = ask(api).json()
+    assert answer["id"].startswith("chatcmpl-")
+    assert answer["object"] == "chat.completion"
+    assert (answer["model"], answer["system_fingerprint"]) == ("base", "base")
+    (choice,) = answer["choices"]
+    assert choice["message"]["role"] == "assistant"
+    assert choice["message"]["content"] == "base hears 5 seed 3"
+    assert choice["finish_reason"] == "stop"
+    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+
+
+def test_every_form_of_a_name_reaches_its_adapter(api, adapters):
+    for model, version in {
+        "arithmetic/sft:1": adapters.first,
+        "arithmetic/sft:2": adapters.second,
+        "arithmetic/sft@champion": adapters.first,
+        "arithmetic/sft": adapters.first,
+    }.items():
+        answer = ask(api, model=model).json()
+        assert answer["model"] == model
+        assert answer["system_fingerprint"] == version.adapter_id
+        assert answer["choices"][0]["message"]["content"].startswith(version.adapter_id[:8])
+
+
+def test_a_promotion_counts_from_the_next_request_on(api, adapters):
+    adapters.registry.promote("arithmetic/sft", 2)
+    assert (
+        ask(api, model="arithmetic/sft").json()["system_fingerprint"] == adapters.second.adapter_id
+    )
+    adapters.registry.rollback("arithmetic/sft")
+    assert (
+        ask(api, model="arithmetic/sft").json()["system_fingerprint"] == adapters.first.adapter_id
+    )
+
+
+def test_parameters_reach_the_engine(api, engine):
+    ask(
+        api, max_tokens=9, max_completion_tokens=2, temperature=0.5, top_p=0.9, stop="x",
+        messages=[
+            {"role": "developer", "content": "be brief"},
+            {"role": "user", "content": [{"type": "text", "text": text} for text in "ab"]},
+        ],
+    )  # fmt: skip
+    request = engine.batches[-1][0]
+    assert (request.max_new_tokens, request.temperature, request.top_p) == (2, 0.5, 0.9)
+    assert request.stop == ("x",) and len(request.prompt_ids) == len("be briefa\nb")
+
+
+def test_n_choices(api):
+    answer = ask(api, n=3).json()
+    assert [one["index"] for one in answer["choices"]] == [0, 1, 2]
+    assert len({one["message"]["content"] for one in answer["choices"]}) == 3
+    assert answer["usage"]["completion_tokens"] == 15
+
+
+def test_a_streamed_chat(api):
+    chunks = chunks_of(ask(api, stream=True))
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[0] == {"role": "assistant", "content": ""} and deltas[-1] == {}
+    assert "".join(one.get("content", "") for one in deltas) == "base hears 5 seed 3"
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert "usage" not in chunks[0]
+
+
+def test_a_stream_ends_with_usage_where_asked(api):
+    chunks = chunks_of(ask(api, stream=True, n=2, stream_options={"include_usage": True}))
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15}
+    assert {chunk["usage"] for chunk in chunks[:-1]} == {None}
+    for index in (0, 1):
+        mine = [one["choices"][0] for one in chunks[:-1] if one["choices"][0]["index"] == index]
+        assert mine[-1]["finish_reason"] == "stop"
+
+
+def test_text_completions(api):
+    body = {"model": "base", "prompt": ["one", "three"], "max_tokens": 2}
+    answer = api.post("/v1/completions", json=body).json()
+    assert answer["object"] == "text_completion" and answer["id"].startswith("cmpl-")
+    assert [one["text"] for one in answer["choices"]] == ["base hears", "base hears"]
+    assert {one["finish_reason"] for one in answer["choices"]} == {"length"}
+    assert answer["usage"]["prompt_tokens"] == 8
+    chunks = chunks_of(api.post("/v1/completions", json=body | {"prompt": "one", "stream": True}))
+    assert "".join(one["choices"][0]["text"] for one in chunks) == "base hears"
+
+
+def test_models_are_those_that_this_base_can_serve(api, experiments):
+    arms = [VariantSpec(name=one, model=one) for one in ("base", "arithmetic/sft")]
+    arms = [VariantSpec(name=f"v{i}", model=one.model) for i, one in enumerate(arms)]
+    experiments.start("running-one", arms, "v0", 100)
+    experiments.start("stopped-one", arms, "v0", 100)
+    experiments.stop("stopped-one")
+    listed = api.get("/v1/models").json()
+    assert listed["object"] == "list"
+    assert [one["id"] for one in listed["data"]] == [
+        "base", "arithmetic/reward:1",
+        "arithmetic/sft:1", "arithmetic/sft@champion", "arithmetic/sft:2",
+        "running-one",
+    ]  # fmt: skip
+    assert all(one["object"] == "model" and one["created"] > 0 for one in listed["data"])
+    for name in ("base", "arithmetic/sft", "arithmetic/sft:2", "running-one"):
+        assert api.get(f"/v1/models/{name}").json()["id"] == name
+    assert api.get("/v1/models/none").status_code == 404
+
+
+def test_scores(api):
+    one, two = ([{"role": "user", "content": text}] for text in ("hi", "hello"))
+    both = {"model": "arithmetic/reward:1", "conversations": [one, two]}
+    assert api.post("/v1/score", json=both).json()["scores"] == [2.0, 5.0]
+    single = {"model": "arithmetic/reward:1", "messages": two}
+    assert api.post("/v1/score", json=single).json()["scores"] == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param", "text"),
+    [
+        ("chat/completions", {"model": "basse"}, 404, "model", "did you mean base"),
+        ("chat/completions", {"model": "arithmetic/stf:1"}, 404, "model", "did you mean arithm"),
+        ("chat/completions", {"model": "arithmetic/sft:99"}, 404, "model", "arithmetic/sft:"),
+        ("chat/completions", {"model": "elsewhere/sft:1"}, 404, "model", "another-base"),
+        ("chat/completions", {"model": "arithmetic/reward:1"}, 400, "model", "/v1/score"),
+        ("score", {"model": "arithmetic/sft:1"}, 400, "model", "/v1/chat/completions"),
+        ("score", {"model": "base"}, 400, "model", "reward adapter"),
+        ("score", {"model": "nobody"}, 404, "model", "no model"),
+        ("chat/completions", {"model": "a\0b"}, 400, "model", "NUL"),
+        ("chat/completions", {"model": 7}, 400, "model", "string"),
+        ("chat/completions", {"messages": []}, 400, "messages", "at least 1"),
+        ("chat/completions", {"messages": "hi"}, 400, "messages", "list"),
+        (
+            "chat/completions",
+            {"messages": [{"role": "user"}]},
+            400, "messages[0].content", "required",
+        ),
+        (
+            "chat/completions",
+            {"messages": [{"role": "pirate", "content": "x"}]},
+            400, "messages[0].role", "'user'",
+        ),
+        (
+            "chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            400, "messages[0].content", "only text",
+        ),
+        (
+            "chat/completions",
+            {"messages": [{"role": "user", "content": "x" * 300}]},
+            400, "messages", "context is 200 tokens, but the prompt has 300",
+        ),
+        ("chat/completions", {"max_tokens": 500}, 400, "messages", "500 more"),
+        ("chat/completions", {"max_tokens": 0}, 400, "max_tokens", "greater"),
+        ("chat/completions", {"max_tokens": "5"}, 400, "max_tokens", "integer"),
+        ("chat/completions", {"temperature": 2.1}, 400, "temperature", "less than or equal to 2"),
+        ("chat/completions", {"temperature": -1}, 400, "temperature", "greater"),
+        ("chat/completions", {"top_p": 1.5}, 400, "top_p", "less"),
+        ("chat/completions", {"n": 0}, 400, "n", "greater"),
+        ("chat/completions", {"n": 129}, 400, "n", "less"),
+        ("chat/completions", {"stop": ["a"] * 5}, 400, "stop", "at most 4"),
+        ("chat/completions", {"stop": ""}, 400, "stop[0]", "at least 1"),
+        ("chat/completions", {"seed": 2**64}, 400, "seed", "less"),
+        ("chat/completions", {"user": "x" * 256}, 400, "user", "at most 255"),
+        ("chat/completions", {"tools": [{}]}, 400, "tools", "not supported"),
+        (
+            "chat/completions",
+            {"stream_options": {"include_usage": 3}},
+            400, "stream_options.include_usage", "bool",
+        ),
+        ("completions", {}, 400, "prompt", "required"),
+        ("completions", {"prompt": ""}, 400, "prompt[0]", "at least 1"),
+        ("completions", {"prompt": [[1, 2]]}, 400, "prompt[0]", "string"),
+        ("score", {"messages": None}, 400, None, "either"),
+        ("feedback", {"request_id": "x", "value": "good"}, 400, "value", "number"),
+        ("feedback", {"request_id": "chatcmpl-x", "value": 1}, 404, "request_id", "no answer"),
+        ("feedback", {"value": 1}, 400, "request_id", "required"),
+        ("nothing", {}, 404, None, "/v1/nothing"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_openais_shape(api, path, body, status, param, text):
+    response = ask(api, f"/v1/{path}", **body)
+    error = error_of(response)
+    assert (response.status_code, error["param"]) == (status, param), error
+    assert error["type"] == "invalid_request_error"
+    assert text in error["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"",
+        b'{"model": "base", "temperature": NaN, "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "base", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        b'{"model": "\\ud800", "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "base", "user": "\\ud800", "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "base", "seed": 1e400, "messages": [{"role": "user", "content": "x"}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_body_that_is_no_request_is_a_400(api, body):
+    for path in ("/v1/chat/completions", "/v1/feedback"):
+        response = api.post(path, content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 400, response.text
+        error_of(response)
+
+
+def test_refusals_come_before_a_stream_starts(api):
+    response = ask(api, stream=True, messages=[{"role": "user", "content": "x" * 300}])
+    assert response.status_code == 400
+    assert error_of(response)["code"] == "context_length_exceeded"
+
+
+def test_an_engine_that_fails_is_a_500_that_says_so(api, engine):
+    engine.broken = True
+    response = ask(api)
+    assert response.status_code == 500
+    assert error_of(response)["type"] == "server_error"
+    engine.broken = False
+    assert ask(api).status_code == 200
+
+
+def test_null_and_unknown_fields_mean_the_default(api):
+    assert ask(api, temperature=None, stop=None, n=None, store=True, tools=[]).status_code == 200
+
+
+@pytest.fixture
+def trial(experiments):
+    arms = [
+        VariantSpec(name="control", model="base"),
+        VariantSpec(name="treatment", model="arithmetic/sft"),
+    ]
+    return experiments.start("trial", arms, "control", 100)
+
+
+def test_an_experiment_answers_each_user_by_one_variant_and_does_not_say_which(
+    api, trial, adapters
+):
+    seen: dict[str, set[str]] = {}
+    for user in [f"user-{number}" for number in range(12)] * 2:
+        response = ask(api, model="trial", user=user)
+        answer = response.json()
+        variant = response.headers["x-alignery-variant"]
+        who = "base" if variant == "control" else adapters.first.adapter_id[:8]
+        assert answer["choices"][0]["message"]["content"].startswith(who)
+        assert (answer["model"], answer["system_fingerprint"]) == ("trial", None)
+        seen.setdefault(user, set()).add(variant)
+    assert {len(variants) for variants in seen.values()} == {1}
+    assert set.union(*seen.values()) == {"control", "treatment"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_feedback_finds_its_way_to_the_variant(api, trial, experiments, stream):
+    response = ask(api, model="trial", user="ada", stream=stream)
+    identity = chunks_of(response)[0]["id"] if stream else response.json()["id"]
+    body = {"request_id": identity, "value": 0.25, "comment": "hm"}
+    assert api.post("/v1/feedback", json=body).json()["experiment"] == "trial"
+    variant = response.headers["x-alignery-variant"]
+    report = experiments.report("trial")
+    (mine,) = [one for one in report.variants if one.name == variant]
+    assert (mine.users, mine.answers, mine.mean) == (1, 1, 0.25)
+
+
+def test_without_a_user_each_request_is_its_own_unit(api, trial, experiments):
+    for _ in range(12):
+        ask(api, model="trial")
+    assert sum(one.users for one in experiments.report("trial").variants) == 12
+
+
+def test_a_refused_request_is_no_exposure(api, trial, experiments):
+    assert ask(api, model="trial", max_tokens=500).status_code == 400
+    assert sum(one.answers for one in experiments.report("trial").variants) == 0
+
+
+def test_a_stopped_experiment_names_its_models(api, trial, experiments):
+    experiments.stop("trial")
+    response = ask(api, model="trial")
+    assert response.status_code == 404
+    assert "base or arithmetic/sft:1" in error_of(response)["message"]
+
+
+def test_health(api):
+    assert api.get("/healthz").json() == {"status": "ok"}
+    assert api.get("/readyz").json() == {"status": "ready"}
+    assert api.post("/healthz").status_code == 405

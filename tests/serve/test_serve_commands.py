@@ -1,0 +1,105 @@
+"""`alignery ab …` and the checks of `alignery serve run`, as typed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.errors import AdapterNotFound
+from serve.commands import ab_app, serve_app
+from serve.errors import ExperimentError, ExperimentNotFound, PortInUse, ServeError
+
+START = ["start", "trial", "--control", "base", "--treatment", "arithmetic/sft"]
+
+
+@pytest.fixture
+def ab(settings, adapters):
+    """Run `alignery ab …` and give its stdout; failures are raised as they are."""
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(ab_app, list(arguments), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+def test_the_life_of_an_experiment(ab, experiments):
+    assert "treatment = arithmetic/sft:1" in ab(*START, "--planned-users", "100")
+    for variant, good in (("control", 10), ("treatment", 45)):
+        for user in range(50):
+            request = f"{variant}-{user}"
+            experiments.record_exposure(request, "trial", request, variant, None)
+            experiments.record_feedback(request, float(user < good))
+    text = ab("report", "trial")
+    assert "treatment wins" in text and "alignery adapter promote arithmetic/sft:1" in text
+    report: dict[str, Any] = json.loads(ab("report", "trial", "--json"))
+    assert report["decision"] == "treatment wins"
+    assert report["comparisons"][0]["e_value"] > 20
+    assert "trial" in ab("stop", "trial", "--reason", "found")
+    (listed,) = json.loads(ab("list", "--json"))
+    assert (listed["name"], listed["state"], listed["reason"]) == ("trial", "stopped", "found")
+    assert "stopped" in ab("list")
+
+
+def test_a_report_without_users_prints_no_figures(ab):
+    ab(*START)
+    text = ab("report", "trial")
+    assert "undecided" in text and "nan" not in text.lower()
+
+
+def test_several_treatments(ab):
+    started = json.loads(ab(*START, "--treatment", "arithmetic/sft:2", "--json"))
+    names = [one["name"] for one in started["variants"]]
+    assert names == ["control", "treatment-1", "treatment-2"]
+
+
+def test_mistakes_say_what_to_do(ab):
+    with pytest.raises(AdapterNotFound, match="did you mean arithmetic/sft"):
+        ab("start", "trial", "--control", "base", "--treatment", "arithmetic/sfd")
+    ab(*START)
+    with pytest.raises(ExperimentError, match="exists already"):
+        ab(*START)
+    with pytest.raises(ExperimentNotFound, match="alignery ab list"):
+        ab("report", "nothing")
+
+
+def serve_run(*arguments: str) -> None:
+    CliRunner().invoke(serve_app, ["run", *arguments], catch_exceptions=False)
+
+
+def test_serving_refuses_what_it_must_not_do(settings, adapters):
+    with pytest.raises(ServeError, match=r"no API keys.*--allow-remote"):
+        serve_run("--host", "0.0.0.0")
+    with pytest.raises(ServeError, match="expected an IP address"):
+        serve_run("--host", "not a host")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"port {port} on 127.0.0.1 is in use"):
+            serve_run("--port", str(port))
+
+
+def test_serving_needs_a_base_that_is_clear(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / "empty"))
+    with pytest.raises(ServeError, match="no champion is registered; name the base"):
+        serve_run("--port", "18123")
+
+
+def test_experiments_need_neither_torch_nor_ray(settings, adapters):
+    code = (
+        "import sys; from serve.commands import ab_app, serve_app\n"
+        "from serve.http.api import create_api\n"
+        "try: ab_app(['list'])\n"
+        "except SystemExit: pass\n"
+        "print([one for one in ('torch', 'ray', 'transformers') if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,261 @@
+"""The endpoint on a real Ray with a real, tiny model, asked by the official client."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import openai
+import psutil
+import pytest
+
+from align.adapter import Manifest, adapter_id, write_manifest
+from align.base import load_base
+from cluster.database import open_database
+from cluster.ray import ray_session
+from cluster.registry import Registry, open_registry
+from cluster.settings import Settings
+from cluster.storage import Storage
+from serve.errors import PortInUse, ServeError
+from serve.experiments import Experiments, VariantSpec
+from serve.server import free_port, running_server
+
+BASE = "tiny-random"
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def real_adapter(folder: Path, method: str, seed: int) -> Path:
+    """A random LoRA (and for a reward model a head) that fits the tiny base."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    random = torch.Generator().manual_seed(seed)
+    module = "base_model.model.model.layers.0.self_attn.q_proj"
+    tensors = {
+        f"{module}.lora_A.weight": torch.randn(4, 64, generator=random),
+        f"{module}.lora_B.weight": torch.randn(64, 4, generator=random),
+    }
+    if method == "reward":
+        tensors["base_model.model.score.weight"] = torch.randn(1, 64, generator=random)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS" if method == "reward" else "CAUSAL_LM",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "layers_to_transform": [0],
+        "bias": "none",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    manifest = Manifest(
+        id=adapter_id(folder),
+        base=BASE,
+        base_digest=load_base(BASE).digest,
+        line=f"arithmetic/{method}",
+        method=method,
+        rank=4,
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    folder = tmp_path_factory.mktemp("serving")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("ALIGNERY_HOME", str(folder / "home"))
+        settings = Settings()
+        registry = open_registry(settings)
+        for seed, method in enumerate(("sft", "reward")):
+            made = real_adapter(folder / method, method, seed)
+            registry.register(f"arithmetic/{method}", made)
+        registry.promote("arithmetic/sft", 1)
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def local_ray(home: Settings) -> Iterator[None]:
+    with ray_session(home, num_cpus=1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def url(home: Settings, local_ray: None) -> Iterator[str]:
+    with running_server(home, BASE, cpus=1) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def test_a_base_that_cannot_be_loaded_is_one_message(home, local_ray, capfd):
+    with (
+        pytest.raises(ServeError, match="^base 'no-such-base' cannot be loaded"),
+        running_server(home, "no-such-base", cpus=1),
+    ):
+        pass
+    assert capfd.readouterr().out == ""
+
+
+def test_the_official_client_chats(client):
+    one, other = (
+        client.chat.completions.create(
+            model=model, messages=HELLO, max_tokens=8, temperature=0, user="ada"
+        )
+        for model in ("base", "arithmetic/sft@champion")
+    )
+    assert one.choices[0].message.role == "assistant"
+    assert one.usage.completion_tokens > 0
+    assert one.system_fingerprint == "base" and len(other.system_fingerprint) == 64
+    assert one.choices[0].message.content != other.choices[0].message.content
+
+
+def test_the_official_client_streams(client):
+    whole = client.chat.completions.create(
+        model="base", messages=HELLO, max_tokens=12, temperature=0
+    )
+    parts = list(
+        client.chat.completions.create(
+            model="base", messages=HELLO, max_tokens=12, temperature=0,
+            stream=True, stream_options={"include_usage": True},
+        )
+    )  # fmt: skip
+    text = "".join(one.choices[0].delta.content or "" for one in parts if one.choices)
+    assert text == whole.choices[0].message.content
+    assert parts[-1].usage == whole.usage
+
+
+def test_the_official_client_completes_text_and_lists_models(client):
+    answer = client.completions.create(model="base", prompt="one two", max_tokens=3)
+    assert answer.usage.prompt_tokens == 7 and answer.usage.completion_tokens <= 3
+    assert [one.id for one in client.models.list()] == [
+        "base", "arithmetic/reward:1", "arithmetic/sft:1", "arithmetic/sft@champion"
+    ]  # fmt: skip
+    assert client.models.retrieve("arithmetic/sft").id == "arithmetic/sft"
+
+
+def test_the_official_client_raises_its_own_errors(client):
+    with pytest.raises(openai.NotFoundError, match="did you mean arithmetic/sft"):
+        client.chat.completions.create(model="arithmetic/sftt", messages=HELLO)
+    with pytest.raises(openai.BadRequestError, match="context is 2048 tokens"):
+        client.chat.completions.create(
+            model="base", messages=[{"role": "user", "content": "x" * 3000}], stream=True
+        )
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.chat.completions.create(model="base", messages=HELLO, temperature=9)
+
+
+def test_scores_are_the_reward_adapters(client):
+    answer = client.post(
+        "/score",
+        body={"model": "arithmetic/reward:1", "conversations": [HELLO, HELLO * 2]},
+        cast_to=dict,
+    )
+    first, second = answer["scores"]
+    assert first != second
+
+
+def test_an_experiment_over_the_wire(client, home):
+    database = open_database(home)
+    experiments = Experiments(database, Registry(database, Storage(home)))
+    arms = [
+        VariantSpec(name="control", model="base"),
+        VariantSpec(name="treatment", model="arithmetic/sft"),
+    ]
+    experiments.start("trial", arms, "control", 100)
+    for number in range(12):
+        answer = client.chat.completions.create(
+            model="trial", messages=HELLO, max_tokens=2, user=f"user-{number}"
+        )
+        body = {"request_id": answer.id, "value": number % 2}
+        client.post("/feedback", body=body, cast_to=dict)
+    report = experiments.report("trial")
+    assert sum(one.rated_users for one in report.variants) == 12
+    database.close()
+
+
+def test_a_client_that_hangs_up_does_not_hold_up_the_next(client):
+    long = {"model": "base", "messages": HELLO, "max_tokens": 1900, "temperature": 1.0, "n": 4}
+    stream = client.chat.completions.create(**long, stream=True)
+    next(iter(stream))
+    stream.close()
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.5).chat.completions.create(**long)
+    began = time.monotonic()
+    client.chat.completions.create(model="base", messages=HELLO, max_tokens=1)
+    assert time.monotonic() - began < 5
+
+
+def test_many_at_once(client):
+    answers: list[str] = []
+
+    def ask() -> None:
+        answer = client.chat.completions.create(model="base", messages=HELLO, max_tokens=4)
+        answers.append(answer.choices[0].message.role)
+
+    threads = [threading.Thread(target=ask) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == ["assistant"] * 24
+
+
+def test_a_second_serve_on_the_same_ray_is_refused(url, home):
+    with (
+        pytest.raises(ServeError, match="runs on this cluster already"),
+        running_server(home, BASE),
+    ):
+        pass
+    port = int(url.rpartition(":")[2])
+    with (
+        pytest.raises(PortInUse, match=str(port)),
+        running_server(home, BASE, port=port),
+    ):
+        pass
+
+
+def test_the_ingress_imports_no_torch(url):
+    titles = {}
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            titles[" ".join(process.cmdline())] = process
+
+    def maps(deployment: str) -> str:
+        (process,) = (one for title, one in titles.items() if f":{deployment}" in title)
+        return Path(f"/proc/{process.pid}/maps").read_text()
+
+    assert "libtorch" in maps("EngineReplica")
+    assert "libtorch" not in maps("Ingress")
+
+
+@pytest.mark.chaos
+def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(home):
+    port = free_port("127.0.0.1")
+    program = [sys.executable, "-m", "alignery", "serve", "run", "--port", str(port), "--cpus", "1"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        greeting = [running.stdout.readline().strip() for _ in range(6)]
+        assert greeting[0] == f"serving {BASE} at http://127.0.0.1:{port}/v1"
+        assert "arithmetic/sft@champion" in greeting
+        processes = psutil.Process(running.pid).children(recursive=True)
+        assert processes
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    _, left = psutil.wait_procs(processes, timeout=5)
+    assert left == []

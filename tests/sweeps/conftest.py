@@ -1,0 +1,107 @@
+"""A small recipe, settings in a temporary home, and one Ray for the whole session."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from align.recipe import parse_recipe
+from cluster.settings import Settings
+
+FAKE = "fake_trial:FakeTrial"
+
+RECIPE = {
+    "name": "toy",
+    "base": "tiny-random",
+    "data": {"task": "arithmetic"},
+    "stages": {
+        "sft": {
+            "method": "sft",
+            "learning_rate": {"loguniform": [1e-5, 1e-1], "default": 1e-3},
+            "lora": {"r": {"choice": [4, 8, 16], "default": 8}, "lora_alpha": "2 * r"},
+            "max_steps": 30,
+            "objective": "accuracy",
+            "sweep": {"trials": 4, "rungs": [10, 20], "sampler": "random", "seed": 3},
+        },
+        "reward": {
+            "method": "reward",
+            "parent": "sft",
+            "learning_rate": {"loguniform": [1e-5, 1e-1], "default": 1e-3},
+            "max_steps": 10,
+            "objective": "pair_accuracy",
+            "sweep": {"trials": 2},
+        },
+        "grpo": {
+            "method": "grpo",
+            "parent": "sft",
+            "reward_model": "reward",
+            "learning_rate": {"loguniform": [1e-5, 1e-1], "default": 1e-3},
+            "max_steps": 10,
+            "rewards": {"correctness": 1.0, "reward_model": 0.1},
+            "objective": "accuracy",
+            "sweep": {"trials": 2},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory):
+    """Ray on two CPUs, ended by its own handle."""
+    from cluster.ray import ray_session
+
+    here = str(Path(__file__).parent)
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before]))
+    home = tmp_path_factory.mktemp("ray")
+    try:
+        with ray_session(Settings(home=home), num_cpus=2) as address:
+            yield address
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONPATH")
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALIGNERY_HOME", str(home))
+    return Settings()
+
+
+@pytest.fixture
+def recipe():
+    return parse_recipe(RECIPE)
+
+
+@pytest.fixture
+def behave(settings):
+    """Tell the fake trials what to do."""
+
+    def write(**behaviour):
+        (settings.home / "behaviour.json").write_text(json.dumps(behaviour))
+
+    return write
+
+
+@pytest.fixture
+def calls(settings):
+    """What the fake trials were asked to do, in order."""
+
+    def read(what=None):
+        file = settings.home / "calls.jsonl"
+        lines = file.read_text().splitlines() if file.is_file() else []
+        found = [json.loads(line) for line in lines]
+        return [one for one in found if what in (None, one["what"])]
+
+    return read

@@ -1,0 +1,104 @@
+"""Stages that build on each other, and the commands around them."""
+
+import functools
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import FAKE, RECIPE
+from typer.testing import CliRunner
+
+import sweeps.pipeline
+from align.errors import DataError
+from cluster.registry import open_registry
+from sweeps.commands import sweep_app
+from sweeps.errors import SweepError, SweepNotFound
+from sweeps.final import System, evaluate_many
+from sweeps.pipeline import chosen, run_pipeline
+
+
+@pytest.fixture
+def pipeline(local_ray, settings, recipe):
+    return functools.partial(run_pipeline, settings, recipe, factory=FAKE)
+
+
+def test_each_stage_builds_on_the_best_before_it_and_is_promoted(pipeline, settings, calls):
+    results = pipeline(promote=True)
+    assert list(results) == ["sft", "reward", "grpo"]
+    registry = open_registry(settings)
+    for stage, result in results.items():
+        assert registry.resolve(f"toy/{stage}@champion").adapter_id == result.version.adapter_id
+        assert result.study in registry.history(f"toy/{stage}")[0].reason
+    sft, reward = (str(registry.folder(results[name].version)) for name in ("sft", "reward"))
+    used = [tuple(call["parents"]) for call in calls("publish")]
+    assert used[-1] == (sft, reward)
+
+    # One stage alone takes the champion; the same sweep again is reused, and stays champion.
+    again = pipeline(["grpo"], promote=True)
+    assert again["grpo"].study == results["grpo"].study
+    assert len(registry.history("toy/grpo")) == 1
+
+
+def test_a_stage_whose_parent_is_missing_names_the_command(pipeline):
+    with pytest.raises(SweepError, match=r"`alignery sweep run RECIPE --stage sft`"):
+        pipeline(["grpo"])
+
+
+def test_stages_run_in_an_order_that_fits(recipe):
+    assert chosen(recipe, None) == ["sft", "reward", "grpo"]
+    assert chosen(recipe, ["grpo", "sft"]) == ["sft", "grpo"]
+    with pytest.raises(SweepError, match="no stage 'dpo'; it has sft, reward, grpo"):
+        chosen(recipe, ["dpo"])
+
+
+def test_the_commands(local_ray, settings, tmp_path, monkeypatch):
+    fake = functools.partial(run_pipeline, factory=FAKE)
+    monkeypatch.setattr(sweeps.pipeline, "run_pipeline", fake)
+    file = tmp_path / "toy.yaml"
+    file.write_text(yaml.safe_dump(RECIPE))
+
+    def call(*arguments):
+        result = CliRunner().invoke(sweep_app, list(arguments), catch_exceptions=False)
+        assert result.exit_code == 0
+        return result
+
+    ran = call("run", str(file), "--stage", "sft", "--trials", "2", "--json")
+    summary = json.loads(ran.stdout)["sft"]
+    assert summary["adapter"] == "toy/sft:1" and len(summary["trials"]) == 2
+    assert "toy/sft run 1: 2 trials of 30 steps" in ran.stderr
+
+    shown = json.loads(call("status", "--json").stdout)
+    assert shown["state"] == "finished" and shown["trials"] == summary["trials"]
+    assert "COMPLETE" in call("status", "toy/sft").stdout
+    best = json.loads(call("best", "toy/sft", "--json").stdout)
+    assert (best["adapter"], best["trial"]) == ("toy/sft:1", summary["best"])
+    assert call("best", "toy/sft").stdout.startswith("toy/sft:1: trial ")
+    assert [one["line"] for one in json.loads(call("list", "--json").stdout)] == ["toy/sft"]
+    assert "toy/sft" in call("list").stdout
+    with pytest.raises(SweepNotFound, match="no sweep of 'toy/dpo'; there are sweeps of toy/sft"):
+        call("status", "toy/dpo")
+
+    code = (
+        "import sys\nfrom sweeps.commands import sweep_app\n"
+        "sweep_app(['status'], standalone_mode=False)\n"
+        "assert not {'torch', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_before_the_first_sweep_the_commands_say_so(settings):
+    with pytest.raises(SweepNotFound, match="alignery sweep run RECIPE"):
+        CliRunner().invoke(sweep_app, ["status"], catch_exceptions=False)
+
+
+def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, settings, recipe):
+    heard = []
+    systems = [System("base"), System("four-shot", shots=4)]
+    measure = functools.partial(evaluate_many, settings, recipe, evaluate="fake_trial:evaluate")
+    found = measure(systems, on_done=heard.append)
+    assert [one.system for one in found] == ["base", "four-shot"]
+    assert found[0].split == "test" and len(heard) == 2
+    with pytest.raises(DataError, match=r"^no test split$"):
+        measure([System("broken"), System("base")])

@@ -1,0 +1,112 @@
+"""The floors of docs/architecture.md, held by reading the source."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("align", "cluster", "sweeps", "serve")
+SOURCES = sorted(
+    path
+    for name in (*PACKAGES, "benchmarks", "alignery.py", "demo.py")
+    for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+)
+TOP = {"demo", "alignery", "benchmarks"}
+HEAVY = {"torch", "ray", "transformers", "trl", "peft", "datasets", "accelerate"}
+FORBIDDEN = {
+    "align": {"cluster", "sweeps", "serve", "ray", "sqlalchemy", "alembic", "optuna"} | TOP,
+    "cluster": {"sweeps", "serve", "torch"} | TOP,
+    "sweeps": {"serve"} | TOP,
+    "serve": {"sweeps"} | TOP,
+}
+MAX_LINES = 300
+
+
+def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Top-level names of the modules that these nodes import."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+def at_import_time(node: ast.AST) -> Iterator[ast.AST]:
+    """Nodes that run when the module is imported: no function bodies, no `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from at_import_time(child)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def sources(package: str) -> list[Path]:
+    return [path for path in SOURCES if path.relative_to(ROOT).parts[0] == package]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_from_floors_below(package: str) -> None:
+    wrong = [
+        f"{name(path)} imports {module}"
+        for path in sources(package)
+        for module in imported(ast.walk(tree(path)))
+        if module in FORBIDDEN[package]
+    ]
+    assert not wrong
+
+
+def test_only_the_command_line_mounts_the_demo() -> None:
+    others = [path for path in SOURCES if path.parent != ROOT and "benchmarks" not in path.parts]
+    assert not [path for path in others if TOP & set(imported(ast.walk(tree(path))))]
+
+
+def test_serve_is_never_imported_bare() -> None:
+    """`from ray import serve` wants the same name."""
+    wrong = [
+        name(path)
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import) and any(alias.name == "serve" for alias in node.names)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "commands.py"], ids=name)
+def test_command_modules_import_nothing_heavy(path: Path) -> None:
+    assert not HEAVY & set(imported(at_import_time(tree(path))))
+
+
+@pytest.mark.parametrize("path", [ROOT / "alignery.py", ROOT / "demo.py"], ids=name)
+def test_the_command_line_imports_nothing_heavy(path: Path) -> None:
+    assert not HEAVY & set(imported(at_import_time(tree(path))))
+
+
+def test_no_command_module_swallows_expected_errors() -> None:
+    wrong = [
+        name(path)
+        for path in SOURCES
+        if path.name == "commands.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and node.type is not None
+        and re.search(r"AligneryError|\bException\b", ast.unparse(node.type))
+    ]
+    assert not wrong
+
+
+def test_a_file_reads_in_one_sitting() -> None:
+    long = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert not {path: lines for path, lines in long.items() if lines > MAX_LINES}
