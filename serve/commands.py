@@ -6,6 +6,7 @@ import ipaddress
 import json
 import signal
 from typing import TYPE_CHECKING, Annotated
+from urllib.request import urlopen
 
 import typer
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 serve_app = typer.Typer(help="Serve a base and its adapters.", no_args_is_help=True)
 ab_app = typer.Typer(help="Compare adapters on live traffic.", no_args_is_help=True)
+
+#: Models that a starting server names; GET /v1/models has them all.
+SHOWN_MODELS = 20
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _Name = Annotated[str, typer.Argument(help="The experiment's name.")]
@@ -54,8 +58,9 @@ def run(
     from serve.server import check_port
 
     check_port(host, port)
-    registry = open_registry(settings)
-    base = base or _champions_base({one.base for one in registry.aliases().values()})
+    if base is None:
+        aliases = open_registry(settings).aliases().items()
+        base = _champions_base({one.base for name, one in aliases if name.endswith("@champion")})
     typer.echo(f"loading {base} …", err=True)
     from cluster.ray import ray_session
     from serve.server import running_server
@@ -65,7 +70,7 @@ def run(
             ray_session(settings, num_cpus=cpus),
             running_server(settings, base, host, port, cpus) as url,
         ):
-            typer.echo(_greeting(url, base, registry.names(base)))
+            typer.echo(_greeting(url, base))
             signal.pause()
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
@@ -96,16 +101,20 @@ def _champions_base(bases: set[str]) -> str:
     )
 
 
-def _greeting(url: str, base: str, names: list[str]) -> str:
+def _greeting(url: str, base: str) -> str:
     """What is served where, and how to ask."""
-    example = next((name for name in names if "/reward" not in name), "base")
+    with urlopen(f"{url}/v1/models") as response:
+        models = json.load(response)["data"]
+    names = [model["id"] for model in models]
+    chats = [model["id"] for model in models if model["method"] not in ("base", "reward")]
+    example = next((name for name in chats if "@" in name), [*chats, "base"][0])
     body = json.dumps({"model": example, "messages": [{"role": "user", "content": "Hello"}]})
-    shown = [*names[:12], f"… and {len(names) - 12} more"] if len(names) > 13 else names
     return "\n".join(
         [
             f"serving {base} at {url}/v1",
             "models:",
-            *(f"  {name}" for name in ["base", *shown]),
+            *(f"  {name}" for name in names[:SHOWN_MODELS]),
+            *([f"  … and {len(names) - SHOWN_MODELS} more"] if len(names) > SHOWN_MODELS else []),
             "try:",
             f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\",
             f"    -d '{body}'",

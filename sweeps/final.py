@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from align.errors import AligneryError
 from align.recipe import Recipe
@@ -26,7 +26,8 @@ EVALUATE = "align.stages.evaluate:evaluate_adapter"
 class System:
     """What is measured: the base (no adapter) with `shots` worked examples, or a stage's best.
 
-    `reward_model` is needed where the recipe's rewards ask for one.
+    `reward_model` is needed where the recipe's rewards ask for one. `earlier` is what was measured
+    of the same system before there was a reward model: its answers are then only judged anew.
     """
 
     name: str
@@ -34,6 +35,7 @@ class System:
     stage: str | None = None
     reward_model: AdapterVersion | None = None
     shots: int = 0
+    earlier: Evaluation | None = None
 
 
 def evaluate_many(
@@ -55,31 +57,27 @@ def evaluate_many(
 
     from sweeps.tune import capacity
 
-    _, resources = capacity(cpus_per_task)
+    fit, resources = capacity(cpus_per_task)
     task = ray.remote(num_cpus=cpus_per_task, num_gpus=resources.get("gpu", 0))(_measure)
     plain, content = portable(settings), recipe.model_dump_json()
-    pending = {
-        task.remote(plain, content, one, cpus_per_task, evaluate): index
-        for index, one in enumerate(systems)
-    }
     results: dict[int, Evaluation] = {}
-    try:
-        while waiting := [
-            reference for reference, index in pending.items() if index not in results
-        ]:
-            (ready, *_), _ = ray.wait(waiting)
+    running: dict[Any, int] = {}
+    waiting = list(enumerate(systems))
+    while waiting or running:
+        # As many as fit, and no queue: what has begun when one fails is all that still runs.
+        while waiting and len(running) < fit:
+            index, system = waiting.pop(0)
+            running[task.remote(plain, content, system, cpus_per_task, evaluate)] = index
+        (ready, *_), _ = ray.wait(list(running))
+        try:
             evaluation = ray.get(ready)
-            results[pending[ready]] = evaluation
-            if on_done is not None:
-                on_done(evaluation)
-    except RayTaskError as error:
-        if isinstance(error.cause, AligneryError):
-            raise error.cause from None
-        raise
-    finally:
-        for reference, index in pending.items():
-            if index not in results:
-                ray.cancel(reference, force=True)
+        except RayTaskError as error:
+            if isinstance(error.cause, AligneryError):
+                raise error.cause from None
+            raise
+        results[running.pop(ready)] = evaluation
+        if on_done is not None:
+            on_done(evaluation)
     return [results[index] for index in range(len(systems))]
 
 
@@ -104,5 +102,6 @@ def _measure(
             storage, system.reward_model.adapter_id if system.reward_model else None
         ),
         shots=system.shots,
+        earlier=system.earlier,
     )
     return evaluation

@@ -237,18 +237,18 @@ def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
 def pair_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
     """A chosen and a rejected answer; `kind` says what tells them apart.
 
-    Six in ten differ in being right (same style, so about the same length). Two in ten prefer a
-    concise right answer to a rambling right one, two in ten an explained right answer to a bare
-    wrong one: there the longer answer loses as often as it wins.
+    Half differ in being right (same style, so about the same length). A quarter prefer a concise
+    right answer to a wordier right one, a quarter a worked right answer to a bare wrong one:
+    there the longer answer loses as often as it wins.
     """
-    draw = rng.random()
-    if draw < 0.6:
-        style = rng.choice(("concise", "explained"))
+    draw, style = rng.random(), rng.choice(("concise", "explained"))
+    if draw < 0.5:
         kind, chosen, rejected = "right_wrong", right(problem, style), wrong(problem, rng, style)
-    elif draw < 0.8:
-        kind, chosen, rejected = "concise", right(problem, "concise"), right(problem, "rambling")
+    elif draw < 0.75:
+        wordy = rng.choice(("explained", "rambling"))
+        kind, chosen, rejected = "concise", right(problem, "concise"), right(problem, wordy)
     else:
-        kind, chosen, rejected = "worked", right(problem, "explained"), wrong(problem, rng, "bare")
+        kind, chosen, rejected = "worked", right(problem, style), wrong(problem, rng, "bare")
     return {
         "prompt": _user(problem),
         "chosen": _assistant(chosen),

@@ -72,28 +72,36 @@ class Evaluator:
         *,
         shots: int = 0,
         system: str = "",
+        earlier: Evaluation | None = None,
     ) -> Evaluation:
-        """Accuracy, reward and length of greedy answers."""
+        """Accuracy, reward and length of greedy answers, or of those that `earlier` holds."""
         started = time.perf_counter()
         rows = load_answers(self._recipe, split)
-        done = self.answers(adapter, rows, shots)
-        texts = [one.text for one in done]
+        if earlier is not None:
+            texts, truncated = earlier.texts, earlier.truncated
+        else:
+            done = self.answers(adapter, rows, shots)
+            texts = [one.text for one in done]
+            truncated = [float(one.finish_reason == "length") for one in done]
         expected = [str(row.get("answer", "")) for row in rows]
         rewards = self.rewards(weights)
         parts = rewards.parts([row["prompt"] for row in rows], texts, expected)
         return Evaluation(
             system=system,
             split=split,
+            texts=texts,
             correct=[correctness(text, one) for text, one in zip(texts, expected, strict=True)],
             reward=rewards.total(parts) if parts else [],
             parts=parts,
             lengths=[float(len(text)) for text in texts],
-            truncated=[float(one.finish_reason == "length") for one in done],
+            truncated=truncated,
             seconds=time.perf_counter() - started,
         )
 
-    def ranking(self, adapter: Path | None, stage: str, split: Split) -> Evaluation:
-        """Pair accuracy: by reward score for a reward stage, else by log-probability.
+    def ranking(
+        self, adapter: Path | None, stage: str, split: Split, *, by_score: bool
+    ) -> Evaluation:
+        """Pair accuracy on a stage's pairs: a reward model's by score, a policy's by likelihood.
 
         A policy ranks the answer first to which it gives the higher summed log-probability, the
         quantity that DPO's implicit reward is made of (Rafailov et al., arXiv 2305.18290). Beta
@@ -102,7 +110,7 @@ class Evaluator:
         started = time.perf_counter()
         rows, name = load_split(self._recipe, stage, split), self._load(adapter)
         both = [[*row["prompt"], *row[side]] for side in ("chosen", "rejected") for row in rows]
-        if self._recipe.stages[stage].method == "reward" and name is not None:
+        if by_score and name is not None:
             values = self._engine.score(both, name)
         else:
             values = self._engine.log_probabilities([self._cut(one) for one in both], name)
@@ -167,8 +175,12 @@ def evaluate_adapter(
     split: Split = "test",
     reward_model: Path | None = None,
     shots: int = 0,
+    earlier: Evaluation | None = None,
 ) -> Evaluation:
     """Everything that can be measured of one system on a split.
+
+    `earlier` is what was measured of the same system before there was a reward model: its
+    answers are judged anew and not produced again.
 
     `stage` is the stage that made the adapter (None for the base): a reward model is measured on
     pairs alone; anything else answers, and ranks the pairs of the recipe's DPO (else reward)
@@ -177,13 +189,18 @@ def evaluate_adapter(
     evaluator = Evaluator(recipe, reward_model)
     methods = {name: one.method for name, one in recipe.stages.items()}
     if stage is not None and methods[stage] == "reward":
-        evaluation = evaluator.ranking(adapter, stage, split)
+        evaluation = evaluator.ranking(adapter, stage, split, by_score=True)
         evaluation.system = system
         return evaluation
-    evaluation = evaluator.answering(adapter, split, recipe.rewards(), shots=shots, system=system)
+    evaluation = evaluator.answering(
+        adapter, split, recipe.rewards(), shots=shots, system=system, earlier=earlier
+    )
+    if earlier is not None:
+        evaluation.pairs, evaluation.pair_kinds = earlier.pairs, earlier.pair_kinds
+        return evaluation
     ranking = [name for method in ("dpo", "reward") for name in methods if methods[name] == method]
     if ranking and not shots:
-        ranked = evaluator.ranking(adapter, ranking[0], split)
+        ranked = evaluator.ranking(adapter, ranking[0], split, by_score=False)
         evaluation.pairs, evaluation.pair_kinds = ranked.pairs, ranked.pair_kinds
         evaluation.seconds += ranked.seconds
     return evaluation

@@ -21,6 +21,7 @@ class Evaluation:
 
     system: str
     split: str
+    texts: list[str] = field(default_factory=list)
     correct: list[float] = field(default_factory=list)
     reward: list[float] = field(default_factory=list)
     parts: dict[str, list[float]] = field(default_factory=dict)

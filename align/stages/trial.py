@@ -106,7 +106,7 @@ class Trial:
     def _measure(self, evaluator: Evaluator, adapter: Path) -> Evaluation:
         config, weights = self._config, self._recipe.rewards(self._stage)
         if config.objective == "pair_accuracy":
-            return evaluator.ranking(adapter, self._stage, "validation")
+            return evaluator.ranking(adapter, self._stage, "validation", by_score=True)
         if config.objective == "nll":
             return evaluator.likelihood(adapter, self._stage, "validation")
         if config.objective == "win_rate":

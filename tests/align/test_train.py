@@ -100,6 +100,13 @@ def test_final_evaluation_measures_what_each_system_can_do(published):
     assert "accuracy" in base and "mean_reward" in base
 
 
+def test_a_policy_ranks_pairs_by_likelihood_where_only_a_reward_stage_has_pairs(published):
+    stages = {name: one for name, one in SMOKE.stages.items() if name in ("sft", "reward")}
+    recipe = SMOKE.model_copy(update={"stages": stages})
+    figures = evaluate_adapter(recipe, published["sft"], system="sft", stage="sft").metrics()
+    assert 0 <= figures["pair_accuracy"] <= 1
+
+
 @pytest.mark.parametrize("stage", ["sft", "reward", "dpo"])
 def test_a_resumed_run_equals_an_unbroken_one(published, tmp_path, stage):
     config, base = SMOKE.stages[stage].resolve(), load_base(SMOKE.base)

@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
 
 from align.adapter import Manifest, adapter_id, write_manifest
 from align.errors import AdapterError
 from align.inference import Completion, GenerationRequest, OnText
 
+CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
 BASE = "tiny-random"
 CONTEXT = 200
 
@@ -108,3 +112,8 @@ def make_adapter(folder: Path, content: str, method: str = "sft", base: str = BA
     )
     write_manifest(folder, manifest)
     return folder
+
+
+def ask(api: TestClient, path: str = "/v1/chat/completions", **body: Any) -> Any:
+    """POST `CHAT` with changes."""
+    return api.post(path, json=CHAT | body)

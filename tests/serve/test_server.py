@@ -105,7 +105,7 @@ def client(url: str) -> openai.OpenAI:
 
 def test_a_base_that_cannot_be_loaded_is_one_message(home, local_ray, capfd):
     with (
-        pytest.raises(ServeError, match="^base 'no-such-base' cannot be loaded"),
+        pytest.raises(ServeError, match=r"^base 'no-such-base' cannot be loaded"),
         running_server(home, "no-such-base", cpus=1),
     ):
         pass
@@ -190,7 +190,7 @@ def test_an_experiment_over_the_wire(client, home):
 
 
 def test_a_client_that_hangs_up_does_not_hold_up_the_next(client):
-    long = {"model": "base", "messages": HELLO, "max_tokens": 1900, "temperature": 1.0, "n": 4}
+    long = {"model": "base", "messages": HELLO, "max_tokens": 1900, "temperature": 0, "n": 4}
     stream = client.chat.completions.create(**long, stream=True)
     next(iter(stream))
     stream.close()
@@ -198,7 +198,7 @@ def test_a_client_that_hangs_up_does_not_hold_up_the_next(client):
         client.with_options(timeout=0.5).chat.completions.create(**long)
     began = time.monotonic()
     client.chat.completions.create(model="base", messages=HELLO, max_tokens=1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 3
 
 
 def test_many_at_once(client):
@@ -247,8 +247,9 @@ def test_the_ingress_imports_no_torch(url):
 @pytest.mark.chaos
 def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(home):
     port = free_port("127.0.0.1")
-    program = [sys.executable, "-m", "alignery", "serve", "run", "--port", str(port), "--cpus", "1"]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
+    program = [sys.executable, "-c", "import alignery; alignery.main()"]
+    arguments = ["serve", "run", "--port", str(port), "--cpus", "1"]
+    with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         greeting = [running.stdout.readline().strip() for _ in range(6)]
         assert greeting[0] == f"serving {BASE} at http://127.0.0.1:{port}/v1"

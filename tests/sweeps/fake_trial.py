@@ -8,6 +8,7 @@ import json
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from align.adapter import Manifest, adapter_id, write_manifest
@@ -98,10 +99,12 @@ class FakeTrial:
             file.write(json.dumps(call) + "\n")
 
 
-def evaluate(recipe, adapter, *, system, stage, split, reward_model, shots):
+def evaluate(recipe, adapter, *, system, stage, split, reward_model, shots, earlier):
     """A stand-in for evaluate_adapter."""
     from align.stages.measures import Evaluation
 
+    if earlier is not None:
+        return replace(earlier, reward=[1.0])
     if system == "broken":
         raise DataError("no test split")
     return Evaluation(system=system, split=split, correct=[float(adapter is not None)] * 3)

@@ -21,7 +21,7 @@ from sweeps.pipeline import chosen, run_pipeline
 
 @pytest.fixture
 def pipeline(local_ray, settings, recipe):
-    return functools.partial(run_pipeline, settings, recipe, factory=FAKE)
+    return functools.partial(run_pipeline, settings, recipe, factory=FAKE, max_concurrent=1)
 
 
 def test_each_stage_builds_on_the_best_before_it_and_is_promoted(pipeline, settings, calls):
@@ -64,7 +64,8 @@ def test_the_commands(local_ray, settings, tmp_path, monkeypatch):
         assert result.exit_code == 0
         return result
 
-    ran = call("run", str(file), "--stage", "sft", "--trials", "2", "--json")
+    one = ("--stage", "sft", "--trials", "2", "--max-concurrent", "1")
+    ran = call("run", str(file), *one, "--json")
     summary = json.loads(ran.stdout)["sft"]
     assert summary["adapter"] == "toy/sft:1" and len(summary["trials"]) == 2
     assert "toy/sft run 1: 2 trials of 30 steps" in ran.stderr
@@ -100,5 +101,7 @@ def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, setting
     found = measure(systems, on_done=heard.append)
     assert [one.system for one in found] == ["base", "four-shot"]
     assert found[0].split == "test" and len(heard) == 2
+    judged = measure([System("base", earlier=found[0])])[0]
+    assert (judged.correct, judged.reward) == (found[0].correct, [1.0])
     with pytest.raises(DataError, match=r"^no test split$"):
         measure([System("broken"), System("base")])

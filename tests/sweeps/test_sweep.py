@@ -15,8 +15,10 @@ from sweeps.sweep import run_sweep
 
 @pytest.fixture
 def sweep(local_ray, settings, recipe):
-    def run(stage="sft", recipe=recipe, **options):
-        return run_sweep(settings, recipe, stage, factory=FAKE, **options)
+    def run(stage="sft", recipe=recipe, max_concurrent=1, **options):
+        """One at a time: starting a second worker is what takes long."""
+        options |= {"max_concurrent": max_concurrent, "factory": FAKE}
+        return run_sweep(settings, recipe, stage, **options)
 
     return run
 
@@ -27,7 +29,7 @@ def states(result):
 
 def test_a_sweep_finds_registers_and_returns_the_best_trial(sweep, settings, recipe, calls):
     events = []
-    result = sweep(on_event=events.append)
+    result = sweep(on_event=events.append, max_concurrent=2)
 
     assert [trial.number for trial in result.trials] == [0, 1, 2, 3]
     assert result.trials[0].params == recipe.stages["sft"].defaults()

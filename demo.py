@@ -1,0 +1,316 @@
+"""The main job told as a story: search, promote, serve, ask, compare, and show what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+    from align.recipe import Recipe
+    from align.stages.arithmetic import Problem
+    from align.stages.measures import Evaluation
+    from cluster.settings import Settings
+    from serve.experiments import Experiments, Report
+    from sweeps.sweep import SweepResult
+
+#: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
+BUDGETS = {"base": 80.0, "final": 140.0, "serve": 60.0, "experiment": 60.0}
+TOTAL = 1200.0
+ASKERS = 32  # simulated users at a time: as many rows as the engine batches
+BASE, SHOTS = "base", 4
+WORKED = f"base, {SHOTS} examples"
+
+
+def demo(
+    recipe: Annotated[str, typer.Option(help="A shipped recipe or a YAML file.")] = "arithmetic",
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh/--resume", help="Search anew, or go on with what earlier runs have done."
+        ),
+    ] = False,
+    users: Annotated[int, typer.Option(min=2, help="Simulated users of the A/B test.")] = 200,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the endpoint. Default: a free one."),
+    ] = None,
+    keep_serving: Annotated[
+        bool, typer.Option("--keep-serving", help="Leave the endpoint up until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
+    ] = False,
+) -> None:
+    """Run the whole loop on a small real model: search, promote, serve, ask, compare."""
+    from align.recipe import load_recipe
+    from cluster.ray import ray_session
+    from cluster.settings import Settings
+    from serve.server import check_port, running_server
+
+    if port is not None:
+        check_port("127.0.0.1", port)
+    story = Story(Settings(), load_recipe(recipe))
+    story.introduce(fresh)
+    with ray_session(story.settings):
+        with story.part("base"):
+            story.measure_base()
+        story.search(fresh)
+        with story.part("final"):
+            story.measure_champions()
+        before = time.monotonic()
+        with running_server(story.settings, story.recipe.base, port=port) as story.url:
+            story.call()
+            story.took("serve", time.monotonic() - before)
+            with story.part("experiment"):
+                story.compare(users)
+            story.conclude(keep_serving)
+            if as_json:
+                print(json.dumps(story.result()), flush=True)
+            while keep_serving:
+                time.sleep(1)
+
+
+@dataclass
+class Story:
+    """What has happened so far. All that a person reads goes to stderr."""
+
+    settings: Settings
+    recipe: Recipe
+    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    seconds: dict[str, float] = field(default_factory=dict)
+    sweeps: dict[str, SweepResult] = field(default_factory=dict)
+    measured: dict[str, Evaluation] = field(default_factory=dict)
+    report: Report | None = None
+    url: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def say(self, text: str) -> None:
+        """One line, in rich's markup."""
+        self.console.print(text, soft_wrap=True)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time a part of the story."""
+        since = time.monotonic()
+        yield
+        self.took(name, time.monotonic() - since)
+
+    def took(self, name: str, seconds: float) -> None:
+        """Keep how long a part took, and say it beside its budget."""
+        self.seconds[name] = seconds
+        self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name]:.0f} s[/]")
+
+    def stage(self, method: str) -> str:
+        """The stage of a method."""
+        from sweeps.standings import stage_of
+
+        name = stage_of(self.recipe, method)
+        if name is None:
+            raise typer.BadParameter(f"the demo needs a recipe with a stage of method {method}")
+        return name
+
+    @property
+    def items(self) -> int:
+        """How many items the final measurement has."""
+        return self.recipe.data_of(self.stage("grpo")).test
+
+    def introduce(self, fresh: bool) -> None:
+        """Say what is coming, and where it will lie."""
+        for method in ("sft", "reward", "dpo", "grpo"):
+            self.stage(method)
+        how = "searching anew" if fresh else "going on with what is there"
+        self.say(f"[bold]{self.recipe.name}[/] on {self.recipe.base}, four stages, all local")
+        self.say(f"home {self.settings.home} ({how}); budget {TOTAL / 60:.0f} min on two cores")
+
+    def measure_base(self) -> None:
+        """The untouched base on the final items, asked plainly and after worked examples."""
+        from sweeps.final import System, evaluate_many
+
+        self.say(f"\n[bold]1 The base[/] on {self.items} held-out items")
+        systems = [System(BASE), System(WORKED, shots=SHOTS)]
+        for one in evaluate_many(self.settings, self.recipe, systems):
+            self.measured[one.system] = one
+            self.say(f"   {one.system}: {one.metrics()['accuracy']:.1%} right")
+
+    def search(self, fresh: bool) -> None:
+        """A sweep for each stage; the best of each becomes its line's champion."""
+        from sweeps.pipeline import run_pipeline
+        from sweeps.progress import Progress
+
+        self.say("\n[bold]2 The search[/]: the best trial of each stage becomes its champion")
+        with Progress(self.console) as progress:
+            self.sweeps = run_pipeline(
+                self.settings, self.recipe, fresh=fresh, promote=True, on_event=progress
+            )
+        for name, sweep in self.sweeps.items():
+            self.seconds[name] = sweep.seconds
+            self.say(f"   {sweep.version.name} is now {sweep.line}@champion")
+
+    def measure_champions(self) -> None:
+        """Every champion, and the base's answers judged by the reward model, on the final items."""
+        from sweeps.final import System, evaluate_many
+
+        self.say(f"\n[bold]3 The champions[/] on the same {self.items} items, never searched on")
+        judge = self.sweeps[self.stage("reward")].version
+        systems = [
+            System(name, earlier=one, reward_model=judge) for name, one in self.measured.items()
+        ] + [
+            System(name, adapter=sweep.version, stage=name, reward_model=judge)
+            for name, sweep in self.sweeps.items()
+        ]
+        for one in evaluate_many(self.settings, self.recipe, systems):
+            self.measured[one.system] = one
+
+    def call(self) -> None:
+        """The official OpenAI client: the base, each adapter, one streamed, two answers scored."""
+        self.say(f"\n[bold]4 The endpoint[/] {self.url}/v1, called with the openai client")
+        client, problem = self.client(), next(self.problems())
+        self.say(f"   user: {problem.question} [dim](right: {problem.answer})[/]")
+        chats = [name for name, one in self.recipe.stages.items() if one.method != "reward"]
+        for model in (BASE, *(self.sweeps[name].version.name for name in chats)):
+            answer = self.ask(client, model, problem).choices[0].message.content
+            self.say(f"   [cyan]{model}[/]: {' '.join(answer.split())}")
+        model = f"{self.recipe.line(chats[-1])}@champion"
+        stream = self.ask(client, model, problem, stream=True)
+        pieces = [one.choices[0].delta.content or "" for one in stream if one.choices]
+        text = " ".join("".join(pieces).split())
+        self.say(f"   [cyan]{model}[/] in {sum(map(bool, pieces))} pieces: {text}")
+        self.score(client, problem)
+
+    def score(self, client: OpenAI, problem: Problem) -> None:
+        """The reward model's view of a right and a wrong answer."""
+        import random
+
+        from align.stages.arithmetic import right, wrong
+
+        judge = self.sweeps[self.stage("reward")].version.name
+        answers = [right(problem, "concise"), wrong(problem, random.Random(0), "concise")]
+        conversations = [
+            [*asked(problem), {"role": "assistant", "content": answer}] for answer in answers
+        ]
+        body = {"model": judge, "conversations": conversations}
+        scores = client.post("/score", body=body, cast_to=dict[str, Any])["scores"]
+        for answer, score in zip(answers, scores, strict=True):
+            self.say(f"   [cyan]{judge}[/] gives {score:+.2f} to: {answer}")
+
+    def compare(self, users: int) -> None:
+        """An A/B test of the SFT champion against the base, with users who check the answer."""
+        from serve.display import print_report
+        from serve.experiments import VariantSpec, open_experiments
+
+        store = open_experiments(self.settings)
+        treatment = self.sweeps[self.stage("sft")].version.name
+        name = free_name(store, f"{self.recipe.name}-sft")
+        arms = [VariantSpec(name=BASE, model=BASE), VariantSpec(name="sft", model=treatment)]
+        store.start(name, arms, control=BASE, planned_users=users)
+        self.say(f"\n[bold]5 The experiment[/] {name}: {users} users, {BASE} against {treatment}")
+        client = self.client()
+        with ThreadPoolExecutor(ASKERS) as pool:
+            jobs = [
+                pool.submit(self.one_user, client, name, f"user-{index}", problem)
+                for index, problem in enumerate(islice(self.problems(), users))
+            ]
+            for job in jobs:
+                job.result()
+        self.report = store.report(name)
+        print_report(self.report, self.console)
+        store.stop(name, self.report.decision)
+
+    def one_user(self, client: OpenAI, experiment: str, user: str, problem: Problem) -> None:
+        """Ask, check the answer, say what it was worth."""
+        from align.stages.rewards import correctness
+
+        answer = self.ask(client, experiment, problem, user=user)
+        text = answer.choices[0].message.content or ""
+        verdict = {"request_id": answer.id, "value": correctness(text, str(problem.answer))}
+        client.post("/feedback", body=verdict, cast_to=dict[str, Any])
+
+    def conclude(self, keep_serving: bool) -> None:
+        """The final table, what it says, where things lie, and what to type next."""
+        from sweeps.standings import table, verdicts
+
+        names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
+        self.say("\n[bold]6 What came of it[/]")
+        self.console.print(table(self.measured, names, self.items))
+        for line in verdicts(self.recipe, self.measured, WORKED):
+            self.say(f"   {line}")
+        self.console.print(self.times())
+        self.say(f"files: {self.settings.storage} (adapters), {self.settings.database_url}")
+        champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
+        self.say(
+            f"next:  alignery adapter list\n"
+            f"       alignery sweep status {self.recipe.line(self.stage('sft'))}\n"
+            f"       alignery ab report {self.report.experiment if self.report else ''}\n"
+            f"       alignery serve run   [dim]# then ask {champion} on port 8000[/]"
+        )
+        if keep_serving:
+            self.say(f"serving on [bold]{self.url}/v1[/] until Ctrl-C")
+
+    def times(self) -> Table:
+        """What each part took beside its budget."""
+        shown = Table("part", title="Seconds", title_justify="left")
+        shown.add_column("took", justify="right")
+        shown.add_column("budget", justify="right")
+        for name, seconds in self.seconds.items():
+            stage = self.recipe.stages.get(name)
+            budget = BUDGETS.get(name) if stage is None else stage.budget_seconds
+            shown.add_row(name, f"{seconds:.0f}", f"{budget:.0f}" if budget else "–")
+        shown.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
+        return shown
+
+    def result(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        from sweeps.standings import summary
+
+        base, worked = self.measured[BASE].metrics(), self.measured[WORKED].metrics()
+        return {
+            "base": {**base, "accuracy_4shot": worked["accuracy"], "items": self.items},
+            "stages": summary(self.recipe, self.sweeps, self.measured),
+            "experiment": self.report.model_dump(mode="json") if self.report else {},
+            "seconds": {**self.seconds, "total": time.monotonic() - self.started},
+            "endpoint": f"{self.url}/v1",
+            "home": str(self.settings.home),
+        }
+
+    def ask(self, client: OpenAI, model: str, problem: Problem, **more: Any) -> Any:
+        """A greedy answer under the limit that everything was measured with."""
+        tokens = self.recipe.evaluation.max_new_tokens
+        return client.chat.completions.create(
+            model=model, messages=asked(problem), max_tokens=tokens, temperature=0, **more
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        """What users ask: problems that neither training nor measuring has seen."""
+        from align.stages.arithmetic import problems
+
+        return problems(self.recipe.seed, "live")
+
+    def client(self) -> OpenAI:
+        """The official client on our endpoint."""
+        from openai import OpenAI
+
+        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)
+
+
+def asked(problem: Problem) -> Any:
+    """A user's turn."""
+    return [{"role": "user", "content": problem.question}]
+
+
+def free_name(store: Experiments, wanted: str) -> str:
+    """`wanted`, or with the first number that no experiment has."""
+    taken = {one.name for one in store.every()}
+    candidates = (f"{wanted}-{number}" if number > 1 else wanted for number in range(1, 10**6))
+    return next(name for name in candidates if name not in taken)

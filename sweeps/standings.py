@@ -1,0 +1,132 @@
+"""The final table: the base and every stage's best on items that no search saw. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+
+from align.recipe import Recipe
+from align.stages.data import load_split
+from align.stages.measures import Evaluation, Paired, longer_rule, paired, wilson
+from sweeps.sweep import SweepResult
+
+BASE = "base"
+
+
+def stage_of(recipe: Recipe, method: str) -> str | None:
+    """The first stage of a method."""
+    return next((name for name, one in recipe.stages.items() if one.method == method), None)
+
+
+def pair_rule(recipe: Recipe, stage: str) -> float:
+    """Pair accuracy of "the longer answer is right" on the final pairs of a reward stage."""
+    rows = load_split(recipe, stage, "test")
+    texts = [["".join(turn["content"] for turn in row[side]) for row in rows] for side in _SIDES]
+    return longer_rule(*texts)
+
+
+_SIDES = ("chosen", "rejected")
+
+
+def summary(
+    recipe: Recipe, sweeps: Mapping[str, SweepResult], measured: Mapping[str, Evaluation]
+) -> dict[str, dict[str, Any]]:
+    """For each stage: its adapter, its figures beside its parent's, and what was searched."""
+    result: dict[str, dict[str, Any]] = {}
+    for name, sweep in sweeps.items():
+        config, own = recipe.stages[name], measured[name]
+        above = measured[config.parent or BASE]
+        entry: dict[str, Any] = {"adapter": sweep.version.name, **own.metrics()}
+        if config.method == "reward":
+            entry["pair_interval"] = list(wilson(sum(own.pairs), len(own.pairs)))
+            entry["longer_rule"] = pair_rule(recipe, name)
+        else:
+            entry["accuracy_interval"] = list(wilson(sum(own.correct), len(own.correct)))
+            for key, ours, theirs in _comparable(own, above):
+                difference = paired(ours, theirs)
+                entry[f"parent_{key}"] = fmean(theirs)
+                entry[f"{key}_gain"] = [difference.difference, difference.low, difference.high]
+        entry |= {
+            "trials": len(sweep.trials),
+            "pruned": sweep.pruned,
+            "failed": sweep.failed,
+            "best": dict(sweep.best.params),
+        }
+        result[name] = entry
+    return result
+
+
+def _comparable(own: Evaluation, above: Evaluation) -> list[tuple[str, list[float], list[float]]]:
+    """What was measured of both on the same items."""
+    lists = (
+        ("accuracy", own.correct, above.correct),
+        ("mean_reward", own.reward, above.reward),
+        ("pair_accuracy", own.pairs, above.pairs),
+    )
+    return [(key, a, b) for key, a, b in lists if a and len(a) == len(b)]
+
+
+def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: int) -> Table:
+    """All systems side by side; `names` gives an adapter's name for a stage."""
+    shown = Table(title=f"{items} final items that no search saw", title_justify="left")
+    for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
+        shown.add_column(column, justify="left" if column in ("system", "adapter") else "right")
+    for name, one in measured.items():
+        metrics = one.metrics()
+        interval = wilson(sum(one.correct), len(one.correct)) if one.correct else None
+        shown.add_row(
+            name,
+            names.get(name, "–"),
+            _percent(metrics.get("accuracy")),
+            f"{interval[0]:.1%}–{interval[1]:.1%}" if interval else "–",
+            f"{metrics['mean_reward']:.3f}" if "mean_reward" in metrics else "–",
+            _percent(metrics.get("pair_accuracy")),
+            f"{metrics['length']:.0f}" if "length" in metrics else "–",
+        )
+    return shown
+
+
+def verdicts(
+    recipe: Recipe, measured: Mapping[str, Evaluation], shots: str | None = None
+) -> list[str]:
+    """What the figures say of each stage, good or bad, one line each."""
+    lines = []
+    for name, config in recipe.stages.items():
+        own, above = measured.get(name), measured.get(config.parent or BASE)
+        if own is None or above is None:
+            continue
+        if config.method == "reward":
+            rule = pair_rule(recipe, name)
+            low, _ = wilson(sum(own.pairs), len(own.pairs))
+            verb = "beats" if low > rule else "does not clearly beat"
+            lines.append(
+                f'{name}: {fmean(own.pairs):.1%} of pairs right; {verb} "the longer answer is '
+                f'right" ({rule:.1%})'
+            )
+            continue
+        key = {"dpo": "pair_accuracy", "grpo": "mean_reward"}.get(config.method, "accuracy")
+        found = [(a, b) for one, a, b in _comparable(own, above) if one == key]
+        if found:
+            lines.append(f"{name}: {_against(key, paired(*found[0]), config.parent or BASE)}")
+    if shots is not None and measured[shots].correct and measured[BASE].correct:
+        lines.append(
+            f"worked examples alone: {fmean(measured[shots].correct):.1%} "
+            f"against the plain base's {fmean(measured[BASE].correct):.1%}"
+        )
+    return lines
+
+
+def _against(key: str, gain: Paired, parent: str) -> str:
+    words = key.replace("_", " ")
+    verb = "better" if gain.low > 0 else "worse" if gain.high < 0 else "not clearly different"
+    return (
+        f"{words} {gain.difference:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) "
+        f"against {parent}: {verb}"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
