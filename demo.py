@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from align.stages.arithmetic import Problem
     from align.stages.measures import Evaluation
     from cluster.settings import Settings
-    from serve.experiments import Experiments, Report
+    from serve.experiments import Report
     from sweeps.sweep import SweepResult
 
 #: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
@@ -212,7 +212,7 @@ class Story:
 
         store = open_experiments(self.settings)
         treatment = self.sweeps[self.stage("sft")].version.name
-        name = free_name(store, f"{self.recipe.name}-sft")
+        name = store.free_name(f"{self.recipe.name}-sft")
         arms = [VariantSpec(name=BASE, model=BASE), VariantSpec(name="sft", model=treatment)]
         store.start(name, arms, control=BASE, planned_users=users)
         self.say(f"\n[bold]5 The experiment[/] {name}: {users} users, {BASE} against {treatment}")
@@ -307,10 +307,3 @@ class Story:
 def asked(problem: Problem) -> Any:
     """A user's turn."""
     return [{"role": "user", "content": problem.question}]
-
-
-def free_name(store: Experiments, wanted: str) -> str:
-    """`wanted`, or with the first number that no experiment has."""
-    taken = {one.name for one in store.every()}
-    candidates = (f"{wanted}-{number}" if number > 1 else wanted for number in range(1, 10**6))
-    return next(name for name in candidates if name not in taken)

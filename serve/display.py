@@ -14,9 +14,9 @@ from serve.experiments.report import MISMATCH, UNDECIDED, Comparison, VariantRep
 _NONE = "–"
 
 
-def print_report(report: Report) -> None:
-    """Figures, decision, and what to do next."""
-    console = Console()
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Figures, decision, and what to do next, on stdout unless a console is given."""
+    console = console or Console()
     state = "" if report.state == "running" else ", stopped"
     console.print(
         Text(
@@ -35,8 +35,8 @@ def print_report(report: Report) -> None:
 
 def _variants(report: Report) -> Table:
     table = Table("variant", "model")
-    for title in ("users", "answers", "rated", "mean", "against control", "e-value"):
-        table.add_column(title, justify="right")
+    for title in ("users", "answers", "rated", "mean", "difference", "e-value"):
+        table.add_column(title, justify="right", no_wrap=True)
     against = {one.treatment: one for one in report.comparisons}
     for variant in report.variants:
         comparison = against.get(variant.name)
@@ -77,8 +77,8 @@ def _evidence(e_value: float | None) -> str:
 
 def print_experiments(every: Sequence[ExperimentInfo]) -> None:
     """A line for each."""
-    table = Table("experiment", "state", "variants", "planned users", "started")
+    table = Table("experiment", "state", "variants", "planned users", "started (UTC)")
     for one in every:
         variants = "\n".join(f"{variant.name} = {variant.model}" for variant in one.variants)
-        table.add_row(one.name, one.state, variants, str(one.planned_users), one.created_at)
+        table.add_row(one.name, one.state, variants, str(one.planned_users), one.created_at[:10])
     Console().print(table, markup=False)

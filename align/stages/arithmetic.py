@@ -225,8 +225,8 @@ def _write(problem: Problem, values: list[int], steps: tuple[Step, ...], style: 
 
 
 def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    """Prompt and worked solution, half concise and half explained."""
-    style = rng.choice(("concise", "explained"))
+    """Prompt and worked solution: seven in ten explained, the others concise."""
+    style = "explained" if rng.random() < 0.7 else "concise"
     return {
         "prompt": _user(problem),
         "completion": _assistant(right(problem, style)),

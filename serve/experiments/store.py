@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -88,6 +89,12 @@ class Experiments:
         with self._database.session(write=False) as session:
             rows = session.scalars(select(Experiment).order_by(Experiment.created_at)).all()
             return [_read(session, row) for row in rows]
+
+    def free_name(self, wanted: str) -> str:
+        """`wanted`, or with the first number behind it that no experiment has."""
+        taken = {one.name for one in self.every()}
+        numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+        return next(name for name in itertools.chain([wanted], numbered) if name not in taken)
 
     def running(self) -> list[ExperimentInfo]:
         """Those whose names are models now, oldest first."""
