@@ -166,7 +166,8 @@ class Story:
         judge = self.sweeps[self.stage("reward")].version
         systems = [
             System(name, earlier=one, reward_model=judge) for name, one in self.measured.items()
-        ] + [
+        ]
+        systems += [
             System(name, adapter=sweep.version, stage=name, reward_model=judge)
             for name, sweep in self.sweeps.items()
         ]
@@ -218,12 +219,8 @@ class Story:
         self.say(f"\n[bold]5 The experiment[/] {name}: {users} users, {BASE} against {treatment}")
         client = self.client()
         with ThreadPoolExecutor(ASKERS) as pool:
-            jobs = [
-                pool.submit(self.one_user, client, name, f"user-{index}", problem)
-                for index, problem in enumerate(islice(self.problems(), users))
-            ]
-            for job in jobs:
-                job.result()
+            asks = enumerate(islice(self.problems(), users))
+            list(pool.map(lambda ask: self.one_user(client, name, f"user-{ask[0]}", ask[1]), asks))
         self.report = store.report(name)
         print_report(self.report, self.console)
         store.stop(name, self.report.decision)
@@ -260,9 +257,7 @@ class Story:
 
     def times(self) -> Table:
         """What each part took beside its budget."""
-        shown = Table("part", title="Seconds", title_justify="left")
-        shown.add_column("took", justify="right")
-        shown.add_column("budget", justify="right")
+        shown = Table("part", "took", "budget", title="Seconds", title_justify="left")
         for name, seconds in self.seconds.items():
             stage = self.recipe.stages.get(name)
             budget = BUDGETS.get(name) if stage is None else stage.budget_seconds

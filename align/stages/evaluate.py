@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from align.adapter.manifest import MANIFEST, read_manifest
 from align.base import load_base
 from align.inference.peft_engine import PeftEngine
 from align.inference.types import Completion, GenerationRequest
@@ -17,7 +18,7 @@ from align.stages import arithmetic
 from align.stages.arithmetic import Split
 from align.stages.data import load_answers, load_split
 from align.stages.measures import Evaluation, compare
-from align.stages.rewards import Rewards, correctness
+from align.stages.rewards import Judge, Rewards, correctness
 
 
 @lru_cache(maxsize=1)
@@ -32,7 +33,15 @@ class Evaluator:
     def __init__(self, recipe: Recipe, reward_model: Path | None = None):
         self._recipe = recipe
         self._engine = shared_engine(recipe.base)
-        self._judge = None if reward_model is None else self._load(reward_model)
+        self._judge = None if reward_model is None else self._judge_of(reward_model)
+
+    def _judge_of(self, folder: Path) -> Judge:
+        name = self._load(folder)
+        assert name is not None  # only the base has none
+        known = read_manifest(folder).metrics if (folder / MANIFEST).exists() else {}
+        return Judge(
+            self._engine, name, known.get("chosen_mean", 0.0), known.get("chosen_std", 1.0)
+        )
 
     def _load(self, folder: Path | None) -> str | None:
         if folder is None:
@@ -43,7 +52,7 @@ class Evaluator:
 
     def rewards(self, weights: dict[str, float]) -> Rewards:
         """These rewards with this evaluator's judge."""
-        return Rewards(weights, (self._engine, self._judge) if self._judge else None)
+        return Rewards(weights, self._judge)
 
     def answers(
         self, adapter: Path | None, rows: Sequence[Row], shots: int = 0
@@ -120,6 +129,7 @@ class Evaluator:
             split=split,
             pairs=[compare(a, b) for a, b in zip(values[:half], values[half:], strict=True)],
             pair_kinds=[str(row["kind"]) for row in rows if "kind" in row],
+            chosen_scores=values[:half] if by_score else [],
             seconds=time.perf_counter() - started,
         )
 

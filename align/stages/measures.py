@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, pstdev
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class Evaluation:
     """What one system did on one split. Lists hold one entry for each item, in the split's order.
 
     `correct` is 0 or 1; `reward` the weighted sum of `parts`; `lengths` characters of the answer;
+    `chosen_scores` are a reward model's, raw;
     `pairs` 1 where the chosen answer was ranked first, 0 where the rejected one was, 0.5 on a tie;
     `nll` nats a token of each held-out completion. Empty lists were not measured.
     """
@@ -29,6 +30,7 @@ class Evaluation:
     truncated: list[float] = field(default_factory=list)
     pairs: list[float] = field(default_factory=list)
     pair_kinds: list[str] = field(default_factory=list)
+    chosen_scores: list[float] = field(default_factory=list)
     nll: list[float] = field(default_factory=list)
     wins: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -49,7 +51,11 @@ class Evaluation:
             lists[f"pair_accuracy/{kind}"] = [
                 value for value, one in zip(self.pairs, self.pair_kinds, strict=True) if one == kind
             ]
-        return {name: fmean(values) for name, values in lists.items() if values}
+        means = {name: fmean(values) for name, values in lists.items() if values}
+        if self.chosen_scores:
+            means["chosen_mean"] = fmean(self.chosen_scores)
+            means["chosen_std"] = max(pstdev(self.chosen_scores), 1e-6)
+        return means
 
 
 def wilson(successes: float, count: int, z: float = 1.959964) -> tuple[float, float]:

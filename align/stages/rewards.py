@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from align.inference.types import Engine
 
@@ -31,15 +32,30 @@ def brevity(text: str) -> float:
     return max(0.0, 1 - len(text) / 200)
 
 
-def sigmoid(score: float) -> float:
-    """A reward model's score as a probability of being preferred to an average answer."""
-    return 1 / (1 + math.exp(-max(-60.0, min(60.0, score))))
+@dataclass(frozen=True)
+class Judge:
+    """A reward adapter that an engine has loaded.
+
+    `mean` and `std` are of its scores of the chosen answers on its validation pairs. Raw scores
+    have no scale: without this, a model that has learned style first would call every answer in
+    that style perfect.
+    """
+
+    engine: Engine
+    adapter: str
+    mean: float = 0.0
+    std: float = 1.0
+
+    def preference(self, score: float) -> float:
+        """Where a score stands among good answers: the logistic of its z-score, in (0, 1)."""
+        z = (score - self.mean) / self.std
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, z))))
 
 
 class Rewards:
-    """The weighted rewards of a recipe. `judge` is an (engine, adapter id) with a reward head."""
+    """The weighted rewards of a recipe; without a judge, those that need none."""
 
-    def __init__(self, weights: dict[str, float], judge: tuple[Engine, str] | None = None):
+    def __init__(self, weights: dict[str, float], judge: Judge | None = None):
         self.weights = dict(weights)
         if judge is None:
             self.weights.pop("reward_model", None)
@@ -63,13 +79,13 @@ class Rewards:
             return [correctness(text, answer) for text, answer in zip(texts, answers, strict=True)]
         if name == "brevity":
             return [brevity(text) for text in texts]
-        assert self._judge is not None  # __init__ dropped the weight otherwise
-        engine, adapter = self._judge
+        judge = self._judge
+        assert judge is not None  # __init__ dropped the weight otherwise
         answered = [
             [*prompt, {"role": "assistant", "content": text}]
             for prompt, text in zip(prompts, texts, strict=True)
         ]
-        return [sigmoid(score) for score in engine.score(answered, adapter)]
+        return [judge.preference(score) for score in judge.engine.score(answered, judge.adapter)]
 
     def total(self, parts: dict[str, list[float]]) -> list[float]:
         """The weighted sum for each text."""

@@ -5,7 +5,7 @@ import torch
 
 from align.precision import choose
 from align.stages.measures import Evaluation, bounded, objective, paired, wilson
-from align.stages.rewards import Rewards, brevity, correctness
+from align.stages.rewards import Judge, Rewards, brevity, correctness
 
 
 def test_wilson_interval_of_a_known_share():
@@ -46,6 +46,13 @@ def test_weighted_rewards():
     assert parts == {"correctness": [1.0, 0.0], "brevity": [0.995, 0.0]}
     assert rewards.total(parts) == pytest.approx([1.199, 0.0])
     assert brevity("") == 1.0
+
+
+def test_a_judges_score_is_read_against_its_own_good_answers():
+    judge = Judge(engine=None, adapter="rm", mean=8.0, std=0.5)
+    assert judge.preference(8.0) == 0.5
+    assert judge.preference(8.5) > 0.7 > 0.3 > judge.preference(7.5)
+    assert 0.0 <= judge.preference(-1e9) < judge.preference(1e9) <= 1.0
 
 
 def test_length_bound_puts_long_winded_trials_below_all_others():
