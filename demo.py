@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from align.errors import RecipeError
+
 if TYPE_CHECKING:
     from openai import OpenAI
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from sweeps.sweep import SweepResult
 
 #: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
-BUDGETS = {"base": 80.0, "final": 140.0, "serve": 60.0, "experiment": 60.0}
+BUDGETS: dict[str, float | None] = {"base": 80.0, "final": 140.0, "serve": 60.0, "experiment": 60.0}
 TOTAL = 1200.0
 ASKERS = 32  # simulated users at a time: as many rows as the engine batches
 BASE, SHOTS = "base", 4
@@ -37,14 +39,11 @@ def demo(
     recipe: Annotated[str, typer.Option(help="A shipped recipe or a YAML file.")] = "arithmetic",
     fresh: Annotated[
         bool,
-        typer.Option(
-            "--fresh/--resume", help="Search anew, or go on with what earlier runs have done."
-        ),
+        typer.Option("--fresh/--resume", help="Search anew, or go on with earlier runs' work."),
     ] = False,
     users: Annotated[int, typer.Option(min=2, help="Simulated users of the A/B test.")] = 200,
     port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Port of the endpoint. Default: a free one."),
+        int | None, typer.Option(min=1, max=65535, help="The endpoint's. Default: a free one.")
     ] = None,
     keep_serving: Annotated[
         bool, typer.Option("--keep-serving", help="Leave the endpoint up until Ctrl-C.")
@@ -110,16 +109,14 @@ class Story:
     def took(self, name: str, seconds: float) -> None:
         """Keep how long a part took, and say it beside its budget."""
         self.seconds[name] = seconds
-        self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name]:.0f} s[/]")
+        self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name] or 0:.0f} s[/]")
 
     def stage(self, method: str) -> str:
         """The stage of a method."""
-        from sweeps.standings import stage_of
-
-        name = stage_of(self.recipe, method)
-        if name is None:
-            raise typer.BadParameter(f"the demo needs a recipe with a stage of method {method}")
-        return name
+        found = [name for name, one in self.recipe.stages.items() if one.method == method]
+        if not found:
+            raise RecipeError(f"{self.recipe.name}: the demo needs a stage of method {method}")
+        return found[0]
 
     @property
     def items(self) -> int:
@@ -131,8 +128,10 @@ class Story:
         for method in ("sft", "reward", "dpo", "grpo"):
             self.stage(method)
         how = "searching anew" if fresh else "going on with what is there"
-        self.say(f"[bold]{self.recipe.name}[/] on {self.recipe.base}, four stages, all local")
-        self.say(f"home {self.settings.home} ({how}); budget {TOTAL / 60:.0f} min on two cores")
+        self.say(
+            f"[bold]{self.recipe.name}[/] on {self.recipe.base}, four stages, all local\n"
+            f"home {self.settings.home} ({how}); budget {TOTAL / 60:.0f} min on two cores"
+        )
 
     def measure_base(self) -> None:
         """The untouched base on the final items, asked plainly and after worked examples."""
@@ -198,10 +197,8 @@ class Story:
 
         judge = self.sweeps[self.stage("reward")].version.name
         answers = [right(problem, "concise"), wrong(problem, random.Random(0), "concise")]
-        conversations = [
-            [*asked(problem), {"role": "assistant", "content": answer}] for answer in answers
-        ]
-        body = {"model": judge, "conversations": conversations}
+        turns = [[*asked(problem), {"role": "assistant", "content": one}] for one in answers]
+        body = {"model": judge, "conversations": turns}
         scores = client.post("/score", body=body, cast_to=dict[str, Any])["scores"]
         for answer, score in zip(answers, scores, strict=True):
             self.say(f"   [cyan]{judge}[/] gives {score:+.2f} to: {answer}")
@@ -231,8 +228,9 @@ class Story:
 
         answer = self.ask(client, experiment, problem, user=user)
         text = answer.choices[0].message.content or ""
-        verdict = {"request_id": answer.id, "value": correctness(text, str(problem.answer))}
-        client.post("/feedback", body=verdict, cast_to=dict[str, Any])
+        value = correctness(text, str(problem.answer))
+        body = {"request_id": answer.id, "value": value}
+        client.post("/feedback", body=body, cast_to=dict[str, Any])
 
     def conclude(self, keep_serving: bool) -> None:
         """The final table, what it says, where things lie, and what to type next."""
@@ -258,10 +256,9 @@ class Story:
     def times(self) -> Table:
         """What each part took beside its budget."""
         shown = Table("part", "took", "budget", title="Seconds", title_justify="left")
+        budgets = BUDGETS | {name: one.budget_seconds for name, one in self.recipe.stages.items()}
         for name, seconds in self.seconds.items():
-            stage = self.recipe.stages.get(name)
-            budget = BUDGETS.get(name) if stage is None else stage.budget_seconds
-            shown.add_row(name, f"{seconds:.0f}", f"{budget:.0f}" if budget else "–")
+            shown.add_row(name, f"{seconds:.0f}", f"{budgets[name] or 0:.0f}")
         shown.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
         return shown
 

@@ -16,11 +16,6 @@ from sweeps.sweep import SweepResult
 BASE = "base"
 
 
-def stage_of(recipe: Recipe, method: str) -> str | None:
-    """The first stage of a method."""
-    return next((name for name, one in recipe.stages.items() if one.method == method), None)
-
-
 def pair_rule(recipe: Recipe, stage: str) -> float:
     """Pair accuracy of "the longer answer is right" on the final pairs of a reward stage."""
     rows = load_split(recipe, stage, "test")

@@ -31,8 +31,8 @@ def with_head(model: Any, pad_token_id: int, seed: int) -> Any:
     setattr(classifier, classifier.base_model_prefix, model.base_model)
     weight = model.get_input_embeddings().weight
     set_seed(seed)
-    classifier.score = torch.nn.Linear(weight.shape[1], 1, bias=False).to(
-        weight.device, weight.dtype
-    )
+    # fp32, as all that is trained: a half-precision head loses small updates, and GradScaler
+    # refuses fp16 gradients.
+    classifier.score = torch.nn.Linear(weight.shape[1], 1, bias=False, device=weight.device)
     torch.nn.init.normal_(classifier.score.weight, std=config.initializer_range)
     return classifier

@@ -19,13 +19,16 @@ from align.adapter.tensors import read_factors
 from align.base import load_base
 from align.precision import precision
 from align.recipe import Recipe
+from align.recipe.rows import Row
 from align.recipe.space import Value
+from align.stages.arithmetic import Split
 from align.stages.data import check_disjoint, fingerprint, load_split
 from align.stages.evaluate import Evaluator
 from align.stages.job import RewardFunction
 from align.stages.measures import Evaluation, bounded, objective
 from align.stages.train import PUBLISHED, newest_checkpoint, train
 
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -70,7 +73,10 @@ class Trial:
         """
         started = time.perf_counter()
         rows = load_split(self._recipe, self._stage, "train")
-        check_disjoint({"train": rows, "validation": self._validation_rows()})
+        splits: dict[str, list[Row]] = {"train": rows}
+        for split in HELD_OUT:
+            splits[split] = load_split(self._recipe, self._stage, split)
+        check_disjoint(splits)
         evaluator = Evaluator(self._recipe, self._reward_model)
         checkpoint = train(
             load_base(self._recipe.base),
@@ -99,9 +105,6 @@ class Trial:
             "seconds_train": trained - started,
             "seconds_evaluate": time.perf_counter() - trained,
         }
-
-    def _validation_rows(self) -> list[dict[str, Any]]:
-        return load_split(self._recipe, self._stage, "validation")
 
     def _measure(self, evaluator: Evaluator, adapter: Path) -> Evaluation:
         config, weights = self._config, self._recipe.rewards(self._stage)
