@@ -237,14 +237,13 @@ class Story:
         from sweeps.standings import table, verdicts
 
         names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
-        self.say("\n[bold]6 What came of it[/]")
-        self.console.print(table(self.measured, names, self.items))
+        self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
         for line in verdicts(self.recipe, self.measured, WORKED):
             self.say(f"   {line}")
         self.console.print(self.times())
-        self.say(f"files: {self.settings.storage} (adapters), {self.settings.database_url}")
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(
+            f"files: {self.settings.storage} (adapters), {self.settings.database_url}\n"
             f"next:  alignery adapter list\n"
             f"       alignery sweep status {self.recipe.line(self.stage('sft'))}\n"
             f"       alignery ab report {self.report.experiment if self.report else ''}\n"
