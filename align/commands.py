@@ -11,10 +11,12 @@ import typer
 import yaml
 
 from align.errors import RecipeError
+from align.inputs import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
 from align.recipe.formats import Findings, inspect_file
 from align.recipe.new import draft_recipe, recipe_name, write_recipe
 from align.recipe.show import columns, plain, space_table, to_yaml
+from align.sources import on_hub
 
 recipe_app = typer.Typer(help="Write, check and look at recipes.", no_args_is_help=True)
 
@@ -64,19 +66,22 @@ def show(recipe: RecipeArgument, as_json: JsonOption = False) -> None:
 def validate(
     recipe: RecipeArgument,
     data: Annotated[
-        bool, typer.Option(help="Read local and generated data too; hub datasets never.")
+        bool, typer.Option(help="Look at the files that it names too; nothing on a hub is read.")
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a recipe, and the data that it names."""
+    """Check a recipe, and the base's folder and the data that it names."""
     loaded = load_recipe(recipe)
+    if data:
+        check_inputs(loaded, hub=False)
     stages = [_summary(loaded, stage) for stage in loaded.order()]
     for stage in stages:
         stage["data"] = _data(loaded, stage["stage"], read=data)
     if as_json:
         _json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
         return
-    typer.echo(f"ok: {loaded.name} on {loaded.base}")
+    unasked = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
+    typer.echo(f"ok: {loaded.name} on {loaded.base}{unasked}")
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
         typer.echo(f"  {line}")

@@ -26,8 +26,8 @@ cluster_app = typer.Typer(help="Look at what all machines share.", no_args_is_he
 #: Wide enough for any row, so that a table in a pipe has one line for each.
 _PIPE_COLUMNS = 1000
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-_Alias = Annotated[str, typer.Option(help="The alias that is meant.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+_Alias = Annotated[str, typer.Option(help="Which alias of the line.")]
 _Reason = Annotated[str, typer.Option(help="Why, kept in the history.")]
 _Line = Annotated[str, typer.Argument(help="A line of adapters, e.g. arithmetic/sft.")]
 

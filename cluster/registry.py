@@ -227,8 +227,9 @@ class Registry:
         have = self.versions(parsed.line)
         if not have or parsed.number is not None:
             return self.not_found(name)
+        aliases = ", ".join(alias for one in have for alias in one.aliases)
         return AdapterNotFound(
-            f"{parsed.line} has no alias '{parsed.alias}'; set it with "
+            f"{parsed.line} has no alias '{parsed.alias}'; it has {aliases or 'none'}; set it with "
             f"`alignery adapter promote {have[-1].name} --alias {parsed.alias}`"
         )
 

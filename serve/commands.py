@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import typer
 
+from align.sources import check_base
 from cluster.settings import Settings
 from serve.errors import ServeError
 
@@ -22,7 +23,7 @@ ab_app = typer.Typer(help="Compare adapters on live traffic.", no_args_is_help=T
 #: Models that a starting server names; GET /v1/models has them all.
 SHOWN_MODELS = 20
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 _Name = Annotated[str, typer.Argument(help="The experiment's name.")]
 
 
@@ -61,6 +62,8 @@ def run(
     if base is None:
         aliases = open_registry(settings).aliases().items()
         base = _champions_base({one.base for name, one in aliases if name.endswith("@champion")})
+    if settings.ray_address is None:  # a cluster's machines may see what this one does not
+        check_base(base)
     typer.echo(f"loading {base} …", err=True)
     from cluster.ray import ray_session
     from serve.server import running_server

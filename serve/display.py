@@ -34,7 +34,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def _variants(report: Report) -> Table:
-    table = Table("variant", "model")
+    table = Table("variant")
+    table.add_column("model", overflow="fold")  # a name is to be copied, so none is cut off
     for title in ("users", "answers", "rated", "mean", "difference", "e-value"):
         table.add_column(title, justify="right", no_wrap=True)
     against = {one.treatment: one for one in report.comparisons}
@@ -77,7 +78,9 @@ def _evidence(e_value: float | None) -> str:
 
 def print_experiments(every: Sequence[ExperimentInfo]) -> None:
     """A line for each."""
-    table = Table("experiment", "state", "variants", "planned users", "started (UTC)")
+    table = Table()
+    for title in ("experiment", "state", "variants", "planned users", "started (UTC)"):
+        table.add_column(title, overflow="fold")
     for one in every:
         variants = "\n".join(f"{variant.name} = {variant.model}" for variant in one.variants)
         table.add_row(one.name, one.state, variants, str(one.planned_users), one.created_at[:10])

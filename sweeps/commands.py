@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 sweep_app = typer.Typer(
     no_args_is_help=True, help="Search the stages of a recipe for the best adapters."
 )
+
+#: Wide enough for any row, so that a table in a pipe has one line for each.
+_PIPE_COLUMNS = 1000
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout; progress is on stderr.")]
 
@@ -49,17 +53,22 @@ def run(
 ) -> None:
     """Search a recipe's stages and register the best trial of each.
 
-    An interrupted sweep goes on where it stopped. With the same recipe, data and parents, a
-    finished one is returned as it is; more --trials continue it.
+    An interrupted sweep goes on where it stopped. A finished one is returned
+    as it is, as long as recipe, data and parents are the same; more --trials
+    continue it.
     """
+    from align.inputs import check_inputs
     from align.recipe import load_recipe
     from cluster.ray import ray_session
     from cluster.settings import Settings
-    from sweeps.pipeline import chosen, run_pipeline
+    from sweeps.pipeline import check_needs, chosen, run_pipeline
     from sweeps.progress import Progress
 
     settings, loaded = Settings(), load_recipe(recipe)
     stages = chosen(loaded, stage)
+    if settings.ray_address is None:  # a cluster's machines may see what this one does not
+        check_inputs(loaded, stages)
+    check_needs(settings, loaded, stages)
     if trials is not None:
         loaded = _with_trials(loaded, stages, trials)
     with ray_session(settings), Progress() as progress:
@@ -126,6 +135,9 @@ def list_(as_json: Json = False) -> None:
     rows = [_row(row) for row in sweeps(_open()[1])]
     if as_json:
         _print_json(rows)
+        return
+    if not rows:
+        typer.echo("no sweeps yet: `alignery sweep run RECIPE` starts some", err=True)
         return
     _print_table(
         ("line", "run", "state", "best trial", "seconds", "started"),
@@ -209,6 +221,7 @@ def _sentence(result: SweepResult) -> str:
 
 
 def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
+    from sweeps.ledger import STOPPED
     from sweeps.progress import objective_text, short, value_text
 
     names = list(dict.fromkeys(name for one in trials for name in one.params))
@@ -228,6 +241,8 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
             for one in trials
         ],
     )
+    if row.state == STOPPED:
+        typer.echo("the same `alignery sweep run` goes on where it stopped", err=True)
 
 
 def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -237,7 +252,8 @@ def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table(*titles, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # A pipe has no width: what reads it gets whole lines.
+    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
 
 
 def _print_json(content: Any) -> None:

@@ -33,9 +33,11 @@ def run_pipeline(
     champion as soon as it is known. SweepError names the command that is to be run first;
     PromotionConflict if somebody else promoted meanwhile; what `run_sweep` raises.
     """
+    order = chosen(recipe, stages)
+    check_needs(settings, recipe, order)
     registry = open_registry(settings)
     results: dict[str, SweepResult] = {}
-    for stage in chosen(recipe, stages):
+    for stage in order:
         config, line = recipe.stages[stage], recipe.line(stage)
         before = _champion(registry, line)
         results[stage] = run_sweep(
@@ -70,6 +72,15 @@ def chosen(recipe: Recipe, stages: Sequence[str] | None) -> list[str]:
     return [stage for stage in recipe.order() if not stages or stage in stages]
 
 
+def check_needs(settings: Settings, recipe: Recipe, stages: Sequence[str]) -> None:
+    """SweepError if `stages` build on one that is not among them and has no adapter yet."""
+    registry = open_registry(settings)
+    for stage in stages:
+        for need in recipe.needs(stage):
+            if need not in stages:
+                _earlier(registry, recipe, need)
+
+
 def _needed(
     registry: Registry, recipe: Recipe, stage: str | None, done: Mapping[str, SweepResult]
 ) -> AdapterVersion | None:
@@ -77,6 +88,11 @@ def _needed(
         return None
     if stage in done:
         return done[stage].version
+    return _earlier(registry, recipe, stage)
+
+
+def _earlier(registry: Registry, recipe: Recipe, stage: str) -> AdapterVersion:
+    """The champion of a stage that was searched before, else its newest version."""
     line = recipe.line(stage)
     versions = registry.versions(line)
     if not versions:

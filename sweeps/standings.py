@@ -68,7 +68,8 @@ def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: i
     """All systems side by side; `names` gives an adapter's name for a stage."""
     shown = Table(title=f"{items} final items that no search saw", title_justify="left")
     for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
-        shown.add_column(column, justify="left" if column in ("system", "adapter") else "right")
+        words = column in ("system", "adapter")
+        shown.add_column(column, justify="left" if words else "right", overflow="fold")
     for name, one in measured.items():
         metrics = one.metrics()
         interval = wilson(sum(one.correct), len(one.correct)) if one.correct else None

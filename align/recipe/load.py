@@ -19,7 +19,8 @@ BUILTIN = Path(__file__).parent.parent / "recipes"
 
 def builtin_recipes() -> dict[str, Path]:
     """Shipped recipes by name."""
-    return {path.stem: path for path in sorted(BUILTIN.glob("*.yaml"))}
+    found = {path.stem: path for path in BUILTIN.glob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:

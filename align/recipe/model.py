@@ -237,13 +237,23 @@ class Recipe(Block):
         while waiting:
             ready = [name for name in waiting if all(need in done for need in self.needs(name))]
             if not ready:
-                raise ValueError(
-                    f"stages need each other in a circle: {' -> '.join(waiting)}; "
-                    "one of them must start from base (no parent)"
-                )
+                raise ValueError(self._circle(waiting))
             done.append(ready[0])
             waiting.remove(ready[0])
         return done
+
+    def _circle(self, waiting: list[str]) -> str:
+        """What is wrong where each of `waiting` needs another of them."""
+        path: list[str] = waiting[:1]
+        while path[-1] not in path[:-1]:
+            path.append(next(need for need in self.needs(path[-1]) if need in waiting))
+        circle = path[path.index(path[-1]) :]
+        first, second = self.stages[circle[0]], circle[1]
+        field = "parent" if first.parent == second else "reward_model"
+        return (
+            f"stages.{circle[0]}.{field}: stages need each other in a circle: "
+            f"{' -> '.join(circle)}; one of them must start from base (no parent)"
+        )
 
 
 def _set(stage: StageConfig, path: str, value: Any) -> None:

