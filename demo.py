@@ -32,7 +32,7 @@ BUDGETS: dict[str, float | None] = {"base": 80.0, "final": 140.0, "serve": 60.0,
 TOTAL = 1200.0
 ASKERS = 32  # simulated users at a time: as many rows as the engine batches
 BASE, SHOTS = "base", 4
-WORKED = f"base, {SHOTS} examples"
+WORKED = f"base {SHOTS}-shot"
 
 
 def demo(
@@ -254,7 +254,7 @@ class Story:
 
     def times(self) -> Table:
         """What each part took beside its budget."""
-        shown = Table("part", "took", "budget", title="Seconds", title_justify="left")
+        shown = Table("seconds", "took", "budget", box=None, pad_edge=False, header_style="dim")
         budgets = BUDGETS | {name: one.budget_seconds for name, one in self.recipe.stages.items()}
         for name, seconds in self.seconds.items():
             shown.add_row(name, f"{seconds:.0f}", f"{budgets[name] or 0:.0f}")

@@ -34,9 +34,11 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def _variants(report: Report) -> Table:
-    table = Table("variant")
-    table.add_column("model", overflow="fold")  # a name is to be copied, so none is cut off
-    for title in ("users", "answers", "rated", "mean", "difference", "e-value"):
+    # Names are to be copied, so none is cut off; the rest fits beside them in 80 columns.
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("variant", no_wrap=True)
+    table.add_column("model", overflow="fold", min_width=16)
+    for title in ("users", "rated", "mean", "difference", "e-value"):
         table.add_column(title, justify="right", no_wrap=True)
     against = {one.treatment: one for one in report.comparisons}
     for variant in report.variants:
@@ -45,7 +47,6 @@ def _variants(report: Report) -> Table:
             variant.name,
             variant.model,
             str(variant.users),
-            str(variant.answers),
             str(variant.rated_users),
             _mean(variant),
             _difference(comparison) if comparison else "",
@@ -67,7 +68,7 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _interval(low: float | None, high: float | None, sign: str = "") -> str:
-    return "" if low is None or high is None else f"\n[{low:{sign}.3f}, {high:{sign}.3f}]"
+    return "" if low is None or high is None else f"\n[{low:{sign}.2f}, {high:{sign}.2f}]"
 
 
 def _evidence(e_value: float | None) -> str:

@@ -66,10 +66,11 @@ def _comparable(own: Evaluation, above: Evaluation) -> list[tuple[str, list[floa
 
 def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: int) -> Table:
     """All systems side by side; `names` gives an adapter's name for a stage."""
-    shown = Table(title=f"{items} final items that no search saw", title_justify="left")
+    shown = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+    shown.title = f"{items} final items that no search saw"
     for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
-        words = column in ("system", "adapter")
-        shown.add_column(column, justify="left" if words else "right", overflow="fold")
+        left = column in ("system", "adapter")
+        shown.add_column(column, justify="left" if left else "right", no_wrap=True)
     for name, one in measured.items():
         metrics = one.metrics()
         interval = wilson(sum(one.correct), len(one.correct)) if one.correct else None
