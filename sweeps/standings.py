@@ -78,7 +78,7 @@ def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: i
             name,
             names.get(name, "–"),
             _percent(metrics.get("accuracy")),
-            f"{interval[0]:.1%}–{interval[1]:.1%}" if interval else "–",
+            f"{interval[0]:.0%}–{interval[1]:.0%}" if interval else "–",
             f"{metrics['mean_reward']:.3f}" if "mean_reward" in metrics else "–",
             _percent(metrics.get("pair_accuracy")),
             f"{metrics['length']:.0f}" if "length" in metrics else "–",
