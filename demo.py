@@ -83,7 +83,7 @@ def demo(
 
 @dataclass
 class Story:
-    """What has happened so far. All that a person reads goes to stderr."""
+    """What has happened so far. People read stderr."""
 
     settings: Settings
     recipe: Recipe
@@ -124,7 +124,10 @@ class Story:
         return self.recipe.data_of(self.stage("grpo")).test
 
     def introduce(self, fresh: bool) -> None:
-        """Say what is coming, and where it will lie."""
+        """Check what can be checked, say what is coming and where it will lie."""
+        from align.inputs import check_inputs
+
+        check_inputs(self.recipe)
         for method in ("sft", "reward", "dpo", "grpo"):
             self.stage(method)
         how = "searching anew" if fresh else "going on with what is there"
@@ -193,7 +196,7 @@ class Story:
         """The reward model's view of a right and a wrong answer."""
         import random
 
-        from align.stages.arithmetic import right, wrong
+        from align.stages.arithmetic import asked, right, wrong
 
         judge = self.sweeps[self.stage("reward")].version.name
         answers = [right(problem, "concise"), wrong(problem, random.Random(0), "concise")]
@@ -218,9 +221,9 @@ class Story:
         with ThreadPoolExecutor(ASKERS) as pool:
             asks = enumerate(islice(self.problems(), users))
             list(pool.map(lambda ask: self.one_user(client, name, f"user-{ask[0]}", ask[1]), asks))
+        store.stop(name, store.report(name).decision)
         self.report = store.report(name)
         print_report(self.report, self.console)
-        store.stop(name, self.report.decision)
 
     def one_user(self, client: OpenAI, experiment: str, user: str, problem: Problem) -> None:
         """Ask, check the answer, say what it was worth."""
@@ -277,6 +280,8 @@ class Story:
 
     def ask(self, client: OpenAI, model: str, problem: Problem, **more: Any) -> Any:
         """A greedy answer under the limit that everything was measured with."""
+        from align.stages.arithmetic import asked
+
         tokens = self.recipe.evaluation.max_new_tokens
         return client.chat.completions.create(
             model=model, messages=asked(problem), max_tokens=tokens, temperature=0, **more
@@ -293,8 +298,3 @@ class Story:
         from openai import OpenAI
 
         return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)
-
-
-def asked(problem: Problem) -> Any:
-    """A user's turn."""
-    return [{"role": "user", "content": problem.question}]

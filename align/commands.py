@@ -16,7 +16,7 @@ from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse
 from align.recipe.formats import Findings, inspect_file
 from align.recipe.new import draft_recipe, recipe_name, write_recipe
 from align.recipe.show import columns, plain, space_table, to_yaml
-from align.sources import on_hub
+from align.sources import check_base, on_hub
 
 recipe_app = typer.Typer(help="Write, check and look at recipes.", no_args_is_help=True)
 
@@ -135,6 +135,7 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Look at your own data, say what it can train, and write a commented recipe for it."""
+    check_base(base, hub=False)
     findings = inspect_file(source)
     name = name or recipe_name(source)
     output = output or Path(f"{name}.yaml")

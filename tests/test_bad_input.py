@@ -187,6 +187,13 @@ def test_a_base_whose_folder_is_not_there(folder: Path, command: list[str]) -> N
     assert "smollm2-135m-instruct, tiny-random, a local folder" in message
 
 
+def test_a_new_recipe_on_a_base_that_is_not_there(folder: Path) -> None:
+    data_file(folder, "prompt", "completion")
+    message = refused("recipe", "new", "--from", "rows.jsonl", "--base", "./nowhere")
+    assert "base './nowhere': no such folder" in message
+    assert not (folder / "rows.yaml").exists()
+
+
 @pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
 def test_a_base_whose_folder_holds_no_model(folder: Path, command: list[str]) -> None:
     message = refused(*command, recipe_file(folder, {"base": "."}))

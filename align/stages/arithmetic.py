@@ -219,7 +219,7 @@ def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
     """Prompt and worked solution; six in ten ramble, as demonstrations by people do."""
     style = "rambling" if rng.random() < 0.6 else "concise"
     return {
-        "prompt": _user(problem),
+        "prompt": asked(problem),
         "completion": _assistant(right(problem, style)),
         "answer": str(problem.answer),
     }
@@ -240,7 +240,7 @@ def pair_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
     else:
         kind, chosen, rejected = "worked", right(problem, "concise"), wrong(problem, rng, "bare")
     return {
-        "prompt": _user(problem),
+        "prompt": asked(problem),
         "chosen": _assistant(chosen),
         "rejected": _assistant(rejected),
         "answer": str(problem.answer),
@@ -250,10 +250,11 @@ def pair_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
 
 def prompt_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
     """A prompt with its checked answer."""
-    return {"prompt": _user(problem), "answer": str(problem.answer)}
+    return {"prompt": asked(problem), "answer": str(problem.answer)}
 
 
-def _user(problem: Problem) -> list[dict[str, str]]:
+def asked(problem: Problem) -> list[dict[str, str]]:
+    """The problem as a user's turn."""
     return [{"role": "user", "content": problem.question}]
 
 
@@ -267,7 +268,7 @@ def few_shot(seed: int, count: int = 4) -> list[dict[str, str]]:
     turns = []
     for _ in range(count):
         problem = next(stream)
-        turns += _user(problem) + _assistant(right(problem, "concise"))
+        turns += asked(problem) + _assistant(right(problem, "concise"))
     return turns
 
 
