@@ -282,10 +282,9 @@ class Story:
         """A greedy answer under the limit that everything was measured with."""
         from align.stages.arithmetic import asked
 
+        body: dict[str, Any] = {"messages": asked(problem), "temperature": 0, **more}
         tokens = self.recipe.evaluation.max_new_tokens
-        return client.chat.completions.create(
-            model=model, messages=asked(problem), max_tokens=tokens, temperature=0, **more
-        )
+        return client.chat.completions.create(model=model, max_tokens=tokens, **body)
 
     def problems(self) -> Iterator[Problem]:
         """What users ask: problems that neither training nor measuring has seen."""
