@@ -16,8 +16,9 @@ setup: $(VENV)/.dev
 demo: $(VENV)/.runtime
 	@$(BIN)/alignery demo $(ARGS)
 
+# Two processes, a file each at a time: most tests use one core and wait a good deal.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
