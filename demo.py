@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from sweeps.sweep import SweepResult
 
 #: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
-BUDGETS: dict[str, float | None] = {"base": 80.0, "final": 140.0, "serve": 60.0, "experiment": 60.0}
+BUDGETS: dict[str, float | None] = {
+    "base": 100.0,
+    "final": 200.0,
+    "serve": 40.0,
+    "experiment": 80.0,
+}
 TOTAL = 1200.0
 ASKERS = 32  # simulated users at a time: as many rows as the engine batches
 BASE, SHOTS = "base", 4
@@ -169,10 +174,8 @@ class Story:
         systems = [
             System(name, earlier=one, reward_model=judge) for name, one in self.measured.items()
         ]
-        systems += [
-            System(name, adapter=sweep.version, stage=name, reward_model=judge)
-            for name, sweep in self.sweeps.items()
-        ]
+        for name, one in self.sweeps.items():
+            systems.append(System(name, adapter=one.version, stage=name, reward_model=judge))
         for one in evaluate_many(self.settings, self.recipe, systems):
             self.measured[one.system] = one
 
@@ -218,9 +221,11 @@ class Story:
         store.start(name, arms, control=BASE, planned_users=users)
         self.say(f"\n[bold]5 The experiment[/] {name}: {users} users, {BASE} against {treatment}")
         client = self.client()
-        with ThreadPoolExecutor(ASKERS) as pool:
-            asks = enumerate(islice(self.problems(), users))
+        asks, pool = enumerate(islice(self.problems(), users)), ThreadPoolExecutor(ASKERS)
+        try:
             list(pool.map(lambda ask: self.one_user(client, name, f"user-{ask[0]}", ask[1]), asks))
+        finally:  # Ctrl-C does not wait for answers
+            pool.shutdown(wait=False, cancel_futures=True)
         store.stop(name, store.report(name).decision)
         self.report = store.report(name)
         print_report(self.report, self.console)
@@ -239,7 +244,7 @@ class Story:
         """The final table, what it says, where things lie, and what to type next."""
         from sweeps.standings import table, verdicts
 
-        names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
+        names = {name: one.version.name for name, one in self.sweeps.items()}
         self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
         for line in verdicts(self.recipe, self.measured, WORKED):
             self.say(f"   {line}")

@@ -210,9 +210,9 @@ def _write(values: list[int], steps: tuple[Step, ...], style: str) -> str:
         f"{step.note}: {step.a} {step.op} {step.b} = {value}."
         for step, value in zip(steps, values, strict=True)
     )
-    if style == "concise":
-        return f"{worked} {end}"
-    return f"Let us think about this step by step. {worked} So that is how it comes out. {end}"
+    # The padding comes after the answer, so that leaving it out changes nothing in the working.
+    rest = "" if style == "concise" else " That is how it comes out, and no more is left to do."
+    return f"{worked} {end}{rest}"
 
 
 def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
