@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
     from sweeps.sweep import SweepResult
 
 #: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
-BUDGETS: dict[str, float | None] = {
-    "base": 100.0,
-    "final": 200.0,
-    "serve": 40.0,
-    "experiment": 80.0,
-}
+BUDGETS = {"base": 100.0, "final": 200.0, "serve": 40.0, "experiment": 80.0}
 TOTAL = 1200.0
 ASKERS = 32  # simulated users at a time: as many rows as the engine batches
 BASE, SHOTS = "base", 4
@@ -114,7 +110,7 @@ class Story:
     def took(self, name: str, seconds: float) -> None:
         """Keep how long a part took, and say it beside its budget."""
         self.seconds[name] = seconds
-        self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name] or 0:.0f} s[/]")
+        self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name]:.0f} s[/]")
 
     def stage(self, method: str) -> str:
         """The stage of a method."""
@@ -174,8 +170,8 @@ class Story:
         systems = [
             System(name, earlier=one, reward_model=judge) for name, one in self.measured.items()
         ]
-        for name, one in self.sweeps.items():
-            systems.append(System(name, adapter=one.version, stage=name, reward_model=judge))
+        for name, sweep in self.sweeps.items():
+            systems.append(System(name, adapter=sweep.version, stage=name, reward_model=judge))
         for one in evaluate_many(self.settings, self.recipe, systems):
             self.measured[one.system] = one
 
@@ -197,8 +193,6 @@ class Story:
 
     def score(self, client: OpenAI, problem: Problem) -> None:
         """The reward model's view of a right and a wrong answer."""
-        import random
-
         from align.stages.arithmetic import asked, right, wrong
 
         judge = self.sweeps[self.stage("reward")].version.name
@@ -235,8 +229,7 @@ class Story:
         from align.stages.rewards import correctness
 
         answer = self.ask(client, experiment, problem, user=user)
-        text = answer.choices[0].message.content or ""
-        value = correctness(text, str(problem.answer))
+        value = correctness(answer.choices[0].message.content or "", str(problem.answer))
         body = {"request_id": answer.id, "value": value}
         client.post("/feedback", body=body, cast_to=dict[str, Any])
 
@@ -244,10 +237,9 @@ class Story:
         """The final table, what it says, where things lie, and what to type next."""
         from sweeps.standings import table, verdicts
 
-        names = {name: one.version.name for name, one in self.sweeps.items()}
+        names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
         self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
-        for line in verdicts(self.recipe, self.measured, WORKED):
-            self.say(f"   {line}")
+        self.say("\n".join(f"   {one}" for one in verdicts(self.recipe, self.measured, WORKED)))
         self.console.print(self.times())
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(
@@ -263,9 +255,10 @@ class Story:
     def times(self) -> Table:
         """What each part took beside its budget."""
         shown = Table("seconds", "took", "budget", box=None, pad_edge=False, header_style="dim")
-        budgets = BUDGETS | {name: one.budget_seconds for name, one in self.recipe.stages.items()}
+        stages = {name: one.budget_seconds or 0.0 for name, one in self.recipe.stages.items()}
+        budgets = BUDGETS | stages
         for name, seconds in self.seconds.items():
-            shown.add_row(name, f"{seconds:.0f}", f"{budgets[name] or 0:.0f}")
+            shown.add_row(name, f"{seconds:.0f}", f"{budgets[name]:.0f}")
         shown.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
         return shown
 
