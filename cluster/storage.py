@@ -249,7 +249,8 @@ class RemoteFolders:
     def _upload(self, key: str) -> str | None:
         try:
             with self._fs.open_input_stream(f"{self._at(key)}/{_CURRENT}") as stream:
-                return str(stream.read().decode())
+                # Empty while a rival writes it, where writing is no single act as in object stores.
+                return str(stream.read().decode()) or None
         except FileNotFoundError:
             return None
 

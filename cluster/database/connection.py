@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.exc import DatabaseError as DriverError
 from sqlalchemy.orm import Session
 
@@ -47,7 +47,7 @@ class Database:
                 yield session
                 if write:
                     session.commit()
-            except OperationalError as error:
+            except (OperationalError, ProgrammingError) as error:  # SQLite's, PostgreSQL's
                 raise _unreachable(make_url(self.url), error) from error
 
     def close(self) -> None:

@@ -134,6 +134,17 @@ def test_rival_writers_of_one_key_leave_one_whole_folder(storage: Storage, folde
     assert storage.keys() == ["k"]
 
 
+def test_a_name_that_a_rival_is_writing_is_no_reason_to_drop_everything(
+    tmp_path: Path, home: Path, folder: Make
+) -> None:
+    """Where writing is no single act, `.current` is empty for a moment."""
+    remote = RemoteFolders(LocalFileSystem(), str(tmp_path / "bucket"), home / "cache")
+    remote.put(folder("x"), "k")
+    (tmp_path / "bucket" / "k" / ".current").write_bytes(b"")
+    remote.put(folder("y"), "k")
+    assert read(remote.get("k"))["a.txt"] == "y"
+
+
 def test_a_local_put_leaves_no_rest(tmp_path: Path, folder: Make) -> None:
     storage = Storage(Settings(storage=str(tmp_path / "store")))
     storage.put_folder(folder("x"), "k")

@@ -47,7 +47,7 @@ RECIPE = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: other folders' tests start and join Rays themselves
 def local_ray(tmp_path_factory):
     """Ray on two CPUs, ended by its own handle."""
     from cluster.ray import ray_session
