@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from sweeps.sweep import SweepResult
 
 #: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
-BUDGETS = {"base": 100.0, "final": 200.0, "serve": 40.0, "experiment": 80.0}
+BUDGETS = {"base": 130.0, "final": 220.0, "serve": 40.0, "experiment": 100.0}
 TOTAL = 1200.0
-ASKERS = 32  # simulated users at a time: as many rows as the engine batches
+ASKERS = 64  # simulated users at a time: as many rows as the engine batches
 BASE, SHOTS = "base", 4
 WORKED = f"base {SHOTS}-shot"
 

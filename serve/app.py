@@ -41,7 +41,7 @@ class AppArgs(BaseModel):
     storage: str | None = None
     cpus: float = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
     gpus: float = Field(default=0, ge=0)
-    batch_rows: int = Field(default=32, ge=1)
+    batch_rows: int = Field(default=64, ge=1)
     loaded_adapters: int = Field(default=16, ge=1)
     waiting_rows: int = Field(default=1024, ge=1)
     default_max_tokens: int = Field(default=512, ge=1)
