@@ -46,7 +46,7 @@ class Evaluator:
     def _load(self, folder: Path | None) -> str | None:
         if folder is None:
             return None
-        name = "a" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        name = _loaded_as(folder)
         self._engine.load(name, folder)
         return name
 
@@ -173,7 +173,12 @@ class Evaluator:
 
     def forget(self, adapter: Path) -> None:
         """Unload an adapter that will not be asked for again."""
-        self._engine.unload("a" + hashlib.sha256(str(adapter).encode()).hexdigest()[:16])
+        self._engine.unload(_loaded_as(adapter))
+
+
+def _loaded_as(folder: Path) -> str:
+    """What the engine knows a folder by: PEFT takes no dots or slashes in an adapter's name."""
+    return "a" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
 def evaluate_adapter(
