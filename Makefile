@@ -30,7 +30,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m chaos $(ARGS) || [ $$? -eq 5 ]
 
 bench: $(VENV)/.runtime
-	@for script in $(wildcard benchmarks/bench_*.py); do $(BIN)/python $$script $(ARGS) || exit 1; done
+	@$(BIN)/alignery bench engine $(ARGS)
 
 # pip reports on stderr, so that `make -s demo ARGS=--json` prints one JSON object and nothing else.
 

@@ -25,5 +25,9 @@ class AdapterError(AligneryError, ValueError):
     """An adapter folder that is missing, damaged, or does not fit its base."""
 
 
+class RequestError(AligneryError, ValueError):
+    """A request that an engine cannot serve as asked: parameters out of range, too long."""
+
+
 class TrainingError(AligneryError, RuntimeError):
     """A training run that went wrong: NaN loss, empty batches."""

@@ -22,8 +22,12 @@ HUB_SECONDS = 10
 
 def unpacked(ref: str) -> Path:
     """Where an embedded base lies once it was used; there may be nothing yet."""
-    home = Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser()
-    return home / "models" / ref
+    return cache_folder("models") / ref
+
+
+def cache_folder(name: str) -> Path:
+    """Where things that can be made again are kept, by kind."""
+    return Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser() / name
 
 
 def packaged_smollm2() -> Path:

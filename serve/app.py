@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from ray import serve
 
 from cluster.database import open_database
@@ -20,20 +20,20 @@ from cluster.registry import Registry, open_registry
 from cluster.settings import Settings
 from cluster.storage import Storage
 from serve.batching.jobs import AdapterRef, Event, GenerateJob, Outcome, Refused, ScoreJob
-from serve.batching.worker import Limits, Worker
+from serve.batching.tokens import TokenizerVocabulary
+from serve.batching.worker import Worker
 from serve.experiments import Experiments
 from serve.http.api import Backend, create_api
 from serve.http.names import Names
+from serve.sizes import Sizes
 
-#: Ray Serve's own default, 5, would leave an engine that batches 32 rows mostly empty.
+#: Ray Serve's own default, 5, would leave an engine with 64 slots mostly empty.
 MAX_ONGOING = 2000
 READY_SECONDS = 5
 
 
-class AppArgs(BaseModel):
+class AppArgs(Sizes):
     """What an endpoint serves and where it finds it; None: as the replica's environment says."""
-
-    model_config = ConfigDict(extra="forbid")
 
     base: str
     home: str | None = None
@@ -41,24 +41,11 @@ class AppArgs(BaseModel):
     storage: str | None = None
     cpus: float = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
     gpus: float = Field(default=0, ge=0)
-    batch_rows: int = Field(default=64, ge=1)
-    loaded_adapters: int = Field(default=16, ge=1)
-    waiting_rows: int = Field(default=1024, ge=1)
-    default_max_tokens: int = Field(default=512, ge=1)
 
     def settings(self) -> Settings:
         """Settings of the installation that is served."""
         given = {"home": self.home, "database_url": self.database_url, "storage": self.storage}
         return Settings(**{key: value for key, value in given.items() if value is not None})
-
-    def limits(self) -> Limits:
-        """What one replica takes on."""
-        return Limits(
-            rows=self.batch_rows,
-            adapters=self.loaded_adapters,
-            waiting=self.waiting_rows,
-            default_tokens=self.default_max_tokens,
-        )
 
 
 def build(args: AppArgs) -> serve.Application:
@@ -79,17 +66,14 @@ class EngineReplica:
         from align.base import load_base
         from align.inference import load_engine
 
-        engine = load_engine(args.base)
-        tokenizer = load_base(args.base).tokenizer
+        engine = load_engine(args.base, args.engine_options())
+        vocabulary = TokenizerVocabulary(load_base(args.base).tokenizer)
         registry = open_registry(settings)
-
-        def tokenize(text: str) -> list[int]:
-            return list(tokenizer(text)["input_ids"])
 
         def folder_of(adapter: AdapterRef) -> Path:
             return registry.folder(registry.resolve(adapter.name))
 
-        self._worker = Worker(engine, folder_of, tokenize, args.limits())
+        self._worker = Worker(engine, folder_of, vocabulary, args.limits())
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
         """See `EngineClient`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import signal
 from typing import TYPE_CHECKING, Annotated
 from urllib.request import urlopen
@@ -43,6 +44,29 @@ def run(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
     ] = None,
+    slots: Annotated[
+        int, typer.Option(min=1, help="Completions that are written at once; others wait.")
+    ] = 64,
+    slot_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Tokens of the longest prompt and completion together. Less leaves room for more "
+            "slots. Default: as many as --kv-gib and the base's context allow.",
+        ),
+    ] = None,
+    kv_gib: Annotated[
+        float,
+        typer.Option(help="Memory that the slots' keys and values may take together, in GiB."),
+    ] = 4.0,
+    adapters: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Different adapters that share a batch. Any number can be asked for: those "
+            "beyond take turns.",
+        ),
+    ] = 16,
     allow_remote: Annotated[
         bool,
         typer.Option(
@@ -54,9 +78,14 @@ def run(
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
     check_host(host, allow_remote)
+    if not 0 < kv_gib < math.inf:
+        raise ServeError(f"--kv-gib {kv_gib:g}: expected a number above 0, for example 4")
     settings = Settings()
     from cluster.registry import open_registry
     from serve.server import check_port
+    from serve.sizes import Sizes
+
+    sizes = Sizes(slots=slots, slot_tokens=slot_tokens, kv_gib=kv_gib, adapters=adapters)
 
     check_port(host, port)
     if base is None:
@@ -71,7 +100,7 @@ def run(
     try:
         with (
             ray_session(settings, num_cpus=cpus),
-            running_server(settings, base, host, port, cpus) as url,
+            running_server(settings, base, host, port, cpus, sizes) as url,
         ):
             typer.echo(_greeting(url, base))
             signal.pause()

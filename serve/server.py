@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 from cluster.settings import Settings
 from serve.errors import PortInUse, ServeError
+from serve.sizes import Sizes
 
 APPLICATION = "alignery"
 READY_SECONDS = 60
@@ -35,12 +36,14 @@ def running_server(
     host: str = "127.0.0.1",
     port: int | None = None,
     cpus: int | None = None,
+    sizes: Sizes | None = None,
 ) -> Iterator[str]:
     """Serve `base` and its adapters; gives the URL, without /v1, once requests are answered.
 
     Needs an initialised Ray (see `cluster.ray.ray_session`) on which no Serve runs. `port` None
-    takes a free one. `cpus` None takes all that are free on a machine like this one. Everything
-    is shut down at the end. PortInUse and ServeError come before anything is left running.
+    takes a free one. `cpus` None takes all that are free on a machine like this one. `sizes` None
+    takes the defaults. Everything is shut down at the end. PortInUse and ServeError come before
+    anything is left running.
     """
     if port is None:
         port = free_port(host)
@@ -59,6 +62,7 @@ def running_server(
         storage=settings.storage,
         cpus=cpus,
         gpus=_gpus(),
+        **(sizes or Sizes()).model_dump(),
     )
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from align.inference.types import Completion, Engine, GenerationRequest, OnText
+from align.inference.options import EngineOptions
+from align.inference.types import (
+    Completion,
+    Engine,
+    GenerationRequest,
+    OnText,
+    TokenLogprobs,
+    Update,
+)
 
-__all__ = ["Completion", "Engine", "GenerationRequest", "OnText", "load_engine"]
+__all__ = [
+    "Completion",
+    "Engine",
+    "EngineOptions",
+    "GenerationRequest",
+    "OnText",
+    "TokenLogprobs",
+    "Update",
+    "load_engine",
+]
 
 
-def load_engine(base: str) -> Engine:
-    """An engine on the base model named by `base` (see `align.base.load_base`)."""
+def load_engine(base: str, options: EngineOptions | None = None) -> Engine:
+    """An engine on the base model named by `base` (see `align.base.load_base`).
+
+    ModelError or RequestError if the base or the options cannot be used.
+    """
     from align.base import load_base
-    from align.inference.peft_engine import PeftEngine
+    from align.inference.engine import BankEngine
 
-    return PeftEngine(load_base(base))
+    return BankEngine(load_base(base), options)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from align.adapter.manifest import MANIFEST, read_manifest
 from align.base import load_base
-from align.inference.peft_engine import PeftEngine
+from align.inference.engine import BankEngine
 from align.inference.types import Completion, GenerationRequest
 from align.recipe import Recipe
 from align.recipe.rows import Row
@@ -22,9 +22,9 @@ from align.stages.rewards import Judge, Rewards, correctness
 
 
 @lru_cache(maxsize=1)
-def shared_engine(base: str) -> PeftEngine:
+def shared_engine(base: str) -> BankEngine:
     """The engine that everything in this process evaluates with."""
-    return PeftEngine(load_base(base))
+    return BankEngine(load_base(base))
 
 
 class Evaluator:

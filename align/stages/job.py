@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from align.precision import precision
 from align.recipe import StageConfig
+from align.stages.rollouts import Rollouts
 
 #: (conversations as prompt + completion, rows' columns) → one reward for each completion.
 RewardFunction = Callable[..., list[float]]
@@ -21,7 +22,7 @@ RewardFunction = Callable[..., list[float]]
 class Job:
     """One training run: a model that holds its parent, resolved settings, rows.
 
-    `rewards` holds (name, weight, function) for GRPO.
+    `rewards` holds (name, weight, function) for GRPO, `rollouts` writes its completions.
     """
 
     model: Any
@@ -32,6 +33,7 @@ class Job:
     output: Path
     seed: int
     rewards: list[tuple[str, float, RewardFunction]] = field(default_factory=list)
+    rollouts: Rollouts | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Fields that every TRL config takes."""

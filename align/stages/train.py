@@ -20,11 +20,13 @@ from align.adapter.beneath import put_beneath
 from align.adapter.tensors import read_factors, write_factors
 from align.base import Base
 from align.errors import TrainingError
+from align.inference import Engine
 from align.recipe import StageConfig
 from align.recipe.model import Method
 from align.recipe.rows import Row
 from align.stages.compact import compact_logits
 from align.stages.job import Job, RewardFunction
+from align.stages.rollouts import Rollouts
 
 PUBLISHED = "published"
 
@@ -46,12 +48,14 @@ def train(
     seed: int,
     parent: Path | None = None,
     rewards: list[tuple[str, float, RewardFunction]] | None = None,
+    engine: Engine | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Path:
     """Train up to step `to` of `steps`; the checkpoint there.
 
     `stage` is resolved. Continues from the newest checkpoint in `folder`; nothing is done if it
-    is at `to` or beyond. TrainingError if the loss is not finite.
+    is at `to` or beyond. GRPO takes `rewards`, and writes its completions on `engine`, which must
+    be on the same base; without one TRL writes them. TrainingError if the loss is not finite.
     """
     done, checkpoint = newest_checkpoint(folder)
     if checkpoint is not None and done >= to:
@@ -64,7 +68,8 @@ def train(
         put_beneath(model, parent_factors)
     tokenizer = type(base.tokenizer).from_pretrained(base.tokenizer.name_or_path)
     tokenizer.pad_token = base.tokenizer.pad_token
-    job = Job(model, tokenizer, stage, steps, rows, work, seed, rewards or [])
+    rollouts = None if engine is None else Rollouts(engine, parent_factors)
+    job = Job(model, tokenizer, stage, steps, rows, work, seed, rewards or [], rollouts)
     set_seed(seed)
     try:
         with compact_logits():
@@ -81,6 +86,8 @@ def train(
         target = folder / f"step_{to:06d}"
         fresh.rename(target)
     finally:
+        if rollouts is not None:
+            rollouts.close()
         shutil.rmtree(work, ignore_errors=True)
     if checkpoint is not None:
         shutil.rmtree(checkpoint, ignore_errors=True)

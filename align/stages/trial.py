@@ -23,9 +23,10 @@ from align.recipe.rows import Row
 from align.recipe.space import Value
 from align.stages.arithmetic import Split
 from align.stages.data import check_disjoint, fingerprint, load_split
-from align.stages.evaluate import Evaluator
+from align.stages.evaluate import Evaluator, shared_engine
 from align.stages.job import RewardFunction
 from align.stages.measures import Evaluation, bounded, objective
+from align.stages.rewards import Rewards
 from align.stages.train import PUBLISHED, newest_checkpoint, train
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
@@ -87,7 +88,8 @@ class Trial:
             steps=self._steps,
             seed=self._recipe.seed,
             parent=self._parent,
-            rewards=_functions(evaluator, self._config.rewards),
+            rewards=reward_functions(evaluator.rewards(self._config.rewards)),
+            engine=shared_engine(self._recipe.base),
         )
         trained = time.perf_counter()
         published = checkpoint / PUBLISHED
@@ -173,11 +175,8 @@ def _parent_length(recipe_json: str, parent: Path | None) -> float:
     return evaluator.answering(parent, "validation", {}).metrics()["length"]
 
 
-def _functions(
-    evaluator: Evaluator, weights: dict[str, float]
-) -> list[tuple[str, float, RewardFunction]]:
-    """TRL's reward functions for a recipe's rewards."""
-    rewards = evaluator.rewards(weights)
+def reward_functions(rewards: Rewards) -> list[tuple[str, float, RewardFunction]]:
+    """A recipe's rewards as TRL takes them: (name, weight, function)."""
 
     def one(name: str) -> RewardFunction:
         def reward(

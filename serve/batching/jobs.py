@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from align.inference.types import FinishReason
@@ -25,8 +25,9 @@ class AdapterRef:
 class GenerateJob:
     """One request: `n` completions of each prompt. `adapter` None is the base.
 
-    `max_tokens` None: as many as the replica allows by default. `streamed` asks for text as it
-    is written; without it only finished rows come back.
+    `max_tokens` None: as many as the replica allows by default. Penalties, `logit_bias`,
+    `stop_ids`, `ignore_eos` and `logprobs` are those of `align.inference.GenerationRequest`.
+    `streamed` asks for text as it is written; without it only finished rows come back.
     """
 
     prompts: tuple[Prompt, ...]
@@ -36,8 +37,15 @@ class GenerateJob:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    logprobs: int | None = None
     streamed: bool = False
 
     @property
@@ -53,6 +61,28 @@ class ScoreJob:
     conversations: tuple[Chat, ...]
     adapter: AdapterRef
 
+    @property
+    def rows(self) -> int:
+        """One for each conversation."""
+        return len(self.conversations)
+
+
+Job = GenerateJob | ScoreJob
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token of an answer: its UTF-8 bytes (maybe part of a character), its log-probability.
+
+    `offset` is where it begins in its row's text, in characters. `top` has the likeliest tokens
+    in its place, best first.
+    """
+
+    raw: bytes
+    logprob: float
+    offset: int
+    top: tuple[tuple[bytes, float], ...] = ()
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -63,10 +93,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Text:
-    """New text of a row of a streamed job."""
+    """New text of a row of a streamed job; `logprobs` None where the job asks for none."""
 
     row: int
     text: str
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,15 @@ class Done:
     text: str
     tokens: int
     finish_reason: FinishReason
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A conversation's score, which is the row's end."""
+
+    row: int
+    score: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +129,7 @@ class Refused:
     param: str | None = None
 
 
-Event = Accepted | Text | Done | Refused
+Event = Accepted | Text | Done | Scored | Refused
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""Jobs taken apart into rows, and which of the waiting rows make up the next batch."""
+"""A job on its way to the engine, and what the engine is asked for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from align.inference.types import GenerationRequest
-from serve.batching.jobs import Event, GenerateJob
+from serve.batching.jobs import Event, GenerateJob, Job, Refused, ScoreJob
+from serve.batching.refusals import too_few, too_long
 
 #: Below this the softmax overflows; the API's meaning of a temperature near zero is greedy.
 _COLDEST = 1e-3
@@ -16,66 +17,57 @@ _SEEDS = 2**63
 
 @dataclass(eq=False)
 class Order:
-    """A job on its way, with the queue that its events go to."""
+    """A job with the queue that its events go to, and its sequences that the engine works on."""
 
-    job: GenerateJob
+    job: Job
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     cancelled: bool = False
-    prompt_ids: list[list[int]] | None = None  # None until tokenised
-    max_tokens: int = 0
-    over: bool = False  # refused: its other rows are dropped
-
-    @property
-    def adapter_id(self) -> str | None:
-        """Of the adapter it needs."""
-        return self.job.adapter.adapter_id if self.job.adapter else None
+    sequences: set[int] = field(default_factory=set)
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One completion of an order."""
+def generation_requests(
+    job: GenerateJob, prompts: Sequence[Sequence[int]], context: int, default_tokens: int
+) -> list[GenerationRequest] | Refused:
+    """One request for each row, in their order; refused if a prompt does not fit the context."""
+    longest = max(len(ids) for ids in prompts)
+    room = context - longest
+    if room < (job.max_tokens or 1):
+        param = "prompt" if isinstance(job.prompts[0], str) else "messages"
+        return too_long(longest, job.max_tokens, context, param)
+    tokens = job.max_tokens or min(room, default_tokens)
+    if job.min_tokens > tokens:
+        return too_few(job.min_tokens, tokens)
+    return [_row(job, row, prompts[row // job.n], tokens) for row in range(job.rows)]
 
-    order: Order
-    index: int
 
-    def request(self) -> GenerationRequest:
-        """What the engine is asked for; the order must be tokenised."""
-        job, prompts = self.order.job, self.order.prompt_ids
-        assert prompts is not None
-        greedy = job.temperature < _COLDEST or job.top_p == 0
+def score_requests(
+    job: ScoreJob, prompts: Sequence[Sequence[int]], context: int
+) -> list[GenerationRequest] | Refused:
+    """One request for each conversation; refused if one does not fit the context."""
+    longest = max(len(ids) for ids in prompts)
+    if longest > context:
+        return too_long(longest, None, context, "messages")
+    adapter = job.adapter.adapter_id
+    return [GenerationRequest(ids, adapter, max_new_tokens=0, score=True) for ids in prompts]
+
+
+def _row(job: GenerateJob, row: int, prompt: Sequence[int], tokens: int) -> GenerationRequest:
+    greedy = job.temperature < _COLDEST or job.top_p == 0
+    return GenerationRequest(
+        prompt_ids=prompt,
+        adapter=job.adapter.adapter_id if job.adapter else None,
+        max_new_tokens=tokens,
+        temperature=0.0 if greedy else job.temperature,
+        top_p=1.0 if greedy else job.top_p,
+        top_k=job.top_k,
+        presence_penalty=job.presence_penalty,
+        frequency_penalty=job.frequency_penalty,
+        logit_bias=job.logit_bias,
         # Each row has its own stream of random numbers, or n completions would be the same.
-        seed = None if job.seed is None else (job.seed + self.index) % _SEEDS
-        return GenerationRequest(
-            prompt_ids=prompts[self.index // job.n],
-            adapter=self.order.adapter_id,
-            max_new_tokens=self.order.max_tokens,
-            temperature=0.0 if greedy else job.temperature,
-            top_p=1.0 if greedy else job.top_p,
-            top_k=job.top_k,
-            seed=seed,
-            stop=job.stop,
-        )
-
-
-def pick(waiting: deque[Row], rows: int, adapters: int) -> list[Row]:
-    """Take the next batch out of `waiting`, oldest first: at most `rows` of them.
-
-    At most `adapters` different adapters fit the engine at once; a row that would need one more
-    keeps its place for the next batch. Cancelled and refused rows are dropped.
-    """
-    batch: list[Row] = []
-    held: set[str] = set()
-    later: list[Row] = []
-    while waiting and len(batch) < rows:
-        row = waiting.popleft()
-        if row.order.cancelled or row.order.over:
-            continue
-        identity = row.order.adapter_id
-        if identity is not None and identity not in held and len(held) >= adapters:
-            later.append(row)
-            continue
-        if identity is not None:
-            held.add(identity)
-        batch.append(row)
-    waiting.extendleft(reversed(later))
-    return batch
+        seed=None if job.seed is None else (job.seed + row) % _SEEDS,
+        stop=job.stop,
+        stop_ids=job.stop_ids,
+        min_new_tokens=job.min_tokens,
+        ignore_eos=job.ignore_eos,
+        logprobs=job.logprobs,
+    )

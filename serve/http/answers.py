@@ -12,6 +12,7 @@ from typing import Any
 
 from serve.batching.jobs import Accepted, Done, Event, Outcome, Refused, Text
 from serve.http.errors import ApiError
+from serve.http.logprobs import chat_logprobs, text_logprobs
 
 DONE = "data: [DONE]\n\n"
 
@@ -24,7 +25,8 @@ class ChatForm:
     def choice(self, done: Done) -> dict[str, Any]:
         """A finished row."""
         message = {"role": "assistant", "content": done.text, "refusal": None}
-        return {**_choice(done.row, _reason(done)), "message": message}
+        logprobs = chat_logprobs(done.logprobs)
+        return {**_choice(done.row, _reason(done), logprobs), "message": message}
 
     def opening(self, row: int) -> dict[str, Any] | None:
         """What a streamed row starts with."""
@@ -32,7 +34,8 @@ class ChatForm:
 
     def piece(self, text: Text) -> dict[str, Any]:
         """New text of a streamed row."""
-        return {**_choice(text.row), "delta": {"content": text.text}}
+        logprobs = chat_logprobs(text.logprobs)
+        return {**_choice(text.row, None, logprobs), "delta": {"content": text.text}}
 
     def closing(self, done: Done) -> dict[str, Any]:
         """What a streamed row ends with."""
@@ -46,7 +49,8 @@ class TextForm:
 
     def choice(self, done: Done) -> dict[str, Any]:
         """A finished row."""
-        return {**_choice(done.row, _reason(done)), "text": done.text}
+        logprobs = text_logprobs(done.logprobs)
+        return {**_choice(done.row, _reason(done), logprobs), "text": done.text}
 
     def opening(self, row: int) -> dict[str, Any] | None:
         """Nothing: there is no role to announce."""
@@ -54,7 +58,8 @@ class TextForm:
 
     def piece(self, text: Text) -> dict[str, Any]:
         """New text of a streamed row."""
-        return {**_choice(text.row), "text": text.text}
+        logprobs = text_logprobs(text.logprobs)
+        return {**_choice(text.row, None, logprobs), "text": text.text}
 
     def closing(self, done: Done) -> dict[str, Any]:
         """What a streamed row ends with."""
@@ -138,8 +143,10 @@ class Answer:
         }
 
 
-def _choice(row: int, reason: str | None = None) -> dict[str, Any]:
-    return {"index": row, "logprobs": None, "finish_reason": reason}
+def _choice(
+    row: int, reason: str | None = None, logprobs: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"index": row, "logprobs": logprobs, "finish_reason": reason}
 
 
 def _reason(done: Done) -> str:

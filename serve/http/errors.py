@@ -94,6 +94,8 @@ def _param(location: Sequence[str | int]) -> str | None:
     """`messages[0].content` from pydantic's path."""
     path = ""
     for part in location[1:]:
+        if part == "[key]":  # pydantic's mark for a key that is wrong, after the key itself
+            continue
         if isinstance(part, int):
             path += f"[{part}]"
         else:

@@ -6,6 +6,7 @@ of, cannot honour, and that would change the answer are refused rather than pass
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,6 +26,9 @@ MAXIMUM_TEXT = 1_000_000
 MAXIMUM_MESSAGES = 1000
 MAXIMUM_CONVERSATIONS = 256
 MAXIMUM_CHOICES = 128
+MAXIMUM_TOKENS = 1_000_000
+MAXIMUM_BIASES = 1024
+_TOKEN = re.compile(r"[0-9]{1,9}")
 
 
 def _joined(content: Any) -> Any:
@@ -53,10 +57,21 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _by_token(value: Any) -> Any:
+    """JSON has no numbers as keys; what is not a token id is left to the field's own check."""
+    if not isinstance(value, dict):
+        return value
+    return {int(key) if _TOKEN.fullmatch(str(key)) else key: one for key, one in value.items()}
+
+
 PlainText = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
 Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
 Neutral = Annotated[Any, AfterValidator(_neutral)]
 StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+Tokens = Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Penalty = Annotated[FiniteFloat, Field(ge=-2, le=2)]
+Bias = Annotated[FiniteFloat, Field(ge=-100, le=100)]
 
 
 class _Body(BaseModel):
@@ -83,10 +98,15 @@ class _Generation(_Body):
     """What chats and completions have in common. Null means the default, as in OpenAI's API."""
 
     model: Key
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_tokens: Tokens | None = None
     temperature: Annotated[FiniteFloat, Field(ge=0, le=2)] | None = None
     top_p: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: (
+        Annotated[dict[TokenId, Bias], Field(max_length=MAXIMUM_BIASES), BeforeValidator(_by_token)]
+        | None
+    ) = None
     n: Annotated[int, Field(ge=1, le=MAXIMUM_CHOICES)] | None = None
     stop: Annotated[list[StopText], Field(max_length=4), BeforeValidator(_as_list)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
@@ -94,10 +114,11 @@ class _Generation(_Body):
     stream_options: StreamOptions | None = None
     user: Key | None = None
 
-    frequency_penalty: Neutral = None
-    presence_penalty: Neutral = None
-    logit_bias: Neutral = None
-    logprobs: Neutral = None
+    # Not OpenAI's, but what clients of other servers of open models send.
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=MAXIMUM_TOKENS)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=64)] | None = None
+    ignore_eos: bool | None = None
 
     @property
     def include_usage(self) -> bool:
@@ -111,8 +132,14 @@ class _Generation(_Body):
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=self.top_k or 0,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            logit_bias=self.logit_bias or {},
             seed=self.seed,
             stop=tuple(self.stop or ()),
+            stop_ids=tuple(self.stop_token_ids or ()),
+            min_tokens=self.min_tokens or 0,
+            ignore_eos=bool(self.ignore_eos),
             streamed=bool(self.stream),
             **more,
         )
@@ -122,17 +149,28 @@ class ChatRequest(_Generation):
     """POST /v1/chat/completions."""
 
     messages: Messages
-    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_completion_tokens: Tokens | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
     tools: Neutral = None
     functions: Neutral = None
     response_format: Neutral = None
-    top_logprobs: Neutral = None
+
+    @model_validator(mode="after")
+    def _top_needs_logprobs(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs is for requests with logprobs: set logprobs to true")
+        return self
 
     def job(self, adapter: AdapterRef | None) -> GenerateJob:
         """The same for an engine."""
-        tokens = self.max_completion_tokens or self.max_tokens
-        return self._job((chat(self.messages),), adapter=adapter, max_tokens=tokens)
+        return self._job(
+            (chat(self.messages),),
+            adapter=adapter,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+        )
 
 
 class CompletionRequest(_Generation):
@@ -144,12 +182,19 @@ class CompletionRequest(_Generation):
         BeforeValidator(_as_list),
     ]
 
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+
     echo: Neutral = None
     suffix: Neutral = None
 
     def job(self, adapter: AdapterRef | None) -> GenerateJob:
         """The same for an engine."""
-        return self._job(tuple(self.prompt), adapter=adapter, max_tokens=self.max_tokens)
+        return self._job(
+            tuple(self.prompt),
+            adapter=adapter,
+            max_tokens=self.max_tokens,
+            logprobs=self.logprobs,
+        )
 
 
 class ScoreRequest(_Body):

@@ -6,15 +6,14 @@ from peft import PeftModel
 
 from align.errors import AdapterError
 from align.inference import GenerationRequest
-from align.inference.peft_engine import PeftEngine
-from align.inference.text import TextStream
+from align.inference.engine import BankEngine
 
 PROMPTS = ["What is 3 + 4?", "Hi", "Ana has 12 apples and finds 7 more. How many apples?"]
 
 
 @pytest.fixture
 def engine(tiny, make_adapter):
-    engine = PeftEngine(tiny)
+    engine = BankEngine(tiny)
     engine.load("one", make_adapter("one", 1))
     engine.load("two", make_adapter("two", 2, r=8, target_modules=["q_proj", "down_proj"]))
     return engine
@@ -82,19 +81,6 @@ def test_seeded_sampling_repeats_whatever_shares_the_batch(engine):
     narrow = GenerationRequest(prompt, "one", max_new_tokens=12, temperature=1.5, top_k=1, seed=1)
     greedy = GenerationRequest(prompt, "one", max_new_tokens=12)
     assert engine.generate([narrow])[0].token_ids == engine.generate([greedy])[0].token_ids
-
-
-def test_stop_string_ends_before_it():
-    stream = TextStream(lambda tokens: "".join(map(chr, tokens)), ("END",))
-    released = [stream.add(ord(char)) for char in "abEXENDz"]
-    assert "".join(released) == "abEX"
-    assert stream.stopped and stream.text == "abEX"
-
-
-def test_half_a_character_is_held_back():
-    parts = {1: "a", 2: "a\ufffd", 3: "aé"}
-    stream = TextStream(lambda tokens: parts[len(tokens)], ())
-    assert [stream.add(0) for _ in range(3)] == ["a", "", "é"]
 
 
 def test_unloading_and_wrong_names(engine, tiny, make_adapter):

@@ -70,10 +70,10 @@ def test_every_stage_moves_its_adapter_away_from_its_parent(published):
 
 def test_published_reward_model_scores_as_sequence_classification(published):
     """Our scores on the shared base equal plain PEFT on transformers' own classifier."""
-    from align.inference.peft_engine import PeftEngine
+    from align.inference.engine import BankEngine
 
     base = load_base("tiny-random")
-    engine = PeftEngine(base)
+    engine = BankEngine(base)
     engine.load("rm", published["reward"])
     rows = load_split(SMOKE, "reward", "test")[:6]
     conversations = [[*row["prompt"], *row["chosen"]] for row in rows]

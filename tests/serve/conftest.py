@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from serve_fakes import BASE, FakeEngine, make_adapter
+from serve_fakes import BASE, FakeEngine, FakeVocabulary, make_adapter
 
 from cluster.database import Database, open_database
 from cluster.registry import AdapterVersion, Registry
@@ -83,7 +83,7 @@ def api(engine: FakeEngine, adapters: Adapters, experiments: Experiments) -> Ite
     def folder_of(adapter: AdapterRef) -> Path:
         return registry.folder(registry.resolve(adapter.name))
 
-    worker = Worker(engine, folder_of, lambda text: [1] * len(text), Limits(waiting=64))
+    worker = Worker(engine, folder_of, FakeVocabulary(engine.words), Limits(waiting=64))
     names = Names(registry, experiments, BASE)
     with TestClient(
         create_api(Backend(worker, names, experiments)), raise_server_exceptions=False

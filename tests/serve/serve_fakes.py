@@ -2,99 +2,193 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
 
 from align.adapter import Manifest, adapter_id, write_manifest
-from align.errors import AdapterError
-from align.inference import Completion, GenerationRequest, OnText
+from align.errors import AdapterError, RequestError
+from align.inference.types import (
+    Completion,
+    GenerationRequest,
+    Messages,
+    OnText,
+    TokenLogprobs,
+    Update,
+)
 
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
 BASE = "tiny-random"
 CONTEXT = 200
 
 
-class FakeEngine:
-    """Answers "<adapter> hears <prompt length>" word by word; a token is a character or a word."""
+@dataclass
+class Running:
+    """A request on its way."""
 
-    def __init__(self, seconds_per_word: float = 0.0) -> None:
-        self.seconds_per_word = seconds_per_word
+    request: GenerationRequest
+    completion: Completion = field(default_factory=Completion)
+    cancelled: bool = False
+
+
+class FakeEngine:
+    """Writes "<adapter> hears <prompt length> seed <seed>", a word a step; a word is a token.
+
+    A prompt's token is a character. A token's log-probability is minus its place, from 1 on. A
+    score is the length of what is scored. Works on `slots` sequences at once, oldest first.
+    Once paused, each step is made when a test says so.
+    """
+
+    def __init__(self, slots: int = 64) -> None:
+        self.slots = slots
+        self._paused = False
+        self._allowed = threading.Semaphore(0)
         self.loaded: set[str] = set()
-        self.batches: list[list[GenerationRequest]] = []
-        self.threads: set[int] = set()
         self.unloadable: set[str] = set()
-        self.finished: list[str] = []
         self.broken = False
+        self.words: list[str] = []  # by token id
+        self.requests: list[GenerationRequest] = []
+        self.batches: list[int] = []  # sequences in each step
+        self.finished: list[str] = []
+        self.threads: set[int] = set()
+        self._sequences: dict[int, Running] = {}
 
     @property
     def context_length(self) -> int:
         return CONTEXT
 
-    def load(self, adapter_id: str, folder: Path) -> None:
+    @property
+    def busy(self) -> bool:
+        return bool(self._sequences)
+
+    def load(self, adapter_id: str, adapter: Any) -> None:
         self.threads.add(threading.get_ident())
         if adapter_id in self.unloadable:
-            raise AdapterError(f"{folder}: does not fit")
-        assert (folder / "manifest.json").exists()
+            raise AdapterError(f"{adapter}: does not fit")
+        assert (adapter / "manifest.json").exists()
         self.loaded.add(adapter_id)
 
     def unload(self, adapter_id: str) -> None:
-        self.loaded.discard(adapter_id)
+        self.threads.add(threading.get_ident())
+        self.loaded.remove(adapter_id)
 
-    def tokenize_chat(self, messages: Sequence[dict[str, str]], generate: bool = True) -> list[int]:
+    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
         self.threads.add(threading.get_ident())
         return [1] * sum(len(message["content"]) for message in messages)
+
+    def submit(self, request: GenerationRequest) -> list[int]:
+        self.threads.add(threading.get_ident())
+        if request.adapter is not None and request.adapter not in self.loaded:
+            raise AdapterError(f"adapter {request.adapter} is not loaded")
+        if 13 in request.logit_bias:
+            raise RequestError("logit_bias: there is no token 13")
+        assert request.n == 1
+        self.requests.append(request)
+        self._sequences[len(self.requests)] = Running(request)
+        return [len(self.requests)]
+
+    def cancel(self, sequence: int) -> None:
+        self.threads.add(threading.get_ident())
+        if sequence in self._sequences:
+            self._sequences[sequence].cancelled = True
+
+    def step(self) -> list[Update]:
+        self.threads.add(threading.get_ident())
+        if self._paused:
+            assert self._allowed.acquire(timeout=20)
+        if self.broken:
+            raise RuntimeError("out of memory")
+        live = list(self._sequences.items())[: self.slots]
+        updates = [self._advance(identity, one) for identity, one in live]
+        self.batches.append(len(live))
+        return updates
+
+    def _advance(self, identity: int, one: Running) -> Update:
+        done, words = one.completion, _words(one.request)
+        text, place = "", len(one.completion.token_ids)
+        if one.cancelled:
+            done.finish_reason = "cancelled"
+        elif one.request.score:
+            done.score = float(len(one.request.prompt_ids))
+        elif place == len(words) and not one.request.ignore_eos:
+            done.finish_reason, done.ended = "stop", 0
+        else:
+            text = words[place % len(words)]
+            done.token_ids.append(self._token(text))
+            done.text += text
+            if one.request.logprobs is not None:
+                top = [(self._token(f"other {at}"), -9.0) for at in range(one.request.logprobs)]
+                done.logprobs.append(TokenLogprobs(-1.0 - place, tuple(top)))
+        over = not text or len(done.token_ids) == one.request.max_new_tokens
+        if over:
+            del self._sequences[identity]
+            self.finished.append(done.finish_reason)
+        return Update(identity, text, done, over)
+
+    def _token(self, word: str) -> int:
+        if word not in self.words:
+            self.words.append(word)
+        return self.words.index(word)
+
+    def pause(self) -> None:
+        """Make no step but those that are allowed."""
+        self._paused = True
+
+    async def one_step(self) -> None:
+        """Let a paused engine, which must have something to do, make one step."""
+        before = len(self.batches)
+        self._allowed.release()
+        while len(self.batches) == before:
+            await asyncio.sleep(0.001)
+
+    def resume(self) -> None:
+        """Let a paused engine go on alone."""
+        self._paused = False
+        self._allowed.release()
+
+    # What `Engine` has and serving does not use.
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_text: OnText | None = None
     ) -> list[Completion]:
-        self.threads.add(threading.get_ident())
-        if self.broken:
-            raise RuntimeError("out of memory")
-        self.batches.append(list(requests))
-        assert {request.adapter for request in requests} - {None} <= self.loaded
-        done = [Completion() for _ in requests]
-        active = set(range(len(requests)))
-        step = 0
-        while active:
-            time.sleep(self.seconds_per_word)
-            for row in sorted(active):
-                if not self._step(requests[row], done[row], step, row, on_text):
-                    active.discard(row)
-            step += 1
-        self.finished = sorted(one.finish_reason for one in done)
-        return done
+        raise NotImplementedError
 
-    def _step(
-        self,
-        request: GenerationRequest,
-        done: Completion,
-        step: int,
-        row: int,
-        on_text: OnText | None,
-    ) -> bool:
-        who = request.adapter[:8] if request.adapter else "base"
-        words = [who, " hears", f" {len(request.prompt_ids)}", " seed", f" {request.seed}"]
-        if step == len(words):
-            done.finish_reason = "stop"
-            return False
-        done.token_ids.append(step)
-        done.text += words[step]
-        if on_text and on_text(row, words[step]) is False:
-            done.finish_reason = "cancelled"
-            return False
-        return len(done.token_ids) < request.max_new_tokens
+    def score(self, conversations: Sequence[Messages], adapter_id: str) -> list[float]:
+        raise NotImplementedError
 
-    def score(
-        self, conversations: Sequence[Sequence[dict[str, str]]], adapter_id: str
+    def log_probabilities(
+        self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], adapter_id: str | None
     ) -> list[float]:
-        self.threads.add(threading.get_ident())
-        assert adapter_id in self.loaded
-        return [float(len(messages[-1]["content"])) for messages in conversations]
+        raise NotImplementedError
+
+
+def _words(request: GenerationRequest) -> list[str]:
+    who = request.adapter[:8] if request.adapter else "base"
+    return [who, " hears", f" {len(request.prompt_ids)}", " seed", f" {request.seed}"]
+
+
+class FakeVocabulary:
+    """The words of a `FakeEngine`; a prompt's token is a character."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+
+    def encode(self, text: str) -> list[int]:
+        return [1] * len(text)
+
+    def raw(self, token: int) -> bytes:
+        return self._words[token].encode()
+
+    def silent(self, token: int) -> bool:
+        return False
+
+    def stripped(self, token: int) -> int:
+        return 0
 
 
 def make_adapter(folder: Path, content: str, method: str = "sft", base: str = BASE) -> Path:

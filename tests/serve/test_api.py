@@ -62,9 +62,61 @@ def test_parameters_reach_the_engine(api, engine):
             {"role": "user", "content": [{"type": "text", "text": text} for text in "ab"]},
         ],
     )  # fmt: skip
-    request = engine.batches[-1][0]
+    request = engine.requests[-1]
     assert (request.max_new_tokens, request.temperature, request.top_p) == (2, 0.5, 0.9)
     assert request.stop == ("x",) and len(request.prompt_ids) == len("be briefa\nb")
+
+
+def test_openais_and_other_servers_parameters_reach_the_engine(api, engine):
+    ask(
+        api, max_tokens=9, presence_penalty=0.5, frequency_penalty=-2, logit_bias={"7": -100},
+        min_tokens=2, stop_token_ids=[4, 5], ignore_eos=True, top_k=3,
+    )  # fmt: skip
+    request = engine.requests[-1]
+    assert (request.presence_penalty, request.frequency_penalty) == (0.5, -2)
+    assert request.logit_bias == {7: -100}
+    assert (request.min_new_tokens, request.stop_ids, request.top_k) == (2, (4, 5), 3)
+    assert request.ignore_eos and request.logprobs is None
+
+
+WORDS = ["base", " hears", " 5", " seed", " 3"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chats_token_logprobs(api, stream):
+    response = ask(api, logprobs=True, top_logprobs=2, stream=stream)
+    choices = [one["choices"][0] for one in (chunks_of(response) if stream else [response.json()])]
+    entries = [entry for one in choices if one["logprobs"] for entry in one["logprobs"]["content"]]
+    assert [entry["token"] for entry in entries] == WORDS
+    assert [entry["logprob"] for entry in entries] == [-1, -2, -3, -4, -5]
+    assert bytes(entries[1]["bytes"]) == b" hears"
+    assert [one["token"] for one in entries[0]["top_logprobs"]] == ["other 0", "other 1"]
+    if stream:  # with the text that they stand for
+        for one in choices[1:-1]:
+            text = "".join(entry["token"] for entry in one["logprobs"]["content"])
+            assert one["delta"]["content"] == text
+        assert choices[0]["logprobs"] is None and choices[-1]["logprobs"] is None
+
+
+def test_logprobs_without_likeliest_tokens_and_none_at_all(api):
+    (choice,) = ask(api, logprobs=True).json()["choices"]
+    assert choice["logprobs"]["content"][0]["top_logprobs"] == []
+    assert ask(api, logprobs=False).json()["choices"][0]["logprobs"] is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_completions_token_logprobs(api, stream):
+    body = {"model": "base", "prompt": "hello", "seed": 3, "logprobs": 1, "stream": stream}
+    response = api.post("/v1/completions", json=body)
+    choices = [one["choices"][0] for one in (chunks_of(response) if stream else [response.json()])]
+    joined: dict[str, list[Any]] = {}
+    for one in choices:
+        for key, values in (one["logprobs"] or {}).items():
+            joined.setdefault(key, []).extend(values)
+    assert joined["tokens"] == WORDS
+    assert joined["token_logprobs"] == [-1, -2, -3, -4, -5]
+    assert joined["top_logprobs"][0] == {"other 0": -9, "base": -1}
+    assert joined["text_offset"] == [0, 4, 10, 12, 17]
 
 
 def test_n_choices(api):

@@ -59,6 +59,20 @@ def error_of(response: Any) -> dict[str, Any]:
         ("chat/completions", {"n": 129}, 400, "n", "less"),
         ("chat/completions", {"stop": ["a"] * 5}, 400, "stop", "at most 4"),
         ("chat/completions", {"stop": ""}, 400, "stop[0]", "at least 1"),
+        ("chat/completions", {"presence_penalty": 3}, 400, "presence_penalty", "less"),
+        ("chat/completions", {"logit_bias": {"7": 101}}, 400, "logit_bias[7]", "less"),
+        ("chat/completions", {"logit_bias": {"x": 1}}, 400, "logit_bias.x", "integer"),
+        ("chat/completions", {"logit_bias": [1]}, 400, "logit_bias", "dict"),
+        ("chat/completions", {"logit_bias": {"13": 1}}, 400, None, "there is no token 13"),
+        ("chat/completions", {"logprobs": 2}, 400, "logprobs", "bool"),
+        ("chat/completions", {"top_logprobs": 2}, 400, None, "set logprobs to true"),
+        (
+            "chat/completions",
+            {"logprobs": True, "top_logprobs": 21},
+            400, "top_logprobs", "equal to 20",
+        ),
+        ("chat/completions", {"max_tokens": 2, "min_tokens": 3}, 400, "min_tokens", "allows 2"),
+        ("completions", {"prompt": "x", "logprobs": 6}, 400, "logprobs", "equal to 5"),
         ("chat/completions", {"seed": 2**64}, 400, "seed", "less"),
         ("chat/completions", {"user": "x" * 256}, 400, "user", "at most 255"),
         ("chat/completions", {"tools": [{}]}, 400, "tools", "not supported"),
@@ -120,6 +134,18 @@ def test_an_engine_that_fails_is_a_500_that_says_so(api, engine):
     assert error_of(response)["type"] == "server_error"
     engine.broken = False
     assert ask(api).status_code == 200
+
+
+def test_a_request_that_the_engine_refuses_is_a_400_before_a_stream_starts(api):
+    response = ask(api, stream=True, logit_bias={"13": 1})
+    assert response.status_code == 400
+    assert "no token 13" in error_of(response)["message"]
+
+
+def test_more_choices_than_the_queue_holds(api):
+    response = ask(api, "/v1/completions", prompt=["x"] * 2, n=128)
+    assert response.status_code == 400
+    assert "at most 128" in error_of(response)["message"]
 
 
 def test_null_and_unknown_fields_mean_the_default(api):

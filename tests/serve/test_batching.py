@@ -1,15 +1,14 @@
-"""The loop around an engine: batches, streams, cancels, isolates failures."""
+"""The worker around an engine: joins, streams, cancels, isolates failures."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_fakes import FakeEngine, make_adapter
+from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
 
 from serve.batching.jobs import (
     Accepted,
@@ -21,7 +20,6 @@ from serve.batching.jobs import (
     ScoreJob,
     Text,
 )
-from serve.batching.orders import Order, Row, pick
 from serve.batching.worker import Limits, Worker
 
 CHAT = ({"role": "user", "content": "hello"},)
@@ -36,7 +34,7 @@ def make_worker(tmp_path: Path) -> Callable[..., Worker]:
     folder = make_adapter(tmp_path / "adapter", "x")
 
     def make(engine: FakeEngine, **limits: int) -> Worker:
-        return Worker(engine, lambda _: folder, lambda text: [1] * len(text), Limits(**limits))
+        return Worker(engine, lambda _: folder, FakeVocabulary(engine.words), Limits(**limits))
 
     return make
 
@@ -45,110 +43,143 @@ def go(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(work, 20))
 
 
-def test_what_waits_together_is_one_batch_with_mixed_adapters(make_worker):
+async def settled() -> None:
+    """Let all tasks go on until they wait for the engine."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_adapters_the_base_and_scores_share_steps_on_one_thread(make_worker):
     engine = FakeEngine()
     worker = make_worker(engine)
+    jobs = [GenerateJob((CHAT,), adapter(name)) for name in "abab"]
+    rating = ScoreJob((CHAT, CHAT), adapter("r"))
 
-    async def ask() -> list[Outcome | Refused]:
-        jobs = [GenerateJob((CHAT,), adapter(name)) for name in "abab"]
-        return await asyncio.gather(*map(worker.complete, [*jobs, GenerateJob((CHAT,))]))
+    async def ask() -> list[Any]:
+        await asyncio.gather(worker.score(rating), *map(worker.complete, jobs))  # all are loaded
+        engine.pause()
+        asked = [*map(worker.complete, [*jobs, GenerateJob((CHAT,))]), worker.score(rating)]
+        asked = [asyncio.create_task(one) for one in asked]
+        await settled()
+        await engine.one_step()
+        await engine.one_step()
+        engine.resume()
+        return await asyncio.gather(*asked)
 
-    outcomes = go(ask())
+    *outcomes, scores = go(ask())
     assert [one.rows[0].text.split()[0] for one in outcomes] == [
         "aaaaaaaa", "bbbbbbbb", "aaaaaaaa", "bbbbbbbb", "base"
     ]  # fmt: skip
-    assert [len(batch) for batch in engine.batches] == [5]
+    assert scores == [5.0, 5.0]
+    assert max(engine.batches) == 7
     assert len(engine.threads) == 1
 
 
-def test_more_than_fits_comes_in_several_batches(make_worker):
+def test_a_request_joins_while_others_write_and_leaves_before_them(make_worker):
     engine = FakeEngine()
-    worker = make_worker(engine, rows=4)
+    engine.pause()
+    worker = make_worker(engine)
+
+    async def ask() -> None:
+        long = asyncio.create_task(worker.complete(GenerateJob((CHAT,))))
+        await settled()
+        await engine.one_step()
+        short = asyncio.create_task(worker.complete(GenerateJob((CHAT,), max_tokens=1)))
+        await settled()
+        engine.resume()
+        await asyncio.gather(long, short)
+
+    go(ask())
+    assert engine.batches[0] == 1 and 2 in engine.batches
+    assert engine.finished == ["length", "stop"]
+
+
+def test_rows_continue_their_prompts_with_seeds_of_their_own(make_worker):
+    engine = FakeEngine(slots=4)
+    worker = make_worker(engine, slots=4)
     outcome = go(worker.complete(GenerateJob((CHAT, "plain text"), n=5, seed=7)))
-    assert [len(batch) for batch in engine.batches] == [4, 4, 2]
+    assert max(engine.batches) == 4
     assert outcome.prompt_tokens == 5 + 10
     assert [row.text.split()[2] for row in outcome.rows] == ["5"] * 5 + ["10"] * 5
     assert [row.text.split()[4] for row in outcome.rows] == [str(7 + row) for row in range(10)]
 
 
-def test_pick_leaves_rows_whose_adapter_does_not_fit_for_the_next_batch():
-    orders = [Order(GenerateJob((CHAT,), adapter(name))) for name in "abca"]
-    waiting = deque(Row(order, 0) for order in orders)
-    assert [row.order for row in pick(waiting, 8, 2)] == [orders[0], orders[1], orders[3]]
-    assert [row.order for row in pick(waiting, 8, 2)] == [orders[2]]
-
-
-def test_the_least_recently_used_adapter_is_given_up(make_worker):
-    engine = FakeEngine()
-    worker = make_worker(engine, adapters=2)
-
-    async def ask() -> None:
-        for name in "abac":
-            assert isinstance(await worker.complete(GenerateJob((CHAT,), adapter(name))), Outcome)
-
-    go(ask())
-    assert engine.loaded == {adapter("a").adapter_id, adapter("c").adapter_id}
+def test_the_largest_seed_has_successors(make_worker):
+    outcome = go(make_worker(FakeEngine()).complete(GenerateJob((CHAT,), n=2, seed=2**63 - 1)))
+    assert [row.text.split()[4] for row in outcome.rows] == [str(2**63 - 1), "0"]
 
 
 def test_a_stream_brings_text_as_it_is_written(make_worker):
-    worker = make_worker(FakeEngine(seconds_per_word=0.02))
+    engine = FakeEngine()
+    engine.pause()
+    worker = make_worker(engine)
 
-    async def ask() -> list[list[Any]]:
-        return [part async for part in worker.stream(GenerateJob((CHAT,), streamed=True))]
+    async def ask() -> list[Any]:
+        stream = worker.stream(GenerateJob((CHAT,), streamed=True))
+        events = await anext(stream)
+        for _ in range(6):
+            await engine.one_step()
+            events += await anext(stream)
+        return events
 
-    parts = go(ask())
-    events = [event for part in parts for event in part]
-    assert len(parts) > 3
-    assert isinstance(events[0], Accepted) and isinstance(events[-1], Done)
-    assert "".join(one.text for one in events if isinstance(one, Text)) == events[-1].text
+    accepted, *texts, done = go(ask())
+    assert isinstance(accepted, Accepted) and isinstance(done, Done)
+    assert texts == [Text(0, word) for word in ("base", " hears", " 5", " seed", " None")]
+    assert done.text == "base hears 5 seed None"
 
 
 def test_a_client_that_hangs_up_frees_its_row_and_no_other(make_worker):
-    engine = FakeEngine(seconds_per_word=0.05)
+    engine = FakeEngine()
+    engine.pause()
     worker = make_worker(engine)
 
     async def ask() -> Outcome | Refused:
-        stays = asyncio.create_task(worker.complete(GenerateJob((CHAT,))))
-        leaves = asyncio.create_task(worker.complete(GenerateJob((CHAT,))))
+        stays, leaves = (
+            asyncio.create_task(worker.complete(GenerateJob((CHAT,)))) for _ in range(2)
+        )
         streamed = worker.stream(GenerateJob((CHAT,), streamed=True))
-        await anext(streamed)
-        await streamed.aclose()
+        first = asyncio.create_task(anext(streamed))
+        await settled()
+        await engine.one_step()
+        await first
         leaves.cancel()
+        await streamed.aclose()
+        await settled()
+        engine.resume()
         return await stays
 
     outcome = go(ask())
     assert outcome.rows[0].finish_reason == "stop"
-    assert [len(batch) for batch in engine.batches] == [3]
     assert engine.finished == ["cancelled", "cancelled", "stop"]
 
 
-def test_an_adapter_that_cannot_be_loaded_fails_alone(make_worker):
-    engine = FakeEngine()
-    engine.unloadable = {adapter("b").adapter_id}
-    worker = make_worker(engine)
-
-    async def ask() -> list[Outcome | Refused]:
-        jobs = [GenerateJob((CHAT,), adapter(name)) for name in "ab"]
-        return await asyncio.gather(*map(worker.complete, jobs))
-
-    good, bad = go(ask())
-    assert isinstance(good, Outcome)
-    assert bad.status == 503 and "does not fit" in bad.message
-
-
-def test_the_loop_survives_a_failed_batch(make_worker):
+def test_the_loop_survives_a_failed_step(make_worker):
     engine = FakeEngine()
     worker = make_worker(engine)
 
     async def ask() -> list[Outcome | Refused]:
         engine.broken = True
-        first = await worker.complete(GenerateJob((CHAT,)))
+        failed = await asyncio.gather(*(worker.complete(GenerateJob((CHAT,))) for _ in range(3)))
         engine.broken = False
-        return [first, await worker.complete(GenerateJob((CHAT,)))]
+        return [*failed, await worker.complete(GenerateJob((CHAT,)))]
 
-    bad, good = go(ask())
-    assert bad.status == 500 and "out of memory" in bad.message
+    *bad, good = go(ask())
+    assert {one.status for one in bad} == {500} and "out of memory" in bad[0].message
+    assert isinstance(good, Outcome) and good.rows[0].finish_reason == "stop"
+    assert not engine.busy
+
+
+def test_what_the_engine_refuses_fails_alone(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine)
+
+    async def ask() -> list[Outcome | Refused]:
+        jobs = [GenerateJob((CHAT,)), GenerateJob((CHAT,), n=2, logit_bias={13: 1.0})]
+        return await asyncio.gather(*map(worker.complete, jobs))
+
+    good, bad = go(ask())
     assert isinstance(good, Outcome)
+    assert (bad.status, bad.message) == (400, "logit_bias: there is no token 13")
 
 
 @pytest.mark.parametrize(("length", "wanted"), [(200, None), (150, 51), (999, 1)])
@@ -157,6 +188,12 @@ def test_what_does_not_fit_the_context_is_refused_with_numbers(make_worker, leng
     refused = go(worker.complete(GenerateJob(("x" * length,), max_tokens=wanted)))
     assert (refused.status, refused.param) == (400, "prompt")
     assert "200" in refused.message and str(length) in refused.message
+
+
+def test_a_conversation_that_is_too_long_to_score_is_refused(make_worker):
+    long = ({"role": "user", "content": "x" * 300},)
+    refused = go(make_worker(FakeEngine()).score(ScoreJob((CHAT, long), adapter("r"))))
+    assert refused.status == 400 and "300" in refused.message
 
 
 def test_max_tokens_defaults_to_what_fits(make_worker):
@@ -168,34 +205,32 @@ def test_max_tokens_defaults_to_what_fits(make_worker):
         await worker.complete(GenerateJob(("x" * 190,)))
 
     go(ask())
-    assert [batch[0].max_new_tokens for batch in engine.batches] == [60, 10]
+    assert [request.max_new_tokens for request in engine.requests] == [60, 10]
 
 
 def test_a_temperature_near_zero_is_greedy(make_worker):
     engine = FakeEngine()
-    worker = make_worker(engine)
-    go(worker.complete(GenerateJob((CHAT,), temperature=1e-30)))
-    assert engine.batches[0][0].temperature == 0
+    go(make_worker(engine).complete(GenerateJob((CHAT,), temperature=1e-30)))
+    assert engine.requests[0].temperature == 0
 
 
-def test_a_full_queue_refuses_at_once(make_worker):
-    worker = make_worker(FakeEngine(), waiting=3)
-    refused = go(worker.complete(GenerateJob((CHAT,), n=4)))
-    assert (refused.status, refused.code) == (503, "overloaded")
-
-
-def test_scores_come_from_the_engine_thread_and_long_ones_are_refused(make_worker):
+def test_a_full_queue_refuses_at_once_and_takes_again_when_it_is_empty(make_worker):
     engine = FakeEngine()
-    worker = make_worker(engine)
+    worker = make_worker(engine, slots=2, waiting=2)
 
-    async def ask() -> list[Any]:
-        long = ({"role": "user", "content": "x" * 300},)
-        return [
-            await worker.score(ScoreJob((CHAT, CHAT), adapter("r"))),
-            await worker.score(ScoreJob((long,), adapter("r"))),
-        ]
+    async def ask() -> list[Outcome | Refused]:
+        first = asyncio.create_task(worker.complete(GenerateJob((CHAT,), n=4)))
+        await asyncio.sleep(0)
+        refused = await worker.complete(GenerateJob((CHAT,)))
+        assert isinstance(await first, Outcome)
+        return [refused, await worker.complete(GenerateJob((CHAT,), n=4))]
 
-    scores, refused = go(ask())
-    assert scores == [5.0, 5.0]
-    assert refused.status == 400 and "300" in refused.message
-    assert len(engine.threads) == 1
+    refused, taken = go(ask())
+    assert (refused.status, refused.code) == (503, "overloaded")
+    assert "2 completions are waiting" in refused.message
+    assert isinstance(taken, Outcome)
+
+
+def test_a_job_that_can_never_be_taken_is_told_so(make_worker):
+    refused = go(make_worker(FakeEngine(), slots=1, waiting=2).complete(GenerateJob((CHAT,), n=4)))
+    assert refused.status == 400 and "at most 3" in refused.message

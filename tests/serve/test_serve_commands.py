@@ -79,6 +79,9 @@ def test_serving_refuses_what_it_must_not_do(settings, adapters):
         serve_run("--host", "0.0.0.0")
     with pytest.raises(ServeError, match="expected an IP address"):
         serve_run("--host", "not a host")
+    for size in ("0", "-1", "nan", "inf"):
+        with pytest.raises(ServeError, match=r"--kv-gib .* above 0"):
+            serve_run("--kv-gib", size)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

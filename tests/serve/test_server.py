@@ -26,6 +26,7 @@ from cluster.storage import Storage
 from serve.errors import PortInUse, ServeError
 from serve.experiments import Experiments, VariantSpec
 from serve.server import free_port, running_server
+from serve.sizes import Sizes
 
 BASE = "tiny-random"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -94,7 +95,8 @@ def local_ray(home: Settings) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def url(home: Settings, local_ray: None) -> Iterator[str]:
-    with running_server(home, BASE, cpus=1) as url:
+    sizes = Sizes(slots=8, slot_tokens=2000, kv_gib=0.5, adapters=1)
+    with running_server(home, BASE, cpus=1, sizes=sizes) as url:
         yield url
 
 
@@ -152,12 +154,40 @@ def test_the_official_client_completes_text_and_lists_models(client):
 def test_the_official_client_raises_its_own_errors(client):
     with pytest.raises(openai.NotFoundError, match="did you mean arithmetic/sft"):
         client.chat.completions.create(model="arithmetic/sftt", messages=HELLO)
-    with pytest.raises(openai.BadRequestError, match="context is 2048 tokens"):
+    with pytest.raises(openai.BadRequestError, match="context is 2000 tokens"):
         client.chat.completions.create(
             model="base", messages=[{"role": "user", "content": "x" * 3000}], stream=True
         )
     with pytest.raises(openai.BadRequestError, match="temperature"):
         client.chat.completions.create(model="base", messages=HELLO, temperature=9)
+
+
+def test_the_official_client_reads_logprobs(client):
+    ask = {"model": "arithmetic/sft:1", "temperature": 0, "max_tokens": 12, "logprobs": True}
+    whole = client.chat.completions.create(messages=HELLO, top_logprobs=3, **ask)
+    parts = client.chat.completions.create(messages=HELLO, top_logprobs=3, stream=True, **ask)
+    choice = whole.choices[0]
+    entries = choice.logprobs.content
+    streamed = [
+        entry
+        for part in parts
+        if part.choices[0].logprobs
+        for entry in part.choices[0].logprobs.content
+    ]
+    assert [one.bytes for one in streamed] == [one.bytes for one in entries]
+    assert len(entries) == whole.usage.completion_tokens
+    written = b"".join(bytes(entry.bytes) for entry in entries)
+    assert written.decode(errors="replace") == choice.message.content
+    for entry in entries:
+        assert len(entry.top_logprobs) == 3
+        assert entry.top_logprobs[0].bytes == entry.bytes  # greedy takes the likeliest
+        assert entry.logprob < 0
+    legacy = client.completions.create(
+        model="base", prompt="one", max_tokens=4, logprobs=2, logit_bias={"40": 100}
+    )
+    logprobs = legacy.choices[0].logprobs
+    assert len(set(logprobs.tokens)) == 1  # the bias leaves it no choice
+    assert len(logprobs.tokens) == len(logprobs.token_logprobs) == len(logprobs.top_logprobs) == 4
 
 
 def test_scores_are_the_reward_adapters(client):
@@ -248,7 +278,8 @@ def test_the_ingress_imports_no_torch(url):
 def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(home):
     port = free_port("127.0.0.1")
     program = [sys.executable, "-c", "import alignery; alignery.main()"]
-    arguments = ["serve", "run", "--port", str(port), "--cpus", "1"]
+    sizes = ["--slots", "2", "--slot-tokens", "256", "--kv-gib", "0.5", "--adapters", "1"]
+    arguments = ["serve", "run", "--port", str(port), "--cpus", "1", *sizes]
     with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         greeting = [running.stdout.readline().strip() for _ in range(6)]

@@ -1,0 +1,56 @@
+"""Requests asked as a whole: submitted together and stepped to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from align.inference.types import Completion, Engine, GenerationRequest, Messages, OnText
+
+
+def complete(
+    engine: Engine, requests: Sequence[GenerationRequest], on_text: OnText | None
+) -> list[Completion]:
+    """Completions in request order, `n` of each together. See `Engine.generate`."""
+    order: list[int] = []
+    try:
+        for request in requests:
+            order += engine.submit(request, streamed=on_text is not None)
+    except Exception:
+        for sequence in order:
+            engine.cancel(sequence)
+        raise
+    place = {sequence: at for at, sequence in enumerate(order)}
+    done: dict[int, Completion] = {}
+    while len(done) < len(order):
+        for update in engine.step():
+            if (at := place.get(update.sequence)) is None:
+                continue
+            if update.done:
+                done[at] = update.completion
+            if on_text is not None and (update.text or update.done):
+                cancel = on_text(at, update.text) is False
+                if cancel and not update.done:
+                    engine.cancel(update.sequence)
+    return [done[at] for at in range(len(order))]
+
+
+def scores(engine: Engine, conversations: Sequence[Messages], adapter_id: str) -> list[float]:
+    """See `Engine.score`."""
+    requests = [
+        GenerationRequest(engine.tokenize_chat(one, generate=False), adapter_id, 0, score=True)
+        for one in conversations
+    ]
+    return [one.score for one in complete(engine, requests, None) if one.score is not None]
+
+
+def summed_log_probabilities(
+    engine: Engine,
+    sequences: Sequence[tuple[Sequence[int], Sequence[int]]],
+    adapter_id: str | None,
+) -> list[float]:
+    """See `Engine.log_probabilities`."""
+    requests = [
+        GenerationRequest([*prompt, *rest], adapter_id, 0, prompt_logprobs=len(prompt))
+        for prompt, rest in sequences
+    ]
+    return [sum(one.prompt_logprobs) for one in complete(engine, requests, None)]

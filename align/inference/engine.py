@@ -1,0 +1,278 @@
+"""The engine: continuous batching of all adapters on one base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from align.adapter.tensors import LoraFactors
+from align.base import Base
+from align.errors import AdapterError
+from align.inference.cache import fit
+from align.inference.calls import complete, scores, summed_log_probabilities
+from align.inference.families import check_layout, check_logits, is_fused
+from align.inference.graphs import capture_on_cuda
+from align.inference.known import KnownAdapters
+from align.inference.limits import check_request
+from align.inference.model import Model, Reading, Writing
+from align.inference.options import EngineOptions
+from align.inference.reading import Read
+from align.inference.sampler import Sampler
+from align.inference.scheduler import Chunk, Plan, Scheduler
+from align.inference.sequence import Sequence as Scheduled
+from align.inference.stopping import Written
+from align.inference.types import Completion, GenerationRequest, Messages, OnText, Update
+
+
+class BankEngine:
+    """`Engine`: see `align.inference.types` for the contract. To be used from one thread."""
+
+    def __init__(self, base: Base, options: EngineOptions | None = None):
+        options = options or EngineOptions()
+        check_layout(base)
+        model, weight = base.model, next(base.model.parameters())
+        self._slot_tokens = fit(
+            model.config, weight.dtype, options.slots, options.slot_tokens, options.kv_bytes
+        )
+        captured = options.cuda_graphs and weight.device.type == "cuda"
+        self._model = Model(
+            base,
+            options.slots,
+            self._slot_tokens,
+            options.adapters,
+            options.max_rank,
+            capture_on_cuda if captured else None,
+        )
+        if not is_fused(model.config):
+            check_logits(base, self._model.probe)
+        self._known = KnownAdapters(base, self._model.bank)
+        self._tokenizer, self._reuse = base.tokenizer, options.reuse
+        self._vocabulary = int(model.config.vocab_size)
+        self._ends = _end_tokens(base)
+        self._sampler = Sampler(self._vocabulary, self._ends, weight.device)
+        self._new_scheduler = partial(
+            Scheduler,
+            slots=options.slots,
+            bank_slots=options.adapters,
+            chunk_tokens=options.chunk_tokens,
+            reuse=options.reuse,
+        )
+        self._scheduler = self._new_scheduler()
+        self._ids = count()
+        self._live: dict[int, _Live] = {}
+        self._leaving: set[int] = set()  # keys of unloaded adapters that are still in use
+        self._cancelled: list[int] = []
+
+    @property
+    def loaded(self) -> set[str]:
+        """Ids of the adapters that requests may name."""
+        return self._known.ids
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of a slot: the base's own limit, or what the memory budget allows."""
+        return self._slot_tokens
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._live)
+
+    def load(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
+        """Make an adapter known. AdapterError if it does not fit the base."""
+        self._known.add(adapter_id, adapter)
+
+    def unload(self, adapter_id: str) -> None:
+        """Forget an adapter; what is under way with it ends first."""
+        key = self._known.remove(adapter_id)
+        if key is not None:
+            self._scheduler.forget(key)
+            self._leaving.add(key)
+            self._let_go()
+
+    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
+        """The base's chat template applied; `generate` opens the assistant's turn."""
+        ids = self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=generate, return_dict=False
+        )
+        return list(ids)
+
+    def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
+        """Queue a request; ids of its `n` sequences. RequestError or AdapterError if refused."""
+        adapter = None if request.adapter is None else self._known.named(request.adapter)
+        head = None if adapter is None else adapter.head
+        check_request(
+            request,
+            vocabulary=self._vocabulary,
+            slot_tokens=self._slot_tokens,
+            reward=head is not None,
+        )
+        prompt = tuple(request.prompt_ids)
+        read = Read(prompt, request, head)
+        made = []
+        for index in range(request.n):
+            scheduled = Scheduled(
+                id=next(self._ids),
+                adapter=0 if adapter is None else adapter.key,
+                prompt=prompt,
+                max_new_tokens=request.max_new_tokens,
+                reusable=read.first if self._reuse else 0,
+            )
+            written = Written(request, self._decode, self._ends, streamed)
+            self._live[scheduled.id] = _Live(scheduled, written, request, read)
+            self._sampler.add(scheduled.id, request, index)
+            self._scheduler.add(scheduled)
+            made.append(scheduled.id)
+        return made
+
+    def cancel(self, sequence: int) -> None:
+        """End a sequence at the next step; nothing if it is over."""
+        if sequence in self._live:
+            self._cancelled.append(sequence)
+
+    @torch.inference_mode()
+    def step(self) -> list[Update]:
+        """Admit, read one chunk of prompts, write one token of every row past its prompt.
+
+        If it raises, everything under way is dropped and nothing that it left behind is used.
+        """
+        try:
+            return self._step()
+        except BaseException:
+            for sequence in self._live:
+                self._sampler.drop(sequence)
+            self._live.clear()
+            self._cancelled.clear()
+            self._scheduler = self._new_scheduler()
+            self._let_go()
+            raise
+
+    def _step(self) -> list[Update]:
+        updates = self._cancel()
+        plan = self._scheduler.plan()
+        self._arrange(plan)
+        if plan.rows:
+            rows = sorted(plan.rows, key=self._bank_slot)  # neighbours share an adapter
+            updates += self._take(self._model.write([self._row(one) for one in rows]), rows)
+        if plan.chunks:
+            updates += self._read(plan.chunks)
+        self._let_go()
+        return updates
+
+    def _cancel(self) -> list[Update]:
+        updates = []
+        for sequence in self._cancelled:
+            if (live := self._live.get(sequence)) is not None:
+                held = live.written.cancel()
+                self._scheduler.cancel(sequence)
+                updates.append(self._end(sequence, held))
+        self._cancelled.clear()
+        return updates
+
+    def _arrange(self, plan: Plan) -> None:
+        """Adapters into their bank slots, and prefixes into their KV slots."""
+        for key, slot in plan.residencies:
+            self._model.bank.put(slot, self._known[key].weights)
+        for copy in plan.copies:
+            self._model.cache.copy(copy.source, copy.target, copy.count)
+
+    def _row(self, sequence: int) -> Writing:
+        scheduled = self._live[sequence].scheduled
+        assert scheduled.slot is not None
+        position = len(scheduled.prompt) + len(scheduled.tokens) - 1
+        return Writing(scheduled.tokens[-1], scheduled.slot, position, self._bank_slot(sequence))
+
+    def _bank_slot(self, sequence: int) -> int:
+        slot = self._scheduler.bank_slot(self._live[sequence].scheduled.adapter)
+        return -1 if slot is None else slot
+
+    def _read(self, chunks: Sequence[Chunk]) -> list[Update]:
+        readings = []
+        for chunk in chunks:
+            scheduled = self._live[chunk.sequence].scheduled
+            assert scheduled.slot is not None
+            tokens = scheduled.prompt[chunk.start : chunk.start + chunk.count]
+            bank = self._bank_slot(chunk.sequence)
+            readings.append(Reading(tokens, scheduled.slot, chunk.start, bank))
+        hidden, first, writing, last, updates = self._model.read(readings), 0, [], [], []
+        for chunk in chunks:
+            live, part = self._live[chunk.sequence], hidden[first : first + chunk.count]
+            first += chunk.count
+            live.read.take(chunk.start, part, live.written.completion, self._model.logits)
+            if chunk.start + chunk.count == len(live.scheduled.prompt):
+                live.written.completion.cached_tokens = live.scheduled.cached
+                if live.request.max_new_tokens:
+                    writing.append(chunk.sequence)
+                    last.append(first - 1)
+                else:
+                    self._scheduler.finish(chunk.sequence)
+                    updates.append(self._end(chunk.sequence, ""))
+        if writing:
+            updates += self._take(self._model.logits(hidden[last]), writing)
+        return updates
+
+    def _take(self, logits: torch.Tensor, sequences: Sequence[int]) -> list[Update]:
+        """Sample a token for each of these, and end those that are over."""
+        updates = []
+        picked = self._sampler.pick(logits, sequences)
+        for sequence, one in zip(sequences, picked, strict=True):
+            written = self._live[sequence].written
+            text, over = written.take(one)
+            self._scheduler.wrote(sequence, one.token)
+            if over:
+                self._scheduler.finish(sequence)
+                updates.append(self._end(sequence, text))
+            else:
+                updates.append(Update(sequence, text, written.completion, False))
+        return updates
+
+    def _end(self, sequence: int, text: str) -> Update:
+        self._sampler.drop(sequence)
+        return Update(sequence, text, self._live.pop(sequence).written.completion, True)
+
+    def _let_go(self) -> None:
+        for key in [one for one in self._leaving if not self._scheduler.uses(one)]:
+            self._leaving.discard(key)
+            self._known.drop(key)
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], on_text: OnText | None = None
+    ) -> list[Completion]:
+        """Submit all and step to their end. Completions in request order, `n` of each together."""
+        return complete(self, requests, on_text)
+
+    def score(self, conversations: Sequence[Messages], adapter_id: str) -> list[float]:
+        """A reward adapter's scores. AdapterError if it has no reward head."""
+        if self._known.named(adapter_id).head is None:
+            raise AdapterError(f"adapter {adapter_id[:12]} has no reward head; it cannot score")
+        return scores(self, conversations, adapter_id)
+
+    def log_probabilities(
+        self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], adapter_id: str | None
+    ) -> list[float]:
+        """For each (prompt ids, completion ids): the completion's summed log-probability."""
+        return summed_log_probabilities(self, sequences, adapter_id)
+
+    def _decode(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+@dataclass(frozen=True)
+class _Live:
+    """Everything of one sequence between `submit` and its end."""
+
+    scheduled: Scheduled
+    written: Written
+    request: GenerationRequest
+    read: Read
+
+
+def _end_tokens(base: Base) -> frozenset[int]:
+    ends = base.model.generation_config.eos_token_id
+    many = ends if isinstance(ends, list) else [ends]
+    return frozenset(one for one in (*many, base.tokenizer.eos_token_id) if one is not None)

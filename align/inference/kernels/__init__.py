@@ -1,0 +1,28 @@
+"""The steps between matrix products: in C on a CPU that has a compiler, in torch elsewhere."""
+
+from __future__ import annotations
+
+import torch
+
+from align.inference.kernels.batch import Batch, LayerCache, LoraPart
+from align.inference.kernels.build import compiled
+from align.inference.kernels.native import NativeOps
+from align.inference.kernels.ops import Attention, Heads, Lora, Ops
+from align.inference.kernels.plain import PlainOps
+
+__all__ = [
+    "Attention",
+    "Batch",
+    "Heads",
+    "LayerCache",
+    "Lora",
+    "LoraPart",
+    "Ops",
+    "choose_ops",
+]
+
+
+def choose_ops(device: torch.device, dtype: torch.dtype) -> Ops:
+    """The fastest operations that this machine has for tensors of this kind."""
+    library = compiled(dtype) if device.type == "cpu" else None
+    return PlainOps() if library is None else NativeOps(library)

@@ -1,0 +1,26 @@
+"""How much an engine takes on. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Limits of an engine; memory is taken by `kv_bytes` and by `adapters` x rank.
+
+    `slots` sequences are read and written at a time; each has room for `slot_tokens` (None: as
+    many as `kv_bytes` and the model's context allow). `adapters` of at most `max_rank` are in the
+    bank at a time, any number can be known. While something is written, a step reads at most
+    `chunk_tokens` of prompts. `reuse` keeps what was read for prompts that begin alike.
+    `cuda_graphs` records decode steps on a GPU; a CPU has no use for it.
+    """
+
+    slots: int = 64
+    slot_tokens: int | None = None
+    kv_bytes: int = 4 * 2**30
+    adapters: int = 16
+    max_rank: int = 128
+    chunk_tokens: int = 512
+    reuse: bool = True
+    cuda_graphs: bool = True

@@ -1,0 +1,95 @@
+"""`alignery bench …`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from align.sources import SMOLLM2, TINY, check_base
+from benchmarks.cases import chosen_cases
+from benchmarks.errors import BenchmarkError
+
+bench_app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
+
+
+class PeerSet(StrEnum):
+    """What is measured beside the engine: nothing, the installed libraries, or vLLM as well."""
+
+    none = "none"
+    peft = "peft"
+    all = "all"
+
+
+@bench_app.callback()
+def _bench() -> None:
+    """Makes `engine` a command of its own although it is the only one."""
+
+
+@bench_app.command()
+def engine(
+    base: Annotated[
+        str | None, typer.Option(help=f"The base model. Default: {SMOLLM2}, {TINY} with --quick.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Timed runs of each. Default: 3, 1 with --quick.")
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens that each request is made to write. Default: 48, or 8."),
+    ] = None,
+    only: Annotated[
+        str, typer.Option(metavar="CASE,…", help="Only these cases. A wrong name lists all.")
+    ] = "",
+    peers: Annotated[PeerSet, typer.Option(help="What to measure beside the engine.")] = (
+        PeerSet.all
+    ),
+    vllm_python: Annotated[
+        Path | None, typer.Option(help="A Python that has vLLM; without it vLLM is left out.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A tiny random model and one short run of each.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
+    ] = False,
+) -> None:
+    """Tokens a second with many adapters on one base, beside PEFT, TRL and vLLM.
+
+    Generated tokens over wall time from the first submission to the last token, prefill and
+    sampling included, nothing reused between prompts. The same fresh prompts for every engine, in
+    runs of random order; medians. What is written in the timed runs is checked against the base
+    and the adapters in fp32. With several minutes for each peer, a full run takes a while.
+    """
+    if vllm_python is not None and peers is not PeerSet.all:
+        raise BenchmarkError("--vllm-python is used with --peers all alone; leave one of them out")
+    length = tokens if tokens is not None else 8 if quick else 48
+    cases = chosen_cases(only, length, quick)
+    ref = base if base is not None else TINY if quick else SMOLLM2
+    check_base(ref)
+    from rich.console import Console
+
+    from benchmarks.results import RATIOS, ratios
+    from benchmarks.run import Settings, measure
+    from benchmarks.table import print_report
+
+    count = repeats if repeats is not None else 1 if quick else 3
+    report = measure(Settings(ref, cases, count, peers.value, vllm_python))
+    if as_json:
+        result = {
+            "rows": [row.to_json() for row in report.rows],
+            "ratios": ratios(report.rows),
+            "targets": {name: [one.target, one.stretch] for name, one in RATIOS.items()},
+            "machine": report.machine,
+        }
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print_report(report.rows, Console())
+    wrong = [f"{row.case.name} · {row.engine}" for row in report.rows if not row.good]
+    if wrong:
+        raise BenchmarkError(
+            f"wrong outputs: {', '.join(wrong)}; their speeds mean nothing and are in no ratio"
+        )

@@ -1,0 +1,167 @@
+"""The engine's thread: orders join and leave between steps, and each step's news is posted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from align.inference.types import Engine, GenerationRequest
+from serve.batching.jobs import Accepted, Event, GenerateJob, Prompt, Refused, ScoreJob
+from serve.batching.orders import Order, generation_requests, score_requests
+from serve.batching.refusals import failed, refused_by
+from serve.batching.rows import Row
+from serve.batching.tokens import Vocabulary
+
+_log = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
+
+#: Orders taken between two steps: tokenising a flood at once would stall those that are writing.
+INTAKE = 32
+
+
+class EngineLoop:
+    """Steps `engine` on a thread of its own while there is anything to do.
+
+    `take`, `cancel` and `call` are for one event loop. The engine does what they ask for between
+    two steps, in their order, and nothing else ever touches it.
+    """
+
+    def __init__(self, engine: Engine, vocabulary: Vocabulary, default_tokens: int) -> None:
+        self._engine = engine
+        self._vocabulary = vocabulary
+        self._default_tokens = default_tokens
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._rows: dict[int, Row] = {}  # by the engine's sequence
+        self._outbox: list[tuple[Order, Event]] = []
+        self._listener: asyncio.AbstractEventLoop | None = None
+
+    def take(self, order: Order) -> None:
+        """Have an order done; its events go to its queue."""
+        self._send(partial(self._take, order))
+
+    def cancel(self, order: Order) -> None:
+        """End what is left of an order. Events may still come for as long as a step takes."""
+        order.cancelled = True
+        self._send(partial(self._drop, order))
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises on the engine's thread."""
+        future: Future[T] = Future()
+        self._send(partial(_fulfil, future, work))
+        return await asyncio.wrap_future(future)
+
+    def _send(self, work: Callable[[], None]) -> None:
+        self._listener = asyncio.get_running_loop()
+        self._inbox.append(work)
+        # One call for each piece of work: the first does all that is there, the others find none.
+        self._thread.submit(self._run)
+
+    # From here on: on the engine's thread.
+
+    def _run(self) -> None:
+        going = True
+        while going and (self._inbox or self._engine.busy):
+            for _ in range(min(INTAKE, len(self._inbox))):
+                self._inbox.popleft()()
+            self._flush()  # what is refused need not wait for a step
+            if self._engine.busy:
+                going = self._step()
+            self._flush()
+
+    def _take(self, order: Order) -> None:
+        if order.cancelled:
+            return
+        try:
+            prompts = self._encoded(order.job)
+            requests = self._requests(order.job, prompts)
+            if isinstance(requests, Refused):
+                self._post(order, requests)
+                return
+            for index, request in enumerate(requests):
+                for sequence in self._engine.submit(request):
+                    self._rows[sequence] = Row(order, index, self._vocabulary)
+                    order.sequences.add(sequence)
+            self._post(order, Accepted(sum(len(ids) for ids in prompts)))
+        except Exception as error:  # one bad order must not end the loop that serves all others
+            self._drop(order)
+            self._post(order, refused_by(error))
+
+    def _encoded(self, job: GenerateJob | ScoreJob) -> list[list[int]]:
+        if isinstance(job, ScoreJob):
+            return [self._engine.tokenize_chat(one, generate=False) for one in job.conversations]
+        return [self._prompt(one) for one in job.prompts]
+
+    def _prompt(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str):
+            return self._vocabulary.encode(prompt)
+        return self._engine.tokenize_chat(prompt)
+
+    def _requests(
+        self, job: GenerateJob | ScoreJob, prompts: list[list[int]]
+    ) -> list[GenerationRequest] | Refused:
+        context = self._engine.context_length
+        if isinstance(job, ScoreJob):
+            return score_requests(job, prompts, context)
+        return generation_requests(job, prompts, context, self._default_tokens)
+
+    def _drop(self, order: Order) -> None:
+        for sequence in order.sequences:
+            self._engine.cancel(sequence)
+            del self._rows[sequence]
+        order.sequences.clear()
+
+    def _step(self) -> bool:
+        """One step. False if it failed with nobody waiting: then more of them would fail, too."""
+        awaited = bool(self._rows)
+        try:
+            for update in self._engine.step():
+                row = self._rows.get(update.sequence)
+                if row is None:  # cancelled
+                    continue
+                for event in row.events(update):
+                    self._post(row.order, event)
+                if update.done:
+                    del self._rows[update.sequence]
+                    row.order.sequences.remove(update.sequence)
+        except Exception as error:
+            _log.exception("a step of the engine failed")
+            for order in {row.order for row in self._rows.values()}:
+                self._drop(order)
+                self._post(order, failed(error))
+            return awaited
+        return True
+
+    def _post(self, order: Order, event: Event) -> None:
+        self._outbox.append((order, event))
+
+    def _flush(self) -> None:
+        """Hand over all events at once: waking the other thread costs more than they do."""
+        if self._outbox:
+            assert self._listener is not None
+            outbox, self._outbox = self._outbox, []
+            with suppress(RuntimeError):  # its event loop is closed: nobody is left to hear it
+                self._listener.call_soon_threadsafe(_deliver, outbox)
+
+
+def _deliver(outbox: list[tuple[Order, Event]]) -> None:
+    for order, event in outbox:
+        order.events.put_nowait(event)
+
+
+def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,63 @@
+"""Why a job is not done, as the HTTP status and message that its client gets."""
+
+from __future__ import annotations
+
+import logging
+
+from jinja2 import TemplateError
+
+from align.errors import AligneryError, RequestError
+from serve.batching.jobs import Refused
+
+_log = logging.getLogger("ray.serve")
+
+
+def refused_by(error: Exception) -> Refused:
+    """What an error on the way of one job means for its client; unexpected ones are logged."""
+    if isinstance(error, RequestError):
+        return Refused(400, str(error), "invalid_value")
+    if isinstance(error, AligneryError):
+        return Refused(503, f"the adapter cannot be used: {error}", "adapter_unavailable")
+    if isinstance(error, TemplateError):
+        message = f"the base's chat template cannot render these messages: {error}"
+        return Refused(400, message, "invalid_value", "messages")
+    _log.error("a job failed", exc_info=error)
+    return failed(error)
+
+
+def failed(error: Exception) -> Refused:
+    """The engine broke while it worked on the job."""
+    return Refused(500, f"generation failed: {type(error).__name__}: {error}", "generation_failed")
+
+
+def overloaded(waiting: int) -> Refused:
+    """Too much waits already."""
+    return Refused(503, f"{waiting} completions are waiting already; try again soon", "overloaded")
+
+
+def too_many(rows: int, most: int) -> Refused:
+    """More rows than will ever be taken at once."""
+    message = (
+        f"{rows} completions are asked for at once, and at most {most} are taken; ask in parts"
+    )
+    return Refused(400, message, "invalid_value", "n")
+
+
+def too_long(tokens: int, wanted: int | None, context: int, param: str) -> Refused:
+    """A prompt, with what is to be written behind it, that does not fit the context."""
+    asked = f" and {wanted} more are asked for" if wanted else ""
+    return Refused(
+        400,
+        f"this endpoint's context is {context} tokens, but the prompt has {tokens}{asked}; "
+        "shorten the prompt or lower max_tokens",
+        "context_length_exceeded",
+        param,
+    )
+
+
+def too_few(least: int, most: int) -> Refused:
+    """More tokens demanded than allowed."""
+    message = (
+        f"min_tokens is {least}, and max_tokens allows {most}; lower the one or raise the other"
+    )
+    return Refused(400, message, "invalid_value", "min_tokens")

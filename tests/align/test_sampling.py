@@ -1,0 +1,269 @@
+"""The sampler against a plain reference that looks at one row at a time and sorts everything."""
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from itertools import accumulate
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from align.inference.draw import draw, draw_few, draw_nucleus, likeliest, ranked
+from align.inference.sampler import Sampler
+from align.inference.types import GenerationRequest
+
+VOCABULARY = 70  # no multiple of a block
+ENDS = frozenset({3, 7})
+CPU = torch.device("cpu")
+
+
+class Reference:
+    """What one sequence writes, worked out in Python floats."""
+
+    def __init__(self, request, index):
+        self.request, self.counts, self.written = request, Counter(), 0
+        self.random = Random((request.seed + index) % 2**64)
+
+    def pick(self, logits):
+        request = self.request
+        scores = [logit + request.logit_bias.get(at, 0) for at, logit in enumerate(logits)]
+        for token, count in self.counts.items():
+            scores[token] -= request.presence_penalty + request.frequency_penalty * count
+        if self.written < request.min_new_tokens:
+            for token in {*request.stop_ids, *(() if request.ignore_eos else ENDS)}:
+                scores[token] = -math.inf
+        token = self.draw(scores)
+        self.counts[token] += 1
+        self.written += 1
+        return token
+
+    def draw(self, scores):
+        request, order = self.request, sorted(range(len(scores)), key=lambda at: (-scores[at], at))
+        if request.temperature == 0:
+            return order[0]
+        weights = [math.exp((one - max(scores)) / request.temperature) for one in scores]
+        if 0 < request.top_k < len(scores):
+            order = order[: request.top_k]
+            return invert(nucleus(order, weights, request.top_p), weights, self.random)
+        kept, among = set(nucleus(order, weights, request.top_p)), order
+        while True:  # refuse what lies outside, then look only at what lies ahead of it
+            token = invert(sorted(among), weights, self.random)
+            if token in kept:
+                return token
+            among = order[: order.index(token)]
+
+
+def nucleus(order, weights, top_p):
+    sums = list(accumulate(weights[at] for at in order))
+    return [
+        at for at, after in zip(order, sums, strict=True) if after - weights[at] < top_p * sums[-1]
+    ]
+
+
+def invert(ids, weights, random):
+    sums = list(accumulate(weights[at] for at in ids))
+    return ids[bisect_right(sums, random.random() * sums[-1])]
+
+
+# Odd numbers, so that no edge of a nucleus falls on a sum of equal weights.
+requests = st.builds(
+    GenerationRequest,
+    prompt_ids=st.just((1,)),
+    temperature=st.sampled_from([0.0, 0.31, 1.0, 1.7]),
+    top_p=st.sampled_from([0.137, 0.577, 0.871, 0.953, 1.0, 1.0]),
+    top_k=st.sampled_from([0, 0, 1, 3, 20, VOCABULARY, 1000]),
+    presence_penalty=st.sampled_from([0.0, 0.0, 1.3, -0.7]),
+    frequency_penalty=st.sampled_from([0.0, 0.0, 0.9]),
+    logit_bias=st.dictionaries(
+        st.integers(0, 69), st.sampled_from([-100.0, -1.5, 2.5]), max_size=3
+    ),
+    seed=st.integers(-(2**63), 2**63 - 1),
+    stop_ids=st.sampled_from([(), (5,)]),
+    min_new_tokens=st.sampled_from([0, 0, 2]),
+    ignore_eos=st.booleans(),
+    logprobs=st.sampled_from([None, 0, 4]),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(requests, st.integers(0, 3)), min_size=1, max_size=9), st.data())
+def test_every_row_of_a_batch_is_the_reference(rows, data):
+    sampler = Sampler(VOCABULARY, ENDS, CPU)
+    references = {}
+    for sequence, (request, index) in enumerate(rows):
+        sampler.add(sequence, request, index)
+        references[sequence] = Reference(request, index)
+    noise = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
+    for _ in range(4):  # quarters: many equal logits, as in bf16
+        sequences = data.draw(st.permutations(range(len(rows))))[: data.draw(st.integers(1, 9))]
+        logits = (torch.randn(len(sequences), VOCABULARY, generator=noise) * 8).round() / 4
+        want = [
+            references[one].pick(row) for one, row in zip(sequences, logits.tolist(), strict=True)
+        ]
+        assert [one.token for one in sampler.pick(logits, sequences)] == want
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_greedy_takes_the_first_of_the_largest(dtype):
+    logits = (torch.randn(33, 1001) * 2).round().to(dtype)
+    want = logits.double().numpy().argmax(-1).tolist()
+    assert likeliest(logits).tolist() == want
+    picked = Sampler(1001, ENDS, CPU).pick(logits, range(33))
+    assert [one.token for one in picked] == want
+    assert all(one.logprobs is None for one in picked)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 64, 200, 5001, 9000])
+def test_ranking_is_by_value_then_by_id(count):
+    values = (torch.randn(4, 5001) * 4).round()
+    values[0, :100] = -torch.inf
+    want = values.sort(dim=-1, descending=True, stable=True).indices[:, :count]
+    assert torch.equal(ranked(values, count), want)
+
+
+class Fixed:
+    """A random stream that gives the same number every time."""
+
+    def __init__(self, value):
+        self.random = lambda: value
+
+
+def test_draws_are_in_proportion_to_weights():
+    weights = torch.tensor([3.0, 0.0, 50.0, 7.0] + [0.0] * 50 + [40.0, 0.0])
+    streams = [Fixed((at + 0.5) / 1000) for at in range(1000)]
+    drawn = Counter(draw(weights.expand(1000, -1), streams).tolist())
+    assert drawn == {0: 30, 2: 500, 3: 70, 54: 400}
+    few = draw_few(weights.expand(1000, -1), [3] * 1000, torch.full((1000,), 0.9), streams)
+    assert Counter(few.tolist()) == {2: 556, 54: 444}
+
+
+@pytest.mark.parametrize("value", [0.0, 1 - 2**-53])
+def test_the_ends_of_the_unit_interval_draw_possible_tokens(value):
+    weights = torch.zeros(2, 200)
+    weights[0, 40:60], weights[1, 133] = 0.1, 1e-30
+    drawn = draw(weights, [Fixed(value)] * 2).tolist()
+    assert drawn == [40 if value == 0 else 59, 133]
+
+
+def test_nothing_outside_the_nucleus_is_drawn():
+    weights = torch.tensor([0.15, 0.4, 0.05, 0.3, 0.1]).expand(2000, -1)
+    streams = [Random(at) for at in range(2000)]
+    drawn = draw_nucleus(weights, torch.full((2000,), 0.6), streams, torch.empty(2000, 5))
+    counts = Counter(drawn.tolist())
+    assert set(counts) == {1, 3}
+    assert counts[1] / 2000 == pytest.approx(0.4 / 0.7, abs=0.04)
+
+
+def generated(request, index=0, beside=(), steps=12):
+    sampler = Sampler(500, ENDS, CPU)
+    for sequence, (other, place) in enumerate([(request, index), *beside]):
+        sampler.add(sequence, other, place)
+    noise = torch.Generator().manual_seed(1)
+    rows = range(1 + len(beside))
+    tokens = []
+    for _ in range(steps):
+        logits = torch.randn(1, 500, generator=noise).expand(len(rows), -1)
+        tokens.append(sampler.pick(logits, rows)[0].token)
+    return tokens
+
+
+@pytest.mark.parametrize("options", [{}, {"top_p": 0.9}, {"top_k": 40}, {"logprobs": 2}])
+def test_a_seeded_row_does_not_depend_on_its_neighbours(options):
+    warm = GenerationRequest((1,), temperature=1.2, seed=11, **options)
+    others = [(GenerationRequest((1,), temperature=at / 2, top_p=0.8), at) for at in range(5)]
+    assert generated(warm) == generated(warm, beside=others)
+
+
+def test_completions_of_a_request_have_their_own_seeds():
+    def seeded(seed):
+        return GenerationRequest((1,), temperature=1.5, seed=seed)
+
+    assert generated(seeded(4), index=3) == generated(seeded(7), index=0)
+    assert generated(seeded(4), index=0) != generated(seeded(4), index=1)
+    assert generated(seeded(-1), index=0) != generated(seeded(-1), index=2)
+    assert generated(seeded(None)) != generated(seeded(None))
+
+
+def test_logprobs_are_the_models_own():
+    odd = {"temperature": 1.9, "logit_bias": {5: 100.0}, "presence_penalty": 2.0, "seed": 1}
+    sampler = Sampler(200, ENDS, CPU)
+    sampler.add(0, GenerationRequest((1,), logprobs=3, **odd), 0)
+    sampler.add(1, GenerationRequest((1,)), 0)
+    sampler.add(2, GenerationRequest((1,), logprobs=0), 0)
+    logits = torch.randn(3, 200).bfloat16()
+    logits[0, [9, 8]] = 20.0
+    logs = logits.double().log_softmax(-1)
+    first, second, third = sampler.pick(logits, [0, 1, 2])
+    assert first.token == 5
+    assert first.logprobs.logprob == pytest.approx(float(logs[0, 5]), abs=1e-5)
+    ids, values = zip(*first.logprobs.top, strict=True)
+    assert ids[:2] == (8, 9) and len(ids) == 3
+    assert values == pytest.approx(logs[0, list(ids)].tolist(), abs=1e-5)
+    assert second.logprobs is None
+    assert third.logprobs.top == ()
+    assert third.logprobs.logprob == pytest.approx(float(logs[2].max()), abs=1e-5)
+
+
+def test_penalties_count_what_was_written():
+    sampler = Sampler(10, frozenset(), CPU)
+    sampler.add(0, GenerationRequest((1,), frequency_penalty=0.5), 0)
+    sampler.add(1, GenerationRequest((1,), presence_penalty=1.5), 0)
+    logits = torch.tensor([[0.0, 4.0, 3.2, 2.0, 0, 0, 0, 0, 0, 0]]).expand(2, -1)
+    steps = [[one.token for one in sampler.pick(logits, [0, 1])] for _ in range(5)]
+    assert [step[0] for step in steps] == [1, 1, 2, 1, 2]
+    assert [step[1] for step in steps] == [1, 2, 1, 1, 1]
+
+
+def test_no_end_before_the_least_number_of_tokens():
+    logits = torch.zeros(3, 10)
+    logits[:, 3], logits[:, 5], logits[:, 8] = 9.0, 8.0, 7.0
+    sampler = Sampler(10, ENDS, CPU)
+    sampler.add(0, GenerationRequest((1,), min_new_tokens=2), 0)
+    sampler.add(1, GenerationRequest((1,), min_new_tokens=2, stop_ids=(5,)), 0)
+    sampler.add(2, GenerationRequest((1,), min_new_tokens=2, stop_ids=(3,), ignore_eos=True), 0)
+    steps = [[one.token for one in sampler.pick(logits, range(3))] for _ in range(3)]
+    assert steps == [[5, 8, 5], [5, 8, 5], [3, 3, 3]]
+
+
+def test_extremes_are_greedy():
+    logits = torch.randn(4, 300)
+    sampler = Sampler(300, ENDS, CPU)
+    sampler.add(0, GenerationRequest((1,), temperature=1.0, top_p=1e-60, seed=1), 0)
+    sampler.add(1, GenerationRequest((1,), temperature=1.0, top_p=1e-60, top_k=5, seed=1), 0)
+    sampler.add(2, GenerationRequest((1,), temperature=1e-300, seed=1), 0)
+    sampler.add(3, GenerationRequest((1,), temperature=2.0, top_k=1, seed=1), 0)
+    assert [one.token for one in sampler.pick(logits, range(4))] == logits.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"top_p": 0.5}, {"top_k": 4}, {"logprobs": 5}])
+def test_a_nan_stays_in_its_row(options):
+    def tokens(logits):
+        sampler = Sampler(100, ENDS, CPU)
+        for sequence in range(2):
+            sampler.add(sequence, GenerationRequest((1,), temperature=1.0, seed=5, **options), 0)
+        return [one.token for one in sampler.pick(logits, [0, 1])]
+
+    sound = torch.randn(2, 100)
+    broken = sound.clone()
+    broken[0, 50] = torch.nan
+    first, second = tokens(broken)
+    assert 0 <= first < 100
+    assert second == tokens(sound)[1]
+
+
+def test_logits_are_left_alone_and_dropped_sequences_are_forgotten():
+    sampler = Sampler(50, ENDS, CPU)
+    logits = torch.randn(1, 50)
+    best, before = int(logits.argmax()), logits.clone()
+    sampler.add(0, GenerationRequest((1,), logit_bias={best: -100.0}), 0)
+    with torch.inference_mode():
+        assert sampler.pick(logits, [0])[0].token != best
+    assert sampler.pick(logits, [0])[0].token != best
+    assert torch.equal(logits, before)
+    sampler.drop(0)
+    sampler.drop(0)
+    sampler.add(0, GenerationRequest((1,)), 0)
+    assert sampler.pick(logits, [0])[0].token == best

@@ -1,0 +1,141 @@
+"""Adapters on their way to the engine: fetched aside, kept while used, forgotten in order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
+
+from serve.batching.jobs import AdapterRef, GenerateJob, Outcome, Refused
+from serve.batching.worker import Limits, Worker
+
+CHAT = ({"role": "user", "content": "hello"},)
+
+
+def adapter(name: str) -> AdapterRef:
+    return AdapterRef(f"{name * 8}-id", f"arithmetic/{name}:1")
+
+
+def job(name: str) -> GenerateJob:
+    return GenerateJob((CHAT,), adapter(name))
+
+
+def go(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(work, 20))
+
+
+class Storage:
+    """Where adapters are fetched from; `open` lets those through that wait."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.fetched: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    def folder_of(self, one: AdapterRef) -> Path:
+        self.fetched.append(one.name)
+        assert self.open.wait(20)
+        return self._folder
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(make_adapter(tmp_path / "adapter", "x"))
+
+
+@pytest.fixture
+def make_worker(storage: Storage) -> Callable[..., Worker]:
+    def make(engine: FakeEngine, **limits: int) -> Worker:
+        vocabulary = FakeVocabulary(engine.words)
+        return Worker(engine, storage.folder_of, vocabulary, Limits(**limits))
+
+    return make
+
+
+def test_fetching_holds_up_nobody_else_and_is_done_once(make_worker, storage):
+    worker = make_worker(FakeEngine())
+
+    async def ask() -> list[Outcome]:
+        storage.open.clear()
+        waiting = [asyncio.create_task(worker.complete(job("a"))) for _ in range(3)]
+        assert isinstance(await worker.complete(GenerateJob((CHAT,))), Outcome)
+        assert not any(one.done() for one in waiting)
+        storage.open.set()
+        return [*(await asyncio.gather(*waiting)), await worker.complete(job("a"))]
+
+    assert {one.rows[0].text.split()[0] for one in go(ask())} == {"aaaaaaaa"}
+    assert storage.fetched == ["arithmetic/a:1"]
+
+
+def test_one_that_hangs_up_does_not_end_the_fetch_of_others(make_worker, storage):
+    worker = make_worker(FakeEngine())
+
+    async def ask() -> Outcome | Refused:
+        storage.open.clear()
+        leaves, stays = (asyncio.create_task(worker.complete(job("a"))) for _ in range(2))
+        while not storage.fetched:
+            await asyncio.sleep(0.005)
+        leaves.cancel()
+        await asyncio.sleep(0)
+        storage.open.set()
+        return await stays
+
+    assert isinstance(go(ask()), Outcome)
+    assert len(storage.fetched) == 1
+
+
+def test_the_least_recently_used_adapter_is_forgotten(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine, known_adapters=2)
+
+    async def ask() -> None:
+        for name in "abac":
+            assert isinstance(await worker.complete(job(name)), Outcome)
+
+    go(ask())
+    assert engine.loaded == {adapter("a").adapter_id, adapter("c").adapter_id}
+
+
+def test_an_adapter_with_work_in_flight_is_not_forgotten(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine, known_adapters=1)
+
+    async def ask() -> list[set[str]]:
+        assert isinstance(await worker.complete(job("a")), Outcome)
+        engine.pause()
+        long = GenerateJob((CHAT,), adapter("a"), max_tokens=190, ignore_eos=True)
+        one, other = (asyncio.create_task(worker.complete(each)) for each in (long, job("b")))
+        while adapter("b").adapter_id not in engine.loaded:
+            await asyncio.sleep(0.005)
+            await engine.one_step()
+        known = [set(engine.loaded)]
+        engine.resume()
+        assert all(isinstance(each, Outcome) for each in await asyncio.gather(one, other))
+        await worker.complete(job("c"))
+        return [*known, set(engine.loaded)]
+
+    during, after = go(ask())
+    assert during == {adapter("a").adapter_id, adapter("b").adapter_id}
+    assert after == {adapter("c").adapter_id}
+
+
+def test_an_adapter_that_cannot_be_loaded_fails_alone_and_is_tried_again(make_worker, storage):
+    engine = FakeEngine()
+    engine.unloadable = {adapter("b").adapter_id}
+    worker = make_worker(engine)
+
+    async def ask() -> list[Outcome | Refused]:
+        first = await asyncio.gather(*(worker.complete(job(name)) for name in "abb"))
+        engine.unloadable = set()
+        return [*first, await worker.complete(job("b"))]
+
+    good, *bad, later = go(ask())
+    assert isinstance(good, Outcome) and isinstance(later, Outcome)
+    for one in bad:
+        assert one.status == 503 and "does not fit" in one.message

@@ -1,0 +1,28 @@
+"""Sizes of an endpoint, as its engine and its queue get them."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from align.inference import EngineOptions
+from serve.app import AppArgs
+
+
+def test_sizes_reach_engine_and_queue():
+    args = AppArgs(
+        base="tiny-random", slots=3, slot_tokens=64, kv_gib=0.5, adapters=2, known_adapters=9,
+        waiting_rows=5, default_max_tokens=7,
+    )  # fmt: skip
+    assert args.engine_options() == EngineOptions(
+        slots=3, slot_tokens=64, kv_bytes=2**29, adapters=2
+    )
+    limits = args.limits()
+    assert (limits.slots, limits.waiting, limits.known_adapters) == (3, 5, 9)
+    assert limits.default_tokens == 7
+
+
+@pytest.mark.parametrize("wrong", [{"kv_gib": 0}, {"kv_gib": float("nan")}, {"slot": 3}])
+def test_sizes_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        AppArgs(base="tiny-random", **wrong)
