@@ -12,8 +12,10 @@ import typer
 from align.sources import SMOLLM2, TINY, check_base
 from benchmarks.cases import chosen_cases
 from benchmarks.errors import BenchmarkError
+from benchmarks.grpo.commands import grpo
 
 bench_app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
+bench_app.command()(grpo)
 
 
 class PeerSet(StrEnum):
@@ -22,11 +24,6 @@ class PeerSet(StrEnum):
     none = "none"
     peft = "peft"
     all = "all"
-
-
-@bench_app.callback()
-def _bench() -> None:
-    """Makes `engine` a command of its own although it is the only one."""
 
 
 @bench_app.command()

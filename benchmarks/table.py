@@ -11,6 +11,11 @@ from rich.text import Text
 from benchmarks.cases import Case
 from benchmarks.results import RATIOS, Row, ratios
 
+_CAPTION = (
+    "right: checked tokens that base and adapter in fp32 give as well; "
+    "wait: until the first token of the adapter that waited longest"
+)
+
 
 def print_report(rows: Sequence[Row], console: Console) -> None:
     """Speeds, then ratios beside their targets."""
@@ -20,26 +25,25 @@ def print_report(rows: Sequence[Row], console: Console) -> None:
 
 
 def _speeds(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("case")
-    for name in ("requests", "adapters", "ranks"):
-        table.add_column(name, justify="right")
-    table.add_column("engine")
-    for name in ("tokens/s", "runs", "right", "longest wait"):
-        table.add_column(name, justify="right")
+    table = Table(box=None, pad_edge=False, header_style="dim", caption=_CAPTION)
+    table.caption_justify = "left"
+    table.add_column("case", no_wrap=True)
+    for name in ("req", "adapters"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("engine", no_wrap=True)
+    for name in ("tokens/s", "runs", "right", "wait"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         right = f"{min(one.mean for one in row.agreements):.1%}"
-        wait = f"{max(row.longest_waits):.1f} s" if row.longest_waits else ""
         table.add_row(
             row.case.name,
             str(row.case.requests * row.case.completions),
-            str(row.case.adapters),
-            ranks_text(row.case),
+            adapters_text(row.case),
             row.engine,
             Text(f"{row.speed:.1f}", style="bold" if row.engine == "alignery" else ""),
-            f"{min(row.speeds):.0f}–{max(row.speeds):.0f}",
+            f"{min(row.speeds):.0f}–{max(row.speeds):.0f}" if len(row.speeds) > 1 else "",
             Text(right, style="" if row.good else "red"),
-            wait,
+            f"{max(row.longest_waits):.1f} s" if row.longest_waits else "",
         )
     return table
 
@@ -64,12 +68,13 @@ def _ratios(rows: Sequence[Row]) -> Table:
     return table
 
 
-def ranks_text(case: Case) -> str:
-    """`8`, or `4–64` for several ranks; nothing without adapters."""
-    ranks = {case.rank(number) for number in range(case.adapters)}
-    if len(ranks) < 2:
-        return "".join(map(str, ranks))
-    return f"{min(ranks)}–{max(ranks)}"
+def adapters_text(case: Case) -> str:
+    """`16×r8`, or `16×r4–64` for several ranks; nothing without adapters."""
+    ranks = sorted({case.rank(number) for number in range(case.adapters)})
+    if not ranks:
+        return ""
+    between = "" if len(ranks) == 1 else f"–{ranks[-1]}"
+    return f"{case.adapters}×r{ranks[0]}{between}"
 
 
 def _number(value: float | None) -> str:

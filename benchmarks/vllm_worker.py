@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from importlib import import_module
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 
 def main() -> None:
     """Answer runs until stdin ends."""
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
     # vLLM and what it starts write to stdout: answers go to a copy that only this one knows.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -32,6 +35,13 @@ def main() -> None:
     numbers: dict[str, int] = {}
     for line in sys.stdin:
         _say(answers, _run(vllm, engine, json.loads(line), numbers))
+
+
+def _outlive_nobody(parent: int) -> None:
+    """End this session, vLLM's own processes included, once the one that started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _run(vllm: Any, engine: Any, task: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:

@@ -73,5 +73,5 @@ def check_lengths(case: Case, workload: Workload, context: int) -> None:
     if needed > context:
         raise BenchmarkError(
             f"case '{case.name}' needs {needed} tokens a request, the base has room for {context}: "
-            "lower --tokens, or name other cases with --only"
+            "name other cases with --only, or lower --tokens"
         )

@@ -29,7 +29,7 @@ WRONG_RECIPES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "an unknown field without a near one": (
         {"evaluation.zzz": 4},
-        ["unknown field 'evaluation.zzz'", "allowed: max_new_tokens, batch_size"],
+        ["unknown field 'evaluation.zzz'", "allowed: max_new_tokens"],
     ),
     "a wrong type": (
         {"stages.sft.max_steps": "many"},

@@ -97,7 +97,8 @@ class BankLinear(nn.Module):
         batch = self._bank.batch
         if batch is None or not batch.adapted or self._lora is None:
             return y
-        self._lora.add(x.view(-1, self.in_features), y.view(-1, self.out_features), batch)
+        rows = x.contiguous().view(-1, self.in_features)  # some families pass a slice
+        self._lora.add(rows, y.view(-1, self.out_features), batch)
         return y
 
     def put(self, slot: int, adapter: Prepared) -> None:

@@ -15,10 +15,14 @@ def complete(
     try:
         for request in requests:
             order += engine.submit(request, streamed=on_text is not None)
-    except Exception:
+        return _to_the_end(engine, order, on_text)
+    except BaseException:
         for sequence in order:
             engine.cancel(sequence)
         raise
+
+
+def _to_the_end(engine: Engine, order: Sequence[int], on_text: OnText | None) -> list[Completion]:
     place = {sequence: at for at, sequence in enumerate(order)}
     done: dict[int, Completion] = {}
     while len(done) < len(order):

@@ -76,7 +76,10 @@ class KnownAdapters:
                 f"{source}: its reward head is {tuple(factors.score.shape)}, the base needs "
                 f"(1, {width})"
             )
-        return RewardHead(factors.score.to(next(self._base.model.parameters())), pad)
+        head = factors.score.to(next(self._base.model.parameters()))
+        if not torch.isfinite(head).all():
+            raise AdapterError(f"{source}: its reward head holds values that are no numbers")
+        return RewardHead(head, pad)
 
     def remove(self, adapter_id: str) -> int | None:
         """Take the id away; the key that was behind it. `drop` it once nothing uses it."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from align.errors import RequestError
+
+TALLEST = 1024  # rank: as cpu.c has it
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -24,3 +28,11 @@ class EngineOptions:
     chunk_tokens: int = 512
     reuse: bool = True
     cuda_graphs: bool = True
+
+    def __post_init__(self) -> None:
+        """RequestError names an option that is out of its range."""
+        for name in ("slots", "kv_bytes", "adapters", "chunk_tokens"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"{name}={getattr(self, name)}: at least 1 is needed")
+        if not 1 <= self.max_rank <= TALLEST:
+            raise RequestError(f"max_rank={self.max_rank}: 1 to {TALLEST} are possible")

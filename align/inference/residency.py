@@ -88,7 +88,7 @@ class Residency:
                 self._evict(adapter)
 
     def settle(self, line: int) -> None:
-        """Choose who drains, and who no longer does, while `line` adapters wait in vain for a place.
+        """Choose who drains, and who no longer does; `line` adapters wait in vain for a place.
 
         One drains for each adapter in the line, fewest live sequences first, then fewest waiting,
         but never more than half of the places, so that the others keep the batch full.

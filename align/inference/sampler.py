@@ -44,10 +44,6 @@ class Sampler:
         if _plain(request):
             return
         row = _Row(request, index)
-        if request.logit_bias or row.penalised:
-            row.offset = torch.zeros(self._vocabulary, device=self._device)
-            for token, bias in request.logit_bias.items():
-                row.offset[token] = bias
         if request.min_new_tokens:
             early = {*request.stop_ids, *(() if request.ignore_eos else self._ends)}
             row.early = torch.tensor(sorted(early), dtype=torch.long, device=self._device)
@@ -139,18 +135,20 @@ class _Row:
     def __init__(self, request: GenerationRequest, index: int):
         self.request = request
         self.samples = request.temperature >= COLDEST
-        self.penalised = request.presence_penalty != 0 or request.frequency_penalty != 0
+        self._penalised = request.presence_penalty != 0 or request.frequency_penalty != 0
         # Random takes an int's absolute value: -1 and 1 would be one stream.
         self.random = Random(None if request.seed is None else (request.seed + index) % 2**64)
-        self.offset: Tensor | None = None  # (vocabulary,) bias and penalties, added to the logits
         self.early: Tensor | None = None  # ids that may not come yet
+        self._offset: Tensor | None = None  # (vocabulary,) bias and penalties, added to the logits
         self._counts: Counter[int] = Counter()
         self._written = 0
 
     def adjust(self, scores: Tensor) -> None:
         """Change the row's logits (vocabulary,) in place."""
-        if self.offset is not None:
-            scores += self.offset
+        if self._penalised or self.request.logit_bias:
+            if self._offset is None:  # not sooner: it is large, and thousands may be waiting
+                self._offset = _biases(self.request, scores)
+            scores += self._offset
         if self.early is not None:
             scores[self.early] = -torch.inf
 
@@ -158,11 +156,18 @@ class _Row:
         self._written += 1
         if self._written >= self.request.min_new_tokens:
             self.early = None
-        if self.penalised and self.offset is not None:
+        if self._penalised and self._offset is not None:
             request = self.request
             self._counts[token] += 1
             penalty = request.presence_penalty + request.frequency_penalty * self._counts[token]
-            self.offset[token] = request.logit_bias.get(token, 0.0) - penalty
+            self._offset[token] = request.logit_bias.get(token, 0.0) - penalty
+
+
+def _biases(request: GenerationRequest, scores: Tensor) -> Tensor:
+    biases = torch.zeros_like(scores)
+    for token, bias in request.logit_bias.items():
+        biases[token] = bias
+    return biases
 
 
 def _plain(request: GenerationRequest) -> bool:

@@ -74,4 +74,3 @@ class EvaluationConfig(Block):
     """How held-out answers are produced: greedily, by every system alike."""
 
     max_new_tokens: int = Field(default=64, ge=1)
-    batch_size: int = Field(default=32, ge=1)

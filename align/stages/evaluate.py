@@ -68,10 +68,7 @@ class Evaluator:
             )
             for row in rows
         ]
-        done: list[Completion] = []
-        for start in range(0, len(requests), settings.batch_size):
-            done += self._engine.generate(requests[start : start + settings.batch_size])
-        return done
+        return self._engine.generate(requests)
 
     def answering(
         self,

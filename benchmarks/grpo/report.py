@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean, median, stdev
 from typing import Any
 
@@ -34,8 +34,8 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
             "second_half": _difference(mine["engine"], mine["trl"], steps // 2),
         },
         "ratios": {
-            "generation": _ratio(mine["trl"], mine["engine"], "generation_seconds"),
-            "step": _ratio(mine["trl"], mine["engine"], "step_seconds"),
+            "generation": round(_generation(mine["trl"]) / _generation(mine["engine"]), 3),
+            "step": round(_step(mine["trl"]) / _step(mine["engine"]), 3),
         },
         "targets": {"generation": TARGET},
     }
@@ -53,18 +53,22 @@ def _figures(runs: Sequence[Run]) -> dict[str, Any]:
         ],
         "mean_reward": round(fmean(value for run in runs for value in run.rewards), 4),
         "mean_length": round(fmean(value for run in runs for value in run.lengths), 1),
-        "step_seconds": round(_seconds(runs, "step_seconds"), 3),
-        "generation_seconds": round(_seconds(runs, "generation_seconds"), 3),
+        "step_seconds": round(_step(runs), 3),
+        "generation_seconds": round(_generation(runs), 3),
     }
 
 
-def _seconds(runs: Sequence[Run], name: str) -> float:
+def _seconds(lists: Iterable[Sequence[float]]) -> float:
     """The first step also pays for caches that are filled once."""
-    return median(value for run in runs for value in getattr(run, name)[1:])
+    return median(value for some in lists for value in some[1:])
 
 
-def _ratio(above: Sequence[Run], below: Sequence[Run], name: str) -> float:
-    return round(_seconds(above, name) / _seconds(below, name), 3)
+def _step(runs: Sequence[Run]) -> float:
+    return _seconds(run.step_seconds for run in runs)
+
+
+def _generation(runs: Sequence[Run]) -> float:
+    return _seconds(run.generation_seconds for run in runs)
 
 
 def _difference(ours: Sequence[Run], theirs: Sequence[Run], first: int) -> dict[str, float | None]:

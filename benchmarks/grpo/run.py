@@ -186,7 +186,8 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", module="(peft|trl|transformers|torch).*")
     for name in ("transformers", "trl", "peft", "accelerate", "datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    from transformers.utils import logging as transformers_logging
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils.logging import disable_progress_bar as disable_transformers_bar
 
-    quiet: Any = transformers_logging
-    quiet.disable_progress_bar()
+    disable_progress_bar()
+    disable_transformers_bar()

@@ -194,7 +194,6 @@ def test_greedy_text_is_that_of_generate(name, reuse, path, tiny, tmp_path):
         ("gpt_oss", {"num_local_experts": 4, "num_experts_per_tok": 2}),  # attention sinks
         ("mamba", {}),
         ("nanochat", {}),  # soft-capped logits
-        ("falcon_h1", {}),  # a state besides attention
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

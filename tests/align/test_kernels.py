@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from align.adapter.tensors import LoraFactors
+from align.inference.bank import Bank
 from align.inference.kernels import Batch, Heads, LayerCache, LoraPart
 from align.inference.kernels.build import compiled
 from align.inference.kernels.native import NativeOps
 from align.inference.kernels.plain import PlainOps
+from align.inference.options import TALLEST
 
 #: Relative to the largest value: sums in another order; in bf16 one rounding more or less.
 NEAR = {torch.float32: 3e-6, torch.bfloat16: 1.6e-2}
@@ -217,8 +220,8 @@ def test_lora_sees_what_a_slot_holds_now(ops, dtype):
     assert_near(y[1:], y[:1])
 
 
-def test_lora_taller_than_the_compiled_code_is_made_for(ops, dtype):
-    parts = factors(dtype, 16, [16], [[1030, 1]])
+def test_lora_of_the_tallest_rank(ops, dtype):
+    parts = factors(dtype, 16, [16], [[TALLEST, 1]])
     x, y = random(dtype, 3, 16), random(dtype, 3, 16)
     want = by_hand(parts, x, y, [0, 1, 0])
     ops.lora(parts).add(x, y, decoding([0, 0, 0], [0, 1, 0]))
@@ -234,3 +237,16 @@ def test_lora_keeps_a_rows_nan_to_itself(ops, dtype):
     assert y[1].isnan().all()
     keep = [0, 2, 3, 4]
     assert_near(y[keep], want[keep])
+
+
+def test_a_slice_is_as_good_as_its_copy(ops, dtype):
+    """Some families hand a linear layer half of another's output."""
+    bank = Bank(2, 8, ops)
+    linear = torch.nn.Linear(24, 40, bias=False).to(dtype).requires_grad_(False)
+    layer = bank.linear({"it": linear})
+    parts = random(torch.float32, 4, 24), random(torch.float32, 40, 4, seed=1)
+    bank.put(1, bank.prepare(LoraFactors({"it": parts}), "test"))
+    bank.batch = decoding([0] * 3, [1, -1, 1])
+    x = random(dtype, 1, 3, 48)[..., 24:]
+    assert torch.equal(layer(x), layer(x.clone(memory_format=torch.contiguous_format)))
+    assert not torch.equal(layer(x)[0, 0], linear(x)[0, 0])

@@ -55,12 +55,12 @@ def parent(make_adapter):
 def make_trainer(tiny, fp32, tmp_path):
     """A trainer whose adapter has moved away from zero, on a parent or none."""
 
-    def make(rollouts, parent=None, base=tiny, seed=0, **stage):
-        model = base.shell()
+    def make(rollouts, parent=None, **stage):
+        model = tiny.shell()
         if parent is not None:
             put_beneath(model, parent)
         config = STAGE.model_copy(update=stage)
-        arguments = (base.tokenizer, config, 4, ROWS, tmp_path / "work", seed, REWARDS, rollouts)
+        arguments = (tiny.tokenizer, config, 4, ROWS, tmp_path / "work", 0, REWARDS, rollouts)
         trainer = build(Job(model, *arguments))
         torch.manual_seed(5)
         move(trainer)
@@ -222,7 +222,10 @@ def test_weights_in_the_engine_do_not_move_with_the_trainers(tiny, make_trainer,
     trainer = make_trainer(rollouts, temperature=1e-6)
     written = rollouts(prompts(2), trainer)["completion_ids"]
     engine.generate([GenerationRequest([5, 6, 7], "other", 2)])
-    move(trainer, 1.0)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_()
     assert rollouts(prompts(2), trainer)["completion_ids"] == written
     trainer.state.global_step += 1
     assert rollouts(prompts(2), trainer)["completion_ids"] != written
@@ -231,8 +234,8 @@ def test_weights_in_the_engine_do_not_move_with_the_trainers(tiny, make_trainer,
 def test_completions_follow_from_seed_and_step(make_trainer, engine):
     def draw(step=3, seed=0, evaluate_first=False):
         rollouts = Rollouts(engine, None)
-        trainer = make_trainer(rollouts, seed=seed)
-        trainer.state.global_step = step
+        trainer = make_trainer(rollouts)
+        trainer.state.global_step, trainer.args.seed = step, seed
         if evaluate_first:
             trainer.model.eval()
             rollouts(prompts(2), trainer)

@@ -110,7 +110,7 @@ class Life(RuleBasedStateMachine):
         assert places == set(range(engine.bank_slots))
 
 
-Life.TestCase.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
+Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestLife = Life.TestCase
 
 

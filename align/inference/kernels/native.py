@@ -12,8 +12,8 @@ from align.inference.kernels.batch import Batch, LayerCache, LoraPart
 from align.inference.kernels.ops import Attention, Heads, Lora
 from align.inference.kernels.plain import PlainOps
 
-#: What cpu.c is made for: see LANES, WIDEST and TALLEST there.
-_LANES, _WIDEST_HEAD, _TALLEST_RANK = 16, 256, 1024
+#: What cpu.c is made for: see LANES and WIDEST there.
+_LANES, _WIDEST_HEAD = 16, 256
 
 
 class _Layer(ctypes.Structure):
@@ -73,9 +73,7 @@ class NativeOps:
         return _NativeAttention(self._library, heads, cache)
 
     def lora(self, parts: Sequence[LoraPart]) -> Lora:
-        """See `Ops`; ranks that are too tall are torch's."""
-        if parts[0].a.shape[1] > _TALLEST_RANK:
-            return PlainOps().lora(parts)
+        """See `Ops`."""
         return _NativeLora(self._library, parts)
 
 
