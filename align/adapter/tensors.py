@@ -20,6 +20,11 @@ from align.errors import AdapterError
 PREFIX = "base_model.model."
 SCORE = f"{PREFIX}score.weight"
 
+_NOT_A_SUM = (
+    "use_dora", "lora_bias", "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config",
+)  # fmt: skip
+_PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+
 
 @dataclass
 class LoraFactors:
@@ -80,9 +85,16 @@ def read_factors(folder: Path) -> LoraFactors:
 def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
     if config.get("peft_type") != "LORA":
         raise AdapterError(f"{folder}: peft_type {config.get('peft_type')!r}; only LORA composes")
-    for option in ("use_dora", "lora_bias"):
+    for option in _NOT_A_SUM:
         if config.get(option):
             raise AdapterError(f"{folder}: {option} is set; its effect is not a sum of deltas")
+    # Others (PiSSA, OLoRA, LoftQ, …) change the base's weights too, and the folder lacks those.
+    if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
+        raise AdapterError(
+            f"{folder}: init_lora_weights={start!r} goes with other base weights; allowed: true, "
+            "false, 'gaussian', 'orthogonal', 'eva'. Save it converted: PEFT's save_pretrained "
+            "with path_initial_model_for_weight_conversion"
+        )
     if config.get("bias", "none") != "none":
         raise AdapterError(f"{folder}: bias={config['bias']!r}; trained biases do not compose")
 

@@ -87,6 +87,23 @@ def test_what_does_not_compose_is_refused(make_adapter, change, words):
         read_factors(make_adapter("bad", 1, **change))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("alora_invocation_tokens", [1]),
+        ("use_qalora", True),
+        ("init_lora_weights", "pissa"),
+        ("init_lora_weights", "olora"),
+    ],
+)
+def test_what_needs_more_than_its_tensors_is_refused(make_adapter, field, value):
+    folder = make_adapter("bad", 1)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(AdapterError, match=field):
+        read_factors(folder)
+
+
 def test_damaged_folders_are_refused(make_adapter, tmp_path):
     folder = make_adapter("bad", 1)
     tensors = load_file(folder / "adapter_model.safetensors")
