@@ -45,11 +45,12 @@ class FusedAttention(nn.Module):
         cosine, sine = position_embeddings
         qkv = self.qkv_proj(hidden_states)[0]
         qkv = self._attention.rotate_and_store(qkv, cosine[0], sine[0], batch)
-        out = (
-            read(self._heads, self._cache, qkv, batch)
-            if batch.spans
-            else (self._attention.attend(qkv, batch))
-        )
+        if batch.spans:
+            shape = self._heads
+            queries = qkv.view(qkv.shape[0], -1, shape.head)[:, : shape.heads]
+            out = read(self._cache, queries, batch, shape.scale, shape.window)
+        else:
+            out = self._attention.attend(qkv, batch)
         return self.o_proj(out[None]), None
 
 
@@ -81,19 +82,21 @@ class FusedNorm(nn.Module):
         return self._ops.rms_norm(x, self.weight, self._eps)
 
 
-def read(heads: Heads, cache: LayerCache, qkv: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Reading prompts: each span's queries over what its slot holds → (N, heads * head)."""
-    every = qkv.view(qkv.shape[0], -1, heads.head)
+def read(
+    cache: LayerCache, queries: torch.Tensor, batch: Batch, scale: float, window: int | None
+) -> torch.Tensor:
+    """Reading prompts: queries (N, heads, head) over what each span's slot holds
+    → (N, heads * head)."""
     outs = []
     for first, end, slot, start in batch.spans:
-        queries = every[first:end, : heads.heads].transpose(0, 1)
-        keys = cache.keys[slot, :, : start + end - first]
-        values = cache.values[slot, :, : start + end - first]
-        outs.append(attend_span(queries, keys, values, start, heads.scale, heads.window))
+        until = start + end - first
+        keys, values = cache.keys[slot, :, :until], cache.values[slot, :, :until]
+        span = queries[first:end].transpose(0, 1)
+        outs.append(_attend_span(span, keys, values, start, scale, window))
     return torch.cat(outs)
 
 
-def attend_span(
+def _attend_span(
     queries: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,

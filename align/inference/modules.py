@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import AttentionInterface
 
-from align.inference.attention import FusedAttention, FusedMLP, FusedNorm, attend_span
+from align.inference.attention import FusedAttention, FusedMLP, FusedNorm, read
 from align.inference.bank import Bank
 from align.inference.cache import KVCache
 from align.inference.families import is_fused
@@ -84,14 +84,8 @@ def _attention(
     queries = query[0].transpose(0, 1)
     scale = scaling or query.shape[-1] ** -0.5
     store(cache, key[0].transpose(0, 1), value[0].transpose(0, 1), batch)
-    if not batch.spans:
-        return attend_rows(cache, queries, batch, scale, sliding_window)[None], None
-    outs = []
-    for first, end, slot, start in batch.spans:
-        until = start + end - first
-        keys, values = cache.keys[slot, :, :until], cache.values[slot, :, :until]
-        outs.append(attend_span(query[0, :, first:end], keys, values, start, scale, sliding_window))
-    return torch.cat(outs)[None], None
+    attend = read if batch.spans else attend_rows
+    return attend(cache, queries, batch, scale, sliding_window)[None], None
 
 
 AttentionInterface.register(_NAME, _attention)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -46,7 +45,7 @@ class Evaluator:
     def _load(self, folder: Path | None) -> str | None:
         if folder is None:
             return None
-        name = _loaded_as(folder)
+        name = str(folder)
         self._engine.load(name, folder)
         return name
 
@@ -170,12 +169,7 @@ class Evaluator:
 
     def forget(self, adapter: Path) -> None:
         """Unload an adapter that will not be asked for again."""
-        self._engine.unload(_loaded_as(adapter))
-
-
-def _loaded_as(folder: Path) -> str:
-    """What the engine knows a folder by: PEFT takes no dots or slashes in an adapter's name."""
-    return "a" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        self._engine.unload(str(adapter))
 
 
 def evaluate_adapter(

@@ -59,16 +59,11 @@ class Worker:
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
         """Do the job and return everything at its end."""
-        prompt_tokens, done = 0, []
-        async with aclosing(self.stream(job)) as batches:
-            async for events in batches:
-                for event in events:
-                    if isinstance(event, Refused):
-                        return event
-                    if isinstance(event, Accepted):
-                        prompt_tokens = event.prompt_tokens
-                    elif isinstance(event, Done):
-                        done.append(event)
+        events = await self._all(job)
+        if isinstance(events, Refused):
+            return events
+        prompt_tokens = sum(one.prompt_tokens for one in events if isinstance(one, Accepted))
+        done = [one for one in events if isinstance(one, Done)]
         return Outcome(prompt_tokens, tuple(sorted(done, key=lambda one: one.row)))
 
     def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
@@ -77,19 +72,24 @@ class Worker:
 
     async def score(self, job: ScoreJob) -> list[float] | Refused:
         """A score for each conversation; they share batches with completions."""
-        scores: dict[int, float] = {}
-        async with aclosing(self._events(job)) as batches:
-            async for events in batches:
-                for event in events:
-                    if isinstance(event, Refused):
-                        return event
-                    if isinstance(event, Scored):
-                        scores[event.row] = event.score
+        events = await self._all(job)
+        if isinstance(events, Refused):
+            return events
+        scores = {one.row: one.score for one in events if isinstance(one, Scored)}
         return [scores[row] for row in range(job.rows)]
 
     async def ready(self) -> bool:
         """A worker is made with a loaded engine, so it is ready from the start."""
         return True
+
+    async def _all(self, job: Job) -> list[Event] | Refused:
+        """Every event of a job to its end, or what it was refused with."""
+        found: list[Event] = []
+        async with aclosing(self._events(job)) as batches:
+            async for events in batches:
+                found += events
+        refused = (one for one in found if isinstance(one, Refused))
+        return next(refused, found)
 
     async def _events(self, job: Job) -> AsyncGenerator[list[Event], None]:
         if (refused := self._overload(job.rows)) is not None:
