@@ -87,7 +87,7 @@ def test_ctrl_c_stops_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> No
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("align.commands.load_recipe", interrupted)
+    monkeypatch.setattr("align.commands.recipes.load_recipe", interrupted)
     result = CliRunner().invoke(alignery.app, ["recipe", "show", "tutorial"])
     assert result.exit_code == 130
     assert result.stderr == "stopped\n"

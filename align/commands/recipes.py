@@ -1,4 +1,4 @@
-"""`alignery recipe …`: list, show, validate and sample recipes, and write new ones."""
+"""`alignery recipe list|show|validate|sample|new`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
 from align.errors import RecipeError
 from align.inputs import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
@@ -17,13 +18,6 @@ from align.recipe.formats import Findings, inspect_file
 from align.recipe.new import draft_recipe, recipe_name, write_recipe
 from align.recipe.show import columns, plain, space_table, to_yaml
 from align.sources import check_base, on_hub
-
-recipe_app = typer.Typer(help="Write, check and look at recipes.", no_args_is_help=True)
-
-RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 class SplitName(StrEnum):
@@ -42,7 +36,7 @@ def list_recipes(as_json: JsonOption = False) -> None:
     if as_json:
         names = ("name", "base", "stages", "description")
         found = [dict(zip(names, row, strict=True)) for row in rows]
-        _json(
+        print_json(
             [{**one, "stages": recipe.order()} for one, recipe in zip(found, recipes, strict=True)]
         )
         return
@@ -55,7 +49,9 @@ def show(recipe: RecipeArgument, as_json: JsonOption = False) -> None:
     """Print a recipe with every default filled in, and what it searches."""
     loaded = load_recipe(recipe)
     if as_json:
-        _json({"recipe": plain(loaded), "stages": [_summary(loaded, s) for s in loaded.order()]})
+        print_json(
+            {"recipe": plain(loaded), "stages": [_summary(loaded, s) for s in loaded.order()]}
+        )
         return
     typer.echo(to_yaml(loaded))
     for line in columns([("STAGE", "FIELD", "SPACE", "FIRST TRIAL"), *space_table(loaded)]):
@@ -78,7 +74,7 @@ def validate(
     for stage in stages:
         stage["data"] = _data(loaded, stage["stage"], read=data)
     if as_json:
-        _json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
+        print_json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
         return
     unasked = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
     typer.echo(f"ok: {loaded.name} on {loaded.base}{unasked}")
@@ -113,7 +109,7 @@ def sample(
 
     rows = load_split(loaded, stage, split.value, seed)[:count]
     if as_json:
-        _json(rows)
+        print_json(rows)
         return
     for row in rows:
         typer.echo(json.dumps(row, ensure_ascii=False))
@@ -143,14 +139,10 @@ def new(
     recipe = parse_recipe(yaml.safe_load(text), str(output), folder=output.parent)
     write_recipe(text, output, force)
     if as_json:
-        _json(_found(findings, recipe, output))
+        print_json(_found(findings, recipe, output))
         return
     for line in _told(findings, recipe, output):
         typer.echo(line)
-
-
-def _json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def _summary(recipe: Recipe, stage: str) -> dict[str, Any]:
