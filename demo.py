@@ -239,7 +239,8 @@ class Story:
 
         names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
         self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
-        self.say("\n".join(f"   {one}" for one in verdicts(self.recipe, self.measured, WORKED)))
+        told = verdicts(self.recipe, self.measured, WORKED, self.sweeps)
+        self.say("\n".join(f"   {one}" for one in told))
         self.console.print(self.times())
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(

@@ -7,6 +7,8 @@ import hashlib
 import itertools
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from huggingface_hub import ResolvedRevision
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,10 +24,20 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import resolve_revision
 
 from align.errors import ModelError
-from align.precision import device, precision
-from align.sources import ALLOWED, EMBEDDED, SMOLLM2, local_folder, packaged_smollm2, unpacked
+from align.precision import apply_forced_card, device, precision
+from align.sources import (
+    ALLOWED,
+    EMBEDDED,
+    SMOLLM2,
+    local_folder,
+    on_hub,
+    packaged_smollm2,
+    unpacked,
+)
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content']"
@@ -38,13 +51,15 @@ class Base:
     """A frozen base model in serving dtype with its tokenizer.
 
     `digest` tells one set of weights from another, so that an adapter can name the
-    base it was trained on. `model` is never changed: trainers work on `shell()`s of it.
+    base it was trained on. `revision` is the hub's commit, None for what is no hub model. `model`
+    is never changed: trainers work on `shell()`s of it.
     """
 
     ref: str
     model: Any
     tokenizer: Any
     digest: str
+    revision: str | None = None
 
     def shell(self) -> Any:
         """A copy of the module tree that shares every tensor with `model`.
@@ -63,23 +78,56 @@ def load_base(ref: str) -> Base:
     `ref` is `smollm2-135m-instruct` (from its package), `tiny-random`, a folder, or a hub id.
     ModelError says how to get what is missing.
     """
-    source = model_source(ref)
+    apply_forced_card()
+    with _without_progress():
+        source, revision = model_source(ref), hub_revision(ref)
+    pinned = {} if revision is None else {"revision": revision}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        # In the dtype of its files first: a digest must not depend on the machine.
-        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+        with _without_progress():
+            tokenizer = AutoTokenizer.from_pretrained(source, **pinned)
+            # In the dtype of its files first: a digest must not depend on the machine.
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype="auto", attn_implementation="sdpa", **pinned
+            )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"base '{ref}' cannot be loaded: {_first_line(error)}. {ALLOWED}"
         ) from None
-    if tokenizer.chat_template is None:
-        raise ModelError(f"base '{ref}' has no chat template; an instruction-tuned model is needed")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    _complete(tokenizer, ref)
     model.requires_grad_(False)
     model.eval()
     digest = _digest(model)
-    return Base(ref, model.to(device(), precision().dtype), tokenizer, digest)
+    return Base(ref, model.to(device(), precision().dtype), tokenizer, digest, revision)
+
+
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _complete(tokenizer: Any, ref: str) -> None:
+    """ModelError if chat cannot be rendered or ended; without a pad token, the end pads."""
+    if tokenizer.chat_template is None:
+        raise ModelError(f"base '{ref}' has no chat template; an instruction-tuned model is needed")
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"base '{ref}': its tokenizer has no eos token, so no answer would ever end; name one "
+            "as eos_token in its tokenizer_config.json"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def hub_revision(ref: str) -> str | None:
+    """The commit that a hub id stands for now, or in the local cache; None for anything else."""
+    found = resolve_revision(ref) if on_hub(ref) else None
+    return found.resolved if isinstance(found, ResolvedRevision) else None
 
 
 def model_source(ref: str) -> str:

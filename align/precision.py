@@ -1,11 +1,32 @@
-"""The one dtype policy: bf16 where the hardware computes it, fp16 on older GPUs, else fp32."""
+"""The one dtype policy: bf16 where the hardware computes it, fp16 on older GPUs, else fp32.
+
+`ALIGNERY_GPU=T4` makes any CUDA card behave as that one, so that what must fit and hold there can
+be tried elsewhere; the seconds remain the card's own.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from align.errors import ModelError
+
+#: Names the card to behave as.
+FORCED = "ALIGNERY_GPU"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a GPU can do: CUDA capability, memory in bytes that one process may use."""
+
+    capability: tuple[int, int]
+    memory: int
+
+
+CARDS = {"T4": Card((7, 5), 15 * 2**30)}
 
 
 @dataclass(frozen=True)
@@ -33,8 +54,32 @@ def choose(device: str, capability: tuple[int, int] | None, avx512_bf16: bool) -
     return Precision(dtype, {"bf16": bf16, "fp16": fp16, "use_cpu": device == "cpu"})
 
 
+def forced_card(name: str | None, cuda: bool) -> Card | None:
+    """The card that a value of ALIGNERY_GPU names; None if it is empty.
+
+    ModelError if there is no such card, or no CUDA to play it on.
+    """
+    if not name:
+        return None
+    if name not in CARDS:
+        raise ModelError(f"{FORCED}={name}: unknown card; allowed: {', '.join(CARDS)}")
+    if not cuda:
+        raise ModelError(
+            f"{FORCED}={name}: no CUDA card here to behave as a {name}; unset {FORCED}, or run "
+            "where there is one"
+        )
+    return CARDS[name]
+
+
+def memory_fraction(card: Card, total: int) -> float:
+    """The share of a device's `total` bytes that `card` would have."""
+    return min(1.0, card.memory / total)
+
+
 def precision() -> Precision:
-    """The policy for this machine."""
+    """The policy for this machine, or for the card that ALIGNERY_GPU names."""
+    if card := _forced():
+        return choose("cuda", card.capability, False)
     if torch.cuda.is_available():
         return choose("cuda", torch.cuda.get_device_capability(), False)
     return choose("cpu", None, bool(torch.cpu.get_capabilities().get("avx512_bf16", False)))
@@ -43,3 +88,18 @@ def precision() -> Precision:
 def device() -> torch.device:
     """Where models live on this machine."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def apply_forced_card() -> None:
+    """Hold this process to the memory and the attention kernels of the card that is forced."""
+    card = _forced()
+    if card is None:
+        return
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    torch.cuda.set_per_process_memory_fraction(memory_fraction(card, total))
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def _forced() -> Card | None:
+    return forced_card(os.environ.get(FORCED), torch.cuda.is_available())

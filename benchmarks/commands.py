@@ -13,9 +13,13 @@ from align.sources import SMOLLM2, TINY, check_base
 from benchmarks.cases import chosen_cases
 from benchmarks.errors import BenchmarkError
 from benchmarks.grpo.commands import grpo
+from benchmarks.gsm8k.commands import gsm8k
+from benchmarks.memory.commands import memory
 
 bench_app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 bench_app.command()(grpo)
+bench_app.command()(gsm8k)
+bench_app.command()(memory)
 
 
 class PeerSet(StrEnum):

@@ -15,6 +15,7 @@ import typer
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
+    from align.stages.comparison import Compared
     from cluster.promotion import Expected, HistoryEntry
     from cluster.registry import AdapterVersion, Registry
 
@@ -73,6 +74,30 @@ def show_adapter(
         keep = ("parents", "reward_model", "params", "metrics", "seed", "seconds", "dtype")
         shown |= {key: manifest[key] for key in keep}
         _print_table(["", ""], [[key, _text(value)] for key, value in shown.items()])
+
+
+@adapter_app.command("compare")
+def compare_adapters(
+    first: Annotated[str, typer.Argument(help="E.g. arithmetic/dpo:2 or arithmetic/dpo@champion.")],
+    second: Annotated[str, typer.Argument(help="What to hold it against.")],
+    as_json: _Json = False,
+) -> None:
+    """Compare two adapters by the held-out items that both were measured on."""
+    from cluster.compare import compare_versions
+
+    found = compare_versions(_registry(), first, second)
+    if as_json:
+        _print_json(found.plain())
+        return
+    names = [found.first.name, found.second.name]
+    if not found.measures:
+        typer.echo(f"nothing that was measured of {names[0]} and {names[1]} can be compared")
+    else:
+        columns = ["measure", "items", *names, "difference", "95 %", f"{names[0]} is"]
+        _print_table(columns, [_compared_cells(one) for one in found.measures])
+    for reason in dict.fromkeys(found.left_out.values()):
+        left = ", ".join(name for name, why in found.left_out.items() if why == reason)
+        typer.echo(f"left out, since {reason}: {left}")
 
 
 @adapter_app.command("register")
@@ -197,6 +222,19 @@ def _cells(version: AdapterVersion) -> list[str]:
         version.adapter_id[:12],
         f"{version.created_at:%Y-%m-%d}",
         version.base,
+    ]
+
+
+def _compared_cells(one: Compared) -> list[str]:
+    gain = one.gain
+    return [
+        one.measure,
+        str(gain.count),
+        f"{one.ours:.4g}",
+        f"{one.theirs:.4g}",
+        f"{gain.difference:+.3g}",
+        f"{gain.low:+.3g} to {gain.high:+.3g}",
+        one.verdict,
     ]
 
 

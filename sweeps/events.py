@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from align.recipe.space import Value
+from align.stages.comparison import Compared
 from sweeps.trials import Milestone, TrialSummary
 
 
@@ -55,7 +56,10 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """A search has its result: the version `name`. `reused` if it was there already."""
+    """A search has its result: the version `name`. `reused` if it was there already.
+
+    `gain` holds the best against the default on the same items, where both kept their rows.
+    """
 
     line: str
     stage: str
@@ -65,6 +69,7 @@ class StageFinished:
     seconds: float
     budget_seconds: float | None = None
     reused: bool = False
+    gain: Compared | None = None
 
 
 Event = StageStarted | TrialStarted | MilestoneReported | TrialFinished | StageFinished

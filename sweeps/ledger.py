@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from align.recipe import Recipe
+from align.recipe.rewards import PythonConfig
 from cluster.database import Database
 from cluster.database.tables import Sweep, now
 from sweeps.errors import SweepError, SweepNotFound
@@ -42,7 +43,7 @@ class Search:
         config = self.recipe.stages[self.stage].model_dump(mode="json")
         config.pop("budget_seconds")
         config["sweep"].pop("trials")
-        data = self.recipe.data_of(self.stage)
+        data, rewards = self.recipe.data_of(self.stage), self.recipe.rewards(self.stage)
         content = {
             "base": self.recipe.base,
             "seed": self.recipe.seed,
@@ -50,7 +51,12 @@ class Search:
             "data": data.model_dump(mode="json"),
             "file": _file_digest(data.path),
             "evaluation": self.recipe.evaluation.model_dump(mode="json"),
-            "rewards": self.recipe.rewards(self.stage),
+            "rewards": {name: one.model_dump(mode="json") for name, one in rewards.items()},
+            "code": {
+                name: _file_digest(str(one.file))
+                for name, one in rewards.items()
+                if isinstance(one, PythonConfig)
+            },
             "parent": self.parent_id,
             "reward_model": self.reward_model_id,
         }

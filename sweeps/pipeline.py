@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from align.recipe import Recipe, builtin_recipes
+from align.recipe import Recipe
 from cluster.names import CHAMPION
 from cluster.registry import AdapterVersion, Registry, open_registry
 from cluster.settings import Settings
 from sweeps.errors import SweepError
 from sweeps.events import OnEvent
 from sweeps.job import TRIAL
+from sweeps.needs import find_needs
 from sweeps.sweep import SweepResult, run_sweep
 
 
@@ -29,13 +30,15 @@ def run_pipeline(
     """Search `stages` (default: all) in an order that fits; results by stage in that order.
 
     A stage builds on the best of the sweeps just done; where those were not asked for, on the
-    line's champion, else its newest version. With `promote`, each best becomes its line's
-    champion as soon as it is known. SweepError names the command that is to be run first;
-    PromotionConflict if somebody else promoted meanwhile; what `run_sweep` raises.
+    line's champion, else its newest version; or on the registered adapter that it names. What is
+    not searched here is looked up first: an alias that moves meanwhile changes nothing. With
+    `promote`, each best becomes its line's champion as soon as it is known. SweepError names the
+    command that is to be run first, or the adapter that does not fit; PromotionConflict if
+    somebody else promoted meanwhile; what `run_sweep` raises.
     """
     order = chosen(recipe, stages)
-    check_needs(settings, recipe, order)
     registry = open_registry(settings)
+    found = find_needs(registry, recipe, order)
     results: dict[str, SweepResult] = {}
     for stage in order:
         config, line = recipe.stages[stage], recipe.line(stage)
@@ -44,8 +47,8 @@ def run_pipeline(
             settings,
             recipe,
             stage,
-            _needed(registry, recipe, config.parent, results),
-            _needed(registry, recipe, config.reward_model, results),
+            _needed(config.parent, results, found),
+            _needed(config.reward_model, results, found),
             fresh=fresh,
             on_event=on_event,
             cpus_per_trial=cpus_per_trial,
@@ -73,35 +76,16 @@ def chosen(recipe: Recipe, stages: Sequence[str] | None) -> list[str]:
 
 
 def check_needs(settings: Settings, recipe: Recipe, stages: Sequence[str]) -> None:
-    """SweepError if `stages` build on one that is not among them and has no adapter yet."""
-    registry = open_registry(settings)
-    for stage in stages:
-        for need in recipe.needs(stage):
-            if need not in stages:
-                _earlier(registry, recipe, need)
+    """SweepError if what `stages` build on from outside is not there, or does not fit."""
+    find_needs(open_registry(settings), recipe, stages)
 
 
 def _needed(
-    registry: Registry, recipe: Recipe, stage: str | None, done: Mapping[str, SweepResult]
+    name: str | None, done: Mapping[str, SweepResult], found: Mapping[str, AdapterVersion]
 ) -> AdapterVersion | None:
-    if stage is None:
+    if name is None:
         return None
-    if stage in done:
-        return done[stage].version
-    return _earlier(registry, recipe, stage)
-
-
-def _earlier(registry: Registry, recipe: Recipe, stage: str) -> AdapterVersion:
-    """The champion of a stage that was searched before, else its newest version."""
-    line = recipe.line(stage)
-    versions = registry.versions(line)
-    if not versions:
-        name = recipe.name if recipe.name in builtin_recipes() else "RECIPE"
-        raise SweepError(
-            f"stage '{stage}' comes first, and line {line} has no adapter yet; "
-            f"run `alignery sweep run {name} --stage {stage}`"
-        )
-    return _champion(registry, line) or versions[-1]
+    return done[name].version if name in done else found[name]
 
 
 def _champion(registry: Registry, line: str) -> AdapterVersion | None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from align.recipe.space import Value
+from sweeps.default import beside_default
 from sweeps.events import (
     Event,
     MilestoneReported,
@@ -130,6 +131,7 @@ class SweepView:
         text = f"best so far: trial {best.number}, {stage.objective} {best.objective:.4g}"
         if self._finished is not None:
             text = text.replace("best so far", f"best, now {self._finished.name}")
+            text += f"; {beside_default(self._finished.trials, best, self._finished.gain)}"
         return Text(text, style="green")
 
 
@@ -199,7 +201,8 @@ def line(event: Event) -> str:
     budget = f" of {event.budget_seconds:.0f} s" if event.budget_seconds else ""
     return (
         f"{event.name}: trial {event.best.number}, objective "
-        f"{objective_text(event.best.objective)}, {event.seconds:.0f} s{budget}"
+        f"{objective_text(event.best.objective)}, "
+        f"{beside_default(event.trials, event.best, event.gain)}, {event.seconds:.0f} s{budget}"
         + (" (searched before; --fresh searches anew)" if event.reused else "")
     )
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from align.recipe import Recipe
 from align.stages.data import load_split
 from align.stages.measures import Evaluation, Paired, longer_rule, paired, wilson
+from sweeps.default import beside_default
 from sweeps.sweep import SweepResult
 
 BASE = "base"
@@ -33,14 +34,14 @@ def summary(
     result: dict[str, dict[str, Any]] = {}
     for name, sweep in sweeps.items():
         config, own = recipe.stages[name], measured[name]
-        above = measured[config.parent or BASE]
+        above = measured.get(config.parent or BASE)  # a registered parent was not measured
         entry: dict[str, Any] = {"adapter": sweep.version.name, **own.metrics()}
         if config.method == "reward":
             entry["pair_interval"] = list(wilson(sum(own.pairs), len(own.pairs)))
             entry["longer_rule"] = pair_rule(recipe, name)
         else:
             entry["accuracy_interval"] = list(wilson(sum(own.correct), len(own.correct)))
-            for key, ours, theirs in _comparable(own, above):
+            for key, ours, theirs in _comparable(own, above) if above else ():
                 difference = paired(ours, theirs)
                 entry[f"parent_{key}"] = fmean(theirs)
                 entry[f"{key}_gain"] = [difference.difference, difference.low, difference.high]
@@ -50,6 +51,9 @@ def summary(
             "failed": sweep.failed,
             "best": dict(sweep.best.params),
         }
+        if sweep.gain is not None:
+            gain = sweep.gain.gain
+            entry["default_gain"] = [gain.difference, gain.low, gain.high]
         result[name] = entry
     return result
 
@@ -87,9 +91,15 @@ def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: i
 
 
 def verdicts(
-    recipe: Recipe, measured: Mapping[str, Evaluation], shots: str | None = None
+    recipe: Recipe,
+    measured: Mapping[str, Evaluation],
+    shots: str | None = None,
+    sweeps: Mapping[str, SweepResult] | None = None,
 ) -> list[str]:
-    """What the figures say of each stage, good or bad, one line each."""
+    """What the figures say of each stage, good or bad, one line each.
+
+    With `sweeps` also what each search found beside the recipe's defaults, on validation items.
+    """
     lines = []
     for name, config in recipe.stages.items():
         own, above = measured.get(name), measured.get(config.parent or BASE)
@@ -108,12 +118,21 @@ def verdicts(
         found = [(a, b) for one, a, b in _comparable(own, above) if one == key]
         if found:
             lines.append(f"{name}: {_against(key, paired(*found[0]), config.parent or BASE)}")
+    lines += [_search(recipe, name, sweep) for name, sweep in (sweeps or {}).items()]
     if shots is not None and measured[shots].correct and measured[BASE].correct:
         lines.append(
             f"worked examples alone: {fmean(measured[shots].correct):.1%} "
             f"against the plain base's {fmean(measured[BASE].correct):.1%}"
         )
     return lines
+
+
+def _search(recipe: Recipe, stage: str, sweep: SweepResult) -> str:
+    best = sweep.best
+    return (
+        f"{stage}, the search: best {recipe.stages[stage].objective} {best.objective:.4g} "
+        f"(trial {best.number}), {beside_default(sweep.trials, best, sweep.gain)}"
+    )
 
 
 def _against(key: str, gain: Paired, parent: str) -> str:

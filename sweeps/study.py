@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from align.recipe import StageConfig, SweepConfig
 from cluster.database import Database
 from cluster.settings import Settings
+from sweeps.default import DEFAULT
 from sweeps.distributions import suggest
 from sweeps.errors import SweepError
 from sweeps.lock import StudyLock
@@ -119,7 +120,8 @@ class StudyBridge:
         """Record a measurement, and decide: True if the trial goes on, False if it has ended.
 
         An objective that is not finite ends it as FAIL, the last step as COMPLETE, the pruner as
-        PRUNED. A milestone reported again changes nothing.
+        PRUNED. The recipe's defaults, trial 0, are never pruned: every sweep has them complete to
+        hold its best against. A milestone reported again changes nothing.
         """
         trial = self._live.get(number)
         if trial is None:
@@ -134,8 +136,9 @@ class StudyBridge:
             self._tell(number, TrialState.COMPLETE, milestone.objective)
             return False
         trial.report(milestone.objective, _resource(self._stage.sweep, milestone.index))
-        # Once for each rung: Optuna's successive halving counts every call as another rung.
-        if trial.should_prune():
+        # Once for each rung: Optuna's successive halving counts every call as another rung. The
+        # default is asked about too, since the others are compared with what it notes.
+        if trial.should_prune() and number != DEFAULT:
             self._tell(number, TrialState.PRUNED)
             return False
         trial.set_user_attr(DECIDED, milestone.step)

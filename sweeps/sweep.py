@@ -6,15 +6,20 @@ import time
 from dataclasses import dataclass
 
 from align.recipe import Recipe
+from align.recipe.model import is_reference
+from align.stages.comparison import Compared
+from align.stages.measures import key_of
 from cluster.database import Database, open_database
 from cluster.database.tables import Sweep
 from cluster.registry import AdapterVersion, Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
+from sweeps.default import gain_over_default
 from sweeps.errors import SweepError
 from sweeps.events import Event, MilestoneReported, OnEvent, StageFinished, StageStarted, ignore
 from sweeps.job import TRIAL, Job, portable, trial_key
 from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read, update
+from sweeps.needs import check_adapter, check_rank, check_same_weights
 from sweeps.study import StudyBridge
 from sweeps.trials import TrialSummary, best_of
 from sweeps.workspace import discard_checkpoints
@@ -24,7 +29,8 @@ from sweeps.workspace import discard_checkpoints
 class SweepResult:
     """A finished sweep: its trials, and the best of them as a registered version.
 
-    `seconds` is what it took over all attempts.
+    `seconds` is what it took over all attempts; `gain` holds the best against the default on the
+    same validation items, where both kept their rows.
     """
 
     line: str
@@ -34,6 +40,7 @@ class SweepResult:
     trials: tuple[TrialSummary, ...]
     best: TrialSummary
     seconds: float
+    gain: Compared | None = None
 
     @property
     def pruned(self) -> int:
@@ -165,17 +172,28 @@ class _Sweep:
     def _result(
         self, row: Sweep, trials: tuple[TrialSummary, ...], reused: bool = False
     ) -> SweepResult:
-        registry = Registry(self._database, Storage(self._settings))
+        storage = Storage(self._settings)
+        registry = Registry(self._database, storage)
         versions = registry.versions(row.line)
         version = next(one for one in versions if one.adapter_id == row.adapter_id)
         best = next(one for one in trials if one.number == row.best_trial)
-        budget = self._config.budget_seconds
+        config = self._config
+        measure = key_of(config.objective, config.method)
+        gain = gain_over_default(storage, row.study, best.number, measure)
         self._on_event(
             StageFinished(
-                row.line, row.stage, version.name, best, trials, row.seconds, budget, reused
+                row.line,
+                row.stage,
+                version.name,
+                best,
+                trials,
+                row.seconds,
+                config.budget_seconds,
+                reused,
+                gain,
             )
         )
-        return SweepResult(row.line, row.study, row.run, version, trials, best, row.seconds)
+        return SweepResult(row.line, row.study, row.run, version, trials, best, row.seconds, gain)
 
     def _save(self, **fields: object) -> Sweep:
         """Update the row, and add the time since it was last saved."""
@@ -194,14 +212,16 @@ def _check(
     for field, given in (("parent", parent), ("reward_model", reward_model)):
         needed = getattr(config, field)
         if (needed is None) != (given is None):
-            wanted = f"an adapter of stage '{needed}'" if needed else "none"
+            kind = "adapter" if is_reference(needed) else "an adapter of stage"
+            wanted = f"{kind} '{needed}'" if needed else "none"
             came = given.name if given else "none"
             raise SweepError(f"stage '{stage}' takes {wanted} as its {field}; got {came}")
-        if given is not None and given.base != recipe.base:
-            raise SweepError(
-                f"{given.name} was trained on base '{given.base}', but recipe '{recipe.name}' "
-                f"is on '{recipe.base}'; search stage '{needed}' on this base first"
-            )
+        if given is not None:
+            check_adapter(recipe, stage, field, given)
+    if parent is not None:
+        check_rank(recipe, [stage], parent)
+    if parent is not None and reward_model is not None:
+        check_same_weights(recipe, parent, reward_model)
 
 
 def _no_result(job: Job, trials: tuple[TrialSummary, ...]) -> str:

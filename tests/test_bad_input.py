@@ -47,6 +47,30 @@ WRONG_RECIPES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"stages.sft.learning_rate": {"loguniform": [1e-2, 1e-4]}},
         ["stages.sft.learning_rate: empty search space: loguniform [0.01, 0.0001]"],
     ),
+    "a field of another method": (
+        {"stages.reward.packing": True},
+        ["stages.reward.packing: 'packing' is a field of sft; reward has none"],
+    ),
+    "a misspelt field of TRL's": (
+        {"stages.dpo.label_smothing": 0.1},
+        ["unknown field 'stages.dpo.label_smothing'", "did you mean 'label_smoothing'?"],
+    ),
+    "a field that Alignery decides": (
+        {"stages.grpo.use_vllm": True},
+        ["stages.grpo.use_vllm: a recipe does not set this", "engine writes the completions"],
+    ),
+    "LoRA that does not compose": (
+        {"stages.sft.lora.use_dora": True},
+        ["stages.sft.lora: use_dora=True does not compose", "not a sum of deltas"],
+    ),
+    "ranks that no bank holds": (
+        {"stages.dpo.lora.r": 125},
+        ["sft 8 + dpo 125 makes 133", "at most 128 are served"],
+    ),
+    "an adapter's name that is none": (
+        {"stages.grpo.reward_model": "reward@"},
+        ["stages.grpo.reward_model: 'reward@' is no adapter's name", "<recipe>/<stage>@<alias>"],
+    ),
     "parents in a circle": (
         {"stages.sft.parent": "dpo"},
         ["stages.sft.parent", "sft -> dpo -> sft", "must start from base"],
@@ -174,6 +198,38 @@ def test_data_that_cannot_be_used(
     assert all(one in message for one in words), message
 
 
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", ["no rows; test 16 + validation 8 + train 32 = 56 are needed"]),
+        ('{"prompt": "p", "completion": "c"}', ["1 row is too few", "at least 3 prompts"]),
+        ('{"prompt": "p", "completion": "c"}\n{"prompt": "q"}', ["row 2 differ: row 1 has"]),
+        ('{"prompt": "p", "completion": [{"role": "x"}]}', ["row 1: column 'completion' must be"]),
+    ],
+    ids=["empty", "one row", "a column missing", "no messages"],
+)
+def test_rows_that_cannot_be_used(
+    folder: Path, command: list[str], rows: str, words: list[str]
+) -> None:
+    data = data_file(folder, "prompt", "completion")
+    (folder / "rows.jsonl").write_text(rows)
+    message = refused(*command, recipe_file(folder, data))
+    assert message.startswith(f"error: data.path: {folder / 'rows.jsonl'}: ")
+    assert all(one in message for one in words), message
+
+
+@pytest.mark.parametrize("command", TAKES_RECIPES, ids=" ".join)
+def test_held_out_prompts_that_a_parent_trains_on(folder: Path, command: list[str]) -> None:
+    columns = ("prompt", "completion", "chosen", "rejected", "answer")
+    data = data_file(folder, *columns)["data"]
+    changes = {"data": data, "stages.dpo.data": {**data, "test": 20}}
+    message = refused(*command, recipe_file(folder, changes))
+    assert "stages.dpo: " in message
+    assert "would be trained on by stage 'sft', which dpo builds on; the first: 'prompt " in message
+    assert "Give both stages the same data" in message
+
+
 def test_a_dataset_that_cannot_be_reached(folder: Path) -> None:
     file = recipe_file(folder, {"data": {"dataset": "nobody/nothing"}})
     message = refused("sweep", "run", file)
@@ -246,6 +302,18 @@ def test_a_stage_whose_parent_was_never_searched(
     message = refused("sweep", "run", SMOKE, "--stage", "sft", "--stage", "grpo")
     assert "line arithmetic-smoke/dpo has no adapter yet" in message
     assert f"`alignery sweep run {SMOKE} --stage dpo`" in message
+    assert not (home / "storage").exists()
+
+
+def test_an_adapter_that_was_never_registered(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.ray.ray_session", None)  # nobody gets as far as calling it
+    monkeypatch.chdir(tmp_path)
+    changes = {"stages.grpo.reward_model": "other/reward@champion"}
+    message = refused("sweep", "run", recipe_file(tmp_path, changes))
+    assert "stages.grpo.reward_model: there is no adapter 'other/reward@champion'" in message
+    assert "`alignery adapter list` shows all" in message
     assert not (home / "storage").exists()
 
 

@@ -13,8 +13,31 @@ from align.errors import AdapterError
 MANIFEST = "manifest.json"
 
 
+class Difference(BaseModel):
+    """A paired difference over `items` held-out items, and its 95 % bootstrap interval."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    difference: float
+    low: float
+    high: float
+    items: int
+
+
+class SplitData(BaseModel):
+    """A split's number of rows, and the SHA-256 over their content."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: int
+    fingerprint: str
+
+
 class Manifest(BaseModel):
-    """Everything known of a published adapter. Not part of its id."""
+    """Everything known of a published adapter. Not part of its id.
+
+    Only the first six fields are always there: an adapter of an earlier version lacks others.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,18 +47,33 @@ class Manifest(BaseModel):
     line: str
     method: str
     rank: int
+    base_revision: str | None = None  # the hub's commit
+    tokenizer_digest: str = ""
+    template_digest: str = ""
     parents: list[str] = Field(default_factory=list)  # ids, nearest first
+    parent_lines: list[str] = Field(default_factory=list)  # of `parents`, one for each
     reward_model: str | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     stage: dict[str, Any] = Field(default_factory=dict)  # resolved: no space left
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
-    data_fingerprint: str = ""
-    metrics: dict[str, float] = Field(default_factory=dict)
+    data: dict[str, SplitData] = Field(default_factory=dict)
+    data_fingerprint: str = ""  # of the training rows
+    metrics: dict[str, float] = Field(default_factory=dict)  # on the validation items
+    parent_metrics: dict[str, float] = Field(default_factory=dict)  # on the same
+    base_metrics: dict[str, float] = Field(default_factory=dict)
+    against_parent: dict[str, Difference] = Field(default_factory=dict)
+    against_base: dict[str, Difference] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)  # a TrainRecord
+    reward_failures: int = 0
+    reward_failure_examples: list[dict[str, str]] = Field(default_factory=list)
     pad_token_id: int | None = None  # of a reward head: its score pools the last other token
     dtype: str = ""
-    seconds: float = 0.0
+    seconds: float = 0.0  # of the last milestone, training and measuring
+    wall_seconds: float = 0.0  # of all training
+    accelerator_seconds: float = 0.0
     versions: dict[str, str] = Field(default_factory=dict)
+    code_commit: str | None = None
     created_at: str = ""
 
 

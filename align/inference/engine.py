@@ -95,6 +95,16 @@ class BankEngine:
             self._leaving.add(key)
             self._let_go()
 
+    def start_anew(self) -> None:
+        """Drop what is retained for prefixes; nothing while requests are under way.
+
+        Reading part of a prompt from another request changes the last digits. After this, what
+        comes out depends on what is asked alone, and not on what was asked before.
+        """
+        if not self._live:
+            self._scheduler = self._new_scheduler()
+            self._let_go()
+
     def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
         """The base's chat template applied; `generate` opens the assistant's turn."""
         ids = self._tokenizer.apply_chat_template(

@@ -1,9 +1,11 @@
 """A recipe: the whole experiment as one typed object. Imports neither torch nor TRL."""
 
-from align.recipe.blocks import DataConfig, EvaluationConfig, LoraConfig, SweepConfig
+from align.recipe.blocks import DataConfig, EvaluationConfig, SweepConfig
 from align.recipe.load import builtin_recipes, load_recipe, parse_recipe
-from align.recipe.model import Recipe, StageConfig
+from align.recipe.lora import LoraConfig
+from align.recipe.model import Recipe
 from align.recipe.space import Space
+from align.recipe.stage import StageConfig
 
 __all__ = [
     "DataConfig",

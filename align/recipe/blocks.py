@@ -1,12 +1,14 @@
-"""The parts of a recipe that stages share: data, LoRA, sweep, evaluation."""
+"""The parts of a recipe that stages share: data, sweep, evaluation."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from align.recipe.space import SearchedFraction, SearchedInt, SearchedPositive
+GENERATORS = ("arithmetic", "expressions")
+REASONING_GYM = r"reasoning_gym/[a-z0-9_]+"
 
 
 class Block(BaseModel):
@@ -18,11 +20,13 @@ class Block(BaseModel):
 class DataConfig(Block):
     """Where a stage's rows come from, and how many go to which split.
 
-    Exactly one source: `task` (a built-in generator), `path` (a local JSONL, Parquet or CSV
-    file) or `dataset` (a hub id). The three splits share no prompt.
+    Exactly one source: `task` (a built-in generator, or `reasoning_gym/<name>` with
+    `task_config`), `path` (a local JSONL, JSON, CSV or Parquet file) or `dataset` (a hub id). The
+    three splits share no prompt.
     """
 
-    task: Literal["arithmetic", "expressions"] | None = None
+    task: str | None = None
+    task_config: dict[str, Any] | None = None
     path: str | None = None
     dataset: str | None = None
     split: str = "train"
@@ -31,21 +35,20 @@ class DataConfig(Block):
     test: int = Field(default=200, ge=1)
     seed: int = 0
 
+    @field_validator("task")
+    @classmethod
+    def _known(cls, task: str | None) -> str | None:
+        if task is None or task in GENERATORS or re.fullmatch(REASONING_GYM, task):
+            return task
+        raise ValueError(f"allowed: {', '.join(GENERATORS)}, reasoning_gym/<name>; got {task!r}")
+
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
         if sum(source is not None for source in (self.task, self.path, self.dataset)) != 1:
             raise ValueError("name exactly one of task, path, dataset")
+        if self.task_config is not None and (self.task or "").partition("/")[0] != "reasoning_gym":
+            raise ValueError("task_config belongs to a task of reasoning_gym")
         return self
-
-
-class LoraConfig(Block):
-    """PEFT's LoRA fields. `lora_alpha` may be tied to the rank: `2 * r`."""
-
-    r: SearchedInt = 8
-    lora_alpha: SearchedPositive = 16
-    lora_dropout: SearchedFraction = 0.0
-    target_modules: str | list[str] = "all-linear"
-    use_rslora: bool = False
 
 
 class SweepConfig(Block):

@@ -1,55 +1,116 @@
-"""Which of TRL's data formats a file holds, and what they can train."""
+"""Which of TRL's data formats rows are in, and what they can train."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from align.errors import DataError
-from align.recipe.model import Method
+from align.recipe.complaints import as_label, check_rows, plain_prompt
+from align.recipe.prompts import prompt_key
 from align.recipe.rows import Row, numbers, read_rows
+from align.recipe.trl import Method
 
 
 @dataclass(frozen=True)
 class Format:
-    """A set of columns with a meaning. `unusable` says why no stage can train on it."""
+    """A set of columns with a meaning.
+
+    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` says what to
+    do where it drafts none.
+    """
 
     name: str
     columns: tuple[str, ...]
     methods: tuple[Method, ...] = ()
-    unusable: str = ""
+    drafts: tuple[Method, ...] = ()
+    advice: str = ""
 
 
-#: TRL's names. The first format whose columns contain another's hides it.
+#: TRL's names; a method takes the first of its formats that is there. For `recipe new`, the first
+#: whose columns contain another's hides it.
 FORMATS = (
-    Format(
-        "unpaired preference",
-        ("prompt", "completion", "label"),
-        unusable="no stage trains on single answers with a label yet; pair a good and a bad "
-        "answer to the same prompt as chosen and rejected",
-    ),
-    Format("conversations", ("messages",), ("sft",)),
-    Format("prompt-completion", ("prompt", "completion"), ("sft",)),
-    Format("preference", ("chosen", "rejected"), ("reward", "dpo")),
-    Format("prompt with answer", ("prompt", "answer"), ("grpo",)),
+    Format("unpaired preference", ("prompt", "completion", "label"), ("kto",), ("kto",)),
+    Format("prompt-completion", ("prompt", "completion"), ("sft",), ("sft",)),
+    Format("conversations", ("messages",), ("sft",), ("sft",)),
+    Format("preference", ("chosen", "rejected"), ("reward", "dpo", "kto"), ("reward", "dpo")),
+    Format("prompt with answer", ("prompt", "answer"), ("grpo",), ("grpo",)),
     Format(
         "language modelling",
         ("text",),
-        unusable="stages train on answers to prompts; split the text into prompt and completion",
+        advice="stages train on answers to prompts; split the text into prompt and completion",
     ),
     Format(
         "prompt only",
         ("prompt",),
-        unusable="GRPO needs an answer column to check completions against",
+        ("grpo",),
+        advice="GRPO needs an answer column to check completions against, or a recipe of your "
+        "own whose rewards need none (format, length, a reward model, python)",
     ),
 )
-ROLES = ("system", "user", "assistant", "tool")
+#: ShareGPT's names of who speaks.
+_SPEAKERS = {"human": "user", "gpt": "assistant"}
+#: Fewer different prompts than this cannot be trained, compared and tested on.
+MIN_PROMPTS = 10
+
+
+def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
+    """The format that a stage of this method reads the rows in. DataError if there is none.
+
+    `source` is what the message begins with.
+    """
+    columns = set(next(iter(rows.values())))
+    usable = [one for one in FORMATS if method in one.methods]
+    found = next((one for one in usable if set(one.columns) <= columns), None)
+    if found is None:
+        # What contains another's columns is another way to the same.
+        wanted = [
+            " + ".join(one.columns)
+            for one in usable
+            if not any(set(other.columns) < set(one.columns) for other in usable)
+        ]
+        raise DataError(
+            f"{source}: {method} needs the columns {' or '.join(wanted)}; "
+            f"found {', '.join(sorted(columns))}"
+        )
+    if method == "sft" and found.name == "prompt-completion" and "label" in columns:
+        bad = [number for number, row in rows.items() if as_label(row["label"]) is False]
+        if bad:
+            raise DataError(
+                f"{source}: {numbers(bad)}: label is false, and sft would imitate that answer; "
+                "leave such rows out, train with kto, or rename the column"
+            )
+    return found
+
+
+def tidied(rows: dict[int, Row]) -> dict[int, Row]:
+    """The rows with TRL's other spellings resolved.
+
+    `conversations` is `messages`, and messages of `from` and `value` (ShareGPT's) are such of
+    `role` and `content`.
+    """
+    return {number: _tidied(row) for number, row in rows.items()}
+
+
+def _tidied(row: Row) -> Row:
+    if "conversations" in row and "messages" not in row:
+        row = {"messages" if name == "conversations" else name: row[name] for name in row}
+    return {
+        name: _turns(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+
+
+def _turns(value: list[Any]) -> list[Any]:
+    return [
+        {"role": _SPEAKERS.get(one["from"], one["from"]), "content": one["value"]}
+        if isinstance(one, dict) and {"from", "value"} <= one.keys() and "role" not in one
+        else one
+        for one in value
+    ]
 
 
 @dataclass(frozen=True)
@@ -72,9 +133,9 @@ class Findings:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """What the rows can train, in the order of the stages."""
-        allowed = {method for one in self.formats for method in one.methods}
-        order: tuple[Method, ...] = ("sft", "reward", "dpo", "grpo")
+        """What `recipe new` drafts, in the order of the stages."""
+        allowed = {method for one in self.formats for method in one.drafts}
+        order: tuple[Method, ...] = ("sft", "reward", "dpo", "kto", "grpo")
         return tuple(method for method in order if method in allowed)
 
     @property
@@ -90,10 +151,12 @@ def inspect_file(path: Path) -> Findings:
     DataError names the rows that are malformed, the columns that were found and those that
     would do, or why a format that was recognised cannot be used.
     """
-    rows = read_rows(path)
+    rows = tidied(read_rows(path))
+    if not rows:
+        raise DataError(f"{path}: no rows; at least {MIN_PROMPTS} different prompts are needed")
     columns = tuple(next(iter(rows.values())))
     formats = _checkable(path, rows, _recognise(path, columns))
-    _check(path, rows, formats)
+    check_rows(str(path), rows, {column for one in formats for column in one.columns})
     prompts = Counter(_prompt(row) for row in rows.values())
     return Findings(
         path=path,
@@ -107,18 +170,18 @@ def inspect_file(path: Path) -> Findings:
     )
 
 
-def _recognise(path: Path, columns: tuple[str, ...]) -> tuple[Format, ...]:
+def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
     found: list[Format] = []
     for one in FORMATS:
         hidden = any(set(one.columns) <= set(other.columns) for other in found)
         if set(one.columns) <= set(columns) and not hidden:
             found.append(one)
-    usable = tuple(one for one in found if one.methods)
+    usable = tuple(one for one in found if one.drafts)
     if usable:
         return usable
     if found:
-        raise DataError(f"{path}: {found[0].name}: {found[0].unusable}")
-    allowed = "; ".join(" + ".join(one.columns) for one in FORMATS if one.methods)
+        raise DataError(f"{path}: {found[0].name}: {found[0].advice}")
+    allowed = "; ".join(" + ".join(one.columns) for one in FORMATS if one.drafts)
     raise DataError(
         f"{path}: the columns {', '.join(columns)} are none of TRL's formats; allowed: {allowed}"
     )
@@ -138,78 +201,12 @@ def _checkable(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) ->
     return left
 
 
-def _check(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) -> None:
-    columns = {column for one in formats for column in one.columns}
-    if "prompt" in next(iter(rows.values())):
-        columns.add("prompt")
-    for column in sorted(columns):
-        _refuse(path, rows, partial(_complaint, column))
-        kinds = {type(row[column]) for row in rows.values()} - {int, float}
-        if len(kinds) > 1 and column != "answer":
-            raise DataError(
-                f"{path}: column '{column}' is text in some rows and messages in others"
-            )
-    if "chosen" in columns and "prompt" not in columns:
-        _refuse(path, rows, _implicit_prompt)
-
-
-def _refuse(path: Path, rows: dict[int, Row], complain: Callable[[Row], str]) -> None:
-    complaints: dict[str, list[int]] = {}
-    for number, row in rows.items():
-        if complaint := complain(row):
-            complaints.setdefault(complaint, []).append(number)
-    if complaints:
-        raise DataError(
-            f"{path}: " + "; ".join(f"{numbers(rows)}: {text}" for text, rows in complaints.items())
-        )
-
-
-def _complaint(column: str, row: Row) -> str:
-    value = row[column]
-    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        return f"column '{column}' is empty"
-    if column == "answer":
-        plain = isinstance(value, str | int | float)
-        return "" if plain else "column 'answer' must be text or a number"
-    if isinstance(value, str):
-        return "column 'messages' must be a list of messages" if column == "messages" else ""
-    if not isinstance(value, list) or not all(_is_message(one) for one in value):
-        return (
-            f"column '{column}' must be text or a list of "
-            f"{{role, content}} messages with role {', '.join(ROLES)}"
-        )
-    return _wrong_turns(column, [message["role"] for message in value])
-
-
-def _is_message(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("role") in ROLES
-        and isinstance(value.get("content"), str)
-    )
-
-
-def _wrong_turns(column: str, roles: list[str]) -> str:
-    if column == "prompt":
-        return "" if roles[-1] != "assistant" else "column 'prompt' ends with the assistant's turn"
-    if roles[-1] != "assistant":
-        return f"column '{column}' must end with the assistant's turn"
-    if column == "messages" and len(roles) < 2:
-        return "column 'messages' needs a turn before the assistant's"
-    return ""
-
-
-def _implicit_prompt(row: Row) -> str:
-    if isinstance(row["chosen"], str):
-        return "chosen and rejected are plain text, so a column 'prompt' is needed"
-    shared = row["chosen"][:-1] == row["rejected"][:-1] and len(row["chosen"]) > 1
-    return "" if shared else "chosen and rejected must share all messages but the last"
-
-
 def _prompt(row: Row) -> str:
     if "prompt" in row:
-        return json.dumps(row["prompt"], sort_keys=True)
-    return json.dumps(row.get("messages", row.get("chosen"))[:-1], sort_keys=True)  # type: ignore[index]
+        return prompt_key(row["prompt"])
+    if isinstance(row.get("chosen"), str):
+        return prompt_key(plain_prompt(row))
+    return prompt_key((row["messages"] if "messages" in row else row["chosen"])[:-1])
 
 
 def _text(value: Any) -> int:

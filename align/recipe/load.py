@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from align.errors import RecipeError
 from align.recipe.model import Recipe
+from align.recipe.rewards import located
 from align.recipe.space import KINDS
 
 BUILTIN = Path(__file__).parent.parent / "recipes"
@@ -26,7 +27,8 @@ def builtin_recipes() -> dict[str, Path]:
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """A shipped recipe by its name, or one from a YAML file.
 
-    Relative data paths are taken from the recipe's folder. RecipeError says what is wrong.
+    Relative data paths and reward functions are taken from the recipe's folder. RecipeError says
+    what is wrong.
     """
     shipped = builtin_recipes()
     path = shipped.get(str(name_or_path), Path(name_or_path))
@@ -55,6 +57,8 @@ def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -
         for data in (recipe.data, *(stage.data for stage in recipe.stages.values())):
             if data is not None and data.path is not None:
                 data.path = str((folder / data.path).resolve())
+        for stage in recipe.stages.values():
+            stage.rewards = located(stage.rewards, folder)
     return recipe
 
 
@@ -62,6 +66,8 @@ def _line(error: Any, raw: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return f"unknown field '{where}'{_suggest(error['loc'])}"
+    if error["type"] == "unknown_field":  # of TRL's: its message ends with what is near
+        return f"unknown field '{where}'{error['msg']}"
     message = error["msg"].removeprefix("Value error, ")
     came = error.get("input")
     if error["type"] == "missing":

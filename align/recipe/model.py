@@ -1,155 +1,32 @@
-"""The recipe's typed form. Field names inside a stage are TRL's and PEFT's own."""
+"""The recipe's typed form: a base model and a graph of stages."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from align.errors import RecipeError
-from align.recipe.blocks import Block, DataConfig, EvaluationConfig, LoraConfig, SweepConfig
-from align.recipe.space import SearchedFloat, SearchedPositive, Space, Tie, Value
+from align.recipe.blocks import Block, DataConfig, EvaluationConfig
+from align.recipe.lora import MAX_RANK
+from align.recipe.rewards import RewardConfig
+from align.recipe.stage import MINIMISED, OBJECTIVES, Objective, StageConfig
+from align.recipe.trl import Method
 
-Method = Literal["sft", "reward", "dpo", "grpo"]
-Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "win_rate"]
-
-#: Objectives that each method may be searched by. None of them contains a searched field:
-#: DPO's own loss and margins scale with beta, so they are not here.
-OBJECTIVES: dict[Method, tuple[Objective, ...]] = {
-    "sft": ("accuracy", "reward", "nll"),
-    "reward": ("pair_accuracy",),
-    "dpo": ("accuracy", "reward", "win_rate"),
-    "grpo": ("accuracy", "reward"),
-}
-MINIMISED: frozenset[Objective] = frozenset({"nll"})
-
-
-class StageConfig(Block):
-    """One alignment stage: what it trains, on what, searched by which objective."""
-
-    method: Method
-    parent: str | None = None
-    reward_model: str | None = None
-    data: DataConfig | None = None
-    lora: LoraConfig = Field(default_factory=LoraConfig)
-
-    learning_rate: SearchedPositive
-    beta: SearchedFloat | None = None
-    max_steps: int | None = Field(default=None, ge=1)
-    num_train_epochs: float | None = Field(default=None, gt=0)
-    per_device_train_batch_size: int = Field(default=8, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    gradient_checkpointing: bool = False
-    max_length: int = Field(default=1024, ge=8)
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    warmup_steps: int = Field(default=0, ge=0)
-    weight_decay: SearchedFloat = 0.0
-    max_grad_norm: SearchedFloat = 1.0
-    num_generations: int = Field(default=8, ge=2)
-    max_completion_length: int = Field(default=64, ge=1)
-    temperature: SearchedPositive = 1.0
-
-    rewards: dict[str, float] = Field(default_factory=dict)
-    objective: Objective
-    max_length_ratio: float | None = Field(default=None, gt=0)
-    sweep: SweepConfig = Field(default_factory=SweepConfig)
-    budget_seconds: float | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> StageConfig:
-        allowed = OBJECTIVES[self.method]
-        if self.objective not in allowed:
-            raise ValueError(
-                f"objective '{self.objective}' does not judge {self.method}; "
-                f"allowed: {', '.join(allowed)}"
-            )
-        if self.beta is not None and self.method not in ("dpo", "grpo"):
-            raise ValueError(f"beta belongs to dpo and grpo; {self.method} has none")
-        if (self.max_steps is None) == (self.num_train_epochs is None):
-            raise ValueError("name one of max_steps and num_train_epochs")
-        if self.method == "grpo" and not self.rewards:
-            raise ValueError("grpo needs rewards, e.g. {correctness: 1.0, brevity: 0.2}")
-        if unknown := set(self.rewards) - set(REWARDS):
-            raise ValueError(f"unknown reward {sorted(unknown)}; allowed: {', '.join(REWARDS)}")
-        if "reward_model" in self.rewards and self.reward_model is None:
-            raise ValueError("reward 'reward_model' needs the field reward_model: <stage>")
-        if self.objective == "win_rate" and self.reward_model is None:
-            raise ValueError("objective 'win_rate' needs a judge: the field reward_model: <stage>")
-        if self.method == "grpo" and self.completions_per_step % self.num_generations:
-            raise ValueError(
-                f"num_generations {self.num_generations} must divide the "
-                f"{self.completions_per_step} completions of a step "
-                "(per_device_train_batch_size * gradient_accumulation_steps)"
-            )
-        return self
-
-    @property
-    def completions_per_step(self) -> int:
-        """Sequences that one optimizer step sees."""
-        return self.per_device_train_batch_size * self.gradient_accumulation_steps
-
-    @property
-    def minimised(self) -> bool:
-        """Whether a lower objective is better."""
-        return self.objective in MINIMISED
-
-    def fields(self) -> Iterator[tuple[str, Any]]:
-        """All fields with their values by dotted path (`lora.r`), in the recipe's order."""
-        for name, value in self:
-            if isinstance(value, LoraConfig):
-                yield from ((f"lora.{inner}", leaf) for inner, leaf in value)
-            else:
-                yield name, value
-
-    def space(self) -> dict[str, Space]:
-        """Searched fields by dotted path (`lora.r`, `learning_rate`), in the recipe's order."""
-        return {path: value for path, value in self.fields() if isinstance(value, Space)}
-
-    def defaults(self) -> dict[str, Value]:
-        """The parameters of trial 0."""
-        return {path: space.default for path, space in self.space().items()}
-
-    def resolve(self, params: Mapping[str, Value] | None = None) -> StageConfig:
-        """This stage with `params` filled in, ties computed and no space left.
-
-        A searched field that `params` does not name takes its default. RecipeError names a
-        parameter that is not searched, lies outside its space, or a tie that cannot be computed.
-        """
-        params, space = dict(params or {}), self.space()
-        if unknown := set(params) - set(space):
-            raise RecipeError(f"not searched here: {sorted(unknown)}; searched: {sorted(space)}")
-        for path, value in params.items():
-            if not space[path].contains(value):
-                raise RecipeError(f"{path} = {value!r} lies outside {space[path].short()}")
-        copy = self.model_copy(deep=True)
-        for path, one in space.items():
-            _set(copy, path, params.get(path, one.default))
-        for path, tie in list(copy.fields()):
-            if isinstance(tie, Tie):
-                block = copy.lora if path.startswith("lora.") else copy
-                try:
-                    _set(copy, path, tie.evaluate(dict(block)))
-                except (ValueError, ArithmeticError) as error:
-                    raise RecipeError(f"{path}: {tie.tie}: {error}") from None
-        try:
-            return StageConfig.model_validate(copy.model_dump(warnings=False))
-        except ValidationError as error:
-            lines = [
-                f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
-                for one in error.errors()
-            ]
-            raise RecipeError("; ".join(lines)) from None
-
-
-#: Reward functions that a recipe may weigh; `align.stages.rewards` computes them.
-REWARDS = ("correctness", "brevity", "reward_model")
-
+__all__ = ["MINIMISED", "OBJECTIVES", "Method", "Objective", "Recipe", "StageConfig"]
 
 #: A recipe's and a stage's name together are the registry's line, `<recipe>/<stage>`.
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 StageName = Annotated[str, Field(pattern=NAME)]
+_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[1-9][0-9]*|@[A-Za-z][\w.-]*)")
+
+
+def is_reference(name: str | None) -> bool:
+    """Whether a parent or reward model is a registered adapter, not a stage of the recipe."""
+    return name is not None and (":" in name or "@" in name)
 
 
 class Recipe(Block):
@@ -168,36 +45,77 @@ class Recipe(Block):
         for name, stage in self.stages.items():
             if stage.data is None and self.data is None:
                 raise ValueError(f"stages.{name}: no data here nor at the top of the recipe")
-            for field in ("parent", "reward_model"):
-                target = getattr(stage, field)
-                if target is not None and target not in self.stages:
-                    raise ValueError(
-                        f"stages.{name}.{field}: unknown stage '{target}'; "
-                        f"allowed: {', '.join(self.stages)}"
-                    )
-            judge = self.stages[stage.reward_model] if stage.reward_model else None
-            if judge is not None and judge.method != "reward":
-                raise ValueError(
-                    f"stages.{name}.reward_model: '{stage.reward_model}' is a {judge.method} "
-                    "stage; a stage of method reward is needed"
-                )
-            if stage.parent and self.stages[stage.parent].method == "reward":
-                raise ValueError(f"stages.{name}.parent: a reward model cannot be a parent")
-            if stage.sweep.rungs and stage.sweep.rungs[-1] >= self.steps(name):
-                raise ValueError(
-                    f"stages.{name}.sweep.rungs: every rung must come before the last step "
-                    f"({self.steps(name)}); got {stage.sweep.rungs}"
-                )
-            if "reward" in (stage.objective,) and not self.rewards(name):
-                raise ValueError(
-                    f"stages.{name}.objective: 'reward' needs rewards in this stage or a grpo stage"
-                )
-            try:
-                stage.resolve()
-            except RecipeError as error:
-                raise ValueError(f"stages.{name}.{error}") from None
+            self._check_links(name, stage)
         self.order()
+        for name in self.stages:
+            self._check_extremes(name)
+            self._check_steps(name)
         return self
+
+    def _check_links(self, name: str, stage: StageConfig) -> None:
+        for field in ("parent", "reward_model"):
+            target = getattr(stage, field)
+            if is_reference(target) and not _REFERENCE.fullmatch(target):
+                raise ValueError(
+                    f"stages.{name}.{field}: '{target}' is no adapter's name; expected "
+                    "<recipe>/<stage>:<number> or <recipe>/<stage>@<alias>"
+                )
+            if target is not None and not is_reference(target) and target not in self.stages:
+                raise ValueError(
+                    f"stages.{name}.{field}: unknown stage '{target}'; "
+                    f"allowed: {', '.join(self.stages)}, or a registered adapter such as "
+                    "<recipe>/<stage>@champion"
+                )
+        judge = self.stages.get(stage.reward_model or "")
+        parent = self.stages.get(stage.parent or "")
+        if judge is not None and judge.method != "reward":
+            raise ValueError(
+                f"stages.{name}.reward_model: '{stage.reward_model}' is a {judge.method} "
+                "stage; a stage of method reward is needed"
+            )
+        if parent is not None and parent.method == "reward":
+            raise ValueError(f"stages.{name}.parent: a reward model cannot be a parent")
+        if stage.objective == "reward" and not self.rewards(name):
+            raise ValueError(
+                f"stages.{name}.objective: 'reward' needs rewards in this stage or a grpo stage"
+            )
+
+    def _check_extremes(self, name: str) -> None:
+        """Whatever a trial may draw can be trained, and what it is stacked to can be served."""
+        try:
+            chain = [(one, self.stages[one].largest_rank()) for one in self.chain(name)]
+        except RecipeError as error:
+            raise ValueError(f"stages.{name}.{error}") from None
+        if (rank := sum(rank for _, rank in chain)) > MAX_RANK:
+            parts = " + ".join(f"{one} {own}" for one, own in reversed(chain))
+            raise ValueError(
+                f"stages.{name}.lora.r: the ranks of stacked stages add up, and {parts} makes "
+                f"{rank}, where at most {MAX_RANK} are served; search smaller ranks"
+            )
+
+    def _check_steps(self, name: str) -> None:
+        stage, data, steps = self.stages[name], self.data_of(name), self.steps(name)
+        if stage.sweep.rungs and stage.sweep.rungs[-1] >= steps:
+            raise ValueError(
+                f"stages.{name}.sweep.rungs: every rung must come before the last step "
+                f"({steps}); got {stage.sweep.rungs}"
+            )
+        if stage.warmup_steps > steps:
+            raise ValueError(
+                f"stages.{name}.warmup_steps: {stage.warmup_steps:g} is more than the stage's "
+                f"{steps} steps, so the learning rate would never be reached"
+            )
+        least, of_what = stage.per_device_train_batch_size, "per_device_train_batch_size"
+        if stage.method == "grpo":
+            least = stage.generation_batch // stage.num_generations
+            of_what = "prompts whose completions are written at a time"
+        elif not stage.trl_value("dataloader_drop_last"):
+            return
+        if data.train < least:
+            raise ValueError(
+                f"stages.{name}: {data.train} rows to train on are fewer than {least} ({of_what}), "
+                "and TRL leaves out what does not fill a batch"
+            )
 
     def line(self, stage: str) -> str:
         """The registry's name for this stage's adapters: `<recipe>/<stage>`."""
@@ -216,19 +134,38 @@ class Recipe(Block):
             return config.max_steps
         rows = self.data_of(stage).train
         if config.method == "grpo":
-            rows *= config.num_generations
+            rows *= config.num_generations * int(config.trl_value("num_iterations"))
         return math.ceil(rows / config.completions_per_step * (config.num_train_epochs or 1))
 
-    def rewards(self, stage: str | None = None) -> dict[str, float]:
-        """The fixed weights that held-out reward is measured with: the stage's own, else GRPO's."""
+    def rewards(self, stage: str | None = None) -> dict[str, RewardConfig]:
+        """The fixed rewards that held-out reward is measured with: the stage's own, else GRPO's."""
         if stage is not None and self.stages[stage].rewards:
             return self.stages[stage].rewards
         return next((dict(one.rewards) for one in self.stages.values() if one.rewards), {})
 
     def needs(self, stage: str) -> list[str]:
-        """Stages whose champion this one builds on: its parent and its reward model."""
+        """Stages whose champion this one builds on: its parent and its reward model.
+
+        Registered adapters that it names are no stages: see `references`.
+        """
+        return [one for _, one in self._links(stage) if not is_reference(one)]
+
+    def references(self, stage: str) -> dict[str, str]:
+        """Registered adapters that the stage names, by field (`parent`, `reward_model`)."""
+        return {field: one for field, one in self._links(stage) if is_reference(one)}
+
+    def _links(self, stage: str) -> Iterator[tuple[str, str]]:
         config = self.stages[stage]
-        return [name for name in (config.parent, config.reward_model) if name is not None]
+        for field, name in (("parent", config.parent), ("reward_model", config.reward_model)):
+            if name is not None:
+                yield field, name
+
+    def chain(self, stage: str) -> list[str]:
+        """The stage and those of this recipe that it is stacked on, nearest first."""
+        found = [stage]
+        while (parent := self.stages[found[-1]].parent) is not None and parent in self.stages:
+            found.append(parent)
+        return found
 
     def order(self) -> list[str]:
         """Stages so that each comes after those it needs. ValueError names a cycle."""
@@ -254,8 +191,3 @@ class Recipe(Block):
             f"stages.{circle[0]}.{field}: stages need each other in a circle: "
             f"{' -> '.join(circle)}; one of them must start from base (no parent)"
         )
-
-
-def _set(stage: StageConfig, path: str, value: Any) -> None:
-    block: BaseModel = stage.lora if path.startswith("lora.") else stage
-    setattr(block, path.removeprefix("lora."), value)

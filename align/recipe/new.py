@@ -10,16 +10,15 @@ from pathlib import Path
 import yaml
 
 from align.errors import DataError, RecipeError
-from align.recipe.formats import Findings
-from align.recipe.model import Method
+from align.recipe.formats import MIN_PROMPTS, Findings
+from align.recipe.trl import Method
 
-#: Fewer different prompts than this cannot be trained, compared and tested on.
-MIN_PROMPTS = 10
 #: TRL's advice for LoRA as trial 0, about ten times lower and higher to search in.
 LEARNING_RATES: dict[Method, tuple[str, str, str]] = {
     "sft": ("2.0e-5", "2.0e-4", "2.0e-3"),
     "reward": ("1.0e-5", "1.0e-4", "1.0e-3"),
     "dpo": ("1.0e-6", "5.0e-6", "1.0e-4"),
+    "kto": ("1.0e-6", "5.0e-6", "1.0e-4"),  # TRL: "similar to that of DPO"
     "grpo": ("1.0e-6", "1.0e-5", "1.0e-4"),
 }
 BATCH = 8
@@ -107,6 +106,10 @@ def _answer_tokens(findings: Findings) -> int:
     return _ladder(findings.answer_characters / 3 or 128, (64, 128, 256, 512))
 
 
+def _row_tokens(findings: Findings) -> int:
+    return _ladder(findings.characters / 3 + 32, (128, 256, 512, 768, 1024, 2048))
+
+
 def _stage(method: Method, findings: Findings, splits: Splits) -> str:
     low, default, high = LEARNING_RATES[method]
     body = _STAGE.format(
@@ -121,7 +124,7 @@ def _stage(method: Method, findings: Findings, splits: Splits) -> str:
             f"max_steps: {_steps(method, splits)}" if method == "grpo" else "num_train_epochs: 1"
         ),
         batch=BATCH,
-        max_length=_ladder(findings.characters / 3 + 32, (128, 256, 512, 768, 1024, 2048)),
+        max_length="" if method == "grpo" else f"    max_length: {_row_tokens(findings)}",
         objective=_objective(method, findings.methods),
         sweep=_sweep(_steps(method, splits)),
     )
@@ -134,20 +137,21 @@ def _links(method: Method, methods: tuple[Method, ...]) -> str:
         "sft": (),
         "reward": ("sft",),
         "dpo": ("sft",),
-        "grpo": ("dpo", "sft"),
+        "kto": ("sft",),
+        "grpo": ("dpo", "kto", "sft"),
     }
     lines = []
     parent = next((one for one in before[method] if one in methods), None)
     if parent:
         lines.append(f"    parent: {parent}  # starts from that stage's best adapter")
-    if method in ("dpo", "grpo") and "reward" in methods:
+    if method in ("dpo", "kto", "grpo") and "reward" in methods:
         lines.append("    reward_model: reward")
     return "\n".join(lines)
 
 
 def _own(method: Method, findings: Findings) -> str:
     """Fields that only this method has."""
-    if method == "dpo":
+    if method in ("dpo", "kto"):
         return (
             "    beta: {loguniform: [0.01, 0.5], default: 0.1}  # higher stays closer to the parent"
         )
@@ -163,18 +167,22 @@ def _own(method: Method, findings: Findings) -> str:
 
 
 def _objective(method: Method, methods: tuple[Method, ...]) -> str:
-    if method == "sft":
-        if "grpo" in methods:
-            return "accuracy  # of answers to held-out prompts"
-        return "nll  # of held-out answers; lower is better"
+    if method == "grpo":
+        return "reward  # of answers to held-out prompts"
     if method == "reward":
         return "pair_accuracy  # how often the chosen answer of a held-out pair scores higher"
-    if method == "dpo":
+    if method == "sft" and "grpo" not in methods:
+        return "nll  # of held-out answers; lower is better"
+    if method == "sft" or (method == "kto" and "reward" not in methods and "grpo" in methods):
+        return "accuracy  # of answers to held-out prompts"
+    if "reward" in methods:
         return (
             "win_rate  # against the parent, judged by the reward model\n"
             "    max_length_ratio: 1.5  # a trial whose answers grow beyond this does not win"
         )
-    return "reward  # of answers to held-out prompts"
+    if method == "kto":
+        return "label_auc  # how often a held-out good answer is raised more than a bad one"
+    return "pair_accuracy  # how often the chosen answer of a held-out pair is likelier"
 
 
 def _steps(method: Method, splits: Splits) -> int:
@@ -194,6 +202,7 @@ _TITLES: dict[Method, str] = {
     "sft": "Supervised fine-tuning: imitate the answers.",
     "reward": "Reward model: learn which answer of a pair people prefer.",
     "dpo": "Direct preference optimisation: move from the rejected towards the chosen answers.",
+    "kto": "Kahneman-Tversky optimisation: towards answers labelled good, away from bad ones.",
     "grpo": "Group relative policy optimisation: try, check the answers, reinforce what scored.",
 }
 
@@ -237,7 +246,7 @@ _STAGE = """\
     {length}
     per_device_train_batch_size: {batch}
     gradient_checkpointing: true
-    max_length: {max_length}
+{max_length}
     objective: {objective}
     sweep: {sweep}
 """

@@ -17,8 +17,8 @@ KINDS = (".jsonl", ".json", ".csv", ".parquet")
 def read_rows(path: Path) -> dict[int, Row]:
     """All rows by number: the line of a JSONL file, else counted from 1 without a header.
 
-    DataError names a missing, empty or unreadable file, and rows that are malformed or whose
-    columns differ from the first row's.
+    A file without rows gives none. DataError names a missing or unreadable file, and rows that
+    are malformed or whose columns differ from the first row's.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -28,9 +28,8 @@ def read_rows(path: Path) -> dict[int, Row]:
         rows = _READERS[path.suffix.lower()](path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    if not rows:
-        raise DataError(f"{path}: no rows")
-    _check_columns(path, rows)
+    if rows:
+        _check_columns(path, rows)
     return rows
 
 

@@ -30,8 +30,13 @@ def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
         first = stage.resolve()
         for path, value in stage.fields():
             if isinstance(value, Space | Tie):
-                rows.append((name, path, in_words(value), f"{dict(first.fields())[path]:g}"))
+                rows.append((name, path, in_words(value), _short(dict(first.fields())[path])))
     return rows
+
+
+def _short(value: Any) -> str:
+    plain = isinstance(value, bool) or not isinstance(value, int | float)
+    return str(value) if plain else f"{value:g}"
 
 
 def in_words(value: Space | Tie) -> str:
@@ -77,7 +82,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Tie):
         return value.tie
     if isinstance(value, BaseModel):
-        return {name: _plain(one) for name, one in value if one is not None}
+        extra = value.model_extra or {}
+        return {name: _plain(one) for name, one in value if one is not None or name in extra}
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     return value

@@ -58,6 +58,12 @@ class Space(BaseModel):
         whole = self.kind != "int" or value == int(value)
         return self.low <= value <= self.high and whole
 
+    def ends(self) -> tuple[Value, ...]:
+        """Its lowest and its highest value, or every choice."""
+        if self.kind == "choice":
+            return self.values
+        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
+
     def short(self) -> dict[str, Any]:
         """The form that a recipe's author writes."""
         if self.kind == "choice":
@@ -144,7 +150,45 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> float:
     raise ValueError("a tied field may use numbers, names of its block, and + - * / **")
 
 
-def _searchable(kind: type, words: str, allows: Callable[[float], bool]) -> Any:
+def searched(
+    value: Any,
+    one: Callable[[Any], Any],
+    words: str,
+    number: type[int] | type[float] | None = float,
+) -> Any:
+    """What a field holds: a space, a tie, or what `one` makes of a plain value.
+
+    `one` raises ValueError for a value that the field may not hold; every value of a space must
+    pass it. `number` is int or float where intervals and ties fit too, None where only choices do.
+    """
+    if isinstance(value, Mapping):
+        value = (Tie if "tie" in value else Space).model_validate(value)
+    if isinstance(value, Tie) and number is None:
+        raise ValueError(f"expected {words}; an expression such as '{value.tie}' gives a number")
+    if isinstance(value, Tie):
+        return value
+    if isinstance(value, Space):
+        return _within(value, one, words, number)
+    if isinstance(value, str) and number is not None and not _is_number(value):
+        return _tie(value, words)
+    return one(value)
+
+
+def _within(
+    found: Space, one: Callable[[Any], Any], words: str, number: type[int] | type[float] | None
+) -> Space:
+    if found.kind == "choice":
+        values = tuple(one(value) for value in found.values)
+        return found.model_copy(update={"values": values, "default": one(found.default)})
+    if number is None:
+        raise ValueError(f"expected {words}: search it by choice, not {found.kind}")
+    if number is int and found.kind != "int":
+        raise ValueError(f"expected {words}: search it by int or choice, not {found.kind}")
+    one(found.low), one(found.high)
+    return found
+
+
+def _searchable(kind: type[int] | type[float], words: str, allows: Callable[[float], bool]) -> Any:
     def number(value: Any) -> Any:
         wrong = ValueError(f"expected {words} or a search space; got {value!r}")
         if isinstance(value, bool):
@@ -157,30 +201,7 @@ def _searchable(kind: type, words: str, allows: Callable[[float], bool]) -> Any:
             raise wrong
         return kind(found)
 
-    def space(found: Space) -> Space:
-        """Every value that the space holds must be one that the field may hold."""
-        if found.kind == "choice":
-            values = tuple(number(value) for value in found.values)
-            return found.model_copy(update={"values": values, "default": number(found.default)})
-        if kind is int and found.kind != "int":
-            raise ValueError(f"expected {words}: search it by int or choice, not {found.kind}")
-        number(found.low), number(found.high)
-        return found
-
-    def parse(value: Any, _union: Any) -> Any:
-        if isinstance(value, Mapping) and "tie" in value:
-            return Tie.model_validate(value)
-        if isinstance(value, Mapping):
-            value = Space.model_validate(value)
-        if isinstance(value, Tie):
-            return value
-        if isinstance(value, Space):
-            return space(value)
-        if isinstance(value, str) and not _is_number(value):
-            return _tie(value, words)
-        return number(value)
-
-    return WrapValidator(parse)
+    return WrapValidator(lambda value, _union: searched(value, number, words, kind))
 
 
 def _is_number(text: str) -> bool:

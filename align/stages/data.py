@@ -1,7 +1,8 @@
-"""Rows of a stage's splits: from the built-in tasks, a local file, or the hub.
+"""Rows of a stage's splits: from the built-in tasks, reasoning_gym, a local file, or the hub.
 
 Rows are in TRL's conversational form: `prompt` a list of messages; `completion`, `chosen` and
-`rejected` lists with the assistant's message; `answer` a string where there is one to check.
+`rejected` lists with the assistant's message; `label` whether a completion is a good one;
+`answer` a string where there is one to check, `entry` a problem of reasoning_gym.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from itertools import islice
 
 from align.errors import DataError
 from align.recipe import DataConfig, Recipe
-from align.recipe.model import Method
+from align.recipe.prompts import prompt_key, shown
 from align.recipe.rows import Row
+from align.recipe.trl import Method
 from align.stages import arithmetic
-from align.stages.arithmetic import Split
-from align.stages.files import conversational, cut, prompt_key, read
+from align.stages.files import conversational, cut, mixed, read, source_of, stamp
+from align.stages.problems import Split
+
+#: Rows of these methods have prompts, and perhaps answers, that evaluation can ask.
+_ASKED: tuple[Method, ...] = ("grpo", "sft")
 
 
 def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None) -> list[Row]:
@@ -27,19 +32,35 @@ def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None
 
     DataError names a missing file, column or row.
     """
-    data, method = recipe.data_of(stage), recipe.stages[stage].method
-    return _rows(data.model_dump_json(), method, split, data.seed if seed is None else seed)
+    return split_rows(recipe.data_of(stage), recipe.stages[stage].method, split, seed)
+
+
+def split_rows(
+    data: DataConfig, method: Method, split: Split, seed: int | None = None
+) -> list[Row]:
+    """The rows of one split of `data` as a stage of `method` takes them; see `load_split`."""
+    seed = data.seed if seed is None else seed
+    return _rows(data.model_dump_json(), method, split, seed, stamp(data))
 
 
 def load_answers(recipe: Recipe, split: Split, seed: int | None = None) -> list[Row]:
     """Prompts with checkable answers of a split, for evaluation; empty where there are none."""
-    stages = sorted(recipe.stages, key=lambda name: recipe.stages[name].method != "grpo")
-    for stage in stages:
-        if recipe.stages[stage].method in ("grpo", "sft"):
-            rows = load_split(recipe, stage, split, seed)
-            if all("answer" in row for row in rows):
-                return rows
-    return []
+    stage = answers_stage(recipe)
+    return [] if stage is None else load_split(recipe, stage, split, seed)
+
+
+def answers_stage(recipe: Recipe) -> str | None:
+    """The stage whose rows have checkable answers, GRPO's before SFT's; None if none has."""
+    for stage in _asked_stages(recipe):
+        data, method = recipe.data_of(stage), recipe.stages[stage].method
+        if data.task is not None or all("answer" in row for row in _whole_of(data, method)):
+            return stage
+    return None
+
+
+def _asked_stages(recipe: Recipe) -> list[str]:
+    stages = [name for name, one in recipe.stages.items() if one.method in _ASKED]
+    return sorted(stages, key=lambda name: recipe.stages[name].method != "grpo")
 
 
 def fingerprint(rows: list[Row]) -> str:
@@ -55,18 +76,31 @@ def check_disjoint(splits: dict[str, list[Row]]) -> None:
     owner: dict[str, str] = {}
     for name, rows in splits.items():
         for row in rows:
-            key = prompt_key(row)
+            key = prompt_key(row["prompt"])
             if owner.setdefault(key, name) != name:
-                raise DataError(f"the prompt {key[:80]!r} stands in both {owner[key]} and {name}")
+                raise DataError(f"the prompt {shown(key)} stands in both {owner[key]} and {name}")
 
 
-@lru_cache(maxsize=32)
-def _rows(data_json: str, method: Method, split: Split, seed: int) -> list[Row]:
+@lru_cache(maxsize=64)
+def _rows(
+    data_json: str, method: Method, split: Split, seed: int, stamp: tuple[int, int] | None
+) -> list[Row]:
     data = DataConfig.model_validate_json(data_json)
     if data.task is not None:
         return list(islice(_generated(data, method, split, seed), _size(data, split)))
-    source = data.path or str(data.dataset)
-    return cut(conversational(read(data), method, source), data, split, source)
+    rows = cut(_whole_of(data, method), data, split, source_of(data))
+    # TRL's KTO takes rows in their order, and pairs each prompt with its neighbour's answer.
+    return mixed(rows, seed) if method == "kto" else rows
+
+
+def _whole_of(data: DataConfig, method: Method) -> list[Row]:
+    return _whole(data.model_dump_json(), method, stamp(data))
+
+
+@lru_cache(maxsize=8)
+def _whole(data_json: str, method: Method, stamp: tuple[int, int] | None) -> list[Row]:
+    data = DataConfig.model_validate_json(data_json)
+    return conversational(read(data), method, source_of(data))
 
 
 def _size(data: DataConfig, split: Split) -> int:
@@ -74,16 +108,25 @@ def _size(data: DataConfig, split: Split) -> int:
 
 
 def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Iterator[Row]:
+    if data.task != "arithmetic" and method != "grpo":
+        raise DataError(
+            f"task '{data.task}' has prompts and no worked solutions, so it is for grpo alone; "
+            f"{method} needs task 'arithmetic', a file (path) or a dataset"
+        )
     if data.task == "expressions":
-        if method != "grpo":
-            raise DataError(f"task 'expressions' has prompts only; {method} needs 'arithmetic'")
         yield from arithmetic.expression_rows(seed, split)
+        return
+    if data.task != "arithmetic":
+        from align.stages.reasoning import problem_rows
+
+        yield from problem_rows(str(data.task), data.task_config or {}, seed, split)
         return
     make: dict[Method, Callable[..., Row]] = {
         "sft": arithmetic.sft_row,
         "reward": arithmetic.pair_row,
         "dpo": arithmetic.pair_row,
         "grpo": arithmetic.prompt_row,
+        "kto": arithmetic.labelled_row,
     }
     rng = random.Random(f"{method} {seed} {split}")
     # Each method draws its own problems, so that DPO does not repeat what SFT has shown.
@@ -92,4 +135,4 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
 
 
 def _stream(seed: int, method: Method) -> int:
-    return seed * 10 + ("sft", "reward", "dpo", "grpo").index(method)
+    return seed * 10 + ("sft", "reward", "dpo", "grpo", "kto").index(method)

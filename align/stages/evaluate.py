@@ -2,105 +2,137 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from align.adapter.manifest import MANIFEST, read_manifest
-from align.base import load_base
-from align.inference.engine import BankEngine
-from align.inference.types import Completion, GenerationRequest
 from align.recipe import Recipe
+from align.recipe.rewards import RewardConfig
 from align.recipe.rows import Row
-from align.stages import arithmetic
-from align.stages.arithmetic import Split
+from align.stages.checking import accuracies
 from align.stages.data import load_answers, load_split
+from align.stages.examples import named
 from align.stages.measures import Evaluation, compare
-from align.stages.rewards import Judge, Rewards, correctness
+from align.stages.problems import Split
+from align.stages.rewards import Failure, Rewards, columns_of
+from align.stages.systems import Systems, shared_engine
 
+__all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 
-@lru_cache(maxsize=1)
-def shared_engine(base: str) -> BankEngine:
-    """The engine that everything in this process evaluates with."""
-    return BankEngine(load_base(base))
+#: Prompts at most that the divergence is measured at: each costs an answer of its own.
+DRAWN = 64
+
+_SIDES = ("chosen", "rejected")
 
 
 class Evaluator:
-    """Measures adapters of one recipe. Adapters are folders; None is the base."""
+    """Measures adapters of one recipe. Adapters are folders; None is the base.
 
-    def __init__(self, recipe: Recipe, reward_model: Path | None = None):
-        self._recipe = recipe
-        self._engine = shared_engine(recipe.base)
-        self._judge = None if reward_model is None else self._judge_of(reward_model)
+    What is computed of the adapters in `lasting`, which are published, is kept on disk; see
+    `Systems`. `failed` counts the answers of the others for which a reward gave no number, and
+    `failures` has the first of them.
+    """
 
-    def _judge_of(self, folder: Path) -> Judge:
-        name = self._load(folder)
-        assert name is not None  # only the base has none
-        known = read_manifest(folder).metrics if (folder / MANIFEST).exists() else {}
-        return Judge(
-            self._engine, name, known.get("chosen_mean", 0.0), known.get("chosen_std", 1.0)
-        )
+    def __init__(
+        self,
+        recipe: Recipe,
+        reward_model: Path | None = None,
+        lasting: Collection[Path | None] = (),
+    ):
+        self._recipe, self._lasting = recipe, lasting
+        self._systems = Systems(recipe, reward_model, lasting)
+        self.failed, self.failures = 0, list[Failure]()
 
-    def _load(self, folder: Path | None) -> str | None:
-        if folder is None:
-            return None
-        name = str(folder)
-        self._engine.load(name, folder)
-        return name
-
-    def rewards(self, weights: dict[str, float]) -> Rewards:
+    def rewards(self, configs: Mapping[str, RewardConfig]) -> Rewards:
         """These rewards with this evaluator's judge."""
-        return Rewards(weights, self._judge)
+        return Rewards(configs, self._systems.judge, self._systems.tokens)
 
-    def answers(
-        self, adapter: Path | None, rows: Sequence[Row], shots: int = 0
-    ) -> list[Completion]:
-        """Greedy answers, after `shots` worked examples in the conversation."""
-        name, settings = self._load(adapter), self._recipe.evaluation
-        before = arithmetic.few_shot(self._recipe.seed, shots) if shots else []
-        requests = [
-            GenerationRequest(
-                self._engine.tokenize_chat([*before, *row["prompt"]]),
-                adapter=name,
-                max_new_tokens=settings.max_new_tokens,
-            )
-            for row in rows
-        ]
-        return self._engine.generate(requests)
+    def prompts(self, split: Split, stage: str | None) -> list[Row]:
+        """The recipe's rows with checkable answers; where there are none, the stage's own."""
+        rows = load_answers(self._recipe, split)
+        return rows if rows or stage is None else load_split(self._recipe, stage, split)
 
     def answering(
         self,
         adapter: Path | None,
         split: Split,
-        weights: dict[str, float],
+        configs: Mapping[str, RewardConfig],
         *,
+        stage: str | None = None,
         shots: int = 0,
         system: str = "",
         earlier: Evaluation | None = None,
     ) -> Evaluation:
-        """Accuracy, reward and length of greedy answers, or of those that `earlier` holds."""
+        """Accuracy, reward and length of greedy answers, or of those that `earlier` holds.
+
+        Where no prompt of the recipe has an answer to check, those of `stage` are asked, and there
+        is no accuracy. DataError if the rows lack a column that a reward needs.
+        """
         started = time.perf_counter()
-        rows = load_answers(self._recipe, split)
-        if earlier is not None:
-            texts, truncated = earlier.texts, earlier.truncated
+        rows = self.prompts(split, stage)
+        if earlier is None:
+            done = self._systems.answers(adapter, rows, shots)
+            texts = [text for text, _, _ in done]
+            tokens = [float(count) for _, count, _ in done]
+            truncated = [float(cut) for _, _, cut in done]
         else:
-            done = self.answers(adapter, rows, shots)
-            texts = [one.text for one in done]
-            truncated = [float(one.finish_reason == "length") for one in done]
-        expected = [str(row.get("answer", "")) for row in rows]
-        rewards = self.rewards(weights)
-        parts = rewards.parts([row["prompt"] for row in rows], texts, expected)
+            texts, tokens, truncated = earlier.texts, earlier.tokens, earlier.truncated
+        rewards = self.rewards(configs if rows else {})
+        parts = self._parts(adapter, rewards, rows, texts)
         return Evaluation(
             system=system,
             split=split,
             texts=texts,
-            correct=[correctness(text, one) for text, one in zip(texts, expected, strict=True)],
+            correct=accuracies(rows, texts),
             reward=rewards.total(parts) if parts else [],
             parts=parts,
             lengths=[float(len(text)) for text in texts],
+            tokens=tokens,
             truncated=truncated,
             seconds=time.perf_counter() - started,
+            **named("answers", rows),
+        )
+
+    def _parts(
+        self, adapter: Path | None, rewards: Rewards, rows: Sequence[Row], texts: Sequence[str]
+    ) -> dict[str, list[float]]:
+        prompts, columns = [row["prompt"] for row in rows], columns_of(rows)
+        parts = {
+            name: self._systems.preferences(adapter, prompts, texts)
+            if name == "reward_model"
+            else rewards.part(name, prompts, texts, columns)
+            for name in rewards.weights
+        }
+        if adapter not in self._lasting:
+            self.failed += rewards.failed
+            self.failures += rewards.failures
+        return parts
+
+    def winning(
+        self,
+        answered: Evaluation,
+        adapter: Path | None,
+        parent: Path | None,
+        stage: str,
+        split: Split,
+    ) -> Evaluation:
+        """How often the judge prefers the answers that this adapter gave to its parent's."""
+        started = time.perf_counter()
+        rows = self.prompts(split, stage)
+        prompts = [row["prompt"] for row in rows]
+        theirs = [text for text, _, _ in self._systems.answers(parent, rows)]
+        first = answered.parts.get("reward_model") or self._systems.preferences(
+            adapter, prompts, answered.texts
+        )
+        second = self._systems.preferences(parent, prompts, theirs)
+        return Evaluation(
+            system="",
+            split=split,
+            wins=[compare(a, b) for a, b in zip(first, second, strict=True)],
+            seconds=time.perf_counter() - started,
+            **named("answers", rows),
         )
 
     def ranking(
@@ -108,68 +140,102 @@ class Evaluator:
     ) -> Evaluation:
         """Pair accuracy on a stage's pairs: a reward model's by score, a policy's by likelihood.
 
-        A policy ranks the answer first to which it gives the higher summed log-probability, the
-        quantity that DPO's implicit reward is made of (Rafailov et al., arXiv 2305.18290). Beta
-        does not enter.
+        A policy ranks the answer first to which it gives the higher summed log-probability.
         """
         started = time.perf_counter()
-        rows, name = load_split(self._recipe, stage, split), self._load(adapter)
-        both = [[*row["prompt"], *row[side]] for side in ("chosen", "rejected") for row in rows]
-        if by_score and name is not None:
-            values = self._engine.score(both, name)
+        rows = load_split(self._recipe, stage, split)
+        both = [[*row["prompt"], *row[side]] for side in _SIDES for row in rows]
+        if by_score and adapter is not None:
+            values = self._systems.scores(adapter, both)
         else:
-            values = self._engine.log_probabilities([self._cut(one) for one in both], name)
-        half = len(rows)
+            cut = [self._systems.cut(one) for one in both]
+            values = self._systems.log_probabilities(adapter, cut)
+        chosen, rejected = values[: len(rows)], values[len(rows) :]
         return Evaluation(
             system="",
             split=split,
-            pairs=[compare(a, b) for a, b in zip(values[:half], values[half:], strict=True)],
+            pairs=[compare(a, b) for a, b in zip(chosen, rejected, strict=True)],
             pair_kinds=[str(row["kind"]) for row in rows if "kind" in row],
-            chosen_scores=values[:half] if by_score else [],
+            margins=[a - b for a, b in zip(chosen, rejected, strict=True)],
+            longer=[compare(*(_characters(row[side]) for side in _SIDES)) for row in rows],
+            chosen_scores=chosen if by_score and adapter is not None else [],
             seconds=time.perf_counter() - started,
+            **named("pairs", rows, *_SIDES),
         )
+
+    def implying(
+        self, adapter: Path | None, parent: Path | None, stage: str, split: Split
+    ) -> Evaluation:
+        """`ranking` of a policy, with its margins less its parent's.
+
+        These are differences of DPO's implicit reward over beta (Rafailov et al., arXiv
+        2305.18290, eq. 5), so trials of different beta can be compared by them.
+        """
+        ours, theirs = (
+            self.ranking(one, stage, split, by_score=False) for one in (adapter, parent)
+        )
+        ours.implicit_margins = [a - b for a, b in zip(ours.margins, theirs.margins, strict=True)]
+        ours.seconds += theirs.seconds
+        return ours
 
     def likelihood(self, adapter: Path | None, stage: str, split: Split) -> Evaluation:
         """Negative log-likelihood of held-out completions, nats a token."""
         started = time.perf_counter()
-        rows, name = load_split(self._recipe, stage, split), self._load(adapter)
-        cut = [self._cut([*row["prompt"], *row["completion"]]) for row in rows]
-        sums = self._engine.log_probabilities(cut, name)
+        rows = load_split(self._recipe, stage, split)
+        cut = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
+        sums = self._systems.log_probabilities(adapter, cut)
         return Evaluation(
             system="",
             split=split,
             nll=[-value / max(1, len(rest)) for value, (_, rest) in zip(sums, cut, strict=True)],
             seconds=time.perf_counter() - started,
+            **named("completions", rows, "completion"),
         )
 
-    def winning(
+    def labelling(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
     ) -> Evaluation:
-        """How often the judge prefers this adapter's answer to its parent's."""
+        """How much likelier than its parent an adapter finds liked and disliked completions."""
         started = time.perf_counter()
-        rows = load_answers(self._recipe, split) or load_split(self._recipe, stage, split)
-        ours = [one.text for one in self.answers(adapter, rows)]
-        theirs = [one.text for one in self.answers(parent, rows)]
-        judge, prompts = self.rewards({"reward_model": 1.0}), [row["prompt"] for row in rows]
-        expected = [""] * len(rows)
-        first = judge.part("reward_model", prompts, ours, expected)
-        second = judge.part("reward_model", prompts, theirs, expected)
+        rows = load_split(self._recipe, stage, split)
+        cut = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
+        ours, theirs = (self._systems.log_probabilities(one, cut) for one in (adapter, parent))
         return Evaluation(
             system="",
             split=split,
-            wins=[compare(a, b) for a, b in zip(first, second, strict=True)],
-            lengths=[float(len(text)) for text in ours],
+            log_ratios=[a - b for a, b in zip(ours, theirs, strict=True)],
+            liked=[float(row["label"]) for row in rows],
             seconds=time.perf_counter() - started,
+            **named("labels", rows, "completion", "label"),
         )
 
-    def _cut(self, messages: Sequence[dict[str, str]]) -> tuple[list[int], list[int]]:
-        """Ids of a conversation up to the answer, and the answer's with its end of turn."""
-        prompt = self._engine.tokenize_chat(messages[:-1])
-        return prompt, self._engine.tokenize_chat(messages, generate=False)[len(prompt) :]
+    def diverging(
+        self, adapter: Path | None, parent: Path | None, stage: str, split: Split
+    ) -> Evaluation:
+        """How far an adapter's own answers lie from its parent's, at the first DRAWN prompts.
+
+        See `Systems.divergences`.
+        """
+        started = time.perf_counter()
+        rows = self.prompts(split, stage)
+        found = self._systems.divergences(adapter, parent, rows[:DRAWN])
+        found += [(math.nan, math.nan)] * (len(rows) - DRAWN)
+        return Evaluation(
+            system="",
+            split=split,
+            kl_tokens=[token for token, _ in found],
+            kl_answers=[answer for _, answer in found],
+            seconds=time.perf_counter() - started,
+            **named("answers", rows),
+        )
 
     def forget(self, adapter: Path) -> None:
         """Unload an adapter that will not be asked for again."""
-        self._engine.unload(str(adapter))
+        self._systems.forget(adapter)
+
+
+def _characters(turns: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(turn["content"]) for turn in turns)
 
 
 def evaluate_adapter(
@@ -189,8 +255,8 @@ def evaluate_adapter(
     answers are judged anew and not produced again.
 
     `stage` is the stage that made the adapter (None for the base): a reward model is measured on
-    pairs alone; anything else answers, and ranks the pairs of the recipe's DPO (else reward)
-    stage where there is one.
+    pairs alone; anything else answers, ranks the pairs of the recipe's DPO (else reward) stage
+    where there is one, and reads the completions of an SFT stage that is searched by them.
     """
     evaluator = Evaluator(recipe, reward_model)
     methods = {name: one.method for name, one in recipe.stages.items()}
@@ -202,11 +268,17 @@ def evaluate_adapter(
         adapter, split, recipe.rewards(), shots=shots, system=system, earlier=earlier
     )
     if earlier is not None:
-        evaluation.pairs, evaluation.pair_kinds = earlier.pairs, earlier.pair_kinds
+        return replace(earlier, **{name: getattr(evaluation, name) for name in _JUDGED})
+    if shots:
         return evaluation
-    ranking = [name for method in ("dpo", "reward") for name in methods if methods[name] == method]
-    if ranking and not shots:
-        ranked = evaluator.ranking(adapter, ranking[0], split, by_score=False)
-        evaluation.pairs, evaluation.pair_kinds = ranked.pairs, ranked.pair_kinds
-        evaluation.seconds += ranked.seconds
+    for method in ("dpo", "reward"):
+        if pairs := [name for name in methods if methods[name] == method]:
+            evaluation.with_(evaluator.ranking(adapter, pairs[0], split, by_score=False))
+            break
+    if read := [name for name, one in recipe.stages.items() if one.objective == "nll"]:
+        evaluation.with_(evaluator.likelihood(adapter, read[0], split))
     return evaluation
+
+
+#: What a judge that was not there before can change.
+_JUDGED = ("parts", "reward", "seconds")

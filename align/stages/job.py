@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from align.precision import precision
 from align.recipe import StageConfig
+from align.stages.rewards import RewardFunction
 from align.stages.rollouts import Rollouts
-
-#: (conversations as prompt + completion, rows' columns) → one reward for each completion.
-RewardFunction = Callable[..., list[float]]
 
 
 @dataclass
@@ -36,23 +34,21 @@ class Job:
     rollouts: Rollouts | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """Fields that every TRL config takes."""
-        stage = self.stage
+        """What the method's TRL config is made from: the recipe's fields, then Alignery's own."""
+        given = self.stage.trl()
         return {
+            **given,
             "output_dir": str(self.output),
-            "learning_rate": stage.learning_rate,
             "max_steps": self.steps,
-            "per_device_train_batch_size": stage.per_device_train_batch_size,
-            "gradient_accumulation_steps": stage.gradient_accumulation_steps,
-            "gradient_checkpointing": stage.gradient_checkpointing,
-            "gradient_checkpointing_kwargs": {"use_reentrant": False},
-            "lr_scheduler_type": stage.lr_scheduler_type,
-            "warmup_steps": stage.warmup_steps,
-            "weight_decay": stage.weight_decay,
-            "max_grad_norm": stage.max_grad_norm,
+            "gradient_checkpointing_kwargs": {
+                **(given.get("gradient_checkpointing_kwargs") or {}),
+                "use_reentrant": False,
+            },
             "seed": self.seed,
             "data_seed": self.seed,
             "logging_steps": 1,
+            # Else a loss that is no number is logged as the mean of those before it.
+            "logging_nan_inf_filter": False,
             "save_strategy": "no",
             "report_to": "none",
             "log_level": "error",

@@ -1,4 +1,4 @@
-"""Held-out measurements as plain numbers, with their intervals. Imports no torch."""
+"""Held-out measurements as plain numbers, and what they say together. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,17 +7,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 
-import numpy as np
+from align.stages.rewards.tells import tells
+from align.stages.statistics import Paired, auc, compare, longer_rule, paired, wilson
+
+__all__ = [
+    "Evaluation",
+    "Paired",
+    "bounded",
+    "compare",
+    "key_of",
+    "longer_rule",
+    "objective",
+    "paired",
+    "wilson",
+]
 
 
 @dataclass
 class Evaluation:
     """What one system did on one split. Lists hold one entry for each item, in the split's order.
 
-    `correct` is 0 or 1; `reward` the weighted sum of `parts`; `lengths` characters of the answer;
-    `chosen_scores` are a reward model's, raw;
-    `pairs` 1 where the chosen answer was ranked first, 0 where the rejected one was, 0.5 on a tie;
-    `nll` nats a token of each held-out completion. Empty lists were not measured.
+    Items are of four sets, and each list belongs to one; `keys` and `prompts` name a set's items.
+
+    `answers`: greedy `texts`; `correct` is 0 or 1; `reward` the weighted sum of `parts` (NaN where
+    a part failed); `lengths` in characters, `tokens` in tokens; `truncated` 1 where the token limit
+    cut the answer; `wins` 1 where the judge prefers it to the parent's, 0.5 on a tie; `kl_tokens`
+    and `kl_answers` the divergence from the parent in nats, a token and an answer.
+    `pairs`: 1 where the chosen answer was ranked first, 0 where the rejected one was, 0.5 on a tie;
+    `margins` chosen minus rejected, in a reward model's scores or nats of summed log-probability;
+    `implicit_margins` the same less the parent's; `longer` what "the longer answer is right" says;
+    `chosen_scores` a reward model's, raw.
+    `completions`: `nll` nats a token. `labels`: `log_ratios` nats of summed log-probability over
+    the parent's, `liked` 1 or 0. Empty lists were not measured.
     """
 
     system: str
@@ -27,88 +48,107 @@ class Evaluation:
     reward: list[float] = field(default_factory=list)
     parts: dict[str, list[float]] = field(default_factory=dict)
     lengths: list[float] = field(default_factory=list)
+    tokens: list[float] = field(default_factory=list)
     truncated: list[float] = field(default_factory=list)
     pairs: list[float] = field(default_factory=list)
     pair_kinds: list[str] = field(default_factory=list)
+    margins: list[float] = field(default_factory=list)
+    implicit_margins: list[float] = field(default_factory=list)
+    longer: list[float] = field(default_factory=list)
     chosen_scores: list[float] = field(default_factory=list)
     nll: list[float] = field(default_factory=list)
     wins: list[float] = field(default_factory=list)
+    kl_tokens: list[float] = field(default_factory=list)
+    kl_answers: list[float] = field(default_factory=list)
+    log_ratios: list[float] = field(default_factory=list)
+    liked: list[float] = field(default_factory=list)
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    prompts: dict[str, list[str]] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def metrics(self) -> dict[str, float]:
-        """Means by name, only of what was measured."""
-        lists = {
+    def numbers(self) -> dict[str, dict[str, list[float]]]:
+        """By set of items and measure: one number for each item, only of what was measured."""
+        implicit = [compare(one, 0.0) for one in self.implicit_margins]
+        answers = {
             "accuracy": self.correct,
             "mean_reward": self.reward,
-            "length": self.lengths,
-            "truncated": self.truncated,
-            "pair_accuracy": self.pairs,
-            "nll": self.nll,
-            "win_rate": self.wins,
             **{f"reward/{name}": values for name, values in self.parts.items()},
+            "length": self.lengths,
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+            "win_rate": self.wins,
+            "kl_per_token": self.kl_tokens,
+            "kl_per_answer": self.kl_answers,
         }
+        pairs = {
+            "pair_accuracy": self.pairs,
+            "margin": self.margins,
+            "implicit_pair_accuracy": implicit,
+            "implicit_margin": self.implicit_margins,
+            "longer_rule": self.longer,
+        }
+        labels = {"log_ratio": self.log_ratios, "liked": self.liked}
+        sets = {
+            "answers": answers,
+            "pairs": pairs,
+            "completions": {"nll": self.nll},
+            "labels": labels,
+        }
+        return {
+            name: measured
+            for name, lists in sets.items()
+            if (measured := {key: values for key, values in lists.items() if values})
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """Means by name, only of what was measured; NaN stands for no number and counts nothing."""
+        sets = self.numbers()
+        sets.pop("labels", None)
+        lists = {name: values for measured in sets.values() for name, values in measured.items()}
         for kind in sorted(set(self.pair_kinds)):
             lists[f"pair_accuracy/{kind}"] = [
                 value for value, one in zip(self.pairs, self.pair_kinds, strict=True) if one == kind
             ]
-        means = {name: fmean(values) for name, values in lists.items() if values}
+        means = {name: fmean(kept) for name, values in lists.items() if (kept := _finite(values))}
         if self.chosen_scores:
             means["chosen_mean"] = fmean(self.chosen_scores)
             means["chosen_std"] = max(pstdev(self.chosen_scores), 1e-6)
-        return means
+        if self.log_ratios:
+            means["label_auc"] = auc(self.log_ratios, self.liked)
+        if self.texts:
+            lengths = self.lengths if self.reward else []
+            means |= tells(self.reward, lengths, texts=self.texts)
+        return {name: value for name, value in means.items() if math.isfinite(value)}
+
+    def with_(self, other: Evaluation) -> Evaluation:
+        """Both together: what `other` measured is added, its seconds too."""
+        for name, value in vars(other).items():
+            if isinstance(value, dict):
+                getattr(self, name).update(value)
+            elif isinstance(value, list) and value:
+                setattr(self, name, value)
+        self.seconds += other.seconds
+        return self
 
 
-def wilson(successes: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval for a share (Wilson 1927); (0, 1) for no observations."""
-    if count == 0:
-        return 0.0, 1.0
-    share = successes / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = (
-        z
-        / (1 + z * z / count)
-        * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    )
-    return max(0.0, centre - half), min(1.0, centre + half)
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Mean difference of two systems on the same items, with a bootstrap interval."""
+def key_of(objective: str, method: str) -> str:
+    """The metric that an objective of a method is.
 
-    difference: float
-    low: float
-    high: float
-    count: int
-
-
-def paired(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Paired:
-    """Paired bootstrap over items: 95 % percentile interval of the mean of `ours - theirs`.
-
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993; 2,000 resamples.
+    A DPO policy ranks pairs by the log-ratio to its parent, which is DPO's implicit reward over
+    beta (Rafailov et al., arXiv 2305.18290, eq. 5), so beta does not enter.
     """
-    differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-    rng = np.random.default_rng(seed)
-    count = len(differences)
-    means = differences[rng.integers(0, count, size=(2000, count))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Paired(float(differences.mean()), float(low), float(high), count)
+    if (objective, method) == ("pair_accuracy", "dpo"):
+        return "implicit_pair_accuracy"
+    return "mean_reward" if objective == "reward" else objective
 
 
-def compare(first: float, second: float) -> float:
-    """1 if the first is larger, 0.5 on a tie, else 0."""
-    return 1.0 if first > second else 0.5 if first == second else 0.0
-
-
-def longer_rule(chosen: Sequence[str], rejected: Sequence[str]) -> float:
-    """Pair accuracy of the rule "the longer answer is right", in characters."""
-    return fmean(compare(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True))
-
-
-def objective(name: str, evaluation: Evaluation) -> float:
-    """The number that a sweep maximises (or minimises, for `nll`)."""
-    key = {"reward": "mean_reward"}.get(name, name)
-    return evaluation.metrics().get(key, math.nan)
+def objective(name: str, evaluation: Evaluation, method: str = "") -> float:
+    """The number that a sweep maximises (or minimises, for `nll`); NaN if it was not measured."""
+    return evaluation.metrics().get(key_of(name, method), math.nan)
 
 
 def bounded(value: float, length: float, parent_length: float, ratio: float | None) -> float:

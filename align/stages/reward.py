@@ -9,13 +9,18 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from trl import RewardConfig, RewardTrainer
 
 from align.stages.job import Job
+from align.stages.prepared import Prepared
+
+
+class Trainer(Prepared, RewardTrainer):  # type: ignore[misc]
+    """TRL's, with rows that are tokenised once for all trials."""
 
 
 def build(job: Job) -> RewardTrainer:
     """TRL's RewardTrainer over the shared backbone with a new scalar head."""
-    return RewardTrainer(
+    return Trainer(
         model=with_head(job.model, job.tokenizer.pad_token_id, job.seed),
-        args=RewardConfig(**job.arguments(), max_length=job.stage.max_length),
+        args=RewardConfig(**job.arguments()),
         train_dataset=job.columns("prompt", "chosen", "rejected"),
         processing_class=job.tokenizer,
         peft_config=job.lora("SEQ_CLS", save=["score"]),

@@ -5,15 +5,18 @@ from __future__ import annotations
 from trl import SFTConfig, SFTTrainer
 
 from align.stages.job import Job
+from align.stages.prepared import Prepared
+
+
+class Trainer(Prepared, SFTTrainer):  # type: ignore[misc]
+    """TRL's, with rows that are tokenised once for all trials."""
 
 
 def build(job: Job) -> SFTTrainer:
-    """TRL's SFTTrainer; the loss is taken on the completion alone."""
-    return SFTTrainer(
+    """TRL's SFTTrainer; the loss is taken on the completion alone unless the recipe says else."""
+    return Trainer(
         model=job.model,
-        args=SFTConfig(
-            **job.arguments(), max_length=job.stage.max_length, completion_only_loss=True
-        ),
+        args=SFTConfig(**{"completion_only_loss": True, **job.arguments()}),
         train_dataset=job.columns("prompt", "completion"),
         processing_class=job.tokenizer,
         peft_config=job.lora(),

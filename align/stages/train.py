@@ -1,40 +1,41 @@
 """Training one adapter, from its newest checkpoint to a given step.
 
-A checkpoint is a folder `step_%06d` that holds TRL's own state and, in `published/`, the adapter
-as it would be served: the parent's LoRA and the new one as one.
+`align.stages.checkpoints` says what a checkpoint holds.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
-import math
 import shutil
-import uuid
-from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from transformers import TrainerCallback, set_seed
+import torch
+from transformers import PrinterCallback
 
-from align.adapter.beneath import put_beneath
-from align.adapter.tensors import read_factors, write_factors
+from align.adapter import adapter_id
 from align.base import Base
 from align.errors import TrainingError
 from align.inference import Engine
 from align.recipe import StageConfig
-from align.recipe.model import Method
 from align.recipe.rows import Row
+from align.stages.batches import sized, smaller
+from align.stages.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
 from align.stages.compact import compact_logits
-from align.stages.job import Job, RewardFunction
-from align.stages.rollouts import Rollouts
+from align.stages.costs import Costs
+from align.stages.lengths import measure_lengths
+from align.stages.parents import read_parent
+from align.stages.quiet import quiet
+from align.stages.record import read_record
+from align.stages.rewards import RewardFunction
+from align.stages.run import Run
+from align.stages.steps import OnStep, Saving, Watching
 
-PUBLISHED = "published"
+__all__ = ["PUBLISHED", "newest_checkpoint", "train"]
 
-
-def newest_checkpoint(folder: Path) -> tuple[int, Path | None]:
-    """(step, folder) of the newest whole checkpoint; (0, None) where there is none."""
-    found = sorted(folder.glob("step_*"))
-    return (int(found[-1].name.removeprefix("step_")), found[-1]) if found else (0, None)
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -49,96 +50,111 @@ def train(
     parent: Path | None = None,
     rewards: list[tuple[str, float, RewardFunction]] | None = None,
     engine: Engine | None = None,
-    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Path:
     """Train up to step `to` of `steps`; the checkpoint there.
 
     `stage` is resolved. Continues from the newest checkpoint in `folder`; nothing is done if it
     is at `to` or beyond. GRPO takes `rewards`, and writes its completions on `engine`, which must
-    be on the same base; without one TRL writes them. TrainingError if the loss is not finite.
+    be on the same base; without one TRL writes them. A run that is out of memory goes on with
+    smaller micro-batches, and tells `on_step` the steps since its newest checkpoint again.
+
+    RecipeError if TRL refuses the stage, AdapterError if the parent does not fit, DataError if no
+    row is short enough, TrainingError if loss or gradients are not finite or memory does not
+    suffice for the smallest micro-batch.
     """
     done, checkpoint = newest_checkpoint(folder)
     if checkpoint is not None and done >= to:
         return checkpoint
-    folder.mkdir(parents=True, exist_ok=True)
-    work = folder / f".work-{uuid.uuid4().hex}"
-    parent_factors = read_factors(parent) if parent else None
-    model = base.shell()
-    if parent_factors is not None:
-        put_beneath(model, parent_factors)
-    tokenizer = type(base.tokenizer).from_pretrained(base.tokenizer.name_or_path)
-    tokenizer.pad_token = base.tokenizer.pad_token
-    rollouts = None if engine is None else Rollouts(engine, parent_factors)
-    job = Job(model, tokenizer, stage, steps, rows, work, seed, rewards or [], rollouts)
-    set_seed(seed)
+    factors = read_parent(parent, base, stage.lora)
+    before = None if checkpoint is None else read_record(checkpoint)
+    if before is not None:
+        stage = sized(stage, before.per_device_train_batch_size)
+    lengths = _lengths(base, stage, rows, engine) if before is None else before.lengths
+    run = Run(
+        base=base,
+        rows=rows,
+        folder=folder,
+        to=to,
+        steps=steps,
+        seed=seed,
+        parent=factors,
+        parent_id=None if parent is None else adapter_id(parent),
+        rewards=rewards or [],
+        engine=engine,
+        on_step=on_step,
+        costs=Costs(before, lengths),
+    )
+    while (step := _attempt(run, stage)) is not None:
+        stage = _with_less(run, stage, step)
+    done, checkpoint = newest_checkpoint(folder)
+    assert checkpoint is not None  # an attempt that ends has saved its last step
+    return checkpoint
+
+
+def _attempt(run: Run, stage: StageConfig) -> int | None:
+    """Train to the end. The step that was out of memory, if one was."""
+    watching = Watching(run.on_step)
     try:
-        with compact_logits():
-            trainer = _build(stage.method, job)
-            trainer.add_callback(_Until(to, on_step))
-            resume = str(checkpoint / "state") if checkpoint else None
-            trainer.train(resume_from_checkpoint=resume)
-        saved = work / f"checkpoint-{to}"
-        factors = read_factors(saved).stacked_on(parent_factors)
-        fresh = work / "step"
-        fresh.mkdir()
-        saved.rename(fresh / "state")
-        write_factors(fresh / PUBLISHED, factors, base.ref)
-        target = folder / f"step_{to:06d}"
-        fresh.rename(target)
+        _train(run, stage, watching)
+        failed = None
+    except torch.OutOfMemoryError:
+        failed = watching.step
+    on_cuda = torch.cuda.is_available()
+    if failed is not None or on_cuda:
+        gc.collect()  # only now, as the error's traceback held the trainer
+    if on_cuda:
+        torch.cuda.empty_cache()
+    return failed
+
+
+def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
+    done, checkpoint = newest_checkpoint(run.folder)
+    watching.step = done + 1
+    work, rollouts = new_work_folder(run.folder), run.rollouts(stage)
+    try:
+        with quiet(), compact_logits():
+            trainer = run.trainer(stage, work, rollouts)
+            trainer.remove_callback(PrinterCallback)
+            trainer.add_callback(watching)
+            save = partial(run.save, stage, trainer, work)
+            trainer.add_callback(Saving(run.to, stage.save_steps, save))
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
     finally:
         if rollouts is not None:
             rollouts.close()
         shutil.rmtree(work, ignore_errors=True)
-    if checkpoint is not None:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    return target
 
 
-def _build(method: Method, job: Job) -> Any:
-    """The method's TRL trainer; each module is imported by the worker that needs it."""
-    if method == "sft":
-        from align.stages.sft import build as sft
-
-        return sft(job)
-    if method == "reward":
-        from align.stages.reward import build as reward
-
-        return reward(job)
-    if method == "dpo":
-        from align.stages.dpo import build as dpo
-
-        return dpo(job)
-    from align.stages.grpo import build as grpo
-
-    return grpo(job)
-
-
-class _Until(TrainerCallback):  # type: ignore[misc]
-    """Stops and saves at a step, and at once if the loss is no number."""
-
-    def __init__(self, to: int, on_step: Callable[[int, dict[str, float]], None] | None):
-        self._to, self._on_step = to, on_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        if state.global_step >= self._to:
-            control.should_save = True
-            control.should_training_stop = True
-        return control
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
-    ) -> None:
-        for name in ("loss", "grad_norm"):
-            value = (logs or {}).get(name, 0.0)
-            if not math.isfinite(float(value)):
-                raise TrainingError(
-                    f"{name} became {value} at step {state.global_step}: "
-                    "the learning rate is probably too high"
-                )
-        if self._on_step is not None and logs and "loss" in logs:
-            numbers = {key: float(value) for key, value in logs.items()}
-            self._on_step(state.global_step, numbers)
+def _with_less(run: Run, stage: StageConfig, step: int) -> StageConfig:
+    """The stage with smaller micro-batches. TrainingError if they cannot be smaller."""
+    less, rows = smaller(stage), stage.per_device_train_batch_size
+    if less is None:
+        raise TrainingError(
+            f"step {step}: out of memory even with per_device_train_batch_size {rows}: set "
+            "gradient_checkpointing: true, or lower max_length (max_completion_length for grpo) "
+            "or lora.r; `alignery recipe fit` tells what a GPU holds"
+        )
+    run.costs.ran_out(step, stage, less)
+    _log.warning(
+        "step %d: out of memory with per_device_train_batch_size %d; going on with %d, and as "
+        "many more accumulation steps",
+        step,
+        rows,
+        less.per_device_train_batch_size,
+    )
+    return less
 
 
-for _name in ("transformers", "trl", "datasets", "accelerate"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+def _lengths(
+    base: Base, stage: StageConfig, rows: list[Row], engine: Engine | None
+) -> dict[str, int]:
+    """How long the rows are, told where they are too long."""
+    most = stage.max_length
+    if stage.method == "grpo":
+        context = base.model.config.max_position_embeddings
+        most = (context if engine is None else engine.context_length) - stage.max_completion_length
+    lengths = measure_lengths(base.tokenizer, rows, stage.method, most, stage.trl())
+    if sentence := lengths.sentence():
+        _log.warning("%s", sentence)
+    return asdict(lengths)

@@ -22,9 +22,8 @@ from align.inference import Engine
 from align.recipe import Recipe, load_recipe
 from align.stages.data import load_split
 from align.stages.evaluate import shared_engine
-from align.stages.rewards import Rewards
+from align.stages.rewards import Rewards, reward_functions
 from align.stages.train import PUBLISHED, train
-from align.stages.trial import reward_functions
 from benchmarks.errors import BenchmarkError
 from benchmarks.machine import machine_facts
 from benchmarks.progress import Progress

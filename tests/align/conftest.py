@@ -1,5 +1,6 @@
 """A tiny base in fp32, so that equalities can be tight, and adapters made on it."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from align.base import Base, load_base
 @pytest.fixture(scope="session")
 def tiny() -> Base:
     base = load_base("tiny-random")
-    return replace(base, model=base.shell().float())
+    # A copy: a shell shares its tensors, and `float()` would change those of every other test.
+    return replace(base, model=copy.deepcopy(base.model).float())
 
 
 @pytest.fixture

@@ -1,11 +1,17 @@
 """Intervals, comparisons and rewards on numbers that can be checked by hand."""
 
+import math
+import random
+from statistics import fmean, pstdev
+
 import pytest
 import torch
 
 from align.precision import choose
-from align.stages.measures import Evaluation, bounded, objective, paired, wilson
+from align.recipe.rewards import configure
+from align.stages.measures import Evaluation, bounded, key_of, objective, paired, wilson
 from align.stages.rewards import Judge, Rewards, brevity, correctness
+from align.stages.statistics import auc, divergence, paired_auc
 
 
 def test_wilson_interval_of_a_known_share():
@@ -41,8 +47,9 @@ def test_correctness_takes_the_last_number(text, answer, reward):
 
 
 def test_weighted_rewards():
-    rewards = Rewards({"correctness": 1.0, "brevity": 0.2, "reward_model": 0.3})
-    parts = rewards.parts([[], []], ["7", "x" * 300], ["7", "7"])
+    weights = {"correctness": 1.0, "brevity": 0.2, "reward_model": 0.3}
+    rewards = Rewards(configure(weights))
+    parts = rewards.parts([[], []], ["7", "x" * 300], {"answer": ["7", "7"]})
     assert parts == {"correctness": [1.0, 0.0], "brevity": [0.995, 0.0]}
     assert rewards.total(parts) == pytest.approx([1.199, 0.0])
     assert brevity("") == 1.0
@@ -81,3 +88,56 @@ def test_one_dtype_policy(device, capability, avx, dtype):
     assert choice.dtype == dtype
     assert choice.args["bf16"] == (dtype == torch.bfloat16)
     assert choice.args["fp16"] == (dtype == torch.float16)
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order():
+    assert auc([3.0, 1.0, 2.0, 0.0], [1, 1, 0, 0]) == 0.75
+    assert auc([1.0, 1.0], [1, 0]) == 0.5
+    assert auc([0.0, 5.0], [1, 0]) == 0.0
+    assert math.isnan(auc([1.0, 2.0], [1, 1]))
+
+
+def test_paired_auc_sees_which_of_two_rankings_is_better():
+    liked = [float(index % 2) for index in range(80)]
+    right = [one + 0.01 * index for index, one in enumerate(liked)]
+    noise = [float(index * 37 % 80) for index in range(80)]
+    found = paired_auc(right, noise, liked)
+    assert found.difference == auc(right, liked) - auc(noise, liked)
+    assert 0 < found.low < found.difference < found.high
+    same = paired_auc(right, right, liked)
+    assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_divergence_of_a_known_distribution():
+    """Over enough draws both estimators give the sum over outcomes; k3 is never negative."""
+    ours, theirs = (0.5, 0.3, 0.2), (0.2, 0.2, 0.6)
+    exact = sum(p * math.log(p / q) for p, q in zip(ours, theirs, strict=True))
+    draws = random.Random(0).choices(range(3), ours, k=20000)
+    found = [divergence([math.log(ours[one])], [math.log(theirs[one])]) for one in draws]
+    token, answer = (fmean(one[at] for one in found) for at in range(2))
+    assert token == pytest.approx(exact, abs=0.02) and answer == pytest.approx(exact, abs=0.02)
+    assert min(one[0] for one in found) >= 0 > min(one[1] for one in found)
+    spread = [pstdev(one[at] for one in found) for at in range(2)]
+    assert spread[0] < spread[1]
+    # A token's is a mean over the answer, an answer's a sum.
+    assert divergence([-1.0, -1.0], [-2.0, -2.0]) == (math.exp(-1), 2.0)
+
+
+def test_what_failed_counts_nothing_and_what_was_not_measured_is_absent():
+    metrics = Evaluation("", "t", parts={"a": [1.0, math.nan], "b": [math.nan] * 2}).metrics()
+    assert metrics == {"reward/a": 1.0}
+
+
+def test_signs_of_a_gamed_reward_are_among_the_metrics():
+    texts = ["word " * 12, "seven different words without any repetition here", "a b c d"]
+    one = Evaluation("", "t", texts=texts, lengths=[60.0, 49.0, 7.0], reward=[0.9, 0.8, 0.1])
+    metrics = one.metrics()
+    assert metrics["reward_length_correlation"] > 0.95
+    assert metrics["repetition"] == pytest.approx(8 / 9 / 3)
+
+
+def test_a_policy_of_dpo_is_judged_by_its_implicit_reward():
+    one = Evaluation("", "t", pairs=[1.0, 1.0], margins=[3.0, 1.0], implicit_margins=[-1.0, 0.5])
+    assert objective("pair_accuracy", one, "dpo") == 0.5
+    assert objective("pair_accuracy", one, "reward") == 1.0
+    assert key_of("reward", "grpo") == "mean_reward"

@@ -66,7 +66,7 @@ def test_the_tutorial_starts_from_its_own_values() -> None:
         "grpo": 4,
     }
     assert (first["dpo"].beta, first["grpo"].num_generations, recipe.steps("grpo")) == (0.1, 4, 15)
-    assert first["grpo"].rewards["brevity"] == 0.2
+    assert first["grpo"].rewards["brevity"].weight == 0.2
     assert [recipe.stages[name].parent for name in recipe.order()] == [None, "sft", "sft", "dpo"]
     assert recipe.stages["grpo"].reward_model == "reward"
 
@@ -134,11 +134,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("stages.sft.max_steps", "ten", "stages.sft.max_steps: .*got 'ten'"),
     ("stages.sft.max_steps", {"int": [1, 9]}, "max_steps: this field takes one value"),
     ("stages.sft.num_train_epochs", 1, "one of max_steps and num_train_epochs"),
-    ("stages.sft.beta", 0.1, "beta belongs to dpo and grpo"),
+    ("stages.sft.beta", 0.1, "'beta' is a field of dpo, kto, grpo; sft has none"),
     ("stages.sft.objective", "win_rate", "allowed: accuracy, reward, nll"),
     ("stages.sft.parent", "nobody", "unknown stage 'nobody'; allowed: sft"),
     ("stages.sft.parent", "sft", "in a circle"),
-    ("stages.sft.rewards", {"corectness": 1.0}, "allowed: correctness, brevity, reward_model"),
+    ("stages.sft.rewards", {"corectness": 1.0}, "did you mean 'correctness'.*brevity"),
     ("stages.sft.sweep.rungs", [5, 10], "every rung must come before the last step"),
     ("stages.a/b", STAGE, "stages.a/b: a name is lower-case"),
     ("data.path", "rows.jsonl", "exactly one of task, path, dataset"),

@@ -148,7 +148,7 @@ def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
 
 GOOD = json.dumps(row(1, "prompt", "completion"))
 WRONG: list[tuple[str, str]] = [
-    ("", "no rows"),
+    ("", "no rows; at least 10 different prompts are needed"),
     ("\n\n", "no rows"),
     (f"{GOOD}\nnot json\n", "row 2 is not JSON"),
     (f"{GOOD}\n[1]\n", "row 2: not an object"),
@@ -159,7 +159,7 @@ WRONG: list[tuple[str, str]] = [
     (f'{GOOD}\n{{"prompt": "x", "completion": "y"}}', "text in some rows and messages in others"),
     ('{"messages": [{"role": "user", "content": "x"}]}', "must end with the assistant's turn"),
     ('{"messages": [{"role": "assistant", "content": "x"}]}', "needs a turn before"),
-    ('{"messages": [{"from": "human", "value": "x"}]}', "role system, user, assistant, tool"),
+    ('{"messages": [{"who": "human", "text": "x"}]}', "role system, user, assistant, tool"),
     ('{"messages": "x"}', "must be a list of messages"),
     ('{"chosen": "a", "rejected": "b"}', "a column 'prompt' is needed"),
     ('{"question": "x", "reply": "y"}', "columns question, reply are none of TRL's formats"),
@@ -167,7 +167,7 @@ WRONG: list[tuple[str, str]] = [
     ('{"prompt": "x"}', "prompt only: GRPO needs an answer"),
     ('{"prompt": "x", "answer": "blue"}', "row 1: column 'answer' holds no number"),
     ('{"prompt": "x", "answer": null}', "row 1: column 'answer' holds no number"),
-    ('{"prompt": "x", "completion": "y", "label": true}', "unpaired preference: .*yet"),
+    ('{"prompt": "x", "completion": "y", "label": "nice"}', "row 1: column 'label' must be true"),
 ]
 
 

@@ -11,12 +11,14 @@ from conftest import FAKE, RECIPE
 from typer.testing import CliRunner
 
 import sweeps.pipeline
+from align.adapter import Manifest, adapter_id, write_manifest
 from align.errors import DataError
+from align.recipe import parse_recipe
 from cluster.registry import open_registry
 from sweeps.commands import sweep_app
 from sweeps.errors import SweepError, SweepNotFound
 from sweeps.final import System, evaluate_many
-from sweeps.pipeline import chosen, run_pipeline
+from sweeps.pipeline import check_needs, chosen, run_pipeline
 
 
 @pytest.fixture
@@ -44,6 +46,67 @@ def test_each_stage_builds_on_the_best_before_it_and_is_promoted(pipeline, setti
 def test_a_stage_whose_parent_is_missing_names_the_command(pipeline):
     with pytest.raises(SweepError, match=r"`alignery sweep run RECIPE --stage sft`"):
         pipeline(["grpo"])
+
+
+@pytest.fixture
+def register(settings, tmp_path):
+    """Register an adapter as another recipe would have left it; fields are the manifest's."""
+
+    def write(line, **fields):
+        folder = tmp_path / line.replace("/", "-")
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps({"r": 8}))
+        (folder / "adapter_model.safetensors").write_bytes(line.encode())
+        made = {"base": "tiny-random", "base_digest": "0" * 64, "method": "sft", "rank": 8} | fields
+        write_manifest(folder, Manifest(id=adapter_id(folder), line=line, **made))
+        return open_registry(settings).register(line, folder)
+
+    return write
+
+
+def naming(**stages):
+    """The toy recipe, each stage's fields changed."""
+    changed = {name: {**stage, **stages.get(name, {})} for name, stage in RECIPE["stages"].items()}
+    return parse_recipe({**RECIPE, "stages": changed})
+
+
+def test_stages_build_on_registered_adapters_that_they_name(local_ray, settings, register, calls):
+    parent, judge = register("chat/sft"), register("chat/reward", method="reward")
+    registry = open_registry(settings)
+    registry.promote("chat/reward", 1)
+    named = naming(grpo={"parent": "chat/sft:1", "reward_model": "chat/reward@champion"})
+    results = run_pipeline(settings, named, ["grpo"], factory=FAKE, max_concurrent=1)
+    assert list(results) == ["grpo"]
+    folders = tuple(str(registry.folder(one)) for one in (parent, judge))
+    assert {tuple(call["parents"]) for call in calls("publish")} == {folders}
+
+
+@pytest.mark.parametrize(
+    ("parent", "reward_model", "message"),
+    [
+        ("chat/sft:7", "reward", r"stages.grpo.parent: there is no adapter 'chat/sft:7'; did you"),
+        ("chat/sft@best", "reward", "stages.grpo.parent: chat/sft has no alias 'best'"),
+        ("chat/reward:1", "reward", "chat/reward:1 is a reward model, which cannot be a parent"),
+        ("sft", "chat/sft:1", "stages.grpo.reward_model: chat/sft:1 is of method sft; a reward m"),
+        ("other/sft:1", "reward", "was trained on base 'llama'.*name an adapter of this base"),
+        ("changed/sft:1", "chat/reward:1", "different weights that were both called 'tiny-random'"),
+        ("tall/sft:1", "reward", r"tall/sft:1 120 \+ grpo 16 makes 136, where at most 128"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_before_anything_starts(
+    settings, register, parent, reward_model, message
+):
+    register("chat/sft")
+    register("chat/reward", method="reward")
+    register("other/sft", base="llama")
+    register("changed/sft", base_digest="1" * 64)
+    register("tall/sft", rank=120)
+    lora = {"r": {"choice": [8, 16]}}
+    named = naming(grpo={"parent": parent, "reward_model": reward_model, "lora": lora})
+    with pytest.raises(SweepError, match=message):
+        run_pipeline(settings, named, None)  # without Ray: nothing gets as far
+    with pytest.raises(SweepError, match=message):
+        check_needs(settings, named, chosen(named, None))
 
 
 def test_stages_run_in_an_order_that_fits(recipe):

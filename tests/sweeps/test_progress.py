@@ -1,10 +1,13 @@
 """What a person sees of a sweep."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from align.stages.comparison import Compared
+from align.stages.statistics import Paired
 from sweeps.events import (
     MilestoneReported,
     StageFinished,
@@ -12,7 +15,7 @@ from sweeps.events import (
     TrialFinished,
     TrialStarted,
 )
-from sweeps.progress import Progress, SweepView, clock_time, seconds_left
+from sweeps.progress import Progress, SweepView, clock_time, line, seconds_left
 from sweeps.trials import Milestone, TrialSummary
 
 STARTED = StageStarted(
@@ -64,7 +67,7 @@ def test_the_view_shows_trials_best_time_and_budget():
     assert "COMPLETE" in shown and "FAIL" in shown
     assert "best so far: trial 0, accuracy 0.75" in shown
     view.update(StageFinished("toy/dpo", "dpo", "toy/dpo:1", DONE, (DONE, FAILED), 95.0, 300.0))
-    assert "best, now toy/dpo:1: trial 0" in text(view)
+    assert "best, now toy/dpo:1: trial 0, accuracy 0.75; which is the default" in text(view)
     assert "1:35 of 5:00" in text(view) and "left" not in text(view)
 
 
@@ -94,8 +97,23 @@ def test_plain_lines_where_there_is_no_terminal():
         "dpo trial 0: step 20/40, objective 0.5, 20.0 s",
         "dpo trial 0: COMPLETE",
         "dpo trial 1: FAIL: TrainingError: loss is NaN",
-        "toy/dpo:1: trial 0, objective 0.75, 95 s (searched before; --fresh searches anew)",
+        "toy/dpo:1: trial 0, objective 0.75, which is the default, 95 s (searched before; --fresh "
+        "searches anew)",
     ]
+
+
+def test_the_best_is_shown_against_the_default():
+    best = TrialSummary(2, "COMPLETE", PARAMS, 0.8, 40)
+    gain = Compared("accuracy", 0.8, 0.75, Paired(0.05, -0.02, 0.12, 64))
+    finished = StageFinished("toy/dpo", "dpo", "toy/dpo:1", best, (DONE, best), 95.0, gain=gain)
+    beside = "default 0.75, difference +0.05 (-0.02 to +0.12): not clearly different"
+    assert beside in line(finished)
+    view = SweepView(clock=lambda: 0.0)
+    view.update(STARTED)
+    view.update(finished)
+    assert beside in " ".join(text(view).split())
+    unknown = replace(finished, trials=(replace(DONE, state="FAIL"), best), gain=None)
+    assert "the default did not complete" in line(unknown)
 
 
 def test_a_terminal_gets_a_live_table_that_stays():

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 from rich.console import Console
 
 from align.recipe import load_recipe
+from align.stages.comparison import Compared
 from align.stages.measures import Evaluation
+from align.stages.statistics import Paired
 from sweeps.standings import pair_rule, summary, table, verdicts
+from sweeps.trials import TrialSummary
 
 RECIPE = load_recipe("arithmetic-smoke")
 ITEMS = 40
@@ -34,13 +37,17 @@ MEASURED = {
 }
 
 
+MORE = [TrialSummary(number, "PRUNED", {}, 0.1, 5) for number in (1, 2)]
+
+
 def sweep(name: str) -> SimpleNamespace:
     return SimpleNamespace(
         version=SimpleNamespace(name=f"arithmetic-smoke/{name}:1"),
-        trials=[1, 2, 3],
+        trials=[TrialSummary(0, "COMPLETE", {}, 0.45, 10), *MORE],
         pruned=1,
         failed=0,
-        best=SimpleNamespace(params={"lora.r": 8}),
+        best=SimpleNamespace(params={"lora.r": 8}, number=2, objective=0.5),
+        gain=None,
     )
 
 
@@ -62,6 +69,19 @@ def test_verdicts_do_not_flatter() -> None:
     assert said["grpo"].endswith("against dpo: worse")
     assert "90.0% of pairs right; beats" in said["reward"]
     assert "2.5%" in said["worked examples alone"] and "5.0%" in said["worked examples alone"]
+
+
+def test_the_best_stands_beside_the_default() -> None:
+    one = sweep("sft")
+    said = verdicts(RECIPE, MEASURED, sweeps={"sft": one})[-1]
+    assert said == "sft, the search: best accuracy 0.5 (trial 2), default 0.45"
+    one.gain = Compared("accuracy", 0.5, 0.45, Paired(0.05, 0.01, 0.09, ITEMS))
+    said = verdicts(RECIPE, MEASURED, sweeps={"sft": one})[-1]
+    assert said.endswith("default 0.45, difference +0.05 (+0.01 to +0.09): better")
+    one.best.number = 0
+    assert verdicts(RECIPE, MEASURED, sweeps={"sft": one})[-1].endswith("which is the default")
+    entry = summary(RECIPE, {"sft": one}, MEASURED)["sft"]
+    assert entry["default_gain"] == [0.05, 0.01, 0.09]
 
 
 def test_the_table_fits_a_terminal() -> None:

@@ -193,3 +193,17 @@ def test_other_pruners(settings, stage, pruner):
         for index in range(3):
             bridge.report(good, at(index, 0.9))
         assert bridge.report(bad, at(0, 0.1)) is (pruner == "none")
+
+
+@pytest.mark.parametrize("pruner", ["successive_halving", "median"])
+def test_the_defaults_are_measured_to_the_end_however_poor_they_are(settings, stage, pruner):
+    stage.sweep.pruner = pruner
+    with StudyBridge(settings, open_database(settings), f"toy/sft/5-{pruner}", stage) as bridge:
+        default, better, worse = (bridge.ask().number for _ in range(3))
+        assert default == 0
+        assert bridge.report(better, at(0, 0.9)) and bridge.report(better, at(1, 0.9))
+        assert not bridge.report(better, at(2, 0.9))
+        assert bridge.report(default, at(0, 0.2)) and bridge.report(default, at(1, 0.2))
+        assert not bridge.report(worse, at(0, 0.1))
+        assert not bridge.report(default, at(2, 0.2))
+        assert [one.state for one in bridge.trials()] == ["COMPLETE", "COMPLETE", "PRUNED"]

@@ -1,0 +1,49 @@
+"""With which code an adapter was made. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("alignery", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+_GIT_SECONDS = 2.0
+
+
+def versions() -> dict[str, str]:
+    """Python's version, and those of the packages that training depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+@lru_cache(maxsize=1)
+def code_commit() -> str | None:
+    """The commit of the checkout that this code runs from, `-dirty` if files were changed.
+
+    ALIGNERY_COMMIT, where it is set; None outside a checkout.
+    """
+    if told := os.environ.get("ALIGNERY_COMMIT"):
+        return told
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # an installed package can lie inside another's checkout
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words],
+        capture_output=True,
+        text=True,
+        timeout=_GIT_SECONDS,
+        check=True,
+    )
+    return done.stdout.strip()

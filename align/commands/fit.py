@@ -1,0 +1,187 @@
+"""`alignery recipe fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any
+
+import typer
+
+from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
+from align.errors import RecipeError
+from align.memory.fit import StageFit, Trial, fit_stages
+from align.memory.machines import GIB, GPUS, gpu
+from align.memory.shape import read_shape
+from align.memory.workload import PROMPT_TOKENS
+from align.recipe import Recipe, load_recipe
+from align.recipe.model import is_reference
+from align.recipe.show import columns
+
+_HEAD = (
+    "STAGE", "BATCH", "CKPT", "TOKENS", "WEIGHTS", "LORA", "LAYERS", "LOGITS", "ENGINE",
+    "OVERHEAD", "PEAK", "FITS",
+)  # fmt: skip
+_LEGEND = (
+    "BATCH: rows of a micro-batch x micro-batches a step. LORA: with gradients, AdamW's moments "
+    "and the parents beneath. LAYERS, LOGITS: at the fullest moment of a step. ENGINE: keys, "
+    "values and adapters of the engine that evaluates each trial and writes GRPO's completions. "
+    "OVERHEAD: CUDA's context and the allocator's gaps."
+)
+_WIDTH = 100
+
+
+@recipe_app.command()
+def fit(
+    recipe: RecipeArgument,
+    card: Annotated[
+        str, typer.Option("--gpu", help=f"The card: {', '.join(GPUS)}.", show_default=True)
+    ] = "T4",
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The base's config.json, where it cannot be had from the base itself."),
+    ] = None,
+    stage: Annotated[str, typer.Option(help="One stage; all of them if left out.")] = "",
+    prompt_tokens: Annotated[
+        int, typer.Option(min=1, help="The longest prompt of a GRPO stage, with its template.")
+    ] = PROMPT_TOKENS,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict each stage's peak memory on a GPU, how many trials share it, and what fits better.
+
+    Sequences are taken to be as long as the stage allows. Each stage is shown as trial 0 and as
+    the trial of its search space that needs most. Nothing is loaded and no GPU is used.
+    """
+    loaded, machine = load_recipe(recipe), gpu(card)
+    stages = [stage] if stage else loaded.order()
+    if stages[0] not in loaded.stages:
+        raise RecipeError(
+            f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
+        )
+    shape = read_shape(loaded.base, config)
+    found = fit_stages(loaded, stages, shape, machine, prompt_tokens)
+    if as_json:
+        print_json({
+            "gpu": machine.name,
+            "memory": machine.memory,
+            "dtype": machine.dtype,
+            "parameters": shape.parameters,
+            "stages": [_plain(one) for one in found],
+        })  # fmt: skip
+        return
+    typer.echo(
+        f"{loaded.name} on {config or loaded.base}: {shape.parameters / 1e6:,.1f} million weights "
+        f"in {machine.dtype}; a {machine.name} has {_gib(machine.memory)} GiB"
+    )
+    typer.echo("Peak of one trial in GiB, every sequence as long as its stage allows:")
+    for line in columns([_HEAD, *(row for one in found for row in _rows(one))]):
+        typer.echo(f"  {line}")
+    typer.echo(fill(_LEGEND, _WIDTH))
+    for one in found:
+        typer.echo(f"\n{one.stage}")
+        for sentence in _sentences(one, loaded):
+            typer.echo(fill(sentence, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+
+
+def _rows(found: StageFit) -> Iterator[tuple[str, ...]]:
+    """Trial 0, and the worst where it differs."""
+    yield _row(found.stage, found.first)
+    if found.worst.peak != found.first.peak:
+        yield _row(f"  {_drawn(found.worst)}", found.worst)
+
+
+def _row(name: str, trial: Trial) -> tuple[str, ...]:
+    work, peak = trial.work, trial.peak
+    parts = (
+        peak.weights,
+        peak.parent + peak.adapter,
+        peak.activations,
+        peak.logits,
+        peak.engine,
+        peak.overhead,
+        peak.total,
+    )
+    batch, checkpointing = f"{work.rows}x{work.steps}", "yes" if work.checkpointing else "no"
+    fits = f"{trial.sharing} a card" if trial.sharing else "no"
+    return (name, batch, checkpointing, str(work.length), *(_gib(part) for part in parts), fits)
+
+
+def _drawn(trial: Trial) -> str:
+    """What the search space holds that needs most."""
+    drawn = [f"{path.removeprefix('lora.')} {value}" for path, value in trial.params.items()]
+    return ", ".join(drawn) or "larger parents"
+
+
+def _sentences(found: StageFit, recipe: Recipe) -> Iterator[str]:
+    """What the table means for a stage, one plain sentence each."""
+    worst, work = found.worst, found.worst.work
+    total = f"{_gib(worst.peak.total)} of {_gib(worst.machine.memory)} GiB at most"
+    if worst.sharing > 1:
+        share = f"{worst.sharing} trials share a card (num_gpus {worst.fraction:g} each)"
+        yield f"It fits, {total}; {share}."
+    elif worst.sharing:
+        yield f"It fits, {total}; one trial fills a card."
+    else:
+        yield f"It does not fit, {total}.{' Trial 0 fits.' if found.first.sharing else ''}"
+    if found.proposal is not None:
+        yield _proposed(found.proposal, worst)
+    elif not worst.sharing:
+        length = "max_completion_length" if work.method == "grpo" else "max_length"
+        yield (
+            f"It does not fit at micro-batch {work.least} with gradient_checkpointing: lower "
+            f"{length} or lora.r, or take a larger card or a smaller base."
+        )
+    if worst.sharing and not work.checkpointing:
+        yield "gradient_checkpointing is not needed."
+    elif worst.sharing and not found.other.sharing:
+        yield f"gradient_checkpointing is needed: {_gib(found.other.peak.total)} GiB without it."
+    stage = recipe.stages[found.stage]
+    built_on = (stage.parent, stage.reward_model)
+    if unknown := ", ".join(one for one in built_on if one and is_reference(one)):
+        yield f"Not counted, since only the registry knows their size: {unknown}."
+
+
+def _proposed(better: Trial, own: Trial) -> str:
+    """A setting that can be copied into the recipe, and what it does."""
+    work, changed, effects = better.work, [], []
+    if work.rows != own.work.rows:
+        changed += [
+            f"per_device_train_batch_size: {work.rows}",
+            f"gradient_accumulation_steps: {work.steps}",
+        ]
+        effects.append(f"the effective batch stays {work.batch}")
+    if work.checkpointing != own.work.checkpointing:
+        changed.append(f"gradient_checkpointing: {str(work.checkpointing).lower()}")
+        effects.append("it is needed" if work.checkpointing else "nothing is computed twice")
+    opening = "With a card to itself it could take" if own.sharing else "It fits with"
+    return f"{opening}: {', '.join(changed)} ({_gib(better.peak.total)} GiB; {'; '.join(effects)})."
+
+
+def _plain(found: StageFit) -> dict[str, Any]:
+    return {
+        "stage": found.stage,
+        "method": found.worst.work.method,
+        "first": _trial(found.first),
+        "worst": _trial(found.worst),
+        "checkpointing_switched": _trial(found.other),
+        "proposal": None if found.proposal is None else _trial(found.proposal),
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "params": dict(trial.params),
+        "per_device_train_batch_size": trial.work.rows,
+        "gradient_accumulation_steps": trial.work.steps,
+        "gradient_checkpointing": trial.work.checkpointing,
+        "tokens": trial.work.length,
+        "bytes": trial.peak.to_json(),
+        "fits": trial.sharing > 0,
+        "trials_sharing": trial.sharing,
+        "gpu_fraction": trial.fraction,
+    }
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.2f}"

@@ -1,0 +1,1 @@
+"""How much memory a stage's trials need: pure arithmetic over sizes, no torch."""

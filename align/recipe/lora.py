@@ -1,0 +1,105 @@
+"""PEFT's LoRA fields: those that a recipe sets, and why others are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from align.inference.options import EngineOptions
+from align.recipe.blocks import Block
+from align.recipe.space import SearchedFraction, SearchedInt, SearchedPositive
+
+#: The bank's: adapters of a higher rank are not served.
+MAX_RANK = EngineOptions.max_rank
+
+_NO_SUM = "its effect is not a sum of deltas, so no later stage could be stacked on it"
+_OTHER_BASE = "the adapter would go with other base weights than those that are shared and served"
+_LAYERS = "the bank holds LoRA of linear layers alone"
+_TRAINED = (
+    "layers that are trained as a whole are no difference to the base; a reward stage's head is "
+    "saved by itself"
+)
+_BIAS = "trained biases belong to one adapter and stay in the base when it is off"
+
+#: What PEFT can do and a chain of adapters in one bank cannot, and why.
+NOT_COMPOSED: dict[str, str] = {
+    **dict.fromkeys(
+        ("use_dora", "lora_bias", "alora_invocation_tokens", "use_qalora", "use_bdlora",
+         "arrow_config", "monteclora_config", "velora_config"),
+        _NO_SUM,
+    ),
+    **dict.fromkeys(
+        ("init_lora_weights", "loftq_config", "corda_config", "lora_ga_config", "kasa_config",
+         "layer_replication"),
+        _OTHER_BASE,
+    ),
+    **dict.fromkeys(("target_parameters", "trainable_token_indices"), _LAYERS),
+    **dict.fromkeys(("modules_to_save", "ensure_weight_tying"), _TRAINED),
+    "bias": _BIAS,
+}  # fmt: skip
+#: Modules that PEFT could adapt and that TRL's losses or the bank read without their LoRA.
+_ENDS = ("lm_head", "embed_out", "embed_tokens", "wte", "word_embeddings", "score")
+
+
+class LoraConfig(Block):
+    """PEFT's LoRA fields. `lora_alpha` may be tied to the rank: `2 * r`."""
+
+    r: SearchedInt = 8
+    lora_alpha: SearchedPositive = 16
+    lora_dropout: SearchedFraction = 0.0
+    target_modules: str | list[str] = "all-linear"
+    use_rslora: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _composes(cls, raw: Any) -> Any:
+        """Without what only repeats PEFT's default."""
+        if not isinstance(raw, Mapping):
+            return raw
+        for name in NOT_COMPOSED.keys() & raw.keys():
+            if not _plain(name, raw[name]):
+                raise ValueError(_refusal(name, raw[name]))
+        return {name: value for name, value in raw.items() if name not in NOT_COMPOSED}
+
+    @field_validator("target_modules")
+    @classmethod
+    def _linear_layers(cls, targets: str | list[str]) -> str | list[str]:
+        if targets == "all-linear":
+            return targets
+        if not targets:
+            raise ValueError("no module to adapt; allowed: all-linear, names, a regular expression")
+        found = [end for end in _ENDS if _reaches(targets, end)]
+        if found:
+            raise ValueError(
+                f"'{found[0]}' does not compose: the bank adapts the linear layers between "
+                "embeddings and head, and TRL's losses read the head's plain weights; leave it out"
+            )
+        return targets
+
+
+def _reaches(targets: str | list[str], module: str) -> bool:
+    if isinstance(targets, list):
+        if "all-linear" in targets:
+            raise ValueError("write target_modules: all-linear, not as part of a list")
+        return any(name.rpartition(".")[2] == module for name in targets)
+    try:
+        pattern = re.compile(targets)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}; got {targets!r}") from None
+    return any(pattern.fullmatch(name) for name in (module, f"model.{module}"))
+
+
+def _plain(name: str, value: Any) -> bool:
+    """Whether the value is what PEFT does without it."""
+    if name == "init_lora_weights":
+        return value is True
+    return value == "none" if name == "bias" else not value
+
+
+def _refusal(name: str, value: Any) -> str:
+    if name == "init_lora_weights" and value in (False, "gaussian", "orthogonal", "eva"):
+        return f"{name}={value!r} is not offered: a new adapter starts as PEFT starts it"
+    return f"{name}={value!r} does not compose: {NOT_COMPOSED[name]}"

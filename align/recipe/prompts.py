@@ -1,0 +1,22 @@
+"""What makes two rows the same problem: their prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+def prompt_key(prompt: str | Messages) -> str:
+    """The same text for the same prompt. Roles count, the amount of whitespace does not."""
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    same = [{**turn, "content": " ".join(str(turn["content"]).split())} for turn in turns]
+    return json.dumps(same, sort_keys=True)
+
+
+def shown(key: str) -> str:
+    """The beginning of a prompt of this key, for a message."""
+    text = str(json.loads(key)[-1]["content"])
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")

@@ -1,0 +1,181 @@
+"""The fields of TRL's configs, read from the installed sources: importing TRL takes ten seconds."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from align.errors import AligneryError, RecipeError
+
+Method = Literal["sft", "reward", "dpo", "kto", "grpo"]
+#: The config class of each method's trainer, in `trl/trainer/<method>_config.py`.
+CONFIGS: dict[Method, str] = {
+    "sft": "SFTConfig",
+    "reward": "RewardConfig",
+    "dpo": "DPOConfig",
+    "kto": "KTOConfig",
+    "grpo": "GRPOConfig",
+}
+_ENUMS = ("training_args.py", "trainer_utils.py")
+
+
+@dataclass(frozen=True)
+class TrlField:
+    """A field as its class declares it. `default` is None where it is not a plain value.
+
+    `type` is the annotation: enums of transformers are the literals that their constructors take,
+    and what cannot be told without an import is Any. `choices` are those of its metadata.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    choices: tuple[Any, ...]
+
+
+@cache
+def trl_fields(method: Method) -> dict[str, TrlField]:
+    """Every field of the method's config by name, inherited ones included.
+
+    RecipeError if TRL or transformers is not installed, or is laid out in another way.
+    """
+    classes = (
+        ("transformers", "training_args.py", "TrainingArguments"),
+        ("trl", "trainer/base_config.py", "_BaseConfig"),
+        ("trl", f"trainer/{method}_config.py", CONFIGS[method]),
+    )
+    found: dict[str, TrlField] = {}
+    for package, file, name in classes:
+        found |= {one.name: one for one in _declared(package, file, name)}
+    return found
+
+
+def methods_with(field: str) -> list[Method]:
+    """The methods whose config has `field`."""
+    return [method for method in CONFIGS if field in trl_fields(method)]
+
+
+@cache
+def enum_values(name: str) -> tuple[str, ...]:
+    """The values of an enum of transformers' training arguments; empty if there is none."""
+    for file in _ENUMS:
+        for node in _classes(_source("transformers", file)).values():
+            if node.name == name and any("Enum" in ast.unparse(base) for base in node.bases):
+                values = [one.value for one in node.body if isinstance(one, ast.Assign)]
+                return tuple(one.value for one in values if isinstance(one, ast.Constant))  # type: ignore[misc]
+    return ()
+
+
+@contextmanager
+def trl_refusals(method: Method) -> Iterator[None]:
+    """Around a call of TRL's config and trainer: what they refuse comes out as a RecipeError."""
+    try:
+        yield
+    except AligneryError:
+        raise
+    except (TypeError, ValueError, NotImplementedError, ImportError) as error:
+        reason = " ".join(str(error).split()) or repr(error)
+        raise RecipeError(f"TRL refuses the fields of this {method} stage: {reason}") from error
+
+
+def _declared(package: str, file: str, name: str) -> Iterator[TrlField]:
+    node = _classes(_source(package, file)).get(name)
+    if node is None:
+        raise RecipeError(f"{package}/{file} has no class {name}: install the pinned version")
+    for one in node.body:
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
+            options = _options(one.value)
+            yield TrlField(
+                name=one.target.id,
+                type=_type(one.annotation),
+                default=_default(options),
+                choices=_choices(options),
+            )
+
+
+@cache
+def _source(package: str, file: str) -> Path:
+    found = importlib.util.find_spec(package)  # of a package itself: imports nothing
+    path = Path(found.origin).parent / file if found and found.origin else None
+    if path is None or not path.is_file():
+        raise RecipeError(
+            f"{package} is not installed, or has no {file}; "
+            "it says which fields a stage may hold: install the pinned version"
+        )
+    return path
+
+
+@cache
+def _classes(path: Path) -> dict[str, ast.ClassDef]:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+
+
+def _options(value: ast.expr | None) -> dict[str, ast.expr]:
+    """The keywords of `field(...)`, or a plain default as one of them."""
+    if isinstance(value, ast.Call):
+        return {one.arg: one.value for one in value.keywords if one.arg}
+    return {} if value is None else {"default": value}
+
+
+def _default(options: dict[str, ast.expr]) -> Any:
+    factory = options.get("default_factory")
+    if isinstance(factory, ast.Lambda):
+        return _literal(factory.body)
+    return _literal(options.get("default"))
+
+
+def _choices(options: dict[str, ast.expr]) -> tuple[Any, ...]:
+    metadata = options.get("metadata")
+    if not isinstance(metadata, ast.Dict):
+        return ()
+    for key, value in zip(metadata.keys, metadata.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == "choices":
+            return tuple(_literal(value) or ())
+    return ()
+
+
+def _literal(node: ast.expr | None) -> Any:
+    try:
+        return None if node is None else ast.literal_eval(node)
+    except ValueError:
+        return None  # a name or a call
+
+
+_NAMES: dict[str, Any] = {
+    "int": int, "float": float, "str": str, "bool": bool, "dict": dict, "list": list,
+    "Union": Union, "Literal": Literal,
+}  # fmt: skip
+
+
+def _type(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value if node.value is None else Any
+    if isinstance(node, ast.Name):
+        values = () if node.id in _NAMES else enum_values(node.id)
+        return Literal[values] if values else _NAMES.get(node.id, Any)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        left, right = _type(node.left), _type(node.right)
+        # `SchedulerType | str` is any of the enum's values; others fail in __post_init__.
+        return left if _is_enum(node.left) and right is str else left | right
+    if isinstance(node, ast.Subscript):
+        return _subscript(_type(node.value), node.slice)
+    return Any
+
+
+def _is_enum(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and bool(enum_values(node.id))
+
+
+def _subscript(kind: Any, index: ast.expr) -> Any:
+    if kind is Literal:
+        return Literal[_literal(index)]
+    inner = index.elts if isinstance(index, ast.Tuple) else [index]
+    types = tuple(_type(one) for one in inner)
+    return kind[types] if kind in (dict, list, Union) else Any

@@ -1,0 +1,117 @@
+"""A reward function that a person wrote, found by `module:function`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from align.errors import RecipeError
+from align.inference.types import Messages
+from align.recipe.rewards import PythonConfig
+
+_NAMED = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Function:
+    """Called for each completion with what it names of `prompt`, `completion` and the columns.
+
+    `prompt` is the list of messages, `completion` a text; `**columns` takes all. RecipeError if
+    it cannot be imported, or is none that can be called by name.
+    """
+
+    def __init__(self, name: str, config: PythonConfig):
+        module, _, attribute = config.python.partition(":")
+        where = f"reward '{name}' ({config.python})"
+        self._function = _function(_module(module, config, where), attribute, where)
+        parameters = inspect.signature(self._function).parameters.values()
+        self._all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+        named = [one for one in parameters if one.kind in _NAMED]
+        self._names = [one.name for one in named]
+        #: Columns that it has no default for.
+        self.needs = tuple(
+            one.name
+            for one in named
+            if one.default is inspect.Parameter.empty and one.name not in ("prompt", "completion")
+        )
+
+    def __call__(self, prompt: Messages, completion: str, columns: Mapping[str, Any]) -> Any:
+        known = {**columns, "prompt": prompt, "completion": completion}
+        if not self._all:
+            known = {name: known[name] for name in self._names if name in known}
+        return self._function(**known)
+
+
+def _module(name: str, config: PythonConfig, where: str) -> ModuleType:
+    """The folder's file of that name, else what Python finds."""
+    path = config.file
+    try:
+        return importlib.import_module(name) if path is None else _from_file(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise RecipeError(f"{where}: importing it failed: {error}") from None
+        tried = f"{config.folder} has no such file, and " if config.folder else ""
+        raise RecipeError(f"{where}: {tried}Python finds no module '{name}'") from None
+    except Exception as error:  # a person's module can raise anything
+        raise RecipeError(
+            f"{where}: importing it failed: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Imported under a name of its own: other recipes have other files of the same name."""
+    content = hashlib.sha256(f"{path}".encode() + path.read_bytes()).hexdigest()[:16]
+    name = f"{path.stem}_{content}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # it is a .py file
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look for their module there
+    try:
+        with _beside(path.parent):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Lets a module import its neighbours, and keeps those from standing in for another's."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and folder in Path(file).parents:
+                del sys.modules[name]
+
+
+def _function(module: ModuleType, name: str, where: str) -> Any:
+    function = getattr(module, name, None)
+    if function is None:
+        own = [key for key, one in vars(module).items() if inspect.isfunction(one)]
+        raise RecipeError(
+            f"{where}: {module.__file__} has no '{name}'; its functions: {', '.join(own) or 'none'}"
+        )
+    if inspect.iscoroutinefunction(function):
+        raise RecipeError(f"{where}: it is async; a reward is a plain function")
+    try:
+        kinds = {one.kind for one in inspect.signature(function).parameters.values()}
+    except (TypeError, ValueError):
+        raise RecipeError(f"{where}: it is not a function with named parameters") from None
+    if inspect.Parameter.POSITIONAL_ONLY in kinds:
+        raise RecipeError(f"{where}: its parameters must be passable by name")
+    return function

@@ -1,0 +1,1 @@
+"""What SFT and a reward model learn from real data."""

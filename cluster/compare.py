@@ -1,0 +1,70 @@
+"""Two registered adapters on the held-out items that both were measured on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from align.errors import AdapterError
+from align.stages.comparison import Compared, compare_examples, incomparable
+from align.stages.examples import EXAMPLES, Example, read_examples
+from cluster.registry import AdapterVersion, Registry
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the first is beside the second; `left_out` has measures that both have, with the
+    reason why they cannot be compared."""
+
+    first: AdapterVersion
+    second: AdapterVersion
+    split: str
+    measures: list[Compared]
+    left_out: dict[str, str]
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {
+            "first": self.first.name,
+            "second": self.second.name,
+            "split": self.split,
+            "measures": {
+                one.measure: {
+                    "first": one.ours,
+                    "second": one.theirs,
+                    **asdict(one.gain),
+                    "verdict": one.verdict,
+                }
+                for one in self.measures
+            },
+            "left_out": self.left_out,
+        }
+
+
+def compare_versions(registry: Registry, first: str, second: str) -> Comparison:
+    """Compare by rows that were kept when the adapters were measured; nothing is computed anew.
+
+    AdapterNotFound for an unknown name; AdapterError if one has no rows, or there is no item or
+    measure in common.
+    """
+    versions = [registry.resolve(name) for name in (first, second)]
+    rows = [_rows(registry, version) for version in versions]
+    try:
+        found = compare_examples(*rows)
+    except AdapterError as error:
+        raise AdapterError(f"{versions[0].name} and {versions[1].name}: {error}") from None
+    reasons = incomparable(versions[0].manifest, versions[1].manifest)
+    left_out = {one.measure: reasons[one.measure] for one in found if one.measure in reasons}
+    split = rows[0][0].split
+    measures = [one for one in found if one.measure not in left_out]
+    return Comparison(versions[0], versions[1], split, measures, left_out)
+
+
+def _rows(registry: Registry, version: AdapterVersion) -> list[Example]:
+    try:
+        rows = read_examples(registry.folder(version))
+    except AdapterError as error:
+        raise AdapterError(f"{version.name}: {error}") from None
+    if not rows:
+        raise AdapterError(f"{version.name}: its {EXAMPLES} is empty; search its stage again")
+    return rows

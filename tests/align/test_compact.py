@@ -1,0 +1,81 @@
+"""Logits only where a loss needs them: the same losses, behind one private name of TRL's."""
+
+import pytest
+import torch
+import trl.trainer.utils
+from training import rows_of, shortness, stage_of
+
+from align.base import load_base
+from align.stages import dpo, grpo, kto, sft
+from align.stages.compact import compact_logits
+from align.stages.job import Job
+from align.stages.rewards import RewardFunction
+
+BUILDERS = {"sft": sft.build, "dpo": dpo.build, "kto": kto.build, "grpo": grpo.build}
+REWARDS: list[tuple[str, float, RewardFunction]] = [("shortness", 1.0, shortness)]
+
+
+def trainer_of(method, tmp_path):
+    base, stage = load_base("tiny-random"), stage_of(method, dropout=0.0)
+    torch.manual_seed(0)
+    arguments = (base.shell(), base.tokenizer, stage, 2, rows_of(method, 4), tmp_path, 0, REWARDS)
+    trainer = BUILDERS[method](Job(*arguments))
+    with torch.no_grad():
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:  # away from the reference, whose loss is the same for all rows
+                parameter += torch.randn_like(parameter) * 0.1
+    return trainer
+
+
+@pytest.mark.parametrize("method", BUILDERS)
+def test_compact_logits_give_the_same_losses_and_gradients(tmp_path, method):
+    trainer = trainer_of(method, tmp_path)
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    wide, its_gradient, its_positions = one_pass(trainer, batch)
+    with compact_logits():
+        compact, gradient, positions = one_pass(trainer, batch)
+    assert positions < its_positions, "the name that is patched no longer decides"
+    assert compact == pytest.approx(wide, abs=2e-3)
+    torch.testing.assert_close(gradient, its_gradient, rtol=0.02, atol=2e-3)
+
+
+def one_pass(trainer, batch):
+    """Loss, gradient of one layer, and how many positions the head projected."""
+    projected, fused = [], trl.trainer.utils._ChunkedLogProbFunction
+
+    class Counting:
+        @staticmethod
+        def apply(hidden, *rest):
+            projected.append(len(hidden))
+            return fused.apply(hidden, *rest)
+
+    trainer.model.zero_grad()
+    # What the trainer sets in its own loop.
+    trainer.current_gradient_accumulation_steps = 1
+    trl.trainer.utils._ChunkedLogProbFunction = Counting
+    try:
+        loss = trainer.compute_loss(trainer.model, dict(batch))
+    finally:
+        trl.trainer.utils._ChunkedLogProbFunction = fused
+    loss.backward()
+    gradient = next(
+        parameter.grad.clone()
+        for name, parameter in trainer.model.named_parameters()
+        if "q_proj.lora_A" in name
+    )
+    assert gradient.abs().max() > 0
+    return float(loss.detach()), gradient, max(projected)
+
+
+def test_the_name_that_is_patched_is_there_and_put_back():
+    before = trl.trainer.utils._use_triton
+    with compact_logits():
+        assert trl.trainer.utils._use_triton(torch.device("cpu"))
+    assert trl.trainer.utils._use_triton is before
+    assert not before(torch.device("cpu"))
+
+
+def test_a_trl_without_that_name_is_an_error(monkeypatch):
+    monkeypatch.delattr(trl.trainer.utils, "_use_triton")
+    with pytest.raises(AttributeError, match="_use_triton"), compact_logits():
+        pass

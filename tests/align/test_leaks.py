@@ -1,0 +1,144 @@
+"""What is held out for a stage is trained on neither by it nor by what it builds on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from align.errors import DataError
+from align.inputs import check_inputs
+from align.recipe import Recipe, load_recipe, parse_recipe
+from align.stages import leaks
+from align.stages.leaks import check_chain
+
+ROW = {"completion": "c", "chosen": "good", "rejected": "bad", "answer": "1"}
+OBJECTIVES = {"sft": "nll", "reward": "pair_accuracy", "dpo": "pair_accuracy", "grpo": "reward"}
+
+
+def jsonl(path: Path, prompts: list[str]) -> str:
+    path.write_text("".join(json.dumps({"prompt": one, **ROW}) + "\n" for one in prompts))
+    return str(path)
+
+
+def recipe(**stages: dict[str, Any]) -> Recipe:
+    common = {"learning_rate": 1e-4, "max_steps": 1}
+    raw = {}
+    for name, own in stages.items():
+        method = own.get("method", name)
+        raw[name] = {"method": method, "objective": OBJECTIVES[method], **common, **own}
+        if method == "grpo":
+            raw[name].setdefault("rewards", {"correctness": 1.0})
+    return parse_recipe({"name": "mine", "base": "tiny-random", "stages": raw})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> dict[str, Any]:
+    path = jsonl(tmp_path / "rows.jsonl", [f"What is {n}?" for n in range(100)])
+    return {"path": path, "train": 60, "validation": 10, "test": 10}
+
+
+def test_stages_that_share_their_data_do_not_leak(file: dict[str, Any]) -> None:
+    shared = recipe(
+        sft={"data": file},
+        reward={"data": file, "parent": "sft"},
+        dpo={"data": file, "parent": "sft", "reward_model": "reward"},
+    )
+    for stage in shared.stages:
+        check_chain(shared, stage)
+
+
+def test_other_sizes_of_the_same_file_leak(file: dict[str, Any]) -> None:
+    leaky = recipe(sft={"data": file}, dpo={"data": {**file, "test": 20}, "parent": "sft"})
+    check_chain(leaky, "sft")
+    with pytest.raises(DataError) as caught:
+        check_chain(leaky, "dpo")
+    message = str(caught.value)
+    assert "10 test prompts of stage 'dpo'" in message or "10 validation prompts" in message
+    assert "trained on by stage 'sft', which dpo builds on" in message
+    assert "the first: 'What is " in message
+    assert "Give both stages the same data" in message
+
+
+def test_another_seed_leaks_and_the_judge_counts(file: dict[str, Any]) -> None:
+    leaky = recipe(
+        reward={"data": {**file, "seed": 1}},
+        dpo={"data": file, "reward_model": "reward"},
+        grpo={"data": file, "parent": "dpo"},
+    )
+    for stage in ("dpo", "grpo"):
+        with pytest.raises(DataError, match=f"stage 'reward', which {stage} builds on"):
+            check_chain(leaky, stage)
+
+
+def test_prompts_that_differ_by_whitespace_leak(tmp_path: Path, file: dict[str, Any]) -> None:
+    spaced = jsonl(tmp_path / "spaced.jsonl", [f" What  is {n}?\n" for n in range(100)])
+    leaky = recipe(
+        sft={"data": {**file, "path": spaced, "seed": 3}}, dpo={"data": file, "parent": "sft"}
+    )
+    with pytest.raises(DataError, match="stage 'sft'"):
+        check_chain(leaky, "dpo")
+
+
+def test_answers_that_the_objective_is_measured_on_count(file: dict[str, Any]) -> None:
+    """SFT by accuracy is measured on GRPO's prompts, whose data are cut in another way."""
+    leaky = recipe(sft={"data": {**file, "seed": 1}, "objective": "accuracy"}, grpo={"data": file})
+    with pytest.raises(DataError, match=r"of stage 'grpo', which sft is measured on, .* 'sft'"):
+        check_chain(leaky, "sft")
+    check_chain(leaky, "grpo")
+
+
+def test_generated_problems_and_other_files_never_leak(
+    tmp_path: Path, file: dict[str, Any]
+) -> None:
+    built_in = load_recipe("arithmetic-smoke")
+    for stage in built_in.stages:
+        check_chain(built_in, stage)
+    other = jsonl(tmp_path / "other.jsonl", [f"Name {n}" for n in range(100)])
+    apart = recipe(sft={"data": {**file, "path": other}}, dpo={"data": file, "parent": "sft"})
+    check_chain(apart, "dpo")
+
+
+def test_a_registered_parent_is_not_looked_into(file: dict[str, Any]) -> None:
+    check_chain(recipe(dpo={"data": file, "parent": "other/sft:3"}), "dpo")
+
+
+def test_the_hub_is_left_out_where_it_is_not_asked(file: dict[str, Any]) -> None:
+    hub = {"dataset": "nobody/nothing", "train": 60, "validation": 10, "test": 10}
+    mixed = recipe(sft={"data": hub}, dpo={"data": file, "parent": "sft"})
+    check_chain(mixed, "dpo", hub=False)
+    check_chain(mixed, "sft", hub=False)
+
+
+def test_asked_again_it_reads_nothing(
+    file: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = recipe(sft={"data": file}, dpo={"data": file, "parent": "sft"})
+    check_chain(mine, "dpo")
+
+    def never(*_: object) -> None:
+        raise AssertionError("rows were looked at again")
+
+    monkeypatch.setattr(leaks, "split_rows", never)
+    check_chain(mine, "dpo")
+
+
+def test_a_leak_is_found_before_anything_starts(file: dict[str, Any]) -> None:
+    leaky = recipe(sft={"data": file}, dpo={"data": {**file, "validation": 20}, "parent": "sft"})
+    with pytest.raises(DataError, match=r"^stages\.dpo: .* of stage 'dpo' would be trained on"):
+        check_inputs(leaky)
+    check_inputs(leaky, ["sft"])
+
+
+def test_rewards_have_the_columns_that_they_need(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    rows = [{"prompt": f"p{n}", "hint": "x" if n else None} for n in range(20)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    data = {"path": str(path), "train": 10, "validation": 4, "test": 4}
+    (tmp_path / "mine.py").write_text("def fits(completion, hint): return hint in completion\n")
+    own = {"weight": 1.0, "python": "mine:fits", "folder": str(tmp_path)}
+    check_inputs(recipe(grpo={"data": data, "rewards": {"brevity": 1.0, "repetition": 1.0}}))
+    with pytest.raises(DataError, match="no row has column 'answer', and reward 'correctness'"):
+        check_inputs(recipe(grpo={"data": data, "rewards": {"brevity": 1.0, "correctness": 1.0}}))
+    with pytest.raises(DataError, match="row 1: nothing in column 'hint', and reward 'fits'"):
+        check_inputs(recipe(grpo={"data": data, "rewards": {"fits": own}}))

@@ -1,0 +1,179 @@
+"""What a machine computes in: bf16 where it is real, fp16 on a T4, and a T4 on any card."""
+
+import pytest
+import torch
+from training import rows_of, stage_of
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from align import base as bases
+from align import precision as policy
+from align.base import load_base
+from align.errors import ModelError, TrainingError
+from align.precision import (
+    CARDS,
+    apply_forced_card,
+    choose,
+    forced_card,
+    memory_fraction,
+    precision,
+)
+from align.stages import reward, sft
+from align.stages.job import Job
+from align.stages.steps import SKIPPED_AT_MOST, Watching
+
+
+def test_a_t4_gets_fp16_and_an_a100_bf16():
+    """`torch.cuda.is_bf16_supported()` says True on both."""
+    t4, a100 = choose("cuda", (7, 5), False), choose("cuda", (8, 0), False)
+    assert t4.args == {"fp16": True, "bf16": False, "use_cpu": False}
+    assert a100.args == {"fp16": False, "bf16": True, "use_cpu": False}
+    assert (t4.name, a100.name) == ("float16", "bfloat16")
+
+
+@pytest.mark.parametrize(("bf16", "name"), [(True, "bfloat16"), (False, "float32")])
+def test_a_cpu_gets_bf16_only_where_it_computes_it(bf16, name):
+    assert choose("cpu", None, bf16).name == name
+    assert not choose("cpu", None, bf16).args["fp16"]
+
+
+def job(method, model, tmp_path):
+    base = load_base("tiny-random")
+    return Job(model, base.tokenizer, stage_of(method), 2, rows_of(method, 4), tmp_path, 0)
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
+def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeypatch, capability):
+    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cuda", capability, False))
+    made = job("sft", None, tmp_path).arguments()
+    assert made["fp16"] is (capability == (7, 5))
+    assert made["bf16"] is (capability == (8, 0))
+    assert made["gradient_checkpointing_kwargs"] == {"use_reentrant": False}
+
+
+@pytest.mark.parametrize("method", ["sft", "reward"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch, method, dtype):
+    """GradScaler refuses fp16 gradients, and half precision loses small updates."""
+    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
+    shell = load_base("tiny-random").shell().to(dtype)
+    build = {"sft": sft.build, "reward": reward.build}[method]
+    model = build(job(method, shell, tmp_path)).model
+    trained = {name: one.dtype for name, one in model.named_parameters() if one.requires_grad}
+    assert set(trained.values()) == {torch.float32}
+    assert any("score" in name for name in trained) is (method == "reward")
+    frozen = {one.dtype for name, one in model.named_parameters() if "embed_tokens" in name}
+    assert frozen == {dtype}
+
+
+def test_a_base_attends_with_sdpa_and_is_no_hub_revision():
+    base = load_base("tiny-random")
+    assert base.model.config._attn_implementation == "sdpa"
+    assert base.revision is None
+
+
+class Asked:
+    """What was asked of torch's CUDA in place of a card."""
+
+    def __init__(self, monkeypatch, total):
+        self.calls = {}
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        properties = type("Properties", (), {"total_memory": total})
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+        for module, name in (
+            (torch.cuda, "set_per_process_memory_fraction"),
+            (torch.backends.cuda, "enable_flash_sdp"),
+            (torch.backends.cuda, "enable_cudnn_sdp"),
+        ):
+            monkeypatch.setattr(
+                module, name, lambda value, name=name: self.calls.update({name: value})
+            )
+
+
+def test_a_forced_t4_is_fp16_with_15_gib_and_plain_attention(monkeypatch):
+    asked = Asked(monkeypatch, total=60 * 2**30)
+    monkeypatch.setenv("ALIGNERY_GPU", "T4")
+    assert precision().args == {"fp16": True, "bf16": False, "use_cpu": False}
+    apply_forced_card()
+    assert asked.calls == {
+        "set_per_process_memory_fraction": 0.25,
+        "enable_flash_sdp": False,
+        "enable_cudnn_sdp": False,
+    }
+
+
+def test_without_the_variable_a_card_is_left_as_it_is(monkeypatch):
+    asked = Asked(monkeypatch, total=60 * 2**30)
+    monkeypatch.delenv("ALIGNERY_GPU", raising=False)
+    apply_forced_card()
+    assert asked.calls == {}
+
+
+def test_a_forced_card_has_no_more_memory_than_there_is():
+    assert memory_fraction(CARDS["T4"], 30 * 2**30) == 0.5
+    assert memory_fraction(CARDS["T4"], 8 * 2**30) == 1.0
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_no_card_is_forced_where_none_is_named(name):
+    assert forced_card(name, cuda=False) is None
+
+
+def test_an_unknown_card_is_an_error_that_lists_the_known():
+    with pytest.raises(ModelError, match=r"ALIGNERY_GPU=T5: unknown card; allowed: T4"):
+        forced_card("T5", cuda=True)
+
+
+def test_a_forced_card_needs_cuda_and_a_base_says_so_as_it_loads(monkeypatch):
+    monkeypatch.setenv("ALIGNERY_GPU", "T4")
+    monkeypatch.setattr(policy.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="no CUDA card here"):
+        bases.load_base.__wrapped__("tiny-random")
+
+
+class Driven:
+    """The callback that looks at the numbers, driven step by step."""
+
+    def __init__(self, fp16, on_step=None):
+        self.args = type("Arguments", (), {"fp16": fp16, "learning_rate": 0.1})
+        self.state, self.control = TrainerState(), TrainerControl()
+        self.callback = Watching(on_step)
+
+    def log(self, loss=1.0, grad_norm=1.0):
+        self.state.global_step += 1
+        logs = {"loss": loss, "grad_norm": grad_norm, "learning_rate": 0.1}
+        self.callback.on_log(self.args, self.state, self.control, logs=logs)
+
+
+@pytest.mark.parametrize("norm", [float("inf"), float("nan")])
+def test_fp16_may_overflow_while_the_scaler_finds_its_scale(norm):
+    told = []
+    driven = Driven(fp16=True, on_step=lambda step, logs: told.append((step, logs)))
+    for _ in range(SKIPPED_AT_MOST):
+        driven.log(grad_norm=norm)
+    driven.log()
+    for _ in range(SKIPPED_AT_MOST):
+        driven.log(grad_norm=norm)
+    assert len(told) == 2 * SKIPPED_AT_MOST + 1
+    assert "grad_norm" not in told[0][1], "no infinite number is told"
+    with pytest.raises(TrainingError, match=r"step 42: gradients overflowed fp16 for 21 steps"):
+        driven.log(grad_norm=norm)
+
+
+@pytest.mark.parametrize("norm", [float("inf"), float("nan")])
+def test_without_a_scaler_a_gradient_that_is_no_number_ends_the_run_at_once(norm):
+    driven = Driven(fp16=False)
+    driven.log()
+    with pytest.raises(TrainingError, match=r"step 2: the gradient.*lower learning_rate"):
+        driven.log(grad_norm=norm)
+
+
+@pytest.mark.parametrize("fp16", [True, False])
+def test_a_loss_that_is_no_number_ends_the_run_at_once(fp16):
+    with pytest.raises(TrainingError, match=r"step 1: the loss became nan.*lower learning_rate"):
+        Driven(fp16).log(loss=float("nan"))
+
+
+def test_trls_summary_at_the_end_is_no_step():
+    driven = Driven(fp16=False)
+    driven.callback.on_log(driven.args, driven.state, driven.control, logs={"train_loss": 1.0})

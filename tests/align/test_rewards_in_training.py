@@ -1,0 +1,59 @@
+"""GRPO with rewards that fail on some samples: the run goes on, and the failures are seen."""
+
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from align.inference.engine import BankEngine
+from align.inference.options import EngineOptions
+from align.recipe import load_recipe
+from align.recipe.rewards import configure, located
+from align.stages.data import load_split
+from align.stages.rewards import Rewards, reward_functions
+from align.stages.train import train
+
+SMOKE = load_recipe("arithmetic-smoke")
+STAGE = SMOKE.stages["grpo"].resolve({"beta": 0.0})
+ROWS = load_split(SMOKE, "grpo", "train")
+CODE = """
+calls = []
+
+def moody(completion):
+    calls.append(completion)
+    if len(calls) % 3 == 0:
+        raise ValueError("every third")
+    return float(len(completion)) if len(calls) % 3 == 1 else float("nan")
+"""
+
+
+@pytest.mark.parametrize("others", [{}, {"brevity": 1.0}], ids=["alone", "beside another"])
+def test_training_goes_on_where_a_reward_fails(tiny: Any, tmp_path: Any, others: Any) -> None:
+    (tmp_path / "moods.py").write_text(CODE)
+    raw = {"moody": {"weight": 0.1, "python": "moods:moody"}, **others}
+    rewards = Rewards(located(configure(raw), tmp_path))
+    logs: list[dict[str, float]] = []
+    checkpoint = train(
+        tiny,
+        STAGE,
+        ROWS,
+        tmp_path / "run",
+        to=3,
+        steps=3,
+        seed=0,
+        rewards=reward_functions(rewards),
+        engine=BankEngine(tiny, EngineOptions(slots=8, slot_tokens=512)),
+        on_step=lambda step, numbers: logs.append(numbers),
+    )
+    assert rewards.failed == 8  # of 3 steps of 4 completions: two of three
+    assert {one.error for one in rewards.failures} == {
+        "ValueError: every third",
+        "ValueError: returned nan, which is no finite number",
+    }
+    assert [one["rewards/moody/failed"] for one in logs] == [0.5, 0.75, 0.75]
+    assert all(one["rewards/moody/mean"] > 0 for one in logs)
+    tensors = load_file(checkpoint / "published" / "adapter_model.safetensors")
+    assert all(bool(torch.isfinite(one).all()) for one in tensors.values())
+    if others:
+        assert [one["rewards/brevity/failed"] for one in logs] == [0.0, 0.0, 0.0]
