@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
     from align.recipe import Recipe
-    from align.stages.arithmetic import Problem
-    from align.stages.measures import Evaluation
+    from align.stages.data.arithmetic import Problem
+    from align.stages.evaluation.measures import Evaluation
     from cluster.settings import Settings
     from serve.experiments import Report
     from sweeps.sweep import SweepResult
@@ -193,7 +193,7 @@ class Story:
 
     def score(self, client: OpenAI, problem: Problem) -> None:
         """The reward model's view of a right and a wrong answer."""
-        from align.stages.arithmetic import asked, right, wrong
+        from align.stages.data.arithmetic import asked, right, wrong
 
         judge = self.sweeps[self.stage("reward")].version.name
         answers = [right(problem, "concise"), wrong(problem, random.Random(0), "concise")]
@@ -279,7 +279,7 @@ class Story:
 
     def ask(self, client: OpenAI, model: str, problem: Problem, **more: Any) -> Any:
         """A greedy answer under the limit that everything was measured with."""
-        from align.stages.arithmetic import asked
+        from align.stages.data.arithmetic import asked
 
         body: dict[str, Any] = {"messages": asked(problem), "temperature": 0, **more}
         tokens = self.recipe.evaluation.max_new_tokens
@@ -287,7 +287,7 @@ class Story:
 
     def problems(self) -> Iterator[Problem]:
         """What users ask: problems that neither training nor measuring has seen."""
-        from align.stages.arithmetic import problems
+        from align.stages.data.arithmetic import problems
 
         return problems(self.recipe.seed, "live")
 

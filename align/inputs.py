@@ -10,9 +10,9 @@ from align.recipe import Recipe
 from align.recipe.model import OBJECTIVES
 from align.recipe.rewards import PythonConfig, RewardConfig
 from align.sources import check_base
-from align.stages.data import check_disjoint, load_answers, load_split
-from align.stages.files import check_columns
-from align.stages.leaks import HELD_OUT, check_chain
+from align.stages.data.files import check_columns
+from align.stages.data.leaks import HELD_OUT, check_chain
+from align.stages.data.splits import check_disjoint, load_answers, load_split
 
 #: Columns that built-in rewards compare a completion with.
 _COMPARED = {

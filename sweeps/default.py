@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from align.errors import AdapterError
-from align.stages.comparison import Compared, compare_examples
-from align.stages.examples import EXAMPLES, read_examples
+from align.stages.evaluation.comparison import Compared, compare_examples
+from align.stages.evaluation.examples import EXAMPLES, read_examples
 from cluster.storage import Storage
 from sweeps.job import trial_key
 from sweeps.trials import TrialSummary

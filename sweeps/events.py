@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from align.recipe.space import Value
-from align.stages.comparison import Compared
+from align.stages.evaluation.comparison import Compared
 from sweeps.trials import Milestone, TrialSummary
 
 

@@ -16,10 +16,10 @@ from cluster.storage import Storage
 from sweeps.job import adapter_folder, import_dotted, portable
 
 if TYPE_CHECKING:
-    from align.stages.measures import Evaluation
+    from align.stages.evaluation.measures import Evaluation
 
 #: What a worker measures with: `module:attribute`.
-EVALUATE = "align.stages.evaluate:evaluate_adapter"
+EVALUATE = "align.stages.evaluation.evaluate:evaluate_adapter"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from align.recipe import Recipe
-from align.stages.data import load_split
-from align.stages.measures import Evaluation, Paired, longer_rule, paired, wilson
+from align.stages.data.splits import load_split
+from align.stages.evaluation.measures import Evaluation, Paired, longer_rule, paired, wilson
 from sweeps.default import beside_default
 from sweeps.sweep import SweepResult
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from align.recipe import Recipe
 from align.recipe.model import is_reference
-from align.stages.comparison import Compared
-from align.stages.measures import key_of
+from align.stages.evaluation.comparison import Compared
+from align.stages.evaluation.measures import key_of
 from cluster.database import Database, open_database
 from cluster.database.tables import Sweep
 from cluster.registry import AdapterVersion, Registry

@@ -105,7 +105,7 @@ def sample(
         raise RecipeError(
             f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
         )
-    from align.stages.data import load_split
+    from align.stages.data.splits import load_split
 
     rows = load_split(loaded, stage, split.value, seed)[:count]
     if as_json:
@@ -179,7 +179,7 @@ def _data(recipe: Recipe, stage: str, read: bool) -> str:
     """Rows of each split in words. DataError if they overlap or cannot be read."""
     data = recipe.data_of(stage)
     if read and data.dataset is None:
-        from align.stages.data import check_disjoint, load_split
+        from align.stages.data.splits import check_disjoint, load_split
 
         splits = {split.value: load_split(recipe, stage, split.value) for split in SplitName}
         check_disjoint(splits)

@@ -107,7 +107,7 @@ def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
             f"--reward-model: stage '{stage}' has no reward 'reward_model'; "
             f"it has: {', '.join(configs)}"
         )
-    from align.stages.evaluate import Evaluator
+    from align.stages.evaluation.evaluate import Evaluator
 
     return Evaluator(recipe, reward_model).rewards(configs)
 
@@ -135,8 +135,8 @@ def _written(
     seed: int | None,
 ) -> list[Sample]:
     """Completions of the stage's first training prompts, as its trial 0 would begin with."""
-    from align.stages.data import load_split
-    from align.stages.evaluate import shared_engine
+    from align.stages.data.splits import load_split
+    from align.stages.evaluation.evaluate import shared_engine
     from align.stages.rewards.samples import write_samples
 
     config = recipe.stages[stage].resolve()

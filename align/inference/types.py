@@ -126,6 +126,11 @@ class Engine(Protocol):
         """Forget an adapter. Requests that have it already are served to their end."""
         ...
 
+    def start_anew(self) -> None:
+        """Forget what was read before, unless requests are under way: results then depend on what
+        is asked alone, to the last digit."""
+        ...
+
     def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
         """The base's chat template applied; `generate` opens the assistant's turn."""
         ...

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from trl import DPOConfig, DPOTrainer
 
+from align.stages.data.prepared import Prepared
 from align.stages.job import Job
-from align.stages.prepared import Prepared
 
 
 class Trainer(Prepared, DPOTrainer):  # type: ignore[misc]

@@ -22,10 +22,10 @@ from align.precision import precision
 from align.recipe import Recipe, StageConfig
 from align.recipe.space import Value
 from align.stages.checkpoints import PUBLISHED
-from align.stages.data import fingerprint, load_split
-from align.stages.examples import write_examples
-from align.stages.measured import Measured, read_measured
-from align.stages.problems import Split
+from align.stages.data.problems import Split
+from align.stages.data.splits import fingerprint, load_split
+from align.stages.evaluation.examples import write_examples
+from align.stages.evaluation.measured import Measured, read_measured
 from align.stages.record import TrainRecord, read_record
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, set_seed
 from trl import RewardConfig, RewardTrainer
 
+from align.stages.data.prepared import Prepared
 from align.stages.job import Job
-from align.stages.prepared import Prepared
 
 
 class Trainer(Prepared, RewardTrainer):  # type: ignore[misc]

@@ -74,6 +74,7 @@ class Rollouts:
         self._layers = self._layers or _layers(trainer.model)
         step, loaded = trainer.state.global_step, self._step is not None
         self._engine.unload(POLICY)
+        self._engine.start_anew()  # a resumed run has asked nothing yet
         factors = LoraFactors({layer.name: layer.factors() for layer in self._layers})
         try:
             self._engine.load(POLICY, factors.stacked_on(self._parent))

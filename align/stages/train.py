@@ -25,7 +25,7 @@ from align.stages.batches import sized, smaller
 from align.stages.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
 from align.stages.compact import compact_logits
 from align.stages.costs import Costs
-from align.stages.lengths import measure_lengths
+from align.stages.data.lengths import measure_lengths
 from align.stages.parents import read_parent
 from align.stages.quiet import quiet
 from align.stages.record import read_record

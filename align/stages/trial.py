@@ -11,12 +11,12 @@ from align.adapter import Manifest, write_manifest
 from align.base import load_base
 from align.recipe import Recipe
 from align.recipe.space import Value
-from align.stages.data import load_split
-from align.stages.evaluate import shared_engine
-from align.stages.held_out import HeldOut
-from align.stages.leaks import check_chain
-from align.stages.measured import Measured, read_measured, write_measured
-from align.stages.measures import bounded, objective
+from align.stages.data.leaks import check_chain
+from align.stages.data.splits import load_split
+from align.stages.evaluation.evaluate import shared_engine
+from align.stages.evaluation.held_out import HeldOut
+from align.stages.evaluation.measured import Measured, read_measured, write_measured
+from align.stages.evaluation.measures import bounded, objective
 from align.stages.publish import Origin, manifest_of, publish
 from align.stages.record import read_record
 from align.stages.rewards import reward_functions

@@ -20,8 +20,8 @@ from trl import GRPOTrainer
 from align.base import Base, load_base
 from align.inference import Engine
 from align.recipe import Recipe, load_recipe
-from align.stages.data import load_split
-from align.stages.evaluate import shared_engine
+from align.stages.data.splits import load_split
+from align.stages.evaluation.evaluate import shared_engine
 from align.stages.rewards import Rewards, reward_functions
 from align.stages.train import PUBLISHED, train
 from benchmarks.errors import BenchmarkError

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from align.inputs import check_inputs
 from align.recipe import Recipe, parse_recipe
-from align.stages.data import load_split
-from align.stages.measures import Evaluation, compare, paired
+from align.stages.data.splits import load_split
+from align.stages.evaluation.measures import Evaluation, compare, paired
 from cluster.ray import ray_session
 from cluster.settings import Settings
 from sweeps.final import System, evaluate_many

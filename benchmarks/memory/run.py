@@ -23,7 +23,7 @@ from align.memory.shape import ModelShape, read_shape
 from align.memory.workload import SEQUENCES, Lora, Workload, lora_of, workload
 from align.precision import device, precision
 from align.recipe import Recipe
-from align.stages.data import load_split
+from align.stages.data.splits import load_split
 from align.stages.rewards import Judge, RewardFunction, Rewards, reward_functions
 from align.stages.train import PUBLISHED, train
 from benchmarks.machine import machine_facts

@@ -5,8 +5,8 @@ from itertools import islice
 
 import pytest
 
-from align.stages import arithmetic
-from align.stages.measures import longer_rule
+from align.stages.data import arithmetic
+from align.stages.evaluation.measures import longer_rule
 from align.stages.rewards import correctness
 
 SPLITS = ("train", "validation", "test", "live")

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from align.errors import DataError
 from align.recipe import parse_recipe
-from align.stages.data import check_disjoint, fingerprint, load_answers, load_split
+from align.stages.data.splits import check_disjoint, fingerprint, load_answers, load_split
 
 
 def recipe(tmp_path, rows, method="sft", **sizes):

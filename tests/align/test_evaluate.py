@@ -14,13 +14,13 @@ from align.adapter import Manifest, adapter_id, write_manifest
 from align.base import load_base
 from align.errors import DataError
 from align.recipe import Recipe, load_recipe, parse_recipe
-from align.stages import evaluate
-from align.stages.data import load_answers, load_split
-from align.stages.evaluate import Evaluator
-from align.stages.examples import examples
-from align.stages.held_out import HeldOut, at_end, at_rung
-from align.stages.statistics import longer_rule
-from align.stages.systems import Systems, shared_engine
+from align.stages.data.splits import load_answers, load_split
+from align.stages.evaluation import evaluate
+from align.stages.evaluation.evaluate import Evaluator
+from align.stages.evaluation.examples import examples
+from align.stages.evaluation.held_out import HeldOut, at_end, at_rung
+from align.stages.evaluation.statistics import longer_rule
+from align.stages.evaluation.systems import Systems, shared_engine
 
 SMOKE = load_recipe("arithmetic-smoke")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from align.recipe import load_recipe
-from align.stages.evaluate import Evaluator
-from align.stages.measures import paired
+from align.stages.evaluation.evaluate import Evaluator
+from align.stages.evaluation.measures import paired
 from align.stages.trial import Trial
 
 

@@ -19,7 +19,7 @@ from trl import (
 
 from align.base import Base
 from align.errors import DataError
-from align.stages.lengths import Lengths, measure_lengths
+from align.stages.data.lengths import Lengths, measure_lengths
 
 LIMIT = 64
 

@@ -9,7 +9,7 @@ from align.adapter import adapter_id, provenance, read_manifest, write_manifest
 from align.adapter.card import write_card
 from align.errors import AdapterError
 from align.recipe import load_recipe, parse_recipe
-from align.stages.examples import read_examples
+from align.stages.evaluation.examples import read_examples
 from align.stages.trial import Trial
 
 SMOKE = load_recipe("arithmetic-smoke")

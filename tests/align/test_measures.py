@@ -9,9 +9,9 @@ import torch
 
 from align.precision import choose
 from align.recipe.rewards import configure
-from align.stages.measures import Evaluation, bounded, key_of, objective, paired, wilson
+from align.stages.evaluation.measures import Evaluation, bounded, key_of, objective, paired, wilson
+from align.stages.evaluation.statistics import auc, divergence, paired_auc
 from align.stages.rewards import Judge, Rewards, brevity, correctness
-from align.stages.statistics import auc, divergence, paired_auc
 
 
 def test_wilson_interval_of_a_known_share():

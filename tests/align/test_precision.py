@@ -1,5 +1,7 @@
 """What a machine computes in: bf16 where it is real, fp16 on a T4, and a T4 on any card."""
 
+import copy
+
 import pytest
 import torch
 from training import rows_of, stage_of
@@ -55,7 +57,7 @@ def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeyp
 def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch, method, dtype):
     """GradScaler refuses fp16 gradients, and half precision loses small updates."""
     monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
-    shell = load_base("tiny-random").shell().to(dtype)
+    shell = copy.deepcopy(load_base("tiny-random").model).to(dtype)
     build = {"sft": sft.build, "reward": reward.build}[method]
     model = build(job(method, shell, tmp_path)).model
     trained = {name: one.dtype for name, one in model.named_parameters() if one.requires_grad}

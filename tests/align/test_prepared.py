@@ -19,8 +19,8 @@ from transformers import AutoTokenizer, set_seed
 
 from align.base import Base, model_source
 from align.digests import template_digest, tokenizer_digest
-from align.stages import prepared
-from align.stages.prepared import FIELDS, Prepared, kept
+from align.stages.data import prepared
+from align.stages.data.prepared import FIELDS, Prepared, kept
 from align.stages.reward import with_head
 
 
@@ -231,7 +231,7 @@ def test_the_bounds_are_kept_by_last_use(own_home: Path, monkeypatch: pytest.Mon
 PROCESS = """
 import time
 from datasets import Dataset
-from align.stages.prepared import kept
+from align.stages.data.prepared import kept
 
 def make():
     print("made", flush=True)

@@ -10,7 +10,7 @@ from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.recipe import load_recipe
 from align.recipe.rewards import configure, located
-from align.stages.data import load_split
+from align.stages.data.splits import load_split
 from align.stages.rewards import Rewards, reward_functions
 from align.stages.train import train
 

@@ -1,5 +1,6 @@
 """GRPO on the engine: the same prompts, weights and log-probabilities as the trainer's own."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from align.inference.options import EngineOptions
 from align.precision import choose
 from align.recipe import load_recipe
 from align.stages.compact import compact_logits
-from align.stages.data import load_split
+from align.stages.data.splits import load_split
 from align.stages.grpo import build
 from align.stages.job import Job
 from align.stages.rollouts import POLICY, Rollouts
@@ -164,7 +165,7 @@ def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     """
     monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, True))
     base = load_base("smollm2-135m-instruct")
-    base = replace(base, model=base.shell().to(torch.bfloat16))
+    base = replace(base, model=copy.deepcopy(base.model).to(torch.bfloat16))
     below = beneath_of(base.model)
     rollouts = Rollouts(BankEngine(base, OPTIONS), below)
     model = base.shell()

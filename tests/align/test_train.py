@@ -17,8 +17,8 @@ from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.precision import choose
 from align.recipe import load_recipe
-from align.stages.data import load_split
-from align.stages.evaluate import evaluate_adapter
+from align.stages.data.splits import load_split
+from align.stages.evaluation.evaluate import evaluate_adapter
 from align.stages.record import read_record
 from align.stages.train import train
 from align.stages.trial import Trial

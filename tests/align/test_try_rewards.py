@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from align.recipe.load import BUILTIN
-from align.stages.evaluate import shared_engine
+from align.stages.evaluation.evaluate import shared_engine
 from alignery import app
 
 MOODY = """

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from align.base import Base
 from align.recipe import Recipe, StageConfig, load_recipe
 from align.recipe.rows import Row
-from align.stages.data import load_split
+from align.stages.data.splits import load_split
 from align.stages.train import train
 
 METHODS = ("sft", "reward", "dpo", "kto", "grpo")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import alignery
 from align.inputs import check_inputs
-from align.stages.measures import Evaluation
+from align.stages.evaluation.measures import Evaluation
 from benchmarks.gsm8k.run import _likelihoods, _pairs, load, table
 
 

@@ -101,7 +101,7 @@ class FakeTrial:
 
 def evaluate(recipe, adapter, *, system, stage, split, reward_model, shots, earlier):
     """A stand-in for evaluate_adapter."""
-    from align.stages.measures import Evaluation
+    from align.stages.evaluation.measures import Evaluation
 
     if earlier is not None:
         return replace(earlier, reward=[1.0])

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from align.stages.comparison import Compared
-from align.stages.statistics import Paired
+from align.stages.evaluation.comparison import Compared
+from align.stages.evaluation.statistics import Paired
 from sweeps.events import (
     MilestoneReported,
     StageFinished,

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from rich.console import Console
 
 from align.recipe import load_recipe
-from align.stages.comparison import Compared
-from align.stages.measures import Evaluation
-from align.stages.statistics import Paired
+from align.stages.evaluation.comparison import Compared
+from align.stages.evaluation.measures import Evaluation
+from align.stages.evaluation.statistics import Paired
 from sweeps.standings import pair_rule, summary, table, verdicts
 from sweeps.trials import TrialSummary
 

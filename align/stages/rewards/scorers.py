@@ -87,7 +87,7 @@ def scorer(name: str, config: RewardConfig) -> Scorer:
 
 def _reasoning() -> Scorer:
     """The task's own scoring, of the row's `entry`."""
-    from align.stages.reasoning import score
+    from align.stages.data.reasoning import score
 
     return Scorer(lambda one: score(one.text, one.column("entry")), ("entry",))
 

@@ -9,9 +9,9 @@ from typing import Literal
 from align.recipe import Recipe, StageConfig
 from align.recipe.rewards import RewardConfig
 from align.recipe.trl import Method
-from align.stages.checking import measurable
-from align.stages.evaluate import Evaluator
-from align.stages.measures import Evaluation
+from align.stages.evaluation.checking import measurable
+from align.stages.evaluation.evaluate import Evaluator
+from align.stages.evaluation.measures import Evaluation
 from align.stages.rewards import columns_of
 
 #: The kinds of measurement; each is one pass over one set of held-out items.

@@ -16,7 +16,7 @@ from align.recipe.formats import FORMATS, format_for, tidied
 from align.recipe.prompts import prompt_key
 from align.recipe.rows import Row, numbers, read_rows
 from align.recipe.trl import Method
-from align.stages.problems import Split
+from align.stages.data.problems import Split
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")

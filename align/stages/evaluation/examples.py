@@ -12,7 +12,7 @@ from typing import Any
 
 from align.errors import AdapterError
 from align.recipe.rows import Row
-from align.stages.measures import Evaluation
+from align.stages.evaluation.measures import Evaluation
 from align.stages.rewards.tells import repetition
 
 EXAMPLES = "evaluation.jsonl"

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from align.stages.comparison import compare_examples
-from align.stages.examples import examples
-from align.stages.measures import Evaluation
+from align.stages.evaluation.comparison import compare_examples
+from align.stages.evaluation.examples import examples
+from align.stages.evaluation.measures import Evaluation
 from align.stages.rewards import Failure
 
 MEASURED = "measured.json"

@@ -19,9 +19,9 @@ from align.recipe import DataConfig, Recipe
 from align.recipe.prompts import prompt_key, shown
 from align.recipe.rows import Row
 from align.recipe.trl import Method
-from align.stages import arithmetic
-from align.stages.files import conversational, cut, mixed, read, source_of, stamp
-from align.stages.problems import Split
+from align.stages.data import arithmetic
+from align.stages.data.files import conversational, cut, mixed, read, source_of, stamp
+from align.stages.data.problems import Split
 
 #: Rows of these methods have prompts, and perhaps answers, that evaluation can ask.
 _ASKED: tuple[Method, ...] = ("grpo", "sft")
@@ -117,7 +117,7 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
         yield from arithmetic.expression_rows(seed, split)
         return
     if data.task != "arithmetic":
-        from align.stages.reasoning import problem_rows
+        from align.stages.data.reasoning import problem_rows
 
         yield from problem_rows(str(data.task), data.task_config or {}, seed, split)
         return

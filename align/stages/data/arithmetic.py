@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from align.stages.problems import Problem, Split, Step, problems
+from align.stages.data.problems import Problem, Split, Step, problems
 
 __all__ = ["Problem", "Split", "Step", "problems"]
 

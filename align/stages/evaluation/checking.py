@@ -24,7 +24,7 @@ def accuracies(rows: Sequence[Row], texts: Sequence[str]) -> list[float]:
 def _right(row: Row, text: str) -> float:
     if row.get("entry") is None:
         return correctness(text, str(row["answer"]))
-    from align.stages.reasoning import score
+    from align.stages.data.reasoning import score
 
     return float(score(text, row["entry"]) >= 1.0)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from align.errors import DataError
 from align.recipe.rows import Row
-from align.stages.problems import Split, split_of
+from align.stages.data.problems import Split, split_of
 
 #: Problems drawn at a time; where so many bring nothing new, the task has no more to give.
 CHUNK = 500

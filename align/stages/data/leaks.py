@@ -9,9 +9,9 @@ from align.errors import DataError
 from align.recipe import DataConfig, Recipe
 from align.recipe.prompts import prompt_key, shown
 from align.recipe.trl import Method
-from align.stages.data import answers_stage, split_rows
-from align.stages.files import stamp
-from align.stages.problems import Split
+from align.stages.data.files import stamp
+from align.stages.data.problems import Split
+from align.stages.data.splits import answers_stage, split_rows
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 #: Objectives that are measured on prompts with answers, of whichever stage has them.

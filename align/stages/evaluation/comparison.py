@@ -8,8 +8,8 @@ from statistics import fmean
 
 from align.adapter import Manifest
 from align.errors import AdapterError
-from align.stages.examples import Example
-from align.stages.statistics import Paired, auc, paired, paired_auc
+from align.stages.evaluation.examples import Example
+from align.stages.evaluation.statistics import Paired, auc, paired, paired_auc
 
 #: Measures of which more is better, and less.
 _MORE = {

@@ -14,10 +14,10 @@ from align.inference.engine import BankEngine
 from align.inference.types import GenerationRequest, Messages
 from align.recipe import Recipe
 from align.recipe.rows import Row
-from align.stages import arithmetic
-from align.stages.kept import kept
+from align.stages.data import arithmetic
+from align.stages.evaluation.kept import kept
+from align.stages.evaluation.statistics import divergence
 from align.stages.rewards import Judge
-from align.stages.statistics import divergence
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Systems:
         log-probabilities, as they were drawn, are held against the parent's of the same tokens. In
         bfloat16 writing and reading differ by rounding, so that an adapter lies about 0.002 nats a
         token from itself (SmolLM2-135M on a CPU): less than that says nothing.
-        `align.stages.statistics.divergence` has the estimators.
+        `align.stages.evaluation.statistics.divergence` has the estimators.
         """
         above, name = self._load(parent), self._ready(adapter)
         most, seed = self._recipe.evaluation.max_new_tokens, self._recipe.seed

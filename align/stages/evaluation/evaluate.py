@@ -11,13 +11,13 @@ from pathlib import Path
 from align.recipe import Recipe
 from align.recipe.rewards import RewardConfig
 from align.recipe.rows import Row
-from align.stages.checking import accuracies
-from align.stages.data import load_answers, load_split
-from align.stages.examples import named
-from align.stages.measures import Evaluation, compare
-from align.stages.problems import Split
+from align.stages.data.problems import Split
+from align.stages.data.splits import load_answers, load_split
+from align.stages.evaluation.checking import accuracies
+from align.stages.evaluation.examples import named
+from align.stages.evaluation.measures import Evaluation, compare
+from align.stages.evaluation.systems import Systems, shared_engine
 from align.stages.rewards import Failure, Rewards, columns_of
-from align.stages.systems import Systems, shared_engine
 
 __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 

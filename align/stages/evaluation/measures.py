@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 
+from align.stages.evaluation.statistics import Paired, auc, compare, longer_rule, paired, wilson
 from align.stages.rewards.tells import tells
-from align.stages.statistics import Paired, auc, compare, longer_rule, paired, wilson
 
 __all__ = [
     "Evaluation",

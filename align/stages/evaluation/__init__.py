@@ -1,0 +1,1 @@
+"""What adapters are worth on held-out items, beside parent and base."""
