@@ -36,3 +36,7 @@ class EngineOptions:
                 raise RequestError(f"{name}={getattr(self, name)}: at least 1 is needed")
         if not 1 <= self.max_rank <= TALLEST:
             raise RequestError(f"max_rank={self.max_rank}: 1 to {TALLEST} are possible")
+
+
+#: Of a worker that trains on the same card: as long sequences at half the memory, and few adapters.
+BESIDE_TRAINING = EngineOptions(slots=32, kv_bytes=2 * 2**30, adapters=4)

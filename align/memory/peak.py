@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from align.inference.options import EngineOptions
+from align.inference.options import BESIDE_TRAINING, EngineOptions
 from align.memory.activations import activations
 from align.memory.engine import engine_bytes
 from align.memory.machines import Machine
@@ -54,7 +54,7 @@ def predict(
     work: Workload,
     shape: ModelShape,
     machine: Machine,
-    engine: EngineOptions | None = EngineOptions(),
+    engine: EngineOptions | None = BESIDE_TRAINING,
 ) -> Peak:
     """Peak memory of one trial; without an `engine`, of its training alone."""
     step = activations(work, shape, machine)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from align.adapter.tensors import LoraFactors
 from align.inference import Engine
 from align.recipe.rows import Row
+from align.stages.reference import without_dropout
 
 #: Rows that are compared.
 ROWS = 8
@@ -31,7 +31,7 @@ def stack_difference(
     longest = min(max_length, engine.context_length)
     engine.load(_NAME, published)
     try:
-        with _without_dropout(trainer.model), torch.no_grad():
+        with without_dropout(trainer.model), torch.no_grad():
             apart = (_scores if published.score is not None else _likelihoods)(
                 trainer, engine, rows[:ROWS], longest
             )
@@ -88,13 +88,3 @@ def _cut(engine: Engine, row: Row, longest: int) -> Cut:
     ids = engine.tokenize_chat([*row["prompt"], *answer], generate=False)
     begin = len(engine.tokenize_chat(row["prompt"]))
     return ids[:begin], ids[begin:longest]
-
-
-@contextmanager
-def _without_dropout(model: Any) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -101,7 +101,7 @@ def _compute(trainer: Any, rows: Any, until: int, values: Values) -> dict[int, s
         if all(names[at] in values for at in batch):
             continue
         inputs = trainer._prepare_inputs(trainer.data_collator(examples))
-        with _evaluating(trainer.model):
+        with without_dropout(trainer.model):
             both = trainer.compute_ref_log_probs(trainer.model, inputs)
         for at, chosen, rejected in zip(batch, *(one.tolist() for one in both), strict=True):
             values.setdefault(names[at], (chosen, rejected))
@@ -130,8 +130,8 @@ def _name(row: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Without dropout: the parent as it answers."""
+def without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """The model as it answers."""
     training = model.training
     model.eval()
     try:

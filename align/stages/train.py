@@ -17,7 +17,7 @@ from transformers import PrinterCallback
 
 from align.adapter import adapter_id
 from align.base import Base
-from align.errors import TrainingError
+from align.errors import RecipeError, TrainingError
 from align.inference import Engine
 from align.recipe import StageConfig
 from align.recipe.rows import Row
@@ -120,6 +120,10 @@ def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
             save = partial(run.save, stage, trainer, work)
             trainer.add_callback(Saving(run.to, stage.save_steps, save))
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
+    except ImportError as error:  # an optimizer's package, asked for as late as this
+        raise RecipeError(
+            f"a field of this {stage.method} stage needs a package: {error}"
+        ) from None
     finally:
         if rollouts is not None:
             rollouts.close()

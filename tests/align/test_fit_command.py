@@ -83,11 +83,11 @@ def test_the_table_and_its_sentences_stay_within_a_terminal(config: str) -> None
 
 
 def test_what_does_not_fit_is_said_with_what_would(tmp_path: Path, config: str) -> None:
-    large = of(tmp_path, per_device_train_batch_size=32, max_length=2048)
+    large = of(tmp_path, per_device_train_batch_size=64, max_length=2048)
     text = said(large, "--config", config)
     assert "It does not fit" in text
     assert "It fits with: per_device_train_batch_size:" in text
-    assert "the effective batch stays 32" in text
+    assert "the effective batch stays 64" in text
 
 
 def test_what_fits_in_no_way_is_said_and_is_no_failure(tmp_path: Path, config: str) -> None:

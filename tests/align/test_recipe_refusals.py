@@ -46,6 +46,7 @@ TOGETHER: list[tuple[Method, Raw, str]] = [
     ("sft", {"packing": True, **EPOCHS}, "packing: .* use max_steps instead of num_train_epochs"),
     ("sft", {"padding_free": True}, "padding_free needs packing: true"),
     ("sft", {"packing_strategy": "bfd"}, "packing_strategy needs packing: true"),
+    ("sft", {"packing": True, "packing_strategy": "wrapped"}, "'wrapped' lets rows see each other"),
     ("sft", {"lr_scheduler_type": "greedy"}, "'greedy' goes by evaluations within training"),
     ("sft", {"lr_scheduler_type": "reduce_lr_on_plateau"}, "goes by evaluations within training"),
     ("sft", {"lr_scheduler_type": "cosine_with_min_lr"}, r"lr_scheduler_kwargs: \{min_lr_rate"),

@@ -112,7 +112,7 @@ def test_recipes_are_read_without_trl() -> None:
 
 
 GIVEN: list[tuple[Method, dict[str, Any]]] = [
-    ("sft", {"packing": True, "packing_strategy": "wrapped", "loss_type": "dft"}),
+    ("sft", {"packing": True, "packing_strategy": "bfd_split", "loss_type": "dft"}),
     ("sft", {"optim": "adafactor", "adam_beta2": 0.95, "neftune_noise_alpha": 5.0}),
     ("sft", {"pad_to_multiple_of": None, "dataloader_num_workers": 2}),
     ("sft", {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2.0}}),

@@ -135,3 +135,10 @@ def test_training_leaves_the_tokenizer_as_it_was(tmp_path):
     run(other, "dpo", tmp_path, to=1)
     after = (other.tokenizer.padding_side, other.tokenizer.pad_token, len(other.tokenizer))
     assert before == after
+
+
+def test_an_optimizer_whose_package_is_missing_is_the_recipes_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.trainer_optimizer.is_bitsandbytes_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"sft stage needs a package: .*bitsandbytes"):
+        run(load_base("tiny-random"), "sft", tmp_path, stage=stage_of("sft", optim="lion_8bit"))
+    assert not list(tmp_path.glob("step_*"))

@@ -1,5 +1,6 @@
 """`alignery bench memory`, and how near predictions come to what torch's allocator counts."""
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ NEAR = 0.1
 
 def test_the_peak_counts_what_was_held_and_what_came() -> None:
     held = torch.zeros(1000)
+    gc.collect()  # what other tests left
     before, peak = live_bytes(), Peak(torch.device("cpu"))
     peak.start()
     first = torch.zeros(3000)

@@ -11,6 +11,7 @@ from align.adapter import adapter_id
 from align.adapter.manifest import MANIFEST, read_manifest
 from align.base import load_base
 from align.inference.engine import BankEngine
+from align.inference.options import BESIDE_TRAINING
 from align.inference.types import GenerationRequest, Messages
 from align.recipe import Recipe
 from align.recipe.rows import Row
@@ -30,7 +31,7 @@ Cut = tuple[list[int], list[int]]
 @lru_cache(maxsize=1)
 def shared_engine(base: str) -> BankEngine:
     """The engine that everything in this process evaluates with."""
-    return BankEngine(load_base(base))
+    return BankEngine(load_base(base), BESIDE_TRAINING)
 
 
 class Systems:
