@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PrinterCallback
 
 from align.adapter import adapter_id
 from align.base import Base
-from align.errors import RecipeError, TrainingError
+from align.errors import AligneryError, RecipeError, TrainingError
 from align.inference import Engine
 from align.recipe import StageConfig
 from align.recipe.rows import Row
@@ -98,7 +99,9 @@ def _attempt(run: Run, stage: StageConfig) -> int | None:
     try:
         _train(run, stage, watching)
         failed = None
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
         failed = watching.step
     on_cuda = torch.cuda.is_available()
     if failed is not None or on_cuda:
@@ -106,6 +109,14 @@ def _attempt(run: Run, stage: StageConfig) -> int | None:
     if on_cuda:
         torch.cuda.empty_cache()
     return failed
+
+
+def _ran_out(error: RuntimeError) -> bool:
+    """Whether memory was short; neither a CPU's allocator nor cuBLAS says so by a type."""
+    if isinstance(error, AligneryError):
+        return False
+    told = "CUBLAS_STATUS_ALLOC_FAILED" in str(error) or should_reduce_batch_size(error)
+    return told or isinstance(error, torch.OutOfMemoryError)
 
 
 def _train(run: Run, stage: StageConfig, watching: Watching) -> None:

@@ -64,7 +64,10 @@ def test_grpo_writes_as_many_completions_for_as_many_steps_as_before(given):
     assert last.per_device_train_batch_size == 1
 
 
-def full(monkeypatch, rows: int, step: int):
+GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+def full(monkeypatch, rows: int, step: int, error: Exception = GPU):
     """Memory holds less than `rows` a micro-batch from `step` on; what trainers were used."""
     whole, used = Trainer.training_step, []
 
@@ -74,7 +77,7 @@ def full(monkeypatch, rows: int, step: int):
             assert all(one() is None for one in used), "an earlier trainer still holds memory"
             used.append(weakref.ref(self))
         if self.args.per_device_train_batch_size >= rows and self.state.global_step + 1 >= step:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            raise type(error)(*error.args)
         return whole(self, *args, **kwargs)
 
     monkeypatch.setattr(Trainer, "training_step", training_step)
@@ -104,6 +107,26 @@ def test_without_a_checkpoint_the_run_is_that_of_the_smaller_batch(
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-4)
     assert read_record(third).out_of_memory == [OutOfMemory(step=2, before=(4, 1), after=(2, 2))]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 8589934592 bytes. Error code 12 (Cannot allocate memory)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_that_is_short_is_known_by_what_is_said_too(fp32, tmp_path, monkeypatch, told):
+    full(monkeypatch, rows=4, step=1, error=RuntimeError(told))
+    _, checkpoint = run(load_base("tiny-random"), "sft", tmp_path, to=1)
+    assert [one.after for one in read_record(checkpoint).out_of_memory] == [(2, 2)]
+
+
+def test_other_errors_are_not_taken_for_it(fp32, tmp_path, monkeypatch):
+    full(monkeypatch, rows=4, step=1, error=RuntimeError("mat1 and mat2 shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run(load_base("tiny-random"), "sft", tmp_path, to=1)
 
 
 def test_the_run_goes_on_from_its_newest_checkpoint_and_stays_small(
