@@ -16,7 +16,7 @@ from align.errors import TrainingError
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.precision import choose
-from align.recipe import load_recipe
+from align.recipe import load_recipe, parse_recipe
 from align.stages.data.splits import load_split
 from align.stages.evaluation.evaluate import evaluate_adapter
 from align.stages.record import read_record
@@ -171,3 +171,32 @@ def test_a_published_adapter_that_is_not_what_was_trained_shows(
 def test_without_an_engine_or_before_the_end_nothing_is_compared(tiny, fp32, tmp_path):
     _, checkpoint = run(tiny, "sft", tmp_path, to=1, steps=2)
     assert read_record(checkpoint).stack_difference == {}
+
+
+def test_a_kto_trial_is_trained_measured_and_published(tmp_path):
+    """Thumbs alone: no answers to check, no judge."""
+    recipe = parse_recipe(
+        {
+            "name": "thumbs",
+            "base": "tiny-random",
+            "data": {"task": "arithmetic", "train": 32, "validation": 16, "test": 8},
+            "evaluation": {"max_new_tokens": 4},
+            "stages": {
+                "kto": {
+                    "method": "kto",
+                    "objective": "label_auc",
+                    "learning_rate": 1.0e-3,
+                    "max_steps": 3,
+                    "per_device_train_batch_size": 4,
+                    "max_length": 512,
+                }
+            },
+        }
+    )
+    trial = Trial(recipe, "kto", {}, parent=None, reward_model=None, folder=tmp_path / "work")
+    report = trial.advance(3)
+    manifest = trial.publish(tmp_path / "published", report)
+    assert 0 <= report["objective"] == report["label_auc"] <= 1
+    assert report["kl_per_token"] > 0
+    assert (manifest.method, manifest.data["train"].rows) == ("kto", 32)
+    assert tensors(tmp_path / "published")
