@@ -50,7 +50,7 @@ def driver(settings, tmp_path):
         process.wait()
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stderr.read()
