@@ -18,7 +18,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -55,6 +55,15 @@ def run_trials(
         except tune.TuneError:
             if run.fatal is None:
                 raise
+        except RuntimeError as error:
+            # Tune takes a worker's death for an ordinary failure, but not this kind of death.
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            raise SweepError(
+                "Ray ended a worker as this machine's memory was nearly full; nothing measured "
+                "is lost. Run the same command again with --max-concurrent 1, or lower "
+                f"per_device_train_batch_size of stage '{job.stage}' and accumulate more steps"
+            ) from None
     if run.fatal is not None:
         raise run.fatal
 
