@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import gcd
 
 from align.memory.shape import ModelShape
 from align.recipe import StageConfig
 from align.recipe.trl import Method, trl_fields
+from align.stages.batches import divided_rows, least_rows
 
 #: Sequences of a micro-batch for each row of it: chosen and rejected go through the model together.
 SEQUENCES: dict[Method, int] = {"sft": 1, "reward": 2, "dpo": 2, "kto": 1, "grpo": 1}
@@ -106,8 +106,8 @@ def workload(
         dropout=_dropout(stage),
         checkpointing=stage.gradient_checkpointing,
         padded=rows * SEQUENCES[method] > 1,
-        whole=_whole(stage),
-        least=_least(stage),
+        whole=divided_rows(stage),
+        least=least_rows(stage),
         beneath=beneath,
         judge=judge,
     )
@@ -125,14 +125,3 @@ def _dropout(stage: StageConfig) -> bool:
     off = "disable_dropout" in trl_fields(stage.method) and stage.trl_value("disable_dropout")
     rate = stage.lora.lora_dropout
     return not off and isinstance(rate, float) and rate > 0
-
-
-def _whole(stage: StageConfig) -> int:
-    """GRPO's completions are written in batches of their own, which micro-batches divide too."""
-    batch = stage.completions_per_step
-    return gcd(batch, stage.generation_batch) if stage.method == "grpo" else batch
-
-
-def _least(stage: StageConfig) -> int:
-    """KTO's KL term pairs each prompt with a neighbour's completion."""
-    return 2 if stage.method == "kto" and stage.trl_value("loss_type") == "kto" else 1

@@ -22,11 +22,8 @@ def halved(per_device: int, accumulation: int, least: int = 1) -> tuple[int, int
 
 def smaller(stage: StageConfig) -> StageConfig | None:
     """The resolved `stage` with its micro-batch halved; None if it cannot be smaller."""
-    size, rows = stage.per_device_train_batch_size, stage.completions_per_step
-    if stage.method == "grpo":
-        # What is written at a time must hold whole micro-batches too.
-        rows = gcd(rows, stage.generation_batch)
-    found = halved(size, rows // size, _least(stage))
+    size = stage.per_device_train_batch_size
+    found = halved(size, divided_rows(stage) // size, least_rows(stage))
     return None if found is None else sized(stage, found[0])
 
 
@@ -44,7 +41,19 @@ def sized(stage: StageConfig, per_device: int) -> StageConfig:
     return stage.model_copy(update=changed)
 
 
-def _least(stage: StageConfig) -> int:
-    """KTO estimates its KL term by pairing each prompt with a neighbour's completion."""
+def divided_rows(stage: StageConfig) -> int:
+    """Rows that every micro-batch of the resolved `stage` must divide.
+
+    An optimizer step's; what GRPO writes at a time must hold whole micro-batches too.
+    """
+    rows = stage.completions_per_step
+    return gcd(rows, stage.generation_batch) if stage.method == "grpo" else rows
+
+
+def least_rows(stage: StageConfig) -> int:
+    """The smallest micro-batch.
+
+    KTO estimates its KL term by pairing each prompt with a neighbour's completion.
+    """
     paired = stage.method == "kto" and stage.trl_value("loss_type") != "apo_zero_unpaired"
     return 2 if paired else 1

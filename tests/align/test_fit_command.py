@@ -6,22 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from shapes import QWEN
 from typer.testing import CliRunner, Result
 
 from align.recipe import load_recipe
 from alignery import app
-
-QWEN = {
-    "model_type": "qwen2",
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-    "max_position_embeddings": 32768,
-    "tie_word_embeddings": True,
-}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shapes import QWEN
 
 from align.base import load_base
 from align.errors import ModelError, RequestError
@@ -20,17 +21,6 @@ from align.memory.workload import Lora, Workload, workload
 from align.recipe import StageConfig, parse_recipe
 from align.sources import SMOLLM2, TINY
 
-QWEN = {
-    "model_type": "qwen2",
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-    "max_position_embeddings": 32768,
-    "tie_word_embeddings": True,
-}
 T4 = GPUS["T4"]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
