@@ -8,8 +8,8 @@ from align.errors import AdapterError
 from align.stages.evaluation.comparison import Compared, compare_examples
 from align.stages.evaluation.examples import EXAMPLES, read_examples
 from cluster.storage import Storage
-from sweeps.job import trial_key
-from sweeps.trials import TrialSummary
+from sweeps.pool.job import trial_key
+from sweeps.study.trials import TrialSummary
 
 DEFAULT = 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from align.recipe.space import Value
 from align.stages.evaluation.comparison import Compared
-from sweeps.trials import Milestone, TrialSummary
+from sweeps.study.trials import Milestone, TrialSummary
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from align.recipe import Recipe
 from cluster.registry import AdapterVersion
 from cluster.settings import Settings
 from cluster.storage import Storage
-from sweeps.job import adapter_folder, import_dotted, portable
+from sweeps.pool.job import adapter_folder, import_dotted, portable
 
 if TYPE_CHECKING:
     from align.stages.evaluation.measures import Evaluation
@@ -55,7 +55,7 @@ def evaluate_many(
     import ray
     from ray.exceptions import RayTaskError
 
-    from sweeps.tune import capacity
+    from sweeps.pool.tune import capacity
 
     fit, resources = capacity(cpus_per_task)
     task = ray.remote(num_cpus=cpus_per_task, num_gpus=resources.get("gpu", 0))(_measure)

@@ -10,8 +10,8 @@ from cluster.registry import AdapterVersion, Registry, open_registry
 from cluster.settings import Settings
 from sweeps.errors import SweepError
 from sweeps.events import OnEvent
-from sweeps.job import TRIAL
 from sweeps.needs import find_needs
+from sweeps.pool.job import TRIAL
 from sweeps.sweep import SweepResult, run_sweep
 
 

@@ -22,7 +22,7 @@ from sweeps.events import (
     TrialFinished,
     TrialStarted,
 )
-from sweeps.trials import TrialSummary, best_of
+from sweeps.study.trials import TrialSummary, best_of
 
 _STATES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan"}
 

@@ -17,12 +17,12 @@ from cluster.storage import Storage
 from sweeps.default import gain_over_default
 from sweeps.errors import SweepError
 from sweeps.events import Event, MilestoneReported, OnEvent, StageFinished, StageStarted, ignore
-from sweeps.job import TRIAL, Job, portable, trial_key
 from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read, update
 from sweeps.needs import check_adapter, check_rank, check_same_weights
-from sweeps.study import StudyBridge
-from sweeps.trials import TrialSummary, best_of
-from sweeps.workspace import discard_checkpoints
+from sweeps.pool.job import TRIAL, Job, portable, trial_key
+from sweeps.pool.workspace import discard_checkpoints
+from sweeps.study.bridge import StudyBridge
+from sweeps.study.trials import TrialSummary, best_of
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class _Sweep:
                 raise
 
     def _run_trials(self, bridge: StudyBridge, row: Sweep, max_concurrent: int | None) -> None:
-        from sweeps.tune import capacity, run_trials  # imports Ray
+        from sweeps.pool.tune import capacity, run_trials  # imports Ray
 
         fit, resources = capacity(self._job.cpus)
         concurrent = min(bridge.wanted, max_concurrent or fit)

@@ -321,8 +321,8 @@ def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
     from cluster.database import open_database
     from cluster.settings import Settings
     from sweeps.ledger import RUNNING, Search, begin, read
-    from sweeps.lock import StudyLock
-    from sweeps.optuna_storage import read_trials
+    from sweeps.study.lock import StudyLock
+    from sweeps.study.storage import read_trials
 
     settings = Settings()
     database = open_database(settings)

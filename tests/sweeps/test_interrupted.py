@@ -14,7 +14,7 @@ from conftest import FAKE
 from cluster.database import open_database
 from sweeps.errors import SweepLocked
 from sweeps.ledger import newest
-from sweeps.optuna_storage import read_trials
+from sweeps.study.storage import read_trials
 from sweeps.sweep import run_sweep
 
 DRIVER = f"""

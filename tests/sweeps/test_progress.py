@@ -16,7 +16,7 @@ from sweeps.events import (
     TrialStarted,
 )
 from sweeps.progress import Progress, SweepView, clock_time, line, seconds_left
-from sweeps.trials import Milestone, TrialSummary
+from sweeps.study.trials import Milestone, TrialSummary
 
 STARTED = StageStarted(
     line="toy/dpo",

@@ -10,7 +10,7 @@ from align.stages.evaluation.comparison import Compared
 from align.stages.evaluation.measures import Evaluation
 from align.stages.evaluation.statistics import Paired
 from sweeps.standings import pair_rule, summary, table, verdicts
-from sweeps.trials import TrialSummary
+from sweeps.study.trials import TrialSummary
 
 RECIPE = load_recipe("arithmetic-smoke")
 ITEMS = 40

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import OutOfMemoryError
 
-from sweeps import tune
 from sweeps.errors import SweepError
 from sweeps.events import ignore
+from sweeps.pool import tune
 
 
 def fitting(error: Exception) -> SimpleNamespace:

@@ -6,8 +6,8 @@ from pyarrow.fs import LocalFileSystem
 import cluster.storage
 from cluster.settings import Settings
 from cluster.storage import RemoteFolders
-from sweeps.trainable import next_milestone
-from sweeps.workspace import Workspace, discard_checkpoints
+from sweeps.pool.trainable import next_milestone
+from sweeps.pool.workspace import Workspace, discard_checkpoints
 
 STUDY = "toy/sft/1-abc"
 

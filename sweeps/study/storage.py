@@ -10,8 +10,8 @@ from filelock import FileLock
 from sqlalchemy import event, make_url
 
 from cluster.settings import Settings
-from sweeps.lock import lock_folder
-from sweeps.trials import TrialSummary, summarise
+from sweeps.study.lock import lock_folder
+from sweeps.study.trials import TrialSummary, summarise
 
 _BUSY_SECONDS = 30
 

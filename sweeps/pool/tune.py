@@ -24,10 +24,10 @@ from ray.tune.search import Searcher
 
 from sweeps.errors import SweepError
 from sweeps.events import Event, MilestoneReported, OnEvent, TrialFinished, TrialStarted
-from sweeps.job import Job
-from sweeps.study import StudyBridge
-from sweeps.trainable import TrialRunner
-from sweeps.trials import Milestone
+from sweeps.pool.job import Job
+from sweeps.pool.trainable import TrialRunner
+from sweeps.study.bridge import StudyBridge
+from sweeps.study.trials import Milestone
 
 #: A worker that dies is replaced once; a second death is the trial's fault.
 _RESTARTS = 1

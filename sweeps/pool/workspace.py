@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cluster.settings import Settings
 from cluster.storage import Storage
-from sweeps.job import Trial, trial_key
+from sweeps.pool.job import Trial, trial_key
 
 _LOG = "milestones.json"
 

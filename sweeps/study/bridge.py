@@ -17,11 +17,19 @@ from align.recipe import StageConfig, SweepConfig
 from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.default import DEFAULT
-from sweeps.distributions import suggest
 from sweeps.errors import SweepError
-from sweeps.lock import StudyLock
-from sweeps.optuna_storage import open_storage
-from sweeps.trials import DECIDED, REASON, RUNG, Assignment, Milestone, TrialSummary, summarise
+from sweeps.study.distributions import suggest
+from sweeps.study.lock import StudyLock
+from sweeps.study.storage import open_storage
+from sweeps.study.trials import (
+    DECIDED,
+    REASON,
+    RUNG,
+    Assignment,
+    Milestone,
+    TrialSummary,
+    summarise,
+)
 
 
 class StudyBridge:

@@ -13,9 +13,9 @@ from typing import Any
 from ray import tune
 
 from align.errors import AligneryError, TrainingError
-from sweeps.job import Job, Trial, TrialFactory, adapter_folder, import_dotted
-from sweeps.trials import Assignment, Milestone
-from sweeps.workspace import Workspace
+from sweeps.pool.job import Job, Trial, TrialFactory, adapter_folder, import_dotted
+from sweeps.pool.workspace import Workspace
+from sweeps.study.trials import Assignment, Milestone
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]

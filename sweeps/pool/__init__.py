@@ -1,0 +1,1 @@
+"""The workers: Ray Tune over the studies, and what a worker runs."""

@@ -1,0 +1,1 @@
+"""A sweep's Optuna study: what is suggested, measured, pruned and ended."""
