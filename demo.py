@@ -149,14 +149,16 @@ class Story:
 
     def search(self, fresh: bool) -> None:
         """A sweep for each stage; the best of each becomes its line's champion."""
-        from sweeps.pipeline import run_pipeline
+        from cluster.database import open_database
+        from sweeps.driving import drive_launch
+        from sweeps.launches import Options
         from sweeps.progress import Progress
 
         self.say("\n[bold]2 The search[/]: the best trial of each stage becomes its champion")
+        what = self.settings, open_database(self.settings), self.recipe, self.recipe.order()
+        options = Options(fresh=fresh, promote=True)
         with Progress(self.console) as progress:
-            self.sweeps = run_pipeline(
-                self.settings, self.recipe, fresh=fresh, promote=True, on_event=progress
-            )
+            _, self.sweeps = drive_launch(*what, options, on_event=progress)
         for name, sweep in self.sweeps.items():
             self.seconds[name] = sweep.seconds
             self.say(f"   {sweep.version.name} is now {sweep.line}@champion")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from align.errors import DataError
 from align.recipe import Recipe
+from align.recipe.constraints import needed
 from align.recipe.model import OBJECTIVES
 from align.recipe.rewards import PythonConfig, RewardConfig
 from align.sources import check_base
@@ -40,6 +41,7 @@ def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool 
                 _check_rows(recipe, stage)
             _check_rewards(recipe, stage)
         _check_objective(recipe, stage, hub)
+        _check_constraints(recipe, stage, hub)
         try:
             check_chain(recipe, stage, hub)
         except DataError as error:
@@ -94,9 +96,21 @@ def _check_rewards(recipe: Recipe, stage: str) -> None:
                 )
 
 
+def _check_constraints(recipe: Recipe, stage: str, hub: bool) -> None:
+    """Accuracy can be measured where a constraint looks at it."""
+    sources = _sources(recipe)
+    for text in recipe.stages[stage].constraints:
+        if "accuracy" not in needed([text]) or _unread(recipe, [*sources, stage], hub):
+            continue
+        if not load_answers(recipe, "validation"):
+            raise DataError(
+                f"stages.{stage}.constraints: '{text}' needs answers that can be checked; "
+                f"{_add_answers(recipe, sources)}"
+            )
+
+
 def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
-    config = recipe.stages[stage]
-    sources = [name for name, one in recipe.stages.items() if one.method in ("sft", "grpo")]
+    config, sources = recipe.stages[stage], _sources(recipe)
     if config.objective not in ("accuracy", "reward") or _unread(recipe, [*sources, stage], hub):
         return
     rows = load_answers(recipe, "validation")
@@ -109,12 +123,20 @@ def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
     if not rows or config.objective == "reward":
         others = [one for one in OBJECTIVES[config.method] if one not in ("accuracy", "reward")]
         instead = f", or take another objective: {', '.join(others)}" if others else ""
-        fields = dict.fromkeys(_named(recipe, source) for source in sources)
         raise DataError(
             f"stages.{stage}.objective: '{config.objective}' needs answers that can be checked; "
-            f"add a column 'answer' to {' or '.join(fields) or 'a stage of method sft or grpo'}"
-            f"{instead}"
+            f"{_add_answers(recipe, sources)}{instead}"
         )
+
+
+def _sources(recipe: Recipe) -> list[str]:
+    """Stages whose rows may have answers to check."""
+    return [name for name, one in recipe.stages.items() if one.method in ("sft", "grpo")]
+
+
+def _add_answers(recipe: Recipe, sources: Sequence[str]) -> str:
+    fields = dict.fromkeys(_named(recipe, source) for source in sources)
+    return f"add a column 'answer' to {' or '.join(fields) or 'a stage of method sft or grpo'}"
 
 
 def _named(recipe: Recipe, stage: str) -> str:

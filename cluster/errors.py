@@ -21,6 +21,10 @@ class ClusterError(AligneryError, RuntimeError):
     """A Ray cluster that cannot be reached or started."""
 
 
+class JobNotFound(AligneryError, LookupError):
+    """A job that the cluster's Ray does not know."""
+
+
 class RegistryError(AligneryError, ValueError):
     """A registry operation that makes no sense as asked."""
 

@@ -6,24 +6,25 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
 from cluster.errors import ClusterError
+from cluster.head import Head, knock
 from cluster.settings import Settings
+from cluster.signals import ended_by_sigterm, signals_deferred, sigterm_handler
 
 #: Adapters and metrics travel through the object store, data sets and models do not.
 OBJECT_STORE_BYTES = 512 * 1024**2
-CONNECT_SECONDS = 5
 STOP_SECONDS = 5
+#: A local GCS that died does not come back.
+LOCAL_PATIENCE_SECONDS = 5.0
 
 #: Ray puts sockets some 70 characters below its temp dir, and a socket's path may have 107.
 _LONGEST_ROOT = 20
@@ -53,7 +54,7 @@ def ray_session(settings: Settings, num_cpus: int | None = None) -> Iterator[str
         yield ray.get_runtime_context().gcs_address
         return
     session = _local(num_cpus) if settings.ray_address is None else _joined(settings.ray_address)
-    with _ended_by_sigterm(), session as address:
+    with ended_by_sigterm(), session as address:
         yield address
 
 
@@ -69,11 +70,17 @@ def _joined(address: str) -> Iterator[str]:
             _init(address=address)
     except (RayError, OSError, RuntimeError, ValueError, ImportError) as error:
         raise ClusterError(_unreachable(address, error)) from error
+    head = None if "://" in address else Head(ray.get_runtime_context().gcs_address)
     try:
-        yield address if "://" in address else ray.get_runtime_context().gcs_address
+        if head is None:
+            yield address
+        else:
+            with head.watched():
+                yield head.address
     finally:
-        with _signals_deferred():
-            ray.shutdown()
+        if head is None or not head.lost:
+            with signals_deferred():
+                ray.shutdown()
 
 
 @contextmanager
@@ -83,17 +90,22 @@ def _local(num_cpus: int | None) -> Iterator[str]:
         folder = _temp_dir()
     except OSError as error:
         raise ClusterError(f"no folder for a local Ray: {error}; set TMPDIR to one") from error
+    head = None
     try:
         with _environment():
-            yield _start(folder, num_cpus)
+            address = _start(folder, num_cpus)
+            head = Head(address, LOCAL_PATIENCE_SECONDS, last_act=partial(_kill, folder))
+            with head.watched():
+                yield head.address
     finally:
-        with _signals_deferred():
-            _stop(folder)
+        with signals_deferred():
+            lost = head is not None and head.lost  # Ray's own shutdown would wait for it
+            _kill(folder) if lost else _stop(folder)
 
 
 def _start(folder: Path, num_cpus: int | None) -> str:
     try:
-        with _loopback():
+        with _loopback(), _own_sessions():
             context = _init(
                 address="local",
                 num_cpus=num_cpus,
@@ -113,7 +125,7 @@ def _start(folder: Path, num_cpus: int | None) -> str:
 def _init(**options: Any) -> Any:
     import ray
 
-    handler = _sigterm_handler()
+    handler = sigterm_handler()
     try:
         return ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     finally:
@@ -129,12 +141,22 @@ def _stop(folder: Path) -> None:
     try:
         ray.shutdown(wait_for_processes=True)
     finally:
-        for end in (psutil.Process.terminate, psutil.Process.kill):
-            for process in processes:
-                with suppress(psutil.NoSuchProcess):
-                    end(process)
-            _, processes = psutil.wait_procs(processes, timeout=STOP_SECONDS)
-        shutil.rmtree(folder, ignore_errors=True)
+        _end(processes, psutil.Process.terminate)
+        _kill(folder, processes)
+
+
+def _kill(folder: Path, processes: Sequence[Any] | None = None) -> None:
+    """Make the Ray whose files are in `folder` disappear at once."""
+    _end(_processes(folder) if processes is None else processes, psutil.Process.kill)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(processes: Sequence[Any], how: Callable[[Any], None]) -> None:
+    running = [one for one in processes if one.is_running()]
+    for process in running:
+        with suppress(psutil.NoSuchProcess):
+            how(process)
+    psutil.wait_procs(running, timeout=STOP_SECONDS)
 
 
 def _processes(folder: Path) -> list[Any]:
@@ -183,6 +205,23 @@ def _loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+@contextmanager
+def _own_sessions() -> Iterator[None]:
+    """Start Ray's processes out of reach of signals to our process group. Private in Ray 2.60.
+
+    Ray itself only blocks SIGINT in them. A SIGTERM for the whole group, as shells and `timeout`
+    send it, would end the GCS while this process still talks to it, which then waits a minute.
+    """
+    from ray._private import services
+
+    before = services.ConsolePopen
+    services.ConsolePopen = partial(before, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before
+
+
 def _check_reachable(address: str) -> bool:
     """Whether a Ray listens at `address` on loopback only. ClusterError if nothing listens.
 
@@ -192,20 +231,16 @@ def _check_reachable(address: str) -> bool:
 
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
-        _knock(host, int(port))
+        knock(host, int(port))
     except (OSError, OverflowError) as error:
         raise ClusterError(_unreachable(address, error)) from None
     if host not in ("127.0.0.1", "localhost") or "://" in address:
         return False
     try:
-        _knock(get_node_ip_address(), int(port))
+        knock(get_node_ip_address(), int(port))
     except OSError:
         return True
     return False
-
-
-def _knock(host: str, port: int) -> None:
-    socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
 
 
 def _unreachable(address: str, error: Exception) -> str:
@@ -214,48 +249,3 @@ def _unreachable(address: str, error: Exception) -> str:
         f"no Ray cluster at {address}: {cause}; check `ray status` there, use ray://host:10001 "
         "from outside the cluster, or unset ALIGNERY_RAY_ADDRESS to start a local Ray"
     )
-
-
-def _in_main_thread() -> bool:
-    """Only there may a program set signal handlers."""
-    return threading.current_thread() is threading.main_thread()
-
-
-def _sigterm_handler() -> Any:
-    return signal.getsignal(signal.SIGTERM) if _in_main_thread() else None
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that the block cleans up, unless somebody handles it."""
-    before = _sigterm_handler()
-    if before == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-@contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM until the block is done: half a clean-up leaves processes."""
-    if not _in_main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    for one in before:
-        signal.signal(one, lambda number, _frame: came.append(number))
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        if came:
-            signal.raise_signal(came[0])

@@ -15,6 +15,7 @@ PREFIX = "ALIGNERY_"
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _RAY_ADDRESS = re.compile(r"^(auto|(ray://)?[^\s:/@]+:\d{1,5})$")
+_JOBS_ADDRESS = re.compile(r"^https?://[^\s:/@?#]+(:\d{1,5})?(/[^\s@?#]*)?$")
 
 
 def _absolute(path: str | Path) -> Path:
@@ -46,6 +47,8 @@ class Settings(BaseSettings):
     storage: str = Field(default_factory=lambda values: str(values["home"] / "storage"))
     #: `host:port`, `ray://host:port` or `auto`; None starts a local Ray.
     ray_address: str | None = None
+    #: `http://host:8265`: where a cluster's Ray takes jobs.
+    jobs_address: str | None = None
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -101,6 +104,16 @@ class Settings(BaseSettings):
                 "(unset it to start a local Ray)"
             )
         return address
+
+    @field_validator("jobs_address")
+    @classmethod
+    def _jobs_address(cls, address: str | None) -> str | None:
+        if address is not None and not _JOBS_ADDRESS.match(address):
+            raise ValueError(
+                "no address of Ray's dashboard; allowed: http://host:8265, or https:// behind a "
+                "proxy, without user or password"
+            )
+        return None if address is None else address.rstrip("/")
 
 
 def _message(error: ValidationError) -> str:

@@ -13,5 +13,20 @@ class SweepLocked(SweepError):
     """A sweep that another process is driving."""
 
 
+class SweepPaused(SweepError):
+    """A sweep that was asked to pause: what it has begun goes on with `alignery sweep resume`."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is what the command takes."""
+        super().__init__(
+            f"sweep {name} is paused, nothing measured is lost; go on with "
+            f"`alignery sweep resume {name}`"
+        )
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[SweepPaused], tuple[str]]:
+        return SweepPaused, (self.name,)
+
+
 class SweepNotFound(AligneryError, LookupError):
     """A line that was never searched."""

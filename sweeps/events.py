@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 from align.recipe.space import Value
 from align.stages.evaluation.comparison import Compared
+from sweeps.finalists import Standing
 from sweeps.study.trials import Milestone, TrialSummary
 
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A search begins or goes on; `earlier` has the trials of former attempts."""
+    """A search begins or goes on; several may be open at once.
+
+    `earlier` has the trials of former attempts, `notes` what a user is to know of its set-up.
+    """
 
     line: str
     stage: str
@@ -25,6 +29,7 @@ class StageStarted:
     budget_seconds: float | None = None
     seconds_before: float = 0.0
     earlier: tuple[TrialSummary, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,42 @@ class TrialFinished:
 
 
 @dataclass(frozen=True)
+class TrialRetried:
+    """A trial's worker ended before the trial did; another goes on from its newest checkpoint."""
+
+    stage: str
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class FinalistMeasured:
+    """A finalist was measured on unseen items, one of `of`.
+
+    `number` is None for the parent and the base.
+    """
+
+    stage: str
+    number: int | None
+    objective: float
+    name: str = ""
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class PoolChanged:
+    """Machines joined or left: `nodes` are there now, with room for `slots` trials at once."""
+
+    nodes: int
+    slots: int
+
+
+@dataclass(frozen=True)
 class StageFinished:
     """A search has its result: the version `name`. `reused` if it was there already.
 
-    `gain` holds the best against the default on the same items, where both kept their rows.
+    `best` is the trial that was chosen. `gain` holds it against the default on the same validation
+    items, where both kept their rows; `unseen` is how the finalists stand on unseen ones.
     """
 
     line: str
@@ -70,9 +107,19 @@ class StageFinished:
     budget_seconds: float | None = None
     reused: bool = False
     gain: Compared | None = None
+    unseen: Standing | None = None
 
 
-Event = StageStarted | TrialStarted | MilestoneReported | TrialFinished | StageFinished
+Event = (
+    StageStarted
+    | TrialStarted
+    | MilestoneReported
+    | TrialRetried
+    | TrialFinished
+    | FinalistMeasured
+    | PoolChanged
+    | StageFinished
+)
 OnEvent = Callable[[Event], None]
 
 

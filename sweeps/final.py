@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from align.recipe import Recipe
 from cluster.registry import AdapterVersion
 from cluster.settings import Settings
 from cluster.storage import Storage
+from sweeps.errors import SweepError
 from sweeps.pool.job import adapter_folder, import_dotted, portable
 
 if TYPE_CHECKING:
@@ -55,10 +56,8 @@ def evaluate_many(
     import ray
     from ray.exceptions import RayTaskError
 
-    from sweeps.pool.tune import capacity
-
-    fit, resources = capacity(cpus_per_task)
-    task = ray.remote(num_cpus=cpus_per_task, num_gpus=resources.get("gpu", 0))(_measure)
+    fit, gpus = _room(ray.cluster_resources(), cpus_per_task)
+    task = ray.remote(num_cpus=cpus_per_task, num_gpus=gpus)(_measure)
     plain, content = portable(settings), recipe.model_dump_json()
     results: dict[int, Evaluation] = {}
     running: dict[Any, int] = {}
@@ -79,6 +78,14 @@ def evaluate_many(
         if on_done is not None:
             on_done(evaluation)
     return [results[index] for index in range(len(systems))]
+
+
+def _room(total: Mapping[str, float], cpus: int) -> tuple[int, int]:
+    """(tasks that fit at once, GPUs of each): one GPU where there are any."""
+    fit, gpus = int(total.get("CPU", 0)) // cpus, int(total.get("GPU", 0))
+    if fit < 1:
+        raise SweepError(f"a task needs {cpus} CPUs and Ray has {int(total.get('CPU', 0))}")
+    return (min(fit, gpus), 1) if gpus else (fit, 0)
 
 
 def _measure(

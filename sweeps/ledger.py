@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from cluster.database.tables import Sweep, now
 from sweeps.errors import SweepError, SweepNotFound
 
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
+
+#: Fields of a stage's `sweep` that leave the trials there were as they are.
+_MAY_CHANGE = ("trials", "retries", "finalists", "keep_checkpoints")
 
 _ATTEMPTS = 5
 
@@ -39,21 +44,29 @@ class Search:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex). The number of trials and the budget are not in it: both may grow."""
+        """SHA-256 (hex). What may change while a search goes on is not in it.
+
+        Nor is where files lie or what parent and reward model are called: their content is.
+        """
         config = self.recipe.stages[self.stage].model_dump(mode="json")
-        config.pop("budget_seconds")
-        config["sweep"].pop("trials")
+        for name in ("budget_seconds", "parent", "reward_model", "data", "rewards"):
+            config.pop(name)
+        for name in _MAY_CHANGE:
+            config["sweep"].pop(name, None)
         data, rewards = self.recipe.data_of(self.stage), self.recipe.rewards(self.stage)
         content = {
             "base": self.recipe.base,
             "seed": self.recipe.seed,
             "stage": config,
-            "data": data.model_dump(mode="json"),
-            "file": _file_digest(data.path),
+            "data": data.model_dump(mode="json", exclude={"path"}),
+            "file": file_digest(data.path),
             "evaluation": self.recipe.evaluation.model_dump(mode="json"),
-            "rewards": {name: one.model_dump(mode="json") for name, one in rewards.items()},
+            "rewards": {
+                name: one.model_dump(mode="json", exclude={"folder"})
+                for name, one in rewards.items()
+            },
             "code": {
-                name: _file_digest(str(one.file))
+                name: file_digest(str(one.file))
                 for name, one in rewards.items()
                 if isinstance(one, PythonConfig)
             },
@@ -63,19 +76,37 @@ class Search:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def begin(database: Database, search: Search, fresh: bool = False) -> Sweep:
+def begin(
+    database: Database, search: Search, fresh: bool = False, launch: int | None = None
+) -> Sweep:
     """The row of this search: its newest one that did not fail, or a new run.
 
-    `fresh` always makes a new run.
+    `fresh` makes a new run, unless this `launch` has begun one already. A new row belongs to the
+    launch; one that is there may have a driver, so it changes hands later: see `attach`.
     """
     for _ in range(_ATTEMPTS):
         try:
             with database.session() as session:
-                row = None if fresh else _same(session, search)
-                return row if row is not None else _add(session, search)
+                row = _same(session, search)
+                if row is None or (fresh and (launch is None or row.launch_id != launch)):
+                    row = _add(session, search, launch)
+                return row
         except IntegrityError as error:  # another driver took that run number first
             lost = error
     raise SweepError(f"{search.line}: no run number to be had in {_ATTEMPTS} attempts: {lost}")
+
+
+def attach(database: Database, line: str, run: int | None, launch: int) -> None:
+    """Give a row to the launch that drives it now; `run`: the line's newest finished one.
+
+    What was asked of its former driver is forgotten.
+    """
+    query = select(Sweep).filter_by(line=line)
+    query = query.filter_by(state=FINISHED) if run is None else query.filter_by(run=run)
+    with database.session() as session:
+        row = session.scalars(query.order_by(Sweep.run.desc()).limit(1)).first()
+        if row is not None and row.launch_id != launch:
+            row.launch_id, row.request = launch, ""
 
 
 def read(database: Database, identity: int) -> Sweep:
@@ -92,6 +123,8 @@ def update(database: Database, identity: int, seconds: float = 0.0, **fields: An
         for name, value in fields.items():
             setattr(row, name, value)
         row.finished_at = now() if row.state in (FINISHED, FAILED) else None
+        if row.finished_at is not None:
+            row.request = ""
         return row
 
 
@@ -106,10 +139,7 @@ def newest(database: Database, line: str | None = None) -> Sweep:
     """The newest row of a line, or of all. SweepNotFound says what there is."""
     if found := sweeps(database, line):
         return found[-1]
-    have = sorted({row.line for row in sweeps(database)})
-    if not have:
-        raise SweepNotFound("no sweep was run yet; start one with `alignery sweep run RECIPE`")
-    raise SweepNotFound(f"no sweep of '{line}'; there are sweeps of {', '.join(have)}")
+    raise not_found(line, {row.line for row in sweeps(database)})
 
 
 def finished(database: Database, line: str) -> Sweep:
@@ -124,6 +154,24 @@ def finished(database: Database, line: str) -> Sweep:
     return done[-1]
 
 
+def not_found(name: str | None, have: Iterable[str]) -> SweepNotFound:
+    """What to say where there is no sweep of this name: what is near it, and what there is."""
+    names = sorted(have)
+    if not names:
+        return SweepNotFound("no sweep was run yet; start one with `alignery sweep run RECIPE`")
+    near = difflib.get_close_matches(name or "", names, n=1)
+    meant = f"did you mean '{near[0]}'? There" if near else "there"
+    return SweepNotFound(f"no sweep of '{name}'; {meant} are sweeps of {', '.join(names)}")
+
+
+def file_digest(path: str | None) -> str | None:
+    """SHA-256 (hex) of a file's content; None where there is no such file."""
+    if path is None or not Path(path).is_file():
+        return None  # a trial says what is wrong with it
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _same(session: Session, search: Search) -> Sweep | None:
     query = select(Sweep).filter_by(line=search.line, digest=search.digest)
     return session.scalars(
@@ -131,7 +179,7 @@ def _same(session: Session, search: Search) -> Sweep | None:
     ).first()
 
 
-def _add(session: Session, search: Search) -> Sweep:
+def _add(session: Session, search: Search, launch: int | None) -> Sweep:
     run = (session.scalar(select(func.max(Sweep.run)).filter_by(line=search.line)) or 0) + 1
     row = Sweep(
         line=search.line,
@@ -143,14 +191,8 @@ def _add(session: Session, search: Search) -> Sweep:
         parent_id=search.parent_id,
         reward_model_id=search.reward_model_id,
         state=RUNNING,
+        launch_id=launch,
     )
     session.add(row)
     session.flush()
     return row
-
-
-def _file_digest(path: str | None) -> str | None:
-    if path is None or not Path(path).is_file():
-        return None  # a trial says what is wrong with it
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

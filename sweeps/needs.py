@@ -90,7 +90,7 @@ def _earlier(registry: Registry, recipe: Recipe, stage: str) -> AdapterVersion:
         name = recipe.name if recipe.name in builtin_recipes() else "RECIPE"
         raise SweepError(
             f"stage '{stage}' comes first, and line {line} has no adapter yet; "
-            f"run `alignery sweep run {name} --stage {stage}`"
+            f"run `alignery sweep run {name} --only {stage}`"
         )
     return registry.aliases(line).get(f"{line}@{CHAMPION}") or versions[-1]
 

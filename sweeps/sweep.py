@@ -1,56 +1,23 @@
-"""One durable search over one stage: begun, continued, or returned as it is."""
+"""One sweep over one stage, on the adapters that it is given."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-
 from align.recipe import Recipe
 from align.recipe.model import is_reference
-from align.stages.evaluation.comparison import Compared
-from align.stages.evaluation.measures import key_of
-from cluster.database import Database, open_database
+from cluster.database import open_database
 from cluster.database.tables import Sweep
-from cluster.registry import AdapterVersion, Registry
+from cluster.registry import AdapterVersion
 from cluster.settings import Settings
-from cluster.storage import Storage
-from sweeps.default import gain_over_default
 from sweeps.errors import SweepError
-from sweeps.events import Event, MilestoneReported, OnEvent, StageFinished, StageStarted, ignore
-from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read, update
+from sweeps.events import OnEvent, ignore
 from sweeps.needs import check_adapter, check_rank, check_same_weights
-from sweeps.pool.job import TRIAL, Job, portable, trial_key
-from sweeps.pool.workspace import discard_checkpoints
-from sweeps.study.bridge import StudyBridge
-from sweeps.study.trials import TrialSummary, best_of
+from sweeps.open_sweep import Driver, OpenSweep
+from sweeps.pipeline import Needs, search
+from sweeps.pool.job import TRIAL, Job, portable
+from sweeps.pool.placement import Placement, make_placement
+from sweeps.result import SweepResult
 
-
-@dataclass(frozen=True)
-class SweepResult:
-    """A finished sweep: its trials, and the best of them as a registered version.
-
-    `seconds` is what it took over all attempts; `gain` holds the best against the default on the
-    same validation items, where both kept their rows.
-    """
-
-    line: str
-    study: str
-    run: int
-    version: AdapterVersion
-    trials: tuple[TrialSummary, ...]
-    best: TrialSummary
-    seconds: float
-    gain: Compared | None = None
-
-    @property
-    def pruned(self) -> int:
-        """Trials that were stopped at a rung."""
-        return sum(trial.state == "PRUNED" for trial in self.trials)
-
-    @property
-    def failed(self) -> int:
-        """Trials that ended with an error or an objective that is no number."""
-        return sum(trial.state == "FAIL" for trial in self.trials)
+__all__ = ["SweepResult", "finish_without_workers", "run_sweep"]
 
 
 def run_sweep(
@@ -62,6 +29,7 @@ def run_sweep(
     *,
     fresh: bool = False,
     on_event: OnEvent | None = None,
+    placement: Placement | None = None,
     cpus_per_trial: int = 1,
     max_concurrent: int | None = None,
     factory: str = TRIAL,
@@ -74,131 +42,41 @@ def run_sweep(
     completed; whatever AligneryError a first trial shows to be wrong with all of them.
     """
     _check(recipe, stage, parent, reward_model)
-    search = Search(recipe, stage, _id(parent), _id(reward_model))
+    found = search(
+        settings,
+        recipe,
+        [stage],
+        lambda _stage: Needs(parent, reward_model),
+        fresh=fresh,
+        on_event=on_event,
+        placement=placement
+        or make_placement(settings, recipe, [stage], cpus_per_trial, max_concurrent=max_concurrent),
+        factory=factory,
+    )
+    return found[stage]
+
+
+def finish_without_workers(settings: Settings, row: Sweep) -> SweepResult | None:
+    """Stop a sweep that no process drives, and register the best of its complete trials.
+
+    None if it has no complete trial; it can be continued then. It is chosen on validation items,
+    unless finalists were measured already. SweepLocked if a process drives it after all.
+    """
+    recipe = Recipe.model_validate(row.recipe)
     job = Job(
         settings=portable(settings),
         recipe=recipe,
-        stage=stage,
-        study="",
-        parent_id=_id(parent),
-        reward_model_id=_id(reward_model),
-        cpus=cpus_per_trial,
-        factory=factory,
+        stage=row.stage,
+        study=row.study,
+        parent_id=row.parent_id,
+        reward_model_id=row.reward_model_id,
     )
     database = open_database(settings)
     try:
-        row = begin(database, search, fresh)
-        job.study = row.study
-        sweep = _Sweep(settings, database, job, row.id, on_event or ignore)
-        return sweep.run(max_concurrent)
+        driver = Driver(settings, database, ignore, lambda _stage: 0)
+        return OpenSweep(driver, job, row).finish_without_workers()
     finally:
         database.close()
-
-
-class _Sweep:
-    """One attempt at one sweep."""
-
-    def __init__(
-        self, settings: Settings, database: Database, job: Job, row: int, on_event: OnEvent
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._job = job
-        self._row = row
-        self._on_event = on_event
-        self._config = job.recipe.stages[job.stage]
-        self._since = time.monotonic()
-
-    def run(self, max_concurrent: int | None) -> SweepResult:
-        with StudyBridge(self._settings, self._database, self._job.study, self._config) as bridge:
-            row = read(self._database, self._row)  # a driver before us may just have finished it
-            if row.state == FINISHED and bridge.finished:
-                return self._result(row, tuple(bridge.trials()), reused=True)
-            self._save(state=RUNNING)
-            try:
-                if not bridge.finished:
-                    self._run_trials(bridge, row, max_concurrent)
-                return self._finish(tuple(bridge.trials()))
-            except BaseException:
-                if read(self._database, self._row).state == RUNNING:
-                    self._save(state=STOPPED)
-                raise
-
-    def _run_trials(self, bridge: StudyBridge, row: Sweep, max_concurrent: int | None) -> None:
-        from sweeps.pool.tune import capacity, run_trials  # imports Ray
-
-        fit, resources = capacity(self._job.cpus)
-        concurrent = min(bridge.wanted, max_concurrent or fit)
-        recipe, config = self._job.recipe, self._config
-        started = StageStarted(
-            line=row.line,
-            stage=row.stage,
-            run=row.run,
-            trials=bridge.wanted,
-            steps=recipe.steps(row.stage),
-            objective=config.objective,
-            minimised=config.minimised,
-            concurrent=concurrent,
-            budget_seconds=config.budget_seconds,
-            seconds_before=row.seconds,
-            earlier=tuple(bridge.trials()),
-        )
-        self._on_event(started)
-        run_trials(bridge, self._job, concurrent, resources, self._heard)
-        if not bridge.finished:
-            raise SweepError(
-                f"Ray ended before all trials of {row.study} had; run the same command again: "
-                "the sweep goes on where it stopped"
-            )
-
-    def _heard(self, event: Event) -> None:
-        if isinstance(event, MilestoneReported):
-            self._save()  # a killed driver loses the time since the last milestone only
-        self._on_event(event)
-
-    def _finish(self, trials: tuple[TrialSummary, ...]) -> SweepResult:
-        best = best_of(trials, self._config.minimised)
-        if best is None:
-            self._save(state=FAILED)
-            raise SweepError(_no_result(self._job, trials))
-        storage = Storage(self._settings)
-        folder = storage.get_folder(trial_key(self._job.study, best.number, "published"))
-        line = self._job.recipe.line(self._job.stage)
-        version = Registry(self._database, storage).register(line, folder)
-        row = self._save(state=FINISHED, best_trial=best.number, adapter_id=version.adapter_id)
-        discard_checkpoints(self._settings, row.study, [one.number for one in trials])
-        return self._result(row, trials)
-
-    def _result(
-        self, row: Sweep, trials: tuple[TrialSummary, ...], reused: bool = False
-    ) -> SweepResult:
-        storage = Storage(self._settings)
-        registry = Registry(self._database, storage)
-        versions = registry.versions(row.line)
-        version = next(one for one in versions if one.adapter_id == row.adapter_id)
-        best = next(one for one in trials if one.number == row.best_trial)
-        config = self._config
-        measure = key_of(config.objective, config.method)
-        gain = gain_over_default(storage, row.study, best.number, measure)
-        self._on_event(
-            StageFinished(
-                row.line,
-                row.stage,
-                version.name,
-                best,
-                trials,
-                row.seconds,
-                config.budget_seconds,
-                reused,
-                gain,
-            )
-        )
-        return SweepResult(row.line, row.study, row.run, version, trials, best, row.seconds, gain)
-
-    def _save(self, **fields: object) -> Sweep:
-        """Update the row, and add the time since it was last saved."""
-        since, self._since = self._since, time.monotonic()
-        return update(self._database, self._row, self._since - since, **fields)
 
 
 def _check(
@@ -222,18 +100,3 @@ def _check(
         check_rank(recipe, [stage], parent)
     if parent is not None and reward_model is not None:
         check_same_weights(recipe, parent, reward_model)
-
-
-def _no_result(job: Job, trials: tuple[TrialSummary, ...]) -> str:
-    reasons = "; ".join(
-        f"trial {one.number} {one.state}" + (f" ({one.reason})" if one.reason else "")
-        for one in trials
-    )
-    return (
-        f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "
-        f"'{job.stage}' (a lower learning_rate, other rungs) or data, and run the sweep again"
-    )
-
-
-def _id(version: AdapterVersion | None) -> str | None:
-    return None if version is None else version.adapter_id

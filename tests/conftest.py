@@ -1,11 +1,20 @@
-"""What all tests share: a home of their own, one thread for each process, quiet libraries."""
+"""What all tests share: a home of their own, one thread for each process, quiet libraries.
+
+`database_settings` makes a contract suite: tests that take it, or a fixture built on it, run on
+each kind of database that is supported.
+"""
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 
 _HOME = tempfile.TemporaryDirectory(prefix="alignery-tests-")
 # Before anything imports torch or Ray; subprocesses and Ray's workers inherit it.
@@ -32,3 +41,40 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "models").symlink_to(shared)
     monkeypatch.setenv("ALIGNERY_HOME", str(folder))
     yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_settings(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Settings with an empty home and an empty database, once on each kind of database."""
+    from cluster.settings import Settings
+
+    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / "home"))
+    if request.param == "sqlite":
+        yield Settings(home=tmp_path / "home")
+        return
+    if POSTGRES not in os.environ:
+        pytest.skip(f"set {POSTGRES}=postgresql://user@host/database to test PostgreSQL too")
+    with fresh_postgres(os.environ[POSTGRES]) as url:
+        yield Settings(home=tmp_path / "home", database_url=url)
+
+
+@contextmanager
+def fresh_postgres(server: str) -> Iterator[str]:
+    """The URL of a database of its own on the given server, dropped at the end."""
+    from sqlalchemy import create_engine, make_url, text
+
+    from cluster.settings import Settings
+
+    name = f"alignery_test_{uuid.uuid4().hex[:12]}"
+    url = make_url(Settings(database_url=server).database_url)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        engine.dispose()

@@ -33,7 +33,7 @@ WRONG_RECIPES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a wrong type": (
         {"stages.sft.max_steps": "many"},
-        ["stages.sft.max_steps: Input should be a valid integer", "got 'many'"],
+        ["stages.sft.max_steps: expected a whole number from 1 on", "got 'many'"],
     ),
     "a wrong type in a searched field": (
         {"stages.sft.learning_rate": "fast"},
@@ -46,6 +46,14 @@ WRONG_RECIPES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "an interval with nothing in it": (
         {"stages.sft.learning_rate": {"loguniform": [1e-2, 1e-4]}},
         ["stages.sft.learning_rate: empty search space: loguniform [0.01, 0.0001]"],
+    ),
+    "an unknown sampler": (
+        {"stages.sft.sweep.sampler": "tpee"},
+        ["stages.sft.sweep.sampler", "'tpee'", "did you mean 'tpe'"],
+    ),
+    "an unknown pruner": (
+        {"stages.sft.sweep.pruner": "hyperbend"},
+        ["stages.sft.sweep.pruner", "'hyperbend'", "did you mean 'hyperband'"],
     ),
     "a field of another method": (
         {"stages.reward.packing": True},
@@ -299,9 +307,9 @@ def test_a_stage_whose_parent_was_never_searched(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.ray.ray_session", None)  # nobody gets as far as calling it
-    message = refused("sweep", "run", SMOKE, "--stage", "sft", "--stage", "grpo")
+    message = refused("sweep", "run", SMOKE, "--only", "sft", "--only", "grpo")
     assert "line arithmetic-smoke/dpo has no adapter yet" in message
-    assert f"`alignery sweep run {SMOKE} --stage dpo`" in message
+    assert f"`alignery sweep run {SMOKE} --only dpo`" in message
     assert not (home / "storage").exists()
 
 
@@ -320,6 +328,7 @@ def test_an_adapter_that_was_never_registered(
 def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
     from cluster.database import open_database
     from cluster.settings import Settings
+    from sweeps.launches import launches
     from sweeps.ledger import RUNNING, Search, begin, read
     from sweeps.study.lock import StudyLock
     from sweeps.study.storage import read_trials
@@ -330,7 +339,7 @@ def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
     lock = StudyLock(settings, database, row.study)
     try:
         result = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "sweep", "run", SMOKE, "--stage", "sft", "--json"],
+            [sys.executable, "-c", PROGRAM, "sweep", "run", SMOKE, "--only", "sft", "--json"],
             capture_output=True,
             text=True,
             timeout=120,
@@ -346,6 +355,7 @@ def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
     assert f"`alignery sweep status {SMOKE}/sft`" in message
     assert "\n" not in message
     assert read(database, row.id).state == RUNNING  # the first driver's, as it was
+    assert launches(database) == []
     assert read_trials(settings, row.study) == []
     assert not (home / "storage").exists()
 

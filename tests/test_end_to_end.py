@@ -259,18 +259,18 @@ def test_a_second_run_reuses_what_is_there(
         for key in ("adapter", "best", "trials"):
             assert second["stages"][name][key] == result["stages"][name][key]
     assert len(command("adapter", "list")) == len(STAGES)
-    assert len(command("sweep", "list")) == len(STAGES)
+    assert len(command("sweep", "list")["sweeps"]) == len(STAGES)
     assert second["experiment"]["experiment"] != result["experiment"]["experiment"]
     assert alive(again.started, temporary) == []
 
 
 def test_sweeps_can_be_looked_at_later(result: dict[str, Any], stopped: int) -> None:
     for name in STAGES:
-        status = command("sweep", "status", f"{RECIPE}/{name}")
+        (status,) = command("sweep", "status", f"{RECIPE}/{name}")["sweeps"]
         assert (status["state"], len(status["trials"])) == ("finished", 2)
         best = command("sweep", "best", f"{RECIPE}/{name}")
         assert best["adapter"] == f"{RECIPE}/{name}:1"
-        assert best["trial"]["params"] == result["stages"][name]["best"]
+        assert best["best"]["params"] == result["stages"][name]["best"]
 
 
 def test_experiments_can_be_looked_at_later(result: dict[str, Any], stopped: int) -> None:

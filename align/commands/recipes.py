@@ -16,7 +16,7 @@ from align.inputs import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
 from align.recipe.formats import Findings, inspect_file
 from align.recipe.new import draft_recipe, recipe_name, write_recipe
-from align.recipe.show import columns, plain, space_table, to_yaml
+from align.recipe.show import columns, plain, promises, space_table, to_yaml
 from align.sources import check_base, on_hub
 
 
@@ -56,6 +56,8 @@ def show(recipe: RecipeArgument, as_json: JsonOption = False) -> None:
     typer.echo(to_yaml(loaded))
     for line in columns([("STAGE", "FIELD", "SPACE", "FIRST TRIAL"), *space_table(loaded)]):
         typer.echo(f"# {line}")
+    for line in promises(loaded):
+        typer.echo(f"# {line}")
 
 
 @recipe_app.command()
@@ -80,6 +82,8 @@ def validate(
     typer.echo(f"ok: {loaded.name} on {loaded.base}{unasked}")
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
+        typer.echo(f"  {line}")
+    for line in promises(loaded):
         typer.echo(f"  {line}")
 
 
@@ -154,10 +158,13 @@ def _summary(recipe: Recipe, stage: str) -> dict[str, Any]:
         "parent": config.parent,
         "reward_model": config.reward_model,
         "objective": config.objective,
+        "constraints": config.constraints,
         "steps": recipe.steps(stage),
+        "fewest_steps": recipe.fewest_steps(stage),
         "trials": config.sweep.trials,
         "space": {path: space.short() for path, space in config.space().items()},
         "first_trial": config.defaults(),
+        "points": list(config.sweep.points),
     }
 
 
@@ -167,12 +174,17 @@ def _cells(stage: dict[str, Any]) -> tuple[str, ...]:
         stage["stage"],
         stage["method"],
         (stage["parent"] or "base") + judge,
-        str(stage["steps"]),
+        _steps(stage),
         str(stage["trials"]),
         stage["objective"],
         stage["data"],
         ", ".join(stage["space"]) or "nothing",
     )
+
+
+def _steps(stage: dict[str, Any]) -> str:
+    fewest, most = stage["fewest_steps"], stage["steps"]
+    return str(most) if fewest == most else f"{fewest} to {most}"
 
 
 def _data(recipe: Recipe, stage: str, read: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from align.errors import RecipeError
 from align.memory.machines import TRUSTED, Machine
@@ -131,21 +132,26 @@ def _largest(
 
 
 def _worst(case: _Case) -> Mapping[str, Value]:
-    """The end or choice of each searched field that needs most memory, where it matters at all."""
+    """The end or choice of each searched field that needs most memory, where it matters at all.
+
+    With a field that is searched under a condition come the values that make it so.
+    """
 
     def total(params: Mapping[str, Value]) -> int:
         return case.trial(params, largest=True).peak.total
 
-    found: dict[str, Value] = {}
+    alone: list[Mapping[str, Value]] = [{}]
     for path, space in case.config.space().items():
-        sizes = {value: total({path: value}) for value in space.ends()}
-        if len(set(sizes.values())) > 1:
-            found[path] = max(sizes, key=lambda value: sizes[value])
+        reached = [case.config.reaching(path, value) for value in space.ends()]
+        sizes = [(total(params), params) for params in reached if params is not None]
+        if len({size for size, _ in sizes}) > 1:
+            alone.append(max(sizes, key=itemgetter(0))[1])
+    together = {path: value for params in alone for path, value in params.items()}
     try:
-        case.config.resolve(found)
-    except RecipeError:  # what two fields are tied to does not allow their ends together
-        return max(({path: value} for path, value in found.items()), key=total)
-    return found
+        case.config.resolve(together)
+    except RecipeError:  # a condition or a tie does not allow their ends together
+        return max(alone, key=total)
+    return max(together, *alone, key=total)
 
 
 def _chain(recipe: Recipe, last: str | None, shape: ModelShape, largest: bool) -> tuple[Lora, ...]:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from align.recipe.search import PRUNERS, SAMPLERS, class_name
+from align.recipe.space import Value, scalar
 
 GENERATORS = ("arithmetic", "expressions")
 REASONING_GYM = r"reasoning_gym/[a-z0-9_]+"
@@ -51,18 +61,42 @@ class DataConfig(Block):
         return self
 
 
+def _of_a_point(value: Any) -> Any:
+    if not isinstance(value, int | float | str | list):
+        raise ValueError(
+            f"a point has one value for each field by dotted path, {{lora.r: 8}}; got {value!r}"
+        )
+    return scalar(value)
+
+
 class SweepConfig(Block):
-    """How many trials a stage gets, and where poor ones stop.
+    """How a stage is searched: which trials it gets, where poor ones stop, what is kept.
 
     `rungs` are optimizer steps at which the objective is measured on validation items and a
-    trial may be pruned; the last step is always measured and never pruned at.
+    trial may be pruned; the last step is always measured and never pruned at. `sampler` and
+    `pruner` are names of `align.recipe.search`, their options those of Optuna's classes.
+    `startup_trials` are drawn at random before the sampler learns (None: as many as suit the
+    number of trials). `points` are parameters by dotted path that are tried after trial 0.
+    `warm_start` names an earlier search: a line, with `:run` one of its runs, or a study.
+    `retries`: how often a trial that fails alone is tried again. `finalists`: the best so many,
+    and trial 0, are measured again on unseen items.
     """
 
     trials: int = Field(default=4, ge=1)
     rungs: list[int] = Field(default_factory=list)
-    pruner: Literal["successive_halving", "median", "none"] = "successive_halving"
+    pruner: str = "successive_halving"
+    pruner_options: dict[str, Any] = Field(default_factory=dict)
     reduction_factor: int = Field(default=2, ge=2)
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: str = "tpe"
+    sampler_options: dict[str, Any] = Field(default_factory=dict)
+    startup_trials: int | None = Field(default=None, ge=0)
+    points: list[dict[str, Annotated[Value, BeforeValidator(_of_a_point)]]] = Field(
+        default_factory=list
+    )
+    warm_start: str | None = None
+    retries: int = Field(default=1, ge=0)
+    finalists: int = Field(default=3, ge=0)
+    keep_checkpoints: Literal["none", "best", "all"] = "none"
     seed: int = 0
 
     @field_validator("rungs")
@@ -71,6 +105,36 @@ class SweepConfig(Block):
         if any(step < 1 for step in rungs) or rungs != sorted(set(rungs)):
             raise ValueError(f"rungs are ascending steps from 1 on; got {rungs}")
         return rungs
+
+    @field_validator("warm_start")
+    @classmethod
+    def _named(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"\S+", name):
+            raise ValueError(
+                f"expected <recipe>/<stage>, <recipe>/<stage>:<run> or a study's name; got {name!r}"
+            )
+        return name
+
+    @field_validator("sampler")
+    @classmethod
+    def _samples(cls, name: str) -> str:
+        class_name(name, SAMPLERS)
+        return name
+
+    @field_validator("pruner")
+    @classmethod
+    def _prunes(cls, name: str) -> str:
+        class_name(name, PRUNERS)
+        return name
+
+    @model_validator(mode="after")
+    def _enough(self) -> SweepConfig:
+        if len(self.points) >= self.trials:
+            raise ValueError(
+                f"{len(self.points)} points and the defaults need trials: {len(self.points) + 1} "
+                f"or more; got {self.trials}"
+            )
+        return self
 
 
 class EvaluationConfig(Block):

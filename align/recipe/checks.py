@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from align.recipe.fields import value_of
 from align.recipe.space import Space, Tie
 from align.recipe.trl import Method
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def complaints(stage: StageConfig) -> Iterator[str]:
-    """Everything that is wrong with the stage as a whole; searched fields are taken as fine."""
+    """Everything that is wrong with the stage as a whole.
+
+    Searched and tied fields are taken as fine: what trials make of them is looked at when they are
+    resolved (`Recipe`).
+    """
     yield from _length_and_rewards(stage)
     yield from _schedule(stage)
     yield from _loading(stage)
@@ -33,7 +38,7 @@ def _length_and_rewards(stage: StageConfig) -> Iterator[str]:
 
 
 def _schedule(stage: StageConfig) -> Iterator[str]:
-    kind, given = stage.lr_scheduler_type, _mapping(stage, "lr_scheduler_kwargs")
+    kind, given = _plain(stage, "lr_scheduler_type"), _mapping(stage, "lr_scheduler_kwargs")
     if kind in ("reduce_lr_on_plateau", "greedy"):
         yield (
             f"lr_scheduler_type '{kind}' goes by evaluations within training, and Alignery "
@@ -44,10 +49,19 @@ def _schedule(stage: StageConfig) -> Iterator[str]:
         yield f"lr_scheduler_type '{kind}' needs lr_scheduler_kwargs: {{min_lr_rate: 0.1}}"
     if kind == "warmup_stable_decay" and "num_decay_steps" not in given:
         yield f"lr_scheduler_type '{kind}' needs lr_scheduler_kwargs: {{num_decay_steps: …}}"
-    if stage.warmup_steps >= 1 and stage.warmup_steps != int(stage.warmup_steps):
+    yield from _warmup(stage)
+
+
+def _warmup(stage: StageConfig) -> Iterator[str]:
+    found: Any = stage.warmup_steps
+    if isinstance(found, Space) and found.kind in ("uniform", "loguniform") and found.high >= 1:
         yield (
-            "warmup_steps is a whole number of steps, or a share of all steps below 1; "
-            f"got {stage.warmup_steps}"
+            "warmup_steps: search whole numbers of steps by int or choice, or a share of all steps "
+            "between ends below 1"
+        )
+    elif isinstance(found, int | float) and found >= 1 and found != int(found):
+        yield (
+            f"warmup_steps is a whole number of steps, or a share of all steps below 1; got {found}"
         )
 
 
@@ -62,7 +76,7 @@ def _loading(stage: StageConfig) -> Iterator[str]:
             "gradient_checkpointing_kwargs: use_reentrant finds no gradient below a frozen base; "
             "leave it out"
         )
-    if checkpointing and not stage.gradient_checkpointing:
+    if checkpointing and _plain(stage, "gradient_checkpointing") is False:
         yield "gradient_checkpointing_kwargs needs gradient_checkpointing: true"
 
 
@@ -73,13 +87,9 @@ def _sft(stage: StageConfig) -> Iterator[str]:
             "packing: how many rows share a sequence is not known before they are tokenised, so "
             "epochs cannot be counted in steps; use max_steps instead of num_train_epochs"
         )
-    if _plain(stage, "padding_free") and not packing:
-        yield (
-            "padding_free needs packing: true; without it TRL would not hold max_length "
-            f"({stage.max_length})"
-        )
-    given = stage.model_extra or {}
-    if "packing_strategy" in given and not given.get("packing"):
+    if _plain(stage, "padding_free") and packing is False:
+        yield "padding_free needs packing: true; without it TRL would not hold max_length"
+    if "packing_strategy" in (stage.model_extra or {}) and packing is False:
         yield "packing_strategy needs packing: true"
     if packing and _plain(stage, "packing_strategy") == "wrapped":
         yield (
@@ -92,6 +102,8 @@ def _dpo(stage: StageConfig) -> Iterator[str]:
     if _plain(stage, "padding_free"):
         yield "padding_free is switched off in this TRL's DPO; leave it out"
     loss = _plain(stage, "loss_type")
+    if _searched(stage, "loss_type"):
+        return
     losses = [loss] if isinstance(loss, str) else list(loss or ())
     weights = _plain(stage, "loss_weights")
     if weights is not None and losses and len(weights) != len(losses):
@@ -110,9 +122,9 @@ def _dpo(stage: StageConfig) -> Iterator[str]:
 
 
 def _kto(stage: StageConfig) -> Iterator[str]:
-    if _plain(stage, "loss_type") == "apo_zero_unpaired":
+    if _searched(stage, "loss_type") or _plain(stage, "loss_type") == "apo_zero_unpaired":
         return
-    if stage.per_device_train_batch_size < 2:
+    if (_plain(stage, "per_device_train_batch_size") or 2) < 2:
         yield (
             "kto needs per_device_train_batch_size from 2 on: it estimates the KL term by pairing "
             "each prompt with its neighbour's answer; or take loss_type: apo_zero_unpaired"
@@ -127,6 +139,8 @@ def _kto(stage: StageConfig) -> Iterator[str]:
 def _grpo(stage: StageConfig) -> Iterator[str]:
     if not stage.rewards:
         yield "grpo needs rewards, e.g. {correctness: 1.0, brevity: 0.2}"
+    if _searched(stage, *_SIZES, *_BATCHES):
+        return
     size, batch = stage.per_device_train_batch_size, stage.generation_batch
     given = [name for name in _SIZES if stage.trl_value(name) is not None]
     if len(given) == 2:
@@ -149,6 +163,10 @@ def _grpo(stage: StageConfig) -> Iterator[str]:
 
 
 _SIZES = ("generation_batch_size", "steps_per_generation")
+_BATCHES = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
+    "num_iterations",
+)  # fmt: skip
 
 
 def _boundaries(stage: StageConfig) -> Iterator[str]:
@@ -176,9 +194,14 @@ _BY_METHOD: dict[Method, Callable[[StageConfig], Iterator[str]]] = {
 }
 
 
+def _searched(stage: StageConfig, *names: str) -> bool:
+    """Whether one of the fields is searched or tied."""
+    return any(isinstance(value_of(stage, name), Space | Tie) for name in names)
+
+
 def _plain(stage: StageConfig, name: str) -> Any:
-    """What the stage or TRL's config has for a field; None where it is searched."""
-    value = stage.trl_value(name)
+    """What the stage or TRL's config has for a field; None where it is searched or tied."""
+    value = value_of(stage, name)
     return None if isinstance(value, Space | Tie) else value
 
 

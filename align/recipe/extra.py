@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from align.recipe.decided import decided
-from align.recipe.space import searched
+from align.recipe.searched import searched
+from align.recipe.space import is_space, listed
 from align.recipe.trl import CONFIGS, Method, TrlField, methods_with, trl_fields
 
 #: What TRL names in its trainers alone, where it is too late.
@@ -50,8 +51,6 @@ BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "dataloader_num_workers": ("from 0 on", lambda x: x >= 0),
     "torch_empty_cache_steps": ("from 1 on", lambda x: x >= 1),
 }
-#: What must lie at fixed steps for all trials, or is no number that TRL learns by.
-UNSEARCHED = ("num_iterations", "steps_per_generation", "generation_batch_size")
 
 
 def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
@@ -84,10 +83,8 @@ def parse_extra(method: Method, name: str, value: Any) -> Any:
     one = _checker(method, name)
     members = _members(kind)
     if any(get_origin(member) is dict for member in members) or dict in members:
-        return one(value)
-    if name in UNSEARCHED:
-        if isinstance(value, Mapping):
-            raise ValueError("this field takes one value and cannot be searched")
+        if is_space(value):
+            raise ValueError("this field holds a mapping: only single values can be searched")
         return one(value)
     number = float if float in members else int if int in members else None
     return searched(value, one, words, None if str in members else number)
@@ -103,6 +100,7 @@ def _checker(method: Method, name: str) -> Callable[[Any], Any]:
     kind, words = _type(method, name), _words(method, name)
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     members = _members(kind)
+    lists = any(get_origin(member) is list for member in members)
     names = [str(name) for one in members if get_origin(one) is Literal for name in get_args(one)]
     _, allows = BOUNDS.get(name, ("", lambda _: True))
 
@@ -112,6 +110,8 @@ def _checker(method: Method, name: str) -> Callable[[Any], Any]:
         wrong = ValueError(f"expected {words}; got {value!r}{hint}")
         if isinstance(value, bool) and not _takes_bool(members):
             raise wrong
+        if lists and isinstance(value, str) and "," in value:
+            value = listed(value) or value  # what stands for a list in a trial's parameters
         try:
             found = adapter.validate_python(value)
         except ValidationError:

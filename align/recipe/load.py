@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from align.errors import RecipeError
 from align.recipe.model import Recipe
 from align.recipe.rewards import located
-from align.recipe.space import KINDS
+from align.recipe.space import is_space
 
 BUILTIN = Path(__file__).parent.parent / "recipes"
 
@@ -55,7 +55,7 @@ def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -
         raise RecipeError(f"{source}: " + "; ".join(dict.fromkeys(lines))) from None
     if folder is not None:
         for data in (recipe.data, *(stage.data for stage in recipe.stages.values())):
-            if data is not None and data.path is not None:
+            if data is not None and data.path is not None and "://" not in data.path:
                 data.path = str((folder / data.path).resolve())
         for stage in recipe.stages.values():
             stage.rewards = located(stage.rewards, folder)
@@ -75,8 +75,9 @@ def _line(error: Any, raw: Any) -> str:
     if error["type"] == "string_pattern_mismatch":
         return f"{where}: a name is lower-case letters, digits, - and _; got {came!r}"
     if error["type"] != "value_error":
-        if isinstance(came, Mapping) and set(came) & set(KINDS):
-            return f"{where}: this field takes one value and cannot be searched"
+        if is_space(came):
+            above = "" if error["loc"][0] == "stages" else ": only fields of a stage can"
+            return f"{where}: this field takes one value and cannot be searched{above}"
         message += "" if isinstance(came, Mapping) else f"; got {came!r}"
     return f"{where}: {message}" if where else message
 

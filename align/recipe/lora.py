@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import field_validator, model_validator
+from pydantic import WrapValidator, model_validator
 
 from align.inference.options import EngineOptions
 from align.recipe.blocks import Block
-from align.recipe.space import SearchedFraction, SearchedInt, SearchedPositive
+from align.recipe.searched import (
+    Flag,
+    Names,
+    SearchedFraction,
+    SearchedInt,
+    SearchedPositive,
+    searched,
+)
+from align.recipe.space import listed
 
 #: The bank's: adapters of a higher rank are not served.
 MAX_RANK = EngineOptions.max_rank
@@ -44,14 +52,40 @@ NOT_COMPOSED: dict[str, str] = {
 _ENDS = ("lm_head", "embed_out", "embed_tokens", "wte", "word_embeddings", "score")
 
 
+def _targets(value: Any) -> str | list[str]:
+    """Names as a list, `all-linear`, or a regular expression. ValueError if they do not compose.
+
+    PEFT would look for a module whose whole path is a lone name: it is taken as a list of one.
+    """
+    if isinstance(value, str) and value != "all-linear":
+        value = listed(value) or value
+    if not isinstance(value, str | list | tuple) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"expected {_TARGETS}; got {value!r}")
+    if not value:
+        raise ValueError(f"no module to adapt; allowed: {_TARGETS}")
+    found = [end for end in _ENDS if value != "all-linear" and _reaches(value, end)]
+    if found:
+        raise ValueError(
+            f"'{found[0]}' does not compose: the bank adapts the linear layers between "
+            "embeddings and head, and TRL's losses read the head's plain weights; leave it out"
+        )
+    return value if isinstance(value, str) else list(value)
+
+
+_TARGETS = "all-linear, names, or a regular expression"
+_Targets = Annotated[
+    Names, WrapValidator(lambda value, _union: searched(value, _targets, _TARGETS, None))
+]
+
+
 class LoraConfig(Block):
     """PEFT's LoRA fields. `lora_alpha` may be tied to the rank: `2 * r`."""
 
     r: SearchedInt = 8
     lora_alpha: SearchedPositive = 16
     lora_dropout: SearchedFraction = 0.0
-    target_modules: str | list[str] = "all-linear"
-    use_rslora: bool = False
+    target_modules: _Targets = "all-linear"
+    use_rslora: Flag = False
 
     @model_validator(mode="before")
     @classmethod
@@ -64,24 +98,9 @@ class LoraConfig(Block):
                 raise ValueError(_refusal(name, raw[name]))
         return {name: value for name, value in raw.items() if name not in NOT_COMPOSED}
 
-    @field_validator("target_modules")
-    @classmethod
-    def _linear_layers(cls, targets: str | list[str]) -> str | list[str]:
-        if targets == "all-linear":
-            return targets
-        if not targets:
-            raise ValueError("no module to adapt; allowed: all-linear, names, a regular expression")
-        found = [end for end in _ENDS if _reaches(targets, end)]
-        if found:
-            raise ValueError(
-                f"'{found[0]}' does not compose: the bank adapts the linear layers between "
-                "embeddings and head, and TRL's losses read the head's plain weights; leave it out"
-            )
-        return targets
 
-
-def _reaches(targets: str | list[str], module: str) -> bool:
-    if isinstance(targets, list):
+def _reaches(targets: str | list[str] | tuple[str, ...], module: str) -> bool:
+    if not isinstance(targets, str):
         if "all-linear" in targets:
             raise ValueError("write target_modules: all-linear, not as part of a list")
         return any(name.rpartition(".")[2] == module for name in targets)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from align.errors import RecipeError
 from align.recipe.blocks import Block, DataConfig, EvaluationConfig
+from align.recipe.constraints import needed
+from align.recipe.fields import value_of
 from align.recipe.lora import MAX_RANK
 from align.recipe.rewards import RewardConfig
+from align.recipe.space import Space, Tie, Value
 from align.recipe.stage import MINIMISED, OBJECTIVES, Objective, StageConfig
 from align.recipe.trl import Method
 
@@ -48,8 +51,10 @@ class Recipe(Block):
             self._check_links(name, stage)
         self.order()
         for name in self.stages:
-            self._check_extremes(name)
-            self._check_steps(name)
+            self._check_trials(name)
+            self._check_constraints(name)
+        for name in self.stages:
+            self._check_ranks(name)
         return self
 
     def _check_links(self, name: str, stage: StageConfig) -> None:
@@ -80,12 +85,22 @@ class Recipe(Block):
                 f"stages.{name}.objective: 'reward' needs rewards in this stage or a grpo stage"
             )
 
-    def _check_extremes(self, name: str) -> None:
-        """Whatever a trial may draw can be trained, and what it is stacked to can be served."""
-        try:
-            chain = [(one, self.stages[one].largest_rank()) for one in self.chain(name)]
-        except RecipeError as error:
-            raise ValueError(f"stages.{name}.{error}") from None
+    def _check_trials(self, name: str) -> None:
+        """Whatever a trial may draw can be trained."""
+        stage = self.stages[name]
+        for params in (*stage.variants(), *stage.sweep.points):
+            try:
+                resolved = stage.resolve(params)
+            except RecipeError as error:
+                raise ValueError(f"stages.{name}.{error}{_where(params)}") from None
+            try:
+                self._check_steps(name, resolved)
+            except ValueError as error:
+                raise ValueError(f"{error}{_where(params)}") from None
+
+    def _check_ranks(self, name: str) -> None:
+        """What a trial of largest rank is stacked to can be served."""
+        chain = [(one, self.stages[one].largest_rank()) for one in self.chain(name)]
         if (rank := sum(rank for _, rank in chain)) > MAX_RANK:
             parts = " + ".join(f"{one} {own}" for one, own in reversed(chain))
             raise ValueError(
@@ -93,8 +108,9 @@ class Recipe(Block):
                 f"{rank}, where at most {MAX_RANK} are served; search smaller ranks"
             )
 
-    def _check_steps(self, name: str) -> None:
-        stage, data, steps = self.stages[name], self.data_of(name), self.steps(name)
+    def _check_steps(self, name: str, stage: StageConfig) -> None:
+        """`stage` is the resolved one of a trial."""
+        data, steps = self.data_of(name), self._steps_of(name, stage)
         if stage.sweep.rungs and stage.sweep.rungs[-1] >= steps:
             raise ValueError(
                 f"stages.{name}.sweep.rungs: every rung must come before the last step "
@@ -117,6 +133,22 @@ class Recipe(Block):
                 "and TRL leaves out what does not fill a batch"
             )
 
+    def _check_constraints(self, name: str) -> None:
+        """Rewards that a constraint looks at are there."""
+        stage, rewards = self.stages[name], self.rewards(name)
+        for metric in needed(stage.constraints):
+            family, _, reward = metric.partition("/")
+            if metric == "mean_reward" and not rewards:
+                raise ValueError(
+                    f"stages.{name}.constraints: '{metric}' needs rewards in this stage or a grpo "
+                    "stage"
+                )
+            if family == "reward" and reward not in rewards:
+                raise ValueError(
+                    f"stages.{name}.constraints: no reward '{reward}'; "
+                    f"allowed: {', '.join(rewards) or 'none, since nothing has rewards'}"
+                )
+
     def line(self, stage: str) -> str:
         """The registry's name for this stage's adapters: `<recipe>/<stage>`."""
         return f"{self.name}/{stage}"
@@ -127,9 +159,25 @@ class Recipe(Block):
         assert data is not None  # _graph holds this
         return data
 
-    def steps(self, stage: str) -> int:
-        """Optimizer steps of a whole trial."""
+    def steps(self, stage: str, params: Mapping[str, Value] | None = None) -> int:
+        """Optimizer steps of a whole trial with these parameters; the most of any, without."""
         config = self.stages[stage]
+        if params is not None:
+            return self._steps_of(stage, config.resolve(params))
+        return max(self._every_steps(stage))
+
+    def fewest_steps(self, stage: str) -> int:
+        """Optimizer steps of the stage's shortest trial."""
+        return min(self._every_steps(stage))
+
+    def _every_steps(self, stage: str) -> list[int]:
+        config = self.stages[stage]
+        counted = (*_STEPS, *(_GRPO_STEPS if config.method == "grpo" else ()))
+        if not any(isinstance(value_of(config, name), Space | Tie) for name in counted):
+            return [self._steps_of(stage, config)]
+        return [self._steps_of(stage, config.resolve(one)) for one in config.variants()]
+
+    def _steps_of(self, stage: str, config: StageConfig) -> int:
         if config.max_steps is not None:
             return config.max_steps
         rows = self.data_of(stage).train
@@ -191,3 +239,16 @@ class Recipe(Block):
             f"stages.{circle[0]}.{field}: stages need each other in a circle: "
             f"{' -> '.join(circle)}; one of them must start from base (no parent)"
         )
+
+
+#: Fields that steps follow from.
+_STEPS = (
+    "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+)  # fmt: skip
+_GRPO_STEPS = ("num_generations", "num_iterations")
+
+
+def _where(params: Mapping[str, Value]) -> str:
+    """Which trial it is about, as the end of a message; nothing for trial 0."""
+    told = ", ".join(f"{path} = {value}" for path, value in params.items())
+    return f" (in a trial with {told})" if told else ""

@@ -176,9 +176,10 @@ def _objective(method: Method, methods: tuple[Method, ...]) -> str:
     if method == "sft" or (method == "kto" and "reward" not in methods and "grpo" in methods):
         return "accuracy  # of answers to held-out prompts"
     if "reward" in methods:
+        before = "parent" if "sft" in methods else "base"
         return (
             "win_rate  # against the parent, judged by the reward model\n"
-            "    max_length_ratio: 1.5  # a trial whose answers grow beyond this does not win"
+            f"    constraints: [length <= 1.5 * {before}.length]  # answers that grow do not win"
         )
     if method == "kto":
         return "label_auc  # how often a held-out good answer is raised more than a bad one"

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from align.recipe.fields import value_of
 from align.recipe.model import Recipe
 from align.recipe.space import Space, Tie
 
@@ -27,22 +28,44 @@ def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
     """Stage, field, where it is searched or what it is tied to, and its value in trial 0."""
     rows = []
     for name, stage in recipe.stages.items():
-        first = stage.resolve()
+        first, drawn = stage.resolve(), stage.defaults()
         for path, value in stage.fields():
             if isinstance(value, Space | Tie):
-                rows.append((name, path, in_words(value), _short(dict(first.fields())[path])))
+                idle = isinstance(value, Space) and path not in drawn
+                text = _short(value_of(first, path)) + (" (not searched)" if idle else "")
+                rows.append((name, path, in_words(value), text))
     return rows
 
 
+def promises(recipe: Recipe) -> list[str]:
+    """What the stages' trials must keep, and which are tried first, one line each."""
+    lines = []
+    for name, stage in recipe.stages.items():
+        lines += [f"{name} keeps {text}" for text in stage.constraints]
+        for number, point in enumerate(stage.sweep.points, 1):
+            told = ", ".join(f"{path} {_short(value)}" for path, value in point.items())
+            lines.append(f"{name} tries as trial {number}: {told}")
+    return lines
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     plain = isinstance(value, bool) or not isinstance(value, int | float)
     return str(value) if plain else f"{value:g}"
 
 
 def in_words(value: Space | Tie) -> str:
-    """`choice 8, 16` or `loguniform 1e-05 to 0.001` or `= 2 * r`."""
+    """`choice 8, 16` or `loguniform 1e-05 to 0.001 where optim is sgd` or `= 2 * r`."""
     if isinstance(value, Tie):
         return f"= {value.tie}"
+    where = " and ".join(
+        f"{name} is {' or '.join(map(_short, values))}" for name, values in value.when.items()
+    )
+    return _range(value) + (f" where {where}" if where else "")
+
+
+def _range(value: Space) -> str:
     if value.kind == "choice":
         return f"choice {', '.join(str(one) for one in value.values)}"
     log = ", log scale" if value.kind == "int" and value.log else ""

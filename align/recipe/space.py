@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import ast
+import difflib
 import math
-import operator
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, get_args
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, WrapValidator, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from align.recipe import expressions
 
 Value = float | int | str | bool
 Kind = Literal["loguniform", "uniform", "int", "choice"]
 KINDS: tuple[str, ...] = get_args(Kind)
+#: Fields by dotted path with the values that one of which they must have.
+When = dict[str, tuple[Value, ...]]
+
+_LISTED = re.compile(r"[\w.-]+(,[\w.-]+)*")
 
 
 class Space(BaseModel):
-    """`{loguniform: [low, high], default: x}` and its kin, as one typed object.
+    """`{loguniform: [low, high], default: x, when: {field: value}}` as one typed object.
 
-    `low` and `high` are inclusive. `values` is used by `choice` alone. `default` is what trial 0
-    uses: the geometric middle of a `loguniform`, the middle of a `uniform` or `int`, the first
-    of a `choice`, unless the recipe names one.
+    `low` and `high` are inclusive. `values` is used by `choice` alone; a list among the choices is
+    its comma-joined text. `default` is what trial 0 uses: the geometric middle of a `loguniform`,
+    the middle of a `uniform` or `int`, the first of a `choice`, unless the recipe names one. Where
+    a field of `when` has none of the values there, the space is inactive: the field has the
+    default, and the trial's parameters do not name it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +39,7 @@ class Space(BaseModel):
     values: tuple[Value, ...] = ()
     log: bool = False
     default: Value = 0.0
+    when: When = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -44,19 +53,35 @@ class Space(BaseModel):
                 f"a search space needs exactly one of {', '.join(KINDS)}; got {sorted(raw)}"
             )
         kind = kinds[0]
-        allowed = {kind, "default", *(["log"] if kind == "int" else [])}
+        allowed = {kind, "default", "when", *(["log"] if kind == "int" else [])}
         if unknown := set(raw) - allowed:
             raise ValueError(f"{kind} does not take {sorted(unknown)}; allowed: {sorted(allowed)}")
-        return _choice(raw) if kind == "choice" else _interval(kind, raw)
+        found = _choice(raw) if kind == "choice" else _interval(kind, raw)
+        return {**found, "when": _when(raw["when"]) if "when" in raw else {}}
 
     def contains(self, value: Value) -> bool:
         """Whether a trial may hold `value`."""
         if self.kind == "choice":
-            return value in self.values
+            return any(same(value, one) for one in self.values)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         whole = self.kind != "int" or value == int(value)
         return self.low <= value <= self.high and whole
+
+    def read(self, value: Value) -> Value:
+        """`value` as a person writes it (1e-3 is text in YAML) as a trial holds it.
+
+        ValueError if the space does not contain it.
+        """
+        if self.kind == "choice":
+            found = next((one for one in self.values if same(_number(value), _number(one))), None)
+            if found is None:
+                raise ValueError(f"{value!r} is not among {self._told()}{self._near(value)}")
+            return found
+        number = _number(value)
+        if not self.contains(number):
+            raise ValueError(f"{value!r} lies outside {self._told()}")
+        return int(number) if self.kind == "int" else float(number)
 
     def ends(self) -> tuple[Value, ...]:
         """Its lowest and its highest value, or every choice."""
@@ -64,25 +89,121 @@ class Space(BaseModel):
             return self.values
         return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
+    def spread(self, count: int) -> tuple[Value, ...]:
+        """Every choice; of an interval its ends, and of `int` up to `count` values between them."""
+        if self.kind != "int":
+            return self.ends()
+        low, high = int(self.low), int(self.high)
+        pieces = max(1, min(count - 1, high - low))
+        between = {low + (high - low) * piece // pieces for piece in range(pieces + 1)}
+        return tuple(sorted(between))
+
     def short(self) -> dict[str, Any]:
         """The form that a recipe's author writes."""
-        if self.kind == "choice":
-            return {"choice": list(self.values), "default": self.default}
-        bounds: list[float] = [self.low, self.high]
-        if self.kind == "int":
-            bounds = [int(self.low), int(self.high)]
-        extra = {"log": True} if self.kind == "int" and self.log else {}
-        return {self.kind: bounds, **extra, "default": self.default}
+        bounds: list[Value] = list(self.ends())
+        extra: dict[str, Any] = {"log": True} if self.kind == "int" and self.log else {}
+        when = {
+            name: values[0] if len(values) == 1 else list(values)
+            for name, values in self.when.items()
+        }
+        return {
+            self.kind: bounds,
+            **extra,
+            "default": self.default,
+            **({"when": when} if when else {}),
+        }
+
+    def _told(self) -> str:
+        return str({self.kind: list(self.ends())})
+
+    def _near(self, value: Value) -> str:
+        words = [one for one in self.values if isinstance(one, str)]
+        near = difflib.get_close_matches(str(value), words, n=1)
+        return f"; did you mean '{near[0]}'?" if near else ""
+
+
+class Tie(BaseModel):
+    """A field computed from others of its block, or of its stage: `lora_alpha: 2 * r`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tie: str
+
+    @property
+    def names(self) -> list[str]:
+        """What it is computed from, as written. ValueError if it is no arithmetic."""
+        return expressions.names_in(expressions.read(self.tie))
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two values are the same one: 8 and 8.0 are, 1 and true are not."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def alike(one: Value, other: Value) -> bool:
+    """As `same`; a number written as text (YAML's 1e-3) is that number."""
+    return same(_number(one), _number(other))
+
+
+def scalar(value: Any) -> Any:
+    """A list of names or numbers as the text that stands for it: `q_proj,v_proj`.
+
+    Anything else stays. ValueError for a list of which that text would not read back.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    names = [str(one) for one in value if type(one) in (str, int, float)]
+    text = ",".join(names)
+    if not names or len(names) != len(value) or listed(text) != names:
+        raise ValueError(f"a value to search is one value or a list of names; got {value!r}")
+    return text
+
+
+def listed(text: str) -> list[str]:
+    """The names that a list's text holds; empty if it is something else, such as a pattern."""
+    return text.split(",") if _LISTED.fullmatch(text) else []
+
+
+def is_space(raw: Any) -> bool:
+    """Whether raw data have a search space's form."""
+    names = {"default", "log", "when"}
+    return (
+        isinstance(raw, Mapping)
+        and any(isinstance(raw.get(kind), list) for kind in KINDS)
+        and set(raw) <= {*KINDS, *names}
+    )
+
+
+def _number(value: Value) -> Value:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _when(raw: Any) -> When:
+    if not isinstance(raw, Mapping) or not raw:
+        raise ValueError(f"when needs {{field: value}} or {{field: [values]}}; got {raw!r}")
+    found: When = {}
+    for name, values in raw.items():
+        kept = tuple(values) if isinstance(values, list | tuple) else (values,)
+        if not kept or not all(isinstance(one, int | float | str) for one in kept):
+            raise ValueError(f"when: {name} needs a value or a list of values; got {values!r}")
+        found[str(name)] = kept
+    return found
 
 
 def _choice(raw: Mapping[str, Any]) -> dict[str, Any]:
     values = raw["choice"]
     if not isinstance(values, list | tuple) or not values:
         raise ValueError("empty search space: choice needs a list with at least one value")
-    default = raw.get("default", values[0])
-    if default not in values:
-        raise ValueError(f"default {default!r} is not among the choices {list(values)}")
-    return {"kind": "choice", "values": tuple(values), "default": default}
+    kept = [scalar(one) for one in values]
+    default = scalar(raw.get("default", kept[0]))
+    if not any(alike(default, one) for one in kept):
+        raise ValueError(f"default {default!r} is not among the choices {kept}")
+    return {"kind": "choice", "values": tuple(kept), "default": default}
 
 
 def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,129 +230,7 @@ def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"default {raw['default']!r} is not a number") from None
     if not low <= default <= high:
         raise ValueError(f"default {default:g} lies outside [{low:g}, {high:g}]")
+    if kind == "int" and default != int(default):
+        raise ValueError(f"int needs a whole number as its default; got {default:g}")
     value: float | int = int(default) if kind == "int" else default
     return {"kind": kind, "low": low, "high": high, "log": log, "default": value}
-
-
-class Tie(BaseModel):
-    """A field computed from others of its block: `lora_alpha: 2 * r`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tie: str
-
-    def evaluate(self, names: Mapping[str, Any]) -> float:
-        """The value with `names` filled in. ValueError names an unknown name or a bad form."""
-        return _evaluate(ast.parse(self.tie, mode="eval").body, names)
-
-
-_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
-
-
-def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> float:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return node.value
-    if isinstance(node, ast.Name):
-        if not isinstance(names.get(node.id), int | float):
-            numbers = sorted(
-                name for name, value in names.items() if isinstance(value, int | float)
-            )
-            raise ValueError(f"unknown name '{node.id}'; a tied field may use {numbers}")
-        return names[node.id]  # type: ignore[no-any-return]
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        left, right = _evaluate(node.left, names), _evaluate(node.right, names)
-        return _OPERATORS[type(node.op)](left, right)  # type: ignore[no-any-return]
-    raise ValueError("a tied field may use numbers, names of its block, and + - * / **")
-
-
-def searched(
-    value: Any,
-    one: Callable[[Any], Any],
-    words: str,
-    number: type[int] | type[float] | None = float,
-) -> Any:
-    """What a field holds: a space, a tie, or what `one` makes of a plain value.
-
-    `one` raises ValueError for a value that the field may not hold; every value of a space must
-    pass it. `number` is int or float where intervals and ties fit too, None where only choices do.
-    """
-    if isinstance(value, Mapping):
-        value = (Tie if "tie" in value else Space).model_validate(value)
-    if isinstance(value, Tie) and number is None:
-        raise ValueError(f"expected {words}; an expression such as '{value.tie}' gives a number")
-    if isinstance(value, Tie):
-        return value
-    if isinstance(value, Space):
-        return _within(value, one, words, number)
-    if isinstance(value, str) and number is not None and not _is_number(value):
-        return _tie(value, words)
-    return one(value)
-
-
-def _within(
-    found: Space, one: Callable[[Any], Any], words: str, number: type[int] | type[float] | None
-) -> Space:
-    if found.kind == "choice":
-        values = tuple(one(value) for value in found.values)
-        return found.model_copy(update={"values": values, "default": one(found.default)})
-    if number is None:
-        raise ValueError(f"expected {words}: search it by choice, not {found.kind}")
-    if number is int and found.kind != "int":
-        raise ValueError(f"expected {words}: search it by int or choice, not {found.kind}")
-    one(found.low), one(found.high)
-    return found
-
-
-def _searchable(kind: type[int] | type[float], words: str, allows: Callable[[float], bool]) -> Any:
-    def number(value: Any) -> Any:
-        wrong = ValueError(f"expected {words} or a search space; got {value!r}")
-        if isinstance(value, bool):
-            raise wrong
-        try:
-            found = float(value)  # YAML reads 1e-3 as a string
-        except (TypeError, ValueError):
-            raise wrong from None
-        if not (math.isfinite(found) and allows(found)) or (kind is int and found != int(found)):
-            raise wrong
-        return kind(found)
-
-    return WrapValidator(lambda value, _union: searched(value, number, words, kind))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _tie(value: str, words: str) -> Tie:
-    wrong = ValueError(
-        f"expected {words}, a search space such as {{choice: [8, 16]}}, "
-        f"or an expression of its block's fields such as '2 * r'; got {value!r}"
-    )
-    try:
-        tree = ast.parse(value, mode="eval")
-    except SyntaxError:
-        raise wrong from None
-    if not any(isinstance(node, ast.BinOp) for node in ast.walk(tree)):
-        raise wrong
-    return Tie(tie=value)
-
-
-_Number = float | Space | Tie
-SearchedInt = Annotated[
-    int | Space | Tie, _searchable(int, "a whole number from 1 on", lambda x: x >= 1)
-]
-SearchedFloat = Annotated[_Number, _searchable(float, "a number from 0 on", lambda x: x >= 0)]
-SearchedPositive = Annotated[_Number, _searchable(float, "a number above 0", lambda x: x > 0)]
-SearchedFraction = Annotated[
-    _Number, _searchable(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
-]

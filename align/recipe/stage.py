@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from math import gcd
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
-from align.errors import RecipeError
+from align.recipe import searching, variants
 from align.recipe.blocks import Block, DataConfig, SweepConfig
 from align.recipe.checks import complaints
 from align.recipe.extra import elsewhere, parse_extra, unknown
 from align.recipe.lora import LoraConfig
+from align.recipe.milestones import unmeasured
 from align.recipe.rewards import RewardConfigs
-from align.recipe.space import SearchedFloat, SearchedPositive, Space, Tie, Value
+from align.recipe.searched import (
+    Flag,
+    Float,
+    SearchedFloat,
+    SearchedPositive,
+    Whole,
+    numeric,
+    one_of,
+    unsearched,
+    whole,
+)
+from align.recipe.space import Space, Value
 from align.recipe.trl import CONFIGS, Method, trl_fields
+from align.recipe.wrong import again, raise_if, unknown_at, wrong_at
 
 Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "label_auc", "win_rate"]
 
@@ -36,6 +49,14 @@ Scheduler = Literal[
     "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
     "warmup_stable_decay", "greedy",
 ]  # fmt: skip
+if TYPE_CHECKING:
+    _Scheduler = Scheduler  # of a resolved stage: see align.recipe.searched
+else:
+    _Scheduler = Annotated[Scheduler | Space, one_of(get_args(Scheduler))]
+
+
+_positive = numeric(float, "a number above 0", lambda x: x > 0)
+_from_zero = numeric(float, "a number from 0 on", lambda x: x >= 0)
 
 
 class StageConfig(Block):
@@ -54,24 +75,24 @@ class StageConfig(Block):
 
     learning_rate: SearchedPositive
     beta: SearchedFloat | None = None
-    max_steps: int | None = Field(default=None, ge=1)
-    num_train_epochs: float | None = Field(default=None, gt=0)
-    per_device_train_batch_size: int = Field(default=8, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    gradient_checkpointing: bool = False
-    max_length: int = Field(default=1024, ge=8)
-    lr_scheduler_type: Scheduler = "linear"
-    warmup_steps: int | float = Field(default=0, ge=0)
+    max_steps: Annotated[Whole, whole(1)] | None = None
+    num_train_epochs: Annotated[Float, _positive] | None = None
+    per_device_train_batch_size: Annotated[Whole, whole(1)] = 8
+    gradient_accumulation_steps: Annotated[Whole, whole(1)] = 1
+    gradient_checkpointing: Flag = False
+    max_length: Annotated[Whole, whole(8)] = 1024
+    lr_scheduler_type: _Scheduler = "linear"
+    warmup_steps: Annotated[Float, _from_zero] = 0
     weight_decay: SearchedFloat = 0.0
     max_grad_norm: SearchedFloat = 1.0
-    num_generations: int = Field(default=8, ge=2)
-    max_completion_length: int = Field(default=64, ge=1)
+    num_generations: Annotated[Whole, whole(2)] = 8
+    max_completion_length: Annotated[Whole, whole(1)] = 64
     temperature: SearchedPositive = 1.0
     save_steps: int | None = Field(default=None, ge=1)
 
     rewards: RewardConfigs = Field(default_factory=dict)
     objective: Objective
-    max_length_ratio: float | None = Field(default=None, gt=0)
+    constraints: list[str] = Field(default_factory=list)
     sweep: SweepConfig = Field(default_factory=SweepConfig)
     budget_seconds: float | None = Field(default=None, gt=0)
 
@@ -79,15 +100,19 @@ class StageConfig(Block):
     @classmethod
     def _with_trl_fields(cls, raw: Any, validate: Callable[[Any], StageConfig]) -> StageConfig:
         """TRL's further fields parsed, and what is wrong with them told beside the rest."""
-        if not isinstance(raw, Mapping) or raw.get("method") not in CONFIGS:
+        if not isinstance(raw, Mapping):
+            return validate(raw)
+        wrong = [wrong_at((name,), text, raw[name]) for name, text in unsearched(raw)]
+        if wrong or raw.get("method") not in [*CONFIGS]:
+            raise_if(cls.__name__, wrong)
             return validate(raw)
         extra, wrong = _extra(raw["method"], raw, cls.model_fields)
         try:
             stage = validate({**raw, **extra})
         except ValidationError as error:
-            wrong = [*_again(error), *wrong]
-        if wrong:
-            raise ValidationError.from_exception_data(cls.__name__, wrong)
+            raise_if(cls.__name__, [*again(error), *wrong])
+            raise
+        raise_if(cls.__name__, wrong or list(_searched_wrongly(stage)))
         return stage
 
     @model_validator(mode="after")
@@ -164,51 +189,53 @@ class StageConfig(Block):
         """Searched fields by dotted path (`lora.r`, `learning_rate`), in the recipe's order."""
         return {path: value for path, value in self.fields() if isinstance(value, Space)}
 
+    def search_order(self) -> list[str]:
+        """Searched fields so that each comes after those that decide whether it is active."""
+        return searching.search_order(self)
+
+    def is_active(self, path: str, values: Mapping[str, Value]) -> bool:
+        """Whether a trial with these values searches the field; see `Space.when`.
+
+        What `values` lacks has its default. A field that depends on an inactive one is inactive.
+        """
+        return searching.is_active(self, path, values)
+
+    def active(self, values: Mapping[str, Value]) -> list[str]:
+        """The fields that a trial with these values searches, in the order of `search_order`."""
+        return [path for path in self.search_order() if self.is_active(path, values)]
+
     def defaults(self) -> dict[str, Value]:
         """The parameters of trial 0."""
-        return {path: space.default for path, space in self.space().items()}
+        return {
+            path: space.default for path, space in self.space().items() if self.is_active(path, {})
+        }
 
     def resolve(self, params: Mapping[str, Value] | None = None) -> StageConfig:
         """This stage with `params` filled in, ties computed and no space left.
 
         A searched field that `params` does not name takes its default. RecipeError names a
-        parameter that is not searched, lies outside its space, or a tie that cannot be computed.
+        parameter that is not searched, is inactive with the others, lies outside its space, or a
+        tie that cannot be computed.
         """
-        params, space = dict(params or {}), self.space()
-        if unsearched := set(params) - set(space):
-            raise RecipeError(f"not searched here: {sorted(unsearched)}; searched: {sorted(space)}")
-        for path, value in params.items():
-            if not space[path].contains(value):
-                raise RecipeError(f"{path} = {value!r} lies outside {space[path].short()}")
-        copy = self.model_copy(deep=True)
-        for path, one in space.items():
-            _set(copy, path, params.get(path, one.default))
-        for path, tie in list(copy.fields()):
-            if isinstance(tie, Tie):
-                block = copy.lora if path.startswith("lora.") else copy
-                try:
-                    _set(copy, path, tie.evaluate(dict(block)))
-                except (ValueError, ArithmeticError) as error:
-                    raise RecipeError(f"{path}: {tie.tie}: {error}") from None
-        try:
-            return StageConfig.model_validate(copy.model_dump(warnings=False))
-        except ValidationError as error:
-            lines = [
-                f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
-                for one in error.errors()
-            ]
-            raise RecipeError("; ".join(lines)) from None
+        return searching.resolve(self, params)
+
+    def reaching(self, path: str, value: Value) -> dict[str, Value] | None:
+        """The fewest parameters of a trial that searches the field and has this value there.
+
+        None if no trial can have it.
+        """
+        return variants.reaching(self, path, value)
+
+    def variants(self) -> list[dict[str, Value]]:
+        """Parameters of trials that together show what a trial may be; trial 0's come first."""
+        return variants.variants(self)
 
     def largest_rank(self) -> int:
-        """The highest rank that a trial may draw.
-
-        RecipeError names what trial 0, or an end or a choice of one searched field, leads to
-        that cannot be trained.
-        """
-        resolved = [self.resolve()]
-        for path, space in self.space().items():
-            resolved += [self.resolve({path: value}) for value in space.ends()]
-        return max(one.lora.r for one in resolved if isinstance(one.lora.r, int))
+        """The highest rank that a trial may draw. RecipeError if one of them cannot be trained."""
+        if isinstance(self.lora.r, int):
+            return self.lora.r
+        ranks = [self.resolve(params).lora.r for params in self.variants()]
+        return max(rank for rank in ranks if isinstance(rank, int))
 
 
 #: Typed fields that not every method's config has; the others are the same in all.
@@ -228,28 +255,25 @@ def _extra(
             if text := elsewhere(method, name):
                 raise ValueError(text)
             if text := unknown(method, name, typed):
-                error = PydanticCustomError("unknown_field", "{text}", {"text": text})
-                wrong.append(InitErrorDetails(type=error, loc=(name,), input=value))
+                wrong.append(unknown_at((name,), text, value))
             else:
                 parsed[name] = parse_extra(method, name, value)
         except ValidationError as error:  # of a space; a ValueError too
-            wrong += [{**one, "loc": (name, *one.get("loc", ()))} for one in _again(error)]
+            wrong += [{**one, "loc": (name, *one.get("loc", ()))} for one in again(error)]
         except ValueError as error:
-            ctx = {"error": error}
-            wrong.append(InitErrorDetails(type="value_error", loc=(name,), input=value, ctx=ctx))
+            wrong.append(wrong_at((name,), str(error), value))
     return parsed, wrong
 
 
-def _again(error: ValidationError) -> list[InitErrorDetails]:
-    """What was wrong, as it is told to pydantic a second time."""
-    return [
-        InitErrorDetails(
-            type=one["type"], loc=one["loc"], input=one["input"], ctx=one.get("ctx", {})
-        )
-        for one in error.errors()
-    ]
-
-
-def _set(stage: StageConfig, path: str, value: Any) -> None:
-    block: BaseModel = stage.lora if path.startswith("lora.") else stage
-    setattr(block, path.removeprefix("lora."), value)
+def _searched_wrongly(stage: StageConfig) -> Iterator[InitErrorDetails]:
+    """What is wrong with conditions, ties, points and constraints, at the fields that hold them."""
+    wrong = [*searching.wrong_conditions(stage), *searching.wrong_ties(stage)]
+    for path, text in wrong:
+        yield wrong_at(tuple(path.split(".")), text)
+    for index, text in unmeasured(stage):
+        yield wrong_at(("constraints", index), text, stage.constraints[index])
+    for index, point in enumerate(() if wrong else stage.sweep.points):
+        try:
+            stage.sweep.points[index] = searching.read_point(stage, point)
+        except ValueError as error:
+            yield wrong_at(("sweep", "points", index), str(error), point)

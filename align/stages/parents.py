@@ -1,16 +1,22 @@
-"""Whether a stage's parent can lie beneath a new adapter: asked before anything is trained."""
+"""A stage's parent, read once for all trials: whether it can lie beneath a new adapter."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from align.adapter import MANIFEST, read_manifest
+from align.adapter import MANIFEST, adapter_id, read_manifest
+from align.adapter.folder import ADAPTER_FILES
 from align.adapter.tensors import LoraFactors, read_factors
 from align.base import Base
 from align.errors import AdapterError
 from align.recipe import LoraConfig
 from align.recipe.lora import MAX_RANK
+from align.remembered import Remembered
+
+#: Parents of the stages that a worker runs in turn.
+_FACTORS: Remembered[LoraFactors] = Remembered(2)
+_IDS: Remembered[str] = Remembered(64)
 
 
 def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactors | None:
@@ -23,7 +29,7 @@ def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactor
         return None
     if (folder / MANIFEST).exists():
         _check_base(folder, base)
-    factors = read_factors(folder)
+    factors = _FACTORS.of(_stamp(folder), lambda: read_factors(folder))
     if (rank := _published_rank(factors, lora)) > MAX_RANK:
         raise AdapterError(
             f"{folder}: the chain of its parents has rank {factors.rank}; with this stage's "
@@ -31,6 +37,25 @@ def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactor
             f"{MAX_RANK} at most: lower r here or in the stages before, or start from fewer stages"
         )
     return factors
+
+
+def published_id(folder: Path) -> str:
+    """`adapter_id` of a published adapter, whose files are not read again while they are the same.
+
+    AdapterError if a file is missing.
+    """
+    return _IDS.of(_stamp(folder), lambda: adapter_id(folder))
+
+
+def _stamp(folder: Path) -> tuple[object, ...]:
+    """The folder, and what tells its files from others that lay there before."""
+    found: list[object] = [str(folder)]
+    for name in ADAPTER_FILES:
+        path = folder / name
+        if path.exists():
+            about = path.stat()
+            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
+    return tuple(found)
 
 
 def _check_base(folder: Path, base: Base) -> None:

@@ -28,6 +28,8 @@ from align.stages.evaluation.examples import write_examples
 from align.stages.evaluation.measured import Measured, read_measured
 from align.stages.record import TrainRecord, read_record
 
+#: What the seconds of a milestone consist of.
+_PARTS = ("load", "train", "evaluate")
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -99,7 +101,7 @@ def manifest_of(
             "training": record.model_dump(mode="json"),
             "pad_token_id": base.tokenizer.pad_token_id if config.method == "reward" else None,
             "dtype": precision().name,
-            "seconds": metrics.get("seconds_train", 0.0) + metrics.get("seconds_evaluate", 0.0),
+            "seconds": sum(metrics.get(f"seconds_{part}", 0.0) for part in _PARTS),
             "wall_seconds": record.wall_seconds,
             "accelerator_seconds": record.accelerator_seconds,
             "versions": versions(),

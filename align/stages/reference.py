@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock
 
 from align.sources import cache_folder
+from align.stages.shared import shelf
 
 Values = dict[str, tuple[float, float]]
 
@@ -44,10 +45,14 @@ class Reference:
     trl: str
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
     def path(self) -> Path:
         """The file that holds them."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return cache_folder("reference") / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        return cache_folder("reference") / f"{self.digest}.json"
 
 
 def reference_of(trainer: Any, base_digest: str, parent: str | None) -> Reference:
@@ -69,21 +74,15 @@ def reference_of(trainer: Any, base_digest: str, parent: str | None) -> Referenc
 def give_reference(trainer: Any, reference: Reference, until: int) -> None:
     """Let a DPO trainer read its reference log-probabilities from its rows.
 
-    What trainers before it computed is read; what is missing of the rows up to step `until` is
-    computed by TRL's own `compute_ref_log_probs`, in the micro-batches of this run. Rows that come
-    later hold NaN, which would end the run at once. Two trials at a time compute nothing twice.
+    What trainers before it computed is read, from disk or from the shelf; what is missing of the
+    rows up to step `until` is computed by TRL's own `compute_ref_log_probs`, in the micro-batches
+    of this run. Rows that come later hold NaN, which would end the run at once. Two trials of a
+    machine at a time compute nothing twice.
     """
     rows = trainer.train_dataset
-    path = reference.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        values = _read(path)
-        before = len(values)
-        try:
-            names = _compute(trainer, rows, until, values)
-        finally:
-            if len(values) > before:
-                _write(path, values)
+    batches = list(_batches(trainer, until))
+    names = {at: _name(rows[at]) for at in sorted({at for batch in batches for at in batch})}
+    values = _values(trainer, reference, batches, names)
     chosen, rejected = [float("nan")] * len(rows), [float("nan")] * len(rows)
     for at, name in names.items():
         chosen[at], rejected[at] = values[name]
@@ -92,20 +91,60 @@ def give_reference(trainer: Any, reference: Reference, until: int) -> None:
     trainer.precompute_ref_logps = True
 
 
-def _compute(trainer: Any, rows: Any, until: int, values: Values) -> dict[int, str]:
-    """Add to `values` what is missing; the name of each row that the run will see."""
-    names: dict[int, str] = {}
-    for batch in _batches(trainer, until):
-        examples = [rows[at] for at in batch]
-        names.update((at, _name(one)) for at, one in zip(batch, examples, strict=True))
+def _values(
+    trainer: Any, reference: Reference, batches: list[list[int]], names: dict[int, str]
+) -> Values:
+    """The values of all these rows, by name."""
+    path, wanted = reference.path, set(names.values())
+    together = hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()
+    key = f"{reference.digest[:32]}-{together[:32]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        values = _read(path)
+        before = len(values)
+        try:
+            if not wanted <= values.keys():
+                values = _fetched(key, path.parent) | values
+            _compute(trainer, batches, names, values)
+        finally:
+            if len(values) > before:
+                _write(path, values)
+    _offer(key, path.parent, {name: values[name] for name in wanted})
+    return values
+
+
+def _compute(trainer: Any, batches: list[list[int]], names: dict[int, str], values: Values) -> None:
+    """Add to `values` what is missing."""
+    rows = trainer.train_dataset
+    for batch in batches:
         if all(names[at] in values for at in batch):
             continue
-        inputs = trainer._prepare_inputs(trainer.data_collator(examples))
+        inputs = trainer._prepare_inputs(trainer.data_collator([rows[at] for at in batch]))
         with without_dropout(trainer.model):
             both = trainer.compute_ref_log_probs(trainer.model, inputs)
         for at, chosen, rejected in zip(batch, *(one.tolist() for one in both), strict=True):
             values.setdefault(names[at], (chosen, rejected))
-    return names
+
+
+def _fetched(key: str, folder: Path) -> Values:
+    """What another worker computed of the same rows."""
+    with _scratch(folder) as file:
+        return _read(file) if shelf().fetch("reference", key, file) else {}
+
+
+def _offer(key: str, folder: Path, values: Values) -> None:
+    with _scratch(folder) as file:
+        file.write_text(json.dumps(values))
+        shelf().offer("reference", key, file)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    file = folder / f".{uuid.uuid4().hex}"
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _batches(trainer: Any, until: int) -> Iterator[list[int]]:

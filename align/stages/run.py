@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,15 @@ from align.stages.record import write_record
 from align.stages.reference import give_reference, reference_of
 from align.stages.rewards import RewardFunction
 from align.stages.rollouts import Rollouts
-from align.stages.steps import OnStep
+from align.stages.steps import OnCheckpoint, OnStep
 
 
 @dataclass(frozen=True)
 class Run:
     """A stage's data, parent, folder and end. Its micro-batch may change, so the stage is not here.
 
-    It ends at step `to` of `steps`. `parent_id` is the parent's adapter id.
+    It ends at step `to` of `steps`. `parent_id` is the parent's adapter id. `on_begin` is called as
+    the first step begins, `on_checkpoint` with the step of each checkpoint before `to`.
     """
 
     base: Base
@@ -46,6 +48,8 @@ class Run:
     rewards: list[tuple[str, float, RewardFunction]]
     engine: Engine | None
     on_step: OnStep | None
+    on_begin: Callable[[], None] | None
+    on_checkpoint: OnCheckpoint | None
     costs: Costs
 
     def rollouts(self, stage: StageConfig) -> Rollouts | None:
@@ -96,6 +100,8 @@ class Run:
         write_record(fresh, record)
         saved.rename(fresh / STATE)
         make_visible(fresh, self.folder, step)
+        if self.on_checkpoint is not None and step < self.to:
+            self.on_checkpoint(step)
 
 
 def _build(method: Method, job: Job) -> Any:

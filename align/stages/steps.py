@@ -14,6 +14,7 @@ from align.errors import TrainingError
 SKIPPED_AT_MOST = 20
 
 OnStep = Callable[[int, dict[str, float]], None]
+OnCheckpoint = Callable[[int], None]
 
 
 class Saving(TrainerCallback):  # type: ignore[misc]
@@ -39,13 +40,17 @@ class Watching(TrainerCallback):  # type: ignore[misc]
 
     Under fp16, a gradient that is not finite is what GradScaler looks for: it skips the step and
     halves its scale, so only SKIPPED_AT_MOST in a row are an error. `step` is the one under way.
+    `on_begin` is called as the first begins.
     """
 
-    def __init__(self, on_step: OnStep | None = None):
-        self._on_step, self._skipped, self.step = on_step, 0, 0
+    def __init__(self, on_step: OnStep | None = None, on_begin: Callable[[], None] | None = None):
+        self._on_step, self._on_begin, self._skipped, self.step = on_step, on_begin, 0, 0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.step = state.global_step + 1
+        if self._on_begin is not None:
+            self._on_begin()
+            self._on_begin = None
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,6 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PrinterCallback
 
-from align.adapter import adapter_id
 from align.base import Base
 from align.errors import AligneryError, RecipeError, TrainingError
 from align.inference import Engine
@@ -27,12 +27,12 @@ from align.stages.checkpoints import PUBLISHED, STATE, new_work_folder, newest_c
 from align.stages.compact import compact_logits
 from align.stages.costs import Costs
 from align.stages.data.lengths import measure_lengths
-from align.stages.parents import read_parent
+from align.stages.parents import published_id, read_parent
 from align.stages.quiet import quiet
 from align.stages.record import read_record
 from align.stages.rewards import RewardFunction
 from align.stages.run import Run
-from align.stages.steps import OnStep, Saving, Watching
+from align.stages.steps import OnCheckpoint, OnStep, Saving, Watching
 
 __all__ = ["PUBLISHED", "newest_checkpoint", "train"]
 
@@ -52,6 +52,8 @@ def train(
     rewards: list[tuple[str, float, RewardFunction]] | None = None,
     engine: Engine | None = None,
     on_step: OnStep | None = None,
+    on_begin: Callable[[], None] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
 ) -> Path:
     """Train up to step `to` of `steps`; the checkpoint there.
 
@@ -59,6 +61,8 @@ def train(
     is at `to` or beyond. GRPO takes `rewards`, and writes its completions on `engine`, which must
     be on the same base; without one TRL writes them. A run that is out of memory goes on with
     smaller micro-batches, and tells `on_step` the steps since its newest checkpoint again.
+    `on_begin` is called when all is loaded and the first step begins, `on_checkpoint` with the
+    step of each checkpoint before `to`.
 
     RecipeError if TRL refuses the stage, AdapterError if the parent does not fit, DataError if no
     row is short enough, TrainingError if loss or gradients are not finite or memory does not
@@ -80,10 +84,12 @@ def train(
         steps=steps,
         seed=seed,
         parent=factors,
-        parent_id=None if parent is None else adapter_id(parent),
+        parent_id=None if parent is None else published_id(parent),
         rewards=rewards or [],
         engine=engine,
         on_step=on_step,
+        on_begin=on_begin,
+        on_checkpoint=on_checkpoint,
         costs=Costs(before, lengths),
     )
     while (step := _attempt(run, stage)) is not None:
@@ -95,7 +101,7 @@ def train(
 
 def _attempt(run: Run, stage: StageConfig) -> int | None:
     """Train to the end. The step that was out of memory, if one was."""
-    watching = Watching(run.on_step)
+    watching = Watching(run.on_step, run.on_begin)
     try:
         _train(run, stage, watching)
         failed = None

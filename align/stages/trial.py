@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import gc
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from align.adapter import Manifest, write_manifest
@@ -16,10 +17,11 @@ from align.stages.data.splits import load_split
 from align.stages.evaluation.evaluate import shared_engine
 from align.stages.evaluation.held_out import HeldOut
 from align.stages.evaluation.measured import Measured, read_measured, write_measured
-from align.stages.evaluation.measures import bounded, objective
+from align.stages.evaluation.measures import key_of
 from align.stages.publish import Origin, manifest_of, publish
 from align.stages.record import read_record
-from align.stages.rewards import reward_functions
+from align.stages.rewards import Rewards, reward_functions
+from align.stages.steps import OnCheckpoint
 from align.stages.train import PUBLISHED, newest_checkpoint, train
 
 #: A training metric that tells whether the reward still teaches anything; TRL's name.
@@ -30,7 +32,8 @@ class Trial:
     """A stage with one choice of its searched fields.
 
     Everything it does is in `folder`, so another worker can go on from there. `parent` and
-    `reward_model` are published adapter folders.
+    `reward_model` are published adapter folders. `on_checkpoint` hears of the step of each
+    checkpoint between two milestones (`save_steps`) as soon as it is in `folder`.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class Trial:
         parent: Path | None,
         reward_model: Path | None,
         folder: Path,
+        on_checkpoint: OnCheckpoint | None = None,
     ):
+        self._on_checkpoint = on_checkpoint
         self._recipe, self._stage, self._folder = recipe, stage, folder
         self._config = recipe.stages[stage].resolve(params)
         self._parent, self._reward_model = parent, reward_model
         self._origin = Origin(recipe, stage, self._config, dict(params), parent, reward_model)
-        self._steps = recipe.steps(stage)
+        self._steps = recipe.steps(stage, params)
 
     @property
     def milestones(self) -> tuple[int, ...]:
@@ -64,16 +69,43 @@ class Trial:
 
         At a rung only what the objective needs is measured; at the last step everything that the
         data allow, and the parent and the base on the same items. The result holds `objective`,
-        `step`, `seconds_train`, `seconds_evaluate` and what else was measured. DataError,
+        `violation` where the stage has constraints of which something was measured (above 0: one
+        is broken, by that share of its bound), `step`, `seconds_load` up to the first optimizer
+        step, `seconds_train`, `seconds_evaluate` and what else was measured; at the end also the
+        parent's and the base's figure for the objective, as `parent_…` and `base_…`. DataError,
         ModelError and AdapterError mean that no trial of this stage can run; TrainingError that
         this one went wrong.
         """
         started = time.perf_counter()
+        _settle(self._recipe.base)
         if self.step == 0:
             check_chain(self._recipe, self._stage)
         items = HeldOut(self._recipe, self._stage, self._config, self._parent, self._reward_model)
         earlier = read_measured(newest_checkpoint(self._folder)[1])
         rewards = items.evaluator.rewards(self._config.rewards)
+        checkpoint, loaded = self._train(to, rewards)
+        trained = time.perf_counter()
+        last = to >= self._steps
+        measured = self._measure(items, checkpoint, last)
+        outcome = items.outcome(measured.evaluation, last)
+        if earlier is not None:
+            measured.failed, measured.failures = earlier.failed, earlier.failures
+        measured.add_failures(rewards.failed, rewards.failures)
+        measured.add_failures(items.evaluator.failed, items.evaluator.failures)
+        write_measured(checkpoint, measured)
+        return {
+            **self._metrics(measured, checkpoint),
+            **_beside(measured, key_of(self._config.objective, self._config.method)),
+            **outcome,
+            "step": float(to),
+            "seconds_load": loaded - started,
+            "seconds_train": trained - loaded,
+            "seconds_evaluate": time.perf_counter() - trained,
+        }
+
+    def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
+        """The checkpoint at step `to`, and when the first optimizer step began, or would have."""
+        begun: list[float] = []
         engine = shared_engine(self._recipe.base)
         engine.start_anew()
         checkpoint = train(
@@ -87,21 +119,10 @@ class Trial:
             parent=self._parent,
             rewards=reward_functions(rewards),
             engine=engine,
+            on_begin=lambda: begun.append(time.perf_counter()),
+            on_checkpoint=self._on_checkpoint,
         )
-        trained = time.perf_counter()
-        measured = self._measure(items, checkpoint, last=to >= self._steps)
-        if earlier is not None:
-            measured.failed, measured.failures = earlier.failed, earlier.failures
-        measured.add_failures(rewards.failed, rewards.failures)
-        measured.add_failures(items.evaluator.failed, items.evaluator.failures)
-        write_measured(checkpoint, measured)
-        return {
-            **self._metrics(measured, checkpoint),
-            "objective": self._objective(items, measured),
-            "step": float(to),
-            "seconds_train": trained - started,
-            "seconds_evaluate": time.perf_counter() - trained,
-        }
+        return checkpoint, begun[0] if begun else time.perf_counter()
 
     def _measure(self, items: HeldOut, checkpoint: Path, last: bool) -> Measured:
         published = checkpoint / PUBLISHED
@@ -122,14 +143,6 @@ class Trial:
         kept = {name: training[name] for name in (_NO_VARIANCE,) if name in training}
         return metrics | kept
 
-    def _objective(self, items: HeldOut, measured: Measured) -> float:
-        config = self._config
-        value = objective(config.objective, measured.evaluation, config.method)
-        if config.max_length_ratio is None:
-            return value
-        length = measured.evaluation.metrics().get("length", math.nan)
-        return bounded(value, length, items.parent_length(), config.max_length_ratio)
-
     def publish(self, target: Path, metrics: Mapping[str, float] | None = None) -> Manifest:
         """Put the newest checkpoint's adapter, its manifest, model card and rows into `target`.
 
@@ -142,3 +155,21 @@ class Trial:
             measured = read_measured(checkpoint)
             metrics = self._metrics(measured, checkpoint) if measured else {}
         return publish(self._origin, checkpoint, target, dict(metrics))
+
+
+def _beside(measured: Measured, measure: str) -> dict[str, float]:
+    sides = (("parent", measured.parent_metrics), ("base", measured.base_metrics))
+    return {f"{name}_{measure}": of[measure] for name, of in sides if measure in of}
+
+
+@lru_cache(maxsize=1)
+def _settle(base: str) -> None:
+    """Load what all trials on this base share, and spare the garbage collector a look at it.
+
+    accelerate collects garbage as every run begins, and imports and models are a few hundred
+    thousand objects that stay.
+    """
+    gc.unfreeze()  # of another base, which can go now
+    shared_engine(base)
+    gc.collect()
+    gc.freeze()

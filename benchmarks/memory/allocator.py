@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 def live_bytes() -> int:
     """Of all tensors that Python can reach, each storage counted once."""
     found: dict[int, int] = {}
+    gc.unfreeze()  # what a worker keeps for all trials counts too
     for one in gc.get_objects():
         # type(), since isinstance() wakes lazy objects of other libraries.
         if not issubclass(type(one), torch.Tensor) or one.device.type != "cpu":

@@ -82,7 +82,7 @@ def make_recipe(base: str, folder: Path, steps: int, quick: bool) -> Recipe:
     }
     tokenizer = AutoTokenizer.from_pretrained(base)
     for name, stage in stages.items():
-        for field in ("num_train_epochs", "sweep", "max_length_ratio"):
+        for field in ("num_train_epochs", "sweep", "constraints"):
             stage.pop(field, None)
         stage["max_steps"] = steps
         if quick and name != "grpo":

@@ -41,7 +41,11 @@ _NAMES = {
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON()}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(),
+    }
 
 
 class Adapter(Base):
@@ -98,6 +102,30 @@ class AliasChange(Base):
     at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Launch(Base):
+    """One `alignery sweep run`: which stages it searches, how, and what is asked of its driver.
+
+    A launch that is `running` and has no living driver was interrupted; that is told by its lock
+    and `beat_at`, and not written down.
+    """
+
+    __tablename__ = "launches"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)  # the recipe's
+    recipe: Mapped[dict[str, Any]]
+    stages: Mapped[list[str]]
+    options: Mapped[dict[str, Any]]  # of the command; with the adapters and files it began with
+    state: Mapped[str] = mapped_column(String(16), default="running")  # paused | stopped | …
+    reason: Mapped[str] = mapped_column(default="")  # why it is not running
+    request: Mapped[str] = mapped_column(String(16), default="")  # pause | stop
+    beat_at: Mapped[datetime | None]  # the driver's last sign of life
+    driver: Mapped[str] = mapped_column(default="")
+    job_id: Mapped[str | None] = mapped_column(String(128))  # of Ray Jobs, where it was submitted
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+
+
 class Sweep(Base):
     """One search over one stage. The Optuna study `study` is the truth about its trials."""
 
@@ -119,6 +147,9 @@ class Sweep(Base):
     seconds: Mapped[float] = mapped_column(default=0.0)  # spent over all attempts
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
+    launch_id: Mapped[int | None] = mapped_column(ForeignKey("launches.id"))  # the newest one
+    request: Mapped[str] = mapped_column(String(16), default="")  # stop
+    unseen: Mapped[dict[str, Any] | None]  # the finalists' standing on unseen items
 
 
 class Experiment(Base):

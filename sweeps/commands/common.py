@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cluster.database import Database
+    from cluster.database.tables import Launch, Sweep
+    from cluster.settings import Settings
+    from sweeps.study.trials import TrialSummary
 
 sweep_app = typer.Typer(
     no_args_is_help=True, help="Search the stages of a recipe for the best adapters."
@@ -22,16 +31,103 @@ JsonOption = Annotated[
 
 def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """A table on stdout; one line a row where it is not a terminal."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(*titles, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    # A pipe has no width: what reads it gets whole lines.
-    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
+    show(table)
+
+
+def show(*parts: RenderableType) -> None:
+    """What Rich can draw, on stdout. What reads a pipe gets whole lines, and no blanks at ends."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(*parts)
+        return
+    console = Console(width=_PIPE_COLUMNS)
+    with console.capture() as drawn:
+        console.print(*parts)
+    for line in drawn.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def print_json(content: Any) -> None:
     """One JSON value on stdout, as people read it."""
     typer.echo(json.dumps(content, indent=2))
+
+
+def open_all() -> tuple[Settings, Database]:
+    """This installation's settings and its database."""
+    from cluster.database import open_database
+    from cluster.settings import Settings
+
+    settings = Settings()
+    return settings, open_database(settings)
+
+
+def plain_launch(settings: Settings, database: Database, launch: Launch) -> dict[str, Any]:
+    """A launch as JSON has it. `state` may be `interrupted`."""
+    from sweeps.control import state_of
+
+    return {
+        "id": launch.id,
+        "recipe": launch.name,
+        "stages": launch.stages,
+        "state": state_of(settings, database, launch),
+        "reason": launch.reason,
+        "request": launch.request,
+        "driver": launch.driver,
+        "job": launch.job_id,
+        "beat_at": None if launch.beat_at is None else launch.beat_at.isoformat(),
+        "created_at": launch.created_at.isoformat(),
+        "ended_at": None if launch.ended_at is None else launch.ended_at.isoformat(),
+    }
+
+
+def plain_row(row: Sweep) -> dict[str, Any]:
+    """A sweep as JSON has it, without its trials."""
+    return {
+        "line": row.line,
+        "run": row.run,
+        "stage": row.stage,
+        "study": row.study,
+        "state": row.state,
+        "launch": row.launch_id,
+        "best_trial": row.best_trial,
+        "adapter_id": row.adapter_id,
+        "seconds": row.seconds,
+        "created_at": row.created_at.isoformat(),
+    }
+
+
+def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str, Any]:
+    """A sweep as JSON has it: its trials, the best of them, and how the finalists stand."""
+    trials = trials_of(settings, row)
+    best = next((one for one in trials if one.number == row.best_trial), None)
+    return {
+        **plain_row(row),
+        "adapter": None if row.adapter_id is None else version_of(settings, database, row),
+        "pruned": sum(one.state == "PRUNED" for one in trials),
+        "failed": sum(one.state == "FAIL" for one in trials),
+        "best": None if best is None else asdict(best),
+        "unseen": row.unseen,
+        "trials": [asdict(one) for one in trials],
+    }
+
+
+def trials_of(settings: Settings, row: Sweep) -> list[TrialSummary]:
+    """The trials of a sweep that were begun."""
+    from sweeps.study.storage import read_trials
+
+    return [one for one in read_trials(settings, row.study) if one.state != "WAITING"]
+
+
+def version_of(settings: Settings, database: Database, row: Sweep) -> str:
+    """`line:version` of what a sweep has registered."""
+    from cluster.registry import Registry
+    from cluster.storage import Storage
+
+    versions = Registry(database, Storage(settings)).versions(row.line)
+    return next(one.name for one in versions if one.adapter_id == row.adapter_id)

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.commands.common import JsonOption, print_json, sweep_app
+from sweeps.commands.common import (
+    JsonOption,
+    plain_sweep,
+    print_json,
+    show,
+    sweep_app,
+)
 
 if TYPE_CHECKING:
     from align.recipe import Recipe
-    from sweeps.sweep import SweepResult
+    from cluster.database import Database
+    from cluster.database.tables import Launch
+    from cluster.settings import Settings
+    from sweeps.launches import Options
+    from sweeps.result import SweepResult
+
+TrialsOption = Annotated[
+    int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
+]
 
 
 @sweep_app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name or a YAML file.")],
-    stage: Annotated[
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Search this stage and all that build on it. Default: all stages."
+        ),
+    ] = None,
+    only: Annotated[
         list[str] | None,
-        typer.Option(help="Search this stage only; repeat for several. Default: all stages."),
+        typer.Option("--only", help="Search this stage alone; repeat for several."),
     ] = None,
     fresh: Annotated[
         bool,
@@ -29,12 +49,39 @@ def run(
         bool,
         typer.Option("--promote/--no-promote", help="Make each best adapter its line's champion."),
     ] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
-    ] = None,
+    trials: TrialsOption = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs, and threads, a trial.")] = 1,
     max_concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at once. Default: as many as fit on Ray.")
+    ] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(help="The kind of GPU that trials need, as Ray names it: T4.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label of the nodes that trials run on, key=value; repeat for several."
+        ),
+    ] = None,
+    grow: Annotated[
+        bool,
+        typer.Option(
+            "--grow",
+            help="Hand out --max-concurrent trials before there is room, so that nodes come.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and what it would cost; run nothing.")
+    ] = False,
+    price: Annotated[
+        float | None,
+        typer.Option(min=0, help="Price of a GPU hour in USD, for the plan of --dry-run."),
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="GPUs of the --accelerator to plan with, where no cluster is connected."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,56 +93,143 @@ def run(
     """
     from align.inputs import check_inputs
     from align.recipe import load_recipe
-    from cluster.ray import ray_session
+    from cluster.database import open_database
+    from cluster.registry import open_registry
     from cluster.settings import Settings
-    from sweeps.pipeline import check_needs, chosen, run_pipeline
+    from cluster.storage import Storage
+    from sweeps import launches
+    from sweeps.errors import SweepError
+    from sweeps.needs import find_needs
+    from sweeps.pool.shipping import localise
+
+    for name, given in (("--price", price), ("--gpus", gpus)):
+        if given is not None and not dry_run:
+            raise SweepError(f"{name} is for the plan: give --dry-run too")
+    if gpus is not None and accelerator is None:
+        raise SweepError("--gpus: which ones? give --accelerator too, for example T4")
+    labels, loaded, settings = _labels(label or []), load_recipe(recipe), Settings()
+    stages = launches.choose(loaded, only, start)
+    here = localise(loaded, Storage(settings))
+    if settings.ray_address is None:  # a cluster's machines may see what this one does not
+        check_inputs(here, stages)
+    needs = find_needs(open_registry(settings), loaded, stages)
+    if trials is not None:
+        loaded = with_trials(loaded, dict.fromkeys(stages, trials))
+    options = launches.Options(
+        fresh=fresh,
+        promote=promote,
+        cpus_per_trial=cpus_per_trial,
+        max_concurrent=max_concurrent,
+        accelerator=accelerator,
+        labels=labels,
+        grow=grow,
+        needs={name: version.name for name, version in needs.items()},
+        files=launches.files_of(here, stages),
+    )
+    if dry_run:
+        _show_plan(settings, loaded, stages, options, price, gpus, as_json)
+        return
+    drive(settings, open_database(settings), loaded, stages, options, as_json=as_json)
+
+
+def drive(
+    settings: Settings,
+    database: Database,
+    recipe: Recipe,
+    stages: list[str],
+    options: Options,
+    launch: Launch | None = None,
+    as_json: bool = False,
+) -> None:
+    """Search `stages` and tell the results; goes on with `launch`, or makes one."""
+    from sweeps.driving import drive_launch
     from sweeps.progress import Progress
 
-    settings, loaded = Settings(), load_recipe(recipe)
-    stages = chosen(loaded, stage)
-    if settings.ray_address is None:  # a cluster's machines may see what this one does not
-        check_inputs(loaded, stages)
-    check_needs(settings, loaded, stages)
-    if trials is not None:
-        loaded = _with_trials(loaded, stages, trials)
-    with ray_session(settings), Progress() as progress:
-        results = run_pipeline(
-            settings,
-            loaded,
-            stages,
-            fresh=fresh,
-            promote=promote,
-            on_event=progress,
-            cpus_per_trial=cpus_per_trial,
-            max_concurrent=max_concurrent,
+    planned = {stage: recipe.steps(stage) * recipe.stages[stage].sweep.trials for stage in stages}
+    with Progress(planned=planned) as progress:
+        launch, results = drive_launch(
+            settings, database, recipe, stages, options, launch, on_event=progress
         )
     if as_json:
-        print_json({name: _result(one) for name, one in results.items()})
+        tell(settings, database, launch)
     else:
         for one in results.values():
             typer.echo(_sentence(one))
+    _tell_stopped(launch, stages, list(results))
 
 
-def _with_trials(recipe: Recipe, stages: list[str], trials: int) -> Recipe:
+def tell(settings: Settings, database: Database, launch: Launch) -> None:
+    """A launch's sweeps as JSON, by stage."""
+    from sweeps.launches import rows_of
+
+    rows = rows_of(database, launch)
+    print_json({row.stage: plain_sweep(settings, database, row) for row in rows})
+
+
+def with_trials(recipe: Recipe, trials: Mapping[str, int]) -> Recipe:
+    """The recipe with other numbers of trials, by stage."""
     changed = recipe.model_copy(deep=True)
-    for stage in stages:
-        changed.stages[stage].sweep.trials = trials
+    for stage, number in trials.items():
+        changed.stages[stage].sweep.trials = number
     return changed
 
 
-def _result(result: SweepResult) -> dict[str, Any]:
-    return {
-        "line": result.line,
-        "study": result.study,
-        "run": result.run,
-        "adapter": result.version.name,
-        "adapter_id": result.version.adapter_id,
-        "trials": [asdict(one) for one in result.trials],
-        "pruned": result.pruned,
-        "failed": result.failed,
-        "best": asdict(result.best),
-        "seconds": result.seconds,
-    }
+def _show_plan(
+    settings: Settings,
+    recipe: Recipe,
+    stages: list[str],
+    options: Options,
+    price: float | None,
+    gpus: int | None,
+    as_json: bool,
+) -> None:
+    from cluster.ray import ray_session
+    from sweeps.driving import placement_of
+    from sweeps.plan import plan_pipeline
+
+    if settings.ray_address is None and options.accelerator is not None:
+        plan = plan_pipeline(  # on machines that are not there
+            settings,
+            recipe,
+            stages,
+            price=price,
+            accelerator=options.accelerator,
+            gpus=gpus or 1,
+            cpus_per_trial=options.cpus_per_trial,
+            max_concurrent=options.max_concurrent,
+        )
+    else:
+        with ray_session(settings):
+            placement = placement_of(settings, recipe, stages, options)
+            plan = plan_pipeline(settings, recipe, stages, placement, price)
+    if as_json:
+        print_json(plan.plain())
+    else:
+        show(*plan.table())
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    from sweeps.errors import SweepError
+
+    labels = {}
+    for one in given:
+        name, separator, value = one.partition("=")
+        if not (name and separator and value):
+            raise SweepError(
+                f"--label {one}: expected key=value, e.g. ray.io/market-type=spot; "
+                "`ray status -v` shows what the nodes are labelled"
+            )
+        labels[name] = value
+    return labels
+
+
+def _tell_stopped(launch: Launch, stages: list[str], done: list[str]) -> None:
+    left = [stage for stage in stages if stage not in done]
+    if launch.state == "stopped":
+        without = f", without {', '.join(left)}" if left else ""
+        typer.echo(
+            f"stopped on request{without}; `alignery sweep resume {launch.name}` goes on", err=True
+        )
 
 
 def _sentence(result: SweepResult) -> str:

@@ -7,28 +7,48 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
-from ray import tune
+import ray
 
 from align.errors import AligneryError, TrainingError
-from sweeps.pool.job import Job, Trial, TrialFactory, adapter_folder, import_dotted
+from cluster.storage import Storage
+from sweeps.pool.actor import Actor
+from sweeps.pool.job import (
+    METRICS,
+    Job,
+    Measurement,
+    MeasureUnseen,
+    Trial,
+    TrialFactory,
+    adapter_folder,
+    import_dotted,
+    read_unseen,
+    trial_key,
+    unseen_key,
+)
+from sweeps.pool.sharing import hold_to_share
+from sweeps.pool.shelf import use_shelf
+from sweeps.pool.shipping import localise
 from sweeps.pool.workspace import Workspace
 from sweeps.study.trials import Assignment, Milestone
 
 
-class TrialRunner(tune.Trainable):  # type: ignore[misc]
-    """Runs trials of one sweep in one process, so that heavy imports and models load once.
+class TrialRunner(Actor):
+    """Runs trials in one process, one after another, so that imports and models load once.
 
-    One `step()` is one milestone. `setup` and `reset_config` only take notes, because Ray also
-    runs them for actors that never train. Results are plain data:
-    `{"milestone": JSON}`, or `{"failure": reason}` with `error` where the whole sweep is at fault.
-    An exception that is no AligneryError may be the machine's fault: it ends the process, and Ray
-    tries the trial once more in another, from its newest checkpoint.
+    One `step()` is one milestone, or one finalist on unseen items. `setup` and `reset_config` only
+    take notes, because Ray also runs them for actors that never train. Results are plain data:
+    `{"milestone": JSON}`, `{"unseen": JSON}`, or `{"failure": reason}`, with `error` where every
+    trial of the stage is at fault. An exception that is no AligneryError may be the machine's
+    fault: it ends the process, and another goes on from the newest checkpoint.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        self._open_trial: tuple[Trial, Workspace] | None = None
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -37,58 +57,118 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         try:
-            return {"milestone": self._advance()}
+            if self._assignment is None:
+                return {"unseen": self._measure()}
+            return {"milestone": self._advance(self._assignment)}
         except TrainingError as error:
             return {"failure": _reason(error)}
         except AligneryError as error:
             return {"failure": _reason(error), "error": error}
 
     def _take(self, config: dict[str, Any]) -> None:
+        self._leave()
         self._job = Job.model_validate_json(config["job"])
-        self._assignment = Assignment(**json.loads(config["assignment"]))
-        self._open_trial: tuple[Trial, Workspace] | None = None
-        self._done = self._assignment.decided
+        self._assignment: Assignment | None = None
+        self._measurement: Measurement | None = None
+        if "assignment" in config:
+            self._assignment = Assignment(**json.loads(config["assignment"]))
+            self._done = self._assignment.decided
+        else:
+            self._measurement = Measurement(**json.loads(config["measurement"]))
 
     def cleanup(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """The trial's turn is over: it ended, or another worker goes on with it."""
+        if self._open_trial is not None:
+            self._open_trial[1].leave()
         self._open_trial = None
 
-    def _advance(self) -> str:
-        began = time.monotonic()
+    def _advance(self, assignment: Assignment) -> str:
+        began, clock = time.time(), time.monotonic()
+        self._importing = 0.0
         if self._open_trial is None:
-            self._open_trial = self._open()
+            self._open_trial = self._open(assignment)
+        opened = time.monotonic() - clock
         trial, workspace = self._open_trial
         step = next_milestone(trial.milestones, self._done, trial.step, set(workspace.measured()))
         metrics = workspace.measured().get(step) if step <= trial.step else None
         if metrics is None:
-            metrics = trial.advance(step)
-            metrics = {**metrics, "seconds": time.monotonic() - began}
+            metrics = dict(trial.advance(step))
+            metrics["seconds_import"] = self._importing
+            metrics["seconds_load"] = metrics.get("seconds_load", 0.0) + opened - self._importing
+            metrics["seconds"] = time.monotonic() - clock
             workspace.keep(step, metrics)
-        total = trial.milestones[-1]
-        milestone = Milestone(step, total, trial.milestones.index(step), metrics)
+        total, index = trial.milestones[-1], trial.milestones.index(step)
+        milestone = Milestone(step, total, index, metrics, _ran(began))
         if milestone.last and math.isfinite(milestone.objective):
             workspace.publish(trial, metrics)
         self._done = step
         return json.dumps(vars(milestone))
 
-    def _open(self) -> tuple[Trial, Workspace]:
-        gc.collect()  # the trial that this process ran before
-        job, settings = self._job, self._job.open_settings()
-        os.environ["ALIGNERY_HOME"] = str(settings.home)
-        os.environ["OMP_NUM_THREADS"] = str(job.cpus)
-        factory: TrialFactory = import_dotted(job.factory)
-        if (torch := sys.modules.get("torch")) is not None:
-            torch.set_num_threads(job.cpus)
+    def _open(self, assignment: Assignment) -> tuple[Trial, Workspace]:
+        job = self._job
+        factory: TrialFactory = self._prepare(job.factory)
         storage = job.storage()
-        workspace = Workspace(settings, job.study, self._assignment.number)
+        workspace = Workspace(job.open_settings(), job.study, assignment.number)
         trial = factory(
-            job.recipe,
+            localise(job.recipe, storage),
             job.stage,
-            self._assignment.params,
+            assignment.params,
             parent=adapter_folder(storage, job.parent_id),
             reward_model=adapter_folder(storage, job.reward_model_id),
             folder=workspace.folder,
+            on_checkpoint=workspace.keep_checkpoint,
         )
         return trial, workspace
+
+    def _measure(self) -> str:
+        """A finalist on unseen items; what an earlier attempt measured is taken as it is."""
+        began, one = time.time(), self._measurement
+        assert one is not None  # _take has seen to it
+        job = self._job
+        storage, key = job.storage(), unseen_key(job.study, one.name)
+        if (metrics := read_unseen(storage, key)) is None:
+            measure: MeasureUnseen = self._prepare(job.measure)
+            parent = adapter_folder(storage, job.parent_id)
+            with tempfile.TemporaryDirectory(prefix="alignery-unseen-") as folder:
+                target = Path(folder)
+                metrics = measure(
+                    localise(job.recipe, storage),
+                    job.stage,
+                    one.params,
+                    self._adapter(storage, one, parent),
+                    parent=parent,
+                    reward_model=adapter_folder(storage, job.reward_model_id),
+                    target=target,
+                )
+                (target / METRICS).write_text(json.dumps(metrics), encoding="utf-8")
+                storage.put_folder(target, key)
+        return json.dumps({"metrics": metrics, "ran": _ran(began)})
+
+    def _adapter(self, storage: Storage, one: Measurement, parent: Path | None) -> Path | None:
+        if one.number is None:
+            return parent if one.name == "parent" else None
+        return storage.get_folder(trial_key(self._job.study, one.number, "published"))
+
+    def _prepare(self, dotted: str) -> Any:
+        """Set this process up for the job, whatever it ran before, and import what `dotted` names.
+
+        What it had of another trial is let go of first.
+        """
+        gc.collect()
+        job = self._job
+        os.environ["ALIGNERY_HOME"] = str(job.open_settings().home)
+        os.environ["OMP_NUM_THREADS"] = str(job.cpus)
+        clock = time.monotonic()
+        found = import_dotted(dotted)
+        self._importing = time.monotonic() - clock
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(job.cpus)
+        hold_to_share(job.gpus)
+        use_shelf(job.shelf)
+        return found
 
 
 def next_milestone(
@@ -101,6 +181,12 @@ def next_milestone(
     waiting = [step for step in milestones if step > decided]
     can = [step for step in waiting if step >= trained or step in measured]
     return can[0] if can else milestones[-1]
+
+
+def _ran(began: float) -> dict[str, Any]:
+    """Where and when something ran until now: seconds since the epoch, Ray's node, the process."""
+    node = ray.get_runtime_context().get_node_id()
+    return {"began": began, "ended": time.time(), "node": node, "worker": str(os.getpid())}
 
 
 def _reason(error: AligneryError) -> str:

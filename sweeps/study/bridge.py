@@ -13,32 +13,38 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from align.recipe import StageConfig, SweepConfig
+from align.recipe import StageConfig
 from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.default import DEFAULT
-from sweeps.errors import SweepError
+from sweeps.study.contents import Contents
 from sweeps.study.distributions import suggest
+from sweeps.study.feasible import constrain, told
 from sweeps.study.lock import StudyLock
-from sweeps.study.storage import open_storage
+from sweeps.study.pruners import Pruning
+from sweeps.study.samplers import Sampling
 from sweeps.study.trials import (
+    DEATHS,
     DECIDED,
+    PRUNED,
+    RAN,
     REASON,
     RUNG,
+    UNSEEN,
     Assignment,
     Milestone,
     TrialSummary,
-    summarise,
+    measured,
 )
 
 
 class StudyBridge:
     """One study under one driver; the only user of Optuna in a sweep. Not thread-safe.
 
-    Rungs: a recipe names optimizer steps, successive halving knows resources 1, f, f², … So the
-    study's intermediate step of the i-th milestone is f^i, which makes every rung of the recipe a
-    decision of the pruner. The optimizer step and all metrics are in the user attribute
-    `rung:<optimizer step>`.
+    All metrics of a milestone are in the user attribute `rung:<optimizer step>`; what the pruner
+    goes by is the study's intermediate value, see `sweeps.study.pruners`. A trial that breaks the
+    stage's constraints counts as the worst there, so that none that keeps to them is pruned for
+    its sake; its objective is left as it was measured.
     """
 
     def __init__(
@@ -46,16 +52,20 @@ class StudyBridge:
     ) -> None:
         """Lock the study and create it, with the recipe's defaults queued as trial 0.
 
-        SweepLocked if another process drives it.
+        SweepLocked if another process drives it; SweepError if sampler, pruner or warm start
+        cannot be what the recipe says, or if the study on the database contradicts it.
         """
         self.name = study
         self._stage = stage
-        self._spaces = stage.space()
+        self._sampling = Sampling(stage)
+        self._pruning = Pruning(stage)
         self._live: dict[int, Any] = {}
+        self._stopped = False
         self._lock = StudyLock(settings, database, study)
         try:
-            self._storage = open_storage(settings)
-            self._study = self._create()
+            self._contents = Contents(settings, database, study, stage, self._sampling.grid)
+            self._study = self._contents.study
+            self._settle()
         except BaseException:
             self._lock.release()
             raise
@@ -74,54 +84,62 @@ class StudyBridge:
     def close(self) -> None:
         """Let go of the study. Trials still RUNNING are what the next driver continues."""
         self._live.clear()
-        self._storage.engine.dispose()
+        self._contents.close()
         self._lock.release()
 
     @property
+    def notes(self) -> list[str]:
+        """What a user is to know of how the search was set up."""
+        return self._contents.notes
+
+    @property
     def wanted(self) -> int:
-        """Trials that the sweep is to have; one is enough where nothing is searched."""
-        return self._stage.sweep.trials if self._spaces else 1
+        """Trials that the sweep is to have, with those that repeat failed ones."""
+        return self._contents.wanted
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has been run to its end."""
-        ended = [trial for trial in self._frozen() if trial.state.is_finished()]
-        begun = [trial for trial in self._frozen() if trial.state != TrialState.WAITING]
-        return len(ended) == len(begun) and len(begun) >= self.wanted
+        """Whether every trial has been run to its end, or no more may be asked for."""
+        begun = self._contents.begun()
+        ended = all(trial.state.is_finished() for trial in begun)
+        return ended and (self._stopped or len(begun) >= self.wanted)
 
     @property
     def started(self) -> bool:
         """Whether any trial has been measured yet."""
-        return any(trial.intermediate_values for trial in self._frozen())
+        return any(key.startswith(RUNG) for one in self._contents.begun() for key in one.user_attrs)
 
     def trials(self) -> list[TrialSummary]:
         """All trials that were begun, by number."""
-        return [summarise(one) for one in self._frozen() if one.state != TrialState.WAITING]
+        return self._contents.summaries()
 
     def summary(self, number: int) -> TrialSummary:
         """One trial."""
-        return next(summarise(one) for one in self._frozen() if one.number == number)
+        return self._contents.summaries(number)[0]
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None when all have been handed out.
 
-        Trials that an earlier driver left RUNNING come first, under their old numbers.
+        Trials that nobody runs but that are RUNNING come first, under their old numbers: an
+        earlier driver's, and those that were released.
         """
-        trials = self._frozen()
-        orphans = [
-            one
-            for one in trials
-            if one.state == TrialState.RUNNING and one.number not in self._live
-        ]
-        begun = sum(one.state != TrialState.WAITING for one in trials)
-        if orphans:
-            trial = optuna.trial.Trial(self._study, orphans[0]._trial_id)
-        elif begun < self.wanted:
-            trial = self._study.ask()
-        else:
+        if self._stopped:
             return None
-        params = suggest(trial, self._spaces)
+        orphans = (one for one in self._contents.begun() if _is_running(one))
+        orphan = next((one for one in orphans if one.number not in self._live), None)
+        number = self._contents.next_number() if orphan is None else orphan.number
+        if number is None:
+            return None
+        self._study.sampler = self._sampling.make(number)
+        self._contents.changed()
+        trial = (
+            self._study.ask()
+            if orphan is None
+            else optuna.trial.Trial(self._study, orphan._trial_id)
+        )
         self._live[trial.number] = trial
+        params = self._params(trial)
+        self._contents.changed()
         return Assignment(trial.number, params, int(trial.user_attrs.get(DECIDED, 0)))
 
     def report(self, number: int, milestone: Milestone) -> bool:
@@ -134,78 +152,142 @@ class StudyBridge:
         trial = self._live.get(number)
         if trial is None:
             return False
-        if milestone.step <= int(trial.user_attrs.get(DECIDED, 0)):
+        attrs = trial.user_attrs
+        if milestone.step <= int(attrs.get(DECIDED, 0)):
             return True  # a restarted worker went over it again
-        trial.set_user_attr(f"{RUNG}{milestone.step}", milestone.metrics)
-        if not math.isfinite(milestone.objective):
-            self.fail(number, f"objective is {milestone.objective} at step {milestone.step}")
+        self._contents.changed()
+        key = f"{RUNG}{milestone.step}"
+        metrics = attrs.get(key, milestone.metrics)  # the first counts
+        if key not in attrs:
+            if milestone.ran is not None:
+                trial.set_user_attr(f"{RAN}{milestone.step}", milestone.ran)
+            trial.set_user_attr(key, metrics)
+        objective = metrics.get("objective", math.nan)
+        if not math.isfinite(objective):
+            self.fail(number, f"objective is {objective} at step {milestone.step}")
             return False
         if milestone.last:
-            self._tell(number, TrialState.COMPLETE, milestone.objective)
+            constrain(trial, metrics)
+            self._tell(trial, TrialState.COMPLETE, objective)
             return False
-        trial.report(milestone.objective, _resource(self._stage.sweep, milestone.index))
-        # Once for each rung: Optuna's successive halving counts every call as another rung. The
-        # default is asked about too, since the others are compared with what it notes.
-        if trial.should_prune() and number != DEFAULT:
-            self._tell(number, TrialState.PRUNED)
-            return False
-        trial.set_user_attr(DECIDED, milestone.step)
-        return True
+        return self._judge(trial, milestone, metrics)
 
     def fail(self, number: int, reason: str) -> None:
         """End a trial as FAIL; does nothing to one that has ended."""
         if (trial := self._live.get(number)) is not None:
             trial.set_user_attr(REASON, reason)
-            self._tell(number, TrialState.FAIL)
+            self._tell(trial, TrialState.FAIL)
 
-    def _tell(self, number: int, state: Any, value: float | None = None) -> None:
-        trial = self._live.pop(number)
+    def died(self, number: int, reason: str, counts: bool) -> bool:
+        """The trial's worker is gone: True if it is to be tried again.
+
+        Only what `counts` is held against the trial (a lost machine is not), over all drivers;
+        more of it than the recipe's `retries` ends the trial as FAIL. One that has ended already
+        is not tried again. Whoever tries again may `release` it for another worker.
+        """
+        trial = self._live.get(number)
+        if trial is None:
+            return False
+        if not counts:
+            return True
+        deaths = int(trial.user_attrs.get(DEATHS, 0)) + 1
+        if deaths > self._stage.sweep.retries:
+            self.fail(number, reason)
+            return False
+        trial.set_user_attr(DEATHS, deaths)
+        self._contents.changed()
+        return True
+
+    def release(self, number: int) -> None:
+        """Nobody runs this trial any more: `ask` hands it out again. Harmless when repeated."""
+        self._live.pop(number, None)
+
+    def unseen(
+        self, number: int, metrics: dict[str, float], ran: dict[str, Any] | None = None
+    ) -> None:
+        """Keep what a finished trial's adapter did on items that the search never saw."""
+        found = {"metrics": metrics, **({"ran": ran} if ran else {})}
+        self._study.set_user_attr(f"{UNSEEN}{number}", found)
+
+    def stop_open(self, reason: str) -> None:
+        """End all trials that have not ended as FAIL; this bridge hands out no more."""
+        self._stopped = True
+        for one in self._contents.open_trials():
+            if one.state == TrialState.WAITING:
+                self._study._storage.set_trial_state_values(one._trial_id, TrialState.RUNNING)
+            self._study._storage.set_trial_user_attr(one._trial_id, REASON, reason)
+            self._study.tell(one.number, state=TrialState.FAIL, skip_if_finished=True)
+        self._live.clear()
+        self._contents.changed()
+
+    def again(self) -> int:
+        """Queue the parameters of all failed trials that were not repeated yet; how many."""
+        self._stopped = False
+        return self._contents.again()
+
+    def _params(self, trial: Any) -> dict[str, Any]:
+        """The trial's parameters: what it holds, was queued with, or is suggested now.
+
+        The sampler sees the trial as a whole first, if it has anything to say, then each field
+        that it left open has a generator of its own.
+        """
+        number = trial.number
+        queued = trial.storage.get_trial_system_attrs(trial._trial_id)
+        fixed = queued.get("fixed_params", {})
+        held = {**fixed, **trial.params}
+        if not fixed and any(path not in held for path in self._stage.active(held)):
+            trial.relative_params  # noqa: B018
+
+        def reseed(path: str) -> None:
+            if path not in held:
+                self._study.sampler = self._sampling.make(number, path)
+
+        return dict(suggest(trial, self._stage, reseed))
+
+    def _judge(self, trial: Any, milestone: Milestone, metrics: dict[str, float]) -> bool:
+        """Let the pruner decide. The decision is stored first, so that it is made only once.
+
+        The default is asked about too, since the others are compared with what is noted of it.
+        """
+        storage, identity = trial.storage, trial._trial_id
+        resource = self._pruning.resource(milestone.index, milestone.step)
+        value = told(metrics["objective"], metrics, self._stage.minimised)
+        storage.set_trial_intermediate_value(identity, resource, value)
+        frozen = storage.get_trial(identity)
+        verdict = self._pruning.judge(self._study, frozen)
+        goes_on = verdict.goes_on or trial.number == DEFAULT
+        trial.set_user_attr(DECIDED if goes_on else PRUNED, milestone.step)
+        for key, note in verdict.notes.items():
+            storage.set_trial_system_attr(identity, key, note)
+        if not goes_on:
+            constrain(trial, metrics)
+            self._tell(trial, TrialState.PRUNED)
+        return goes_on
+
+    def _settle(self) -> None:
+        """Finish what a killed driver had decided of its trials but not written down whole."""
+        for one in (trial for trial in self._contents.begun() if _is_running(trial)):
+            attrs, storage = one.user_attrs, self._study._storage
+            if REASON in attrs:
+                self._study.tell(one.number, state=TrialState.FAIL)
+                continue
+            step = int(attrs.get(PRUNED, attrs.get(DECIDED, 0)))
+            decided = sum(one_step <= step for one_step in measured(one))
+            if decided == 0 or decided < len(one.intermediate_values):
+                continue  # it is to be decided once the milestone is reported again
+            for key, note in self._pruning.judge(self._study, one).notes.items():
+                storage.set_trial_system_attr(one._trial_id, key, note)
+            if PRUNED in attrs:
+                trial = optuna.trial.Trial(self._study, one._trial_id)
+                constrain(trial, attrs[f"{RUNG}{step}"])
+                self._tell(trial, TrialState.PRUNED)
+        self._contents.changed()
+
+    def _tell(self, trial: Any, state: Any, value: float | None = None) -> None:
+        self._live.pop(trial.number, None)
         self._study.tell(trial, value, state=state, skip_if_finished=True)
-
-    def _create(self) -> Any:
-        direction = "minimize" if self._stage.minimised else "maximize"
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=self.name,
-            direction=direction,
-            load_if_exists=True,
-            pruner=_pruner(self._stage.sweep),
-        )
-        if study.direction.name.lower() != direction:
-            raise SweepError(
-                f"study {self.name} exists and is to {study.direction.name.lower()}, but objective "
-                f"'{self._stage.objective}' is to {direction}; start anew with --fresh"
-            )
-        begun = len(study.get_trials(deepcopy=False))
-        if begun == 0:
-            study.enqueue_trial(self._stage.defaults())
-        study.sampler = _sampler(self._stage.sweep, begun)
-        return study
-
-    def _frozen(self) -> list[Any]:
-        return list(self._study.get_trials(deepcopy=False))
+        self._contents.changed()
 
 
-def _resource(sweep: SweepConfig, index: int) -> int:
-    return int(sweep.reduction_factor**index)
-
-
-def _pruner(sweep: SweepConfig) -> Any:
-    if sweep.pruner == "successive_halving":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=1, reduction_factor=sweep.reduction_factor
-        )
-    if sweep.pruner == "median":
-        # Optuna's default waits for 5 trials, which is a whole small sweep.
-        return optuna.pruners.MedianPruner(n_startup_trials=min(5, max(1, sweep.trials // 4)))
-    return optuna.pruners.NopPruner()
-
-
-def _sampler(sweep: SweepConfig, begun: int) -> Any:
-    # A resumed sampler with the old seed would suggest the same points again.
-    seed = sweep.seed + begun
-    if sweep.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=min(10, max(2, sweep.trials // 3)), constant_liar=True
-    )
+def _is_running(trial: Any) -> bool:
+    return bool(trial.state == TrialState.RUNNING)

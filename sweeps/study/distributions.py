@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna.distributions import (
@@ -12,7 +12,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from align.recipe import Space
+from align.recipe import Space, StageConfig
+from align.recipe.space import Value
 
 
 def distribution(space: Space) -> BaseDistribution:
@@ -24,9 +25,39 @@ def distribution(space: Space) -> BaseDistribution:
     return FloatDistribution(space.low, space.high, log=space.log)
 
 
-def suggest(trial: Any, spaces: Mapping[str, Space]) -> dict[str, Any]:
-    """One value for each space. What `trial` (of Optuna) already holds, it keeps."""
-    return {path: _suggest(trial, path, distribution(space)) for path, space in spaces.items()}
+def words(over: BaseDistribution) -> str:
+    """A distribution as a recipe writes it."""
+    if isinstance(over, CategoricalDistribution):
+        return f"choice {list(over.choices)}"
+    if isinstance(over, IntDistribution):
+        return f"int [{over.low}, {over.high}]{' on a log scale' if over.log else ''}"
+    kind = "loguniform" if over.log else "uniform"
+    return f"{kind} [{over.low:g}, {over.high:g}]"
+
+
+def whole(stage: StageConfig, params: Mapping[str, Value]) -> dict[str, Value]:
+    """A whole point: `params`, defaults where it is silent, and without what is inactive then."""
+    spaces = stage.space()
+    chosen: dict[str, Value] = {}
+    for path in stage.search_order():
+        if stage.is_active(path, chosen):
+            chosen[path] = params.get(path, spaces[path].default)
+    return {path: chosen[path] for path in spaces if path in chosen}
+
+
+def suggest(trial: Any, stage: StageConfig, reseed: Callable[[str], None]) -> dict[str, Value]:
+    """One value for each active space. What `trial` (of Optuna) already holds, it keeps.
+
+    `reseed(path)` is called before each value that may have to be drawn, so that a trial of which
+    only some values were stored when its driver was killed gets the others as it would have.
+    """
+    spaces = stage.space()
+    chosen: dict[str, Value] = {}
+    for path in stage.search_order():
+        if stage.is_active(path, chosen):
+            reseed(path)
+            chosen[path] = _suggest(trial, path, distribution(spaces[path]))
+    return {path: chosen[path] for path in spaces if path in chosen}
 
 
 def _suggest(trial: Any, path: str, over: BaseDistribution) -> Any:

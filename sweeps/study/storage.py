@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from filelock import FileLock
-from sqlalchemy import event, make_url
+from sqlalchemy import NullPool, create_engine, event, make_url, text
 
 from cluster.settings import Settings
+from sweeps.errors import SweepError
 from sweeps.study.lock import lock_folder
-from sweeps.study.trials import TrialSummary, summarise
+from sweeps.study.trials import UNSEEN, TrialSummary, is_own, summarise
 
 _BUSY_SECONDS = 30
+_TABLES = 0x6F7074756E61  # "optuna": one key for all who create its tables in one database
+
+#: Databases whose tables this process knows to fit: each check reads all of Optuna's migrations.
+_checked: set[str] = set()
 
 
 def open_storage(settings: Settings) -> Any:
-    """Optuna's RDBStorage on `settings.database_url`; creates its tables when they are missing."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    """Optuna's RDBStorage on `settings.database_url`; creates its tables when they are missing.
+
+    SweepError if the tables are of a version of Optuna that the installed one does not read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    sqlite = make_url(settings.database_url).get_backend_name() == "sqlite"
+    url = make_url(settings.database_url)
+    sqlite = url.get_backend_name() == "sqlite"
     arguments = {"timeout": _BUSY_SECONDS} if sqlite else {}
-    # Processes that create the tables at once would collide.
-    with FileLock(lock_folder(settings) / "optuna.lock", timeout=_BUSY_SECONDS):
-        storage = optuna.storages.RDBStorage(
-            settings.database_url, engine_kwargs={"connect_args": arguments}
-        )
+    with _one_at_a_time(settings):
+        try:
+            storage = optuna.storages.RDBStorage(
+                settings.database_url,
+                engine_kwargs={"connect_args": arguments},
+                skip_compatibility_check=settings.database_url in _checked,
+            )
+        except RuntimeError as error:  # says so, and shows no URL
+            raise SweepError(
+                f"database {url.render_as_string(hide_password=True)}: "
+                f"{' '.join(str(error).split())} Its sweeps are safe; or use another database "
+                "(ALIGNERY_DATABASE_URL)"
+            ) from None
+    _checked.add(settings.database_url)
     if sqlite:
         event.listen(storage.engine, "connect", _driver_begins_nothing)
         event.listen(storage.engine, "begin", _begin_immediately)
@@ -42,9 +62,29 @@ def read_trials(settings: Settings, study: str) -> list[TrialSummary]:
     except KeyError:
         return []
     else:
-        return [summarise(trial) for trial in found.get_trials(deepcopy=False)]
+        return summaries(found, found.get_trials(deepcopy=False))
     finally:
         storage.engine.dispose()
+
+
+def summaries(study: Any, trials: Iterable[Any]) -> list[TrialSummary]:
+    """What the study knows of its own trials; not those that it was warmed up with."""
+    attrs = study.user_attrs
+    return [summarise(one, attrs.get(f"{UNSEEN}{one.number}")) for one in trials if is_own(one)]
+
+
+@contextmanager
+def _one_at_a_time(settings: Settings) -> Iterator[None]:
+    """Held while tables may be created: processes that create them at once would collide."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        with FileLock(lock_folder(settings) / "optuna.lock", timeout=_BUSY_SECONDS):
+            yield
+        return
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_TABLES})"))
+        yield
 
 
 def _driver_begins_nothing(connection: Any, _record: Any) -> None:

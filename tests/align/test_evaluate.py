@@ -132,10 +132,12 @@ def test_rungs_measure_what_the_objective_needs_and_the_end_everything():
     nll = stages["sft"].model_copy(update={"objective": "nll"})
     assert at_rung(nll) == ("completions",)
     assert set(at_end(nll)) == {"completions", "answers", "divergence"}
-    bounded = nll.model_copy(update={"max_length_ratio": 1.2})
+    bounded = nll.model_copy(update={"constraints": ["length <= 1.2 * base.length"]})
     assert at_rung(bounded) == ("answers", "completions")
+    accurate = nll.model_copy(update={"constraints": ["accuracy >= base.accuracy"]})
+    assert at_rung(accurate) == ("completions",)  # answers are written at the end alone
     assert at_rung(stages["reward"]) == at_end(stages["reward"]) == ("pairs",)
-    pairs = {"objective": "pair_accuracy", "reward_model": "reward", "max_length_ratio": None}
+    pairs = {"objective": "pair_accuracy", "reward_model": "reward", "constraints": []}
     dpo = stages["dpo"].model_copy(update=pairs)
     assert at_rung(dpo) == ("implied",)
     assert set(at_end(dpo)) == {"implied", "answers", "wins", "divergence"}
@@ -239,7 +241,7 @@ def test_a_reward_that_decides_and_lacks_its_column_is_an_error(home, plain, oth
 def test_labels_are_ranked_by_the_ratio_to_the_parent(home, make_adapter, other):
     """A child that only finds the liked completions likelier is right about all of them."""
     recipe = SMOKE.model_copy(deep=True)
-    kto = {"method": "kto", "objective": "label_auc", "max_length_ratio": None}
+    kto = {"method": "kto", "objective": "label_auc", "constraints": []}
     recipe.stages["dpo"] = recipe.stages["dpo"].model_copy(update=kto)
     rows = load_split(recipe, "dpo", "validation")
     liked = [float(row["label"]) for row in rows]

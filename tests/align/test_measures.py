@@ -9,7 +9,7 @@ import torch
 
 from align.precision import choose
 from align.recipe.rewards import configure
-from align.stages.evaluation.measures import Evaluation, bounded, key_of, objective, paired, wilson
+from align.stages.evaluation.measures import Evaluation, key_of, objective, paired, wilson
 from align.stages.evaluation.statistics import auc, divergence, paired_auc
 from align.stages.rewards import Judge, Rewards, brevity, correctness
 
@@ -60,12 +60,6 @@ def test_a_judges_score_is_read_against_its_own_good_answers():
     assert judge.preference(8.0) == 0.5
     assert judge.preference(8.5) > 0.7 > 0.3 > judge.preference(7.5)
     assert 0.0 <= judge.preference(-1e9) < judge.preference(1e9) <= 1.0
-
-
-def test_length_bound_puts_long_winded_trials_below_all_others():
-    assert bounded(0.6, 110, 100, 1.2) == 0.6
-    assert bounded(0.9, 130, 100, 1.2) < bounded(0.0, 110, 100, 1.2)
-    assert bounded(0.9, 130, 100, None) == 0.9
 
 
 def test_objective_of_what_was_not_measured_is_nan():

@@ -50,6 +50,7 @@ KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 
 @pytest.fixture(autouse=True)
 def own_home(home: Path) -> Path:
+    prepared._OPEN.clear()
     return home / "prepared"
 
 
@@ -199,6 +200,7 @@ def test_a_damaged_entry_is_made_anew(
         arrow.unlink()
     else:
         (entry / "digest.json").write_text("{")
+    prepared._OPEN.clear()  # as another worker would find it
     assert build(tiny, tokenizer, "sft", tmp_path).train_dataset.to_list() == good
     assert prepared._read(entry) is not None
 
@@ -214,6 +216,7 @@ def test_what_fails_leaves_nothing(own_home: Path) -> None:
 
 def test_the_bounds_are_kept_by_last_use(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def one(name: str) -> None:
+        prepared._OPEN.clear()
         kept(name, lambda: Dataset.from_dict({"input_ids": [[1] * 1000]}))
 
     monkeypatch.setattr(prepared, "MOST_ENTRIES", 3)

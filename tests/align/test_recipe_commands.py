@@ -122,3 +122,58 @@ def test_new_writes_nothing_when_the_name_is_wrong(sums: Path, tmp_path: Path) -
     assert result.exit_code == 2
     assert "name: a name is lower-case" in result.stderr
     assert not output.exists()
+
+
+SEARCHED = """
+name: cond
+base: tiny-random
+data: {task: arithmetic, train: 32, validation: 8, test: 8}
+stages:
+  sft: {method: sft, objective: nll, learning_rate: 2.0e-4, max_steps: 4}
+  dpo:
+    method: dpo
+    parent: sft
+    objective: pair_accuracy
+    constraints: [length <= 1.2 * parent.length]
+    learning_rate: {loguniform: [1.0e-6, 1.0e-4], default: 5.0e-6}
+    loss_type: {choice: [sigmoid, ipo, robust]}
+    label_smoothing: {uniform: [0.05, 0.3], default: 0.1, when: {loss_type: robust}}
+    lora: {target_modules: {choice: [[q_proj, v_proj], all-linear]}}
+    max_steps: {int: [8, 12]}
+    sweep: {trials: 12, points: [{loss_type: robust, label_smoothing: 0.2}]}
+"""
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> str:
+    (tmp_path / "cond.yaml").write_text(SEARCHED)
+    return str(tmp_path / "cond.yaml")
+
+
+def test_conditions_points_and_constraints_are_shown(searched: str) -> None:
+    shown = recipe("show", searched).stdout
+    assert parse_recipe(yaml.safe_load(shown)) == load_recipe(searched)
+    assert "uniform 0.05 to 0.3 where loss_type is robust" in shown
+    assert "0.1 (not searched)" in shown and "q_proj,v_proj" in shown
+    for told in (shown, recipe("validate", searched).stdout):
+        assert "dpo keeps length <= 1.2 * parent.length" in told
+        assert "dpo tries as trial 1: loss_type robust, label_smoothing 0.2" in told
+    assert "8 to 12" in recipe("validate", searched).stdout
+
+
+def test_conditions_points_and_constraints_as_json(searched: str) -> None:
+    dpo = printed("validate", searched)["stages"][1]
+    assert dpo["constraints"] == ["length <= 1.2 * parent.length"]
+    assert dpo["points"] == [{"loss_type": "robust", "label_smoothing": 0.2}]
+    assert (dpo["fewest_steps"], dpo["steps"]) == (8, 12)
+    assert dpo["space"]["label_smoothing"]["when"] == {"loss_type": "robust"}
+    assert "label_smoothing" not in dpo["first_trial"]
+
+
+def test_a_fit_looks_at_what_is_searched_under_a_condition(searched: str) -> None:
+    text = Path(searched).read_text().replace("sweep:", "max_length: {choice: [64, 512], when: "
+    "{loss_type: ipo}}\n    sweep:")  # fmt: skip
+    Path(searched).write_text(text)
+    worst = printed("fit", searched)["stages"][1]["worst"]
+    assert worst["params"]["max_length"] == 512
+    assert worst["params"]["loss_type"] == "ipo"

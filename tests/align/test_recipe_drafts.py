@@ -68,4 +68,6 @@ def test_without_a_judge_pairs_are_ranked(
     text = draft_recipe(findings, "mine", "tiny-random", tmp_path / "mine.yaml")
     stage = yaml.safe_load(text)["stages"][methods[-1]]
     assert (stage["objective"], stage.get("reward_model")) == (objective, judge)
+    bound = ["length <= 1.5 * base.length"]  # there is no stage before to be its parent
+    assert stage.get("constraints") == (bound if judge else None)
     assert Recipe.model_validate(yaml.safe_load(text)).order() == list(methods)

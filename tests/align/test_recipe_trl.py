@@ -233,7 +233,11 @@ WRONG: list[tuple[Method, dict[str, Any], str]] = [
         "expected one of group, batch, none; got False",
     ),
     ("grpo", {"top_k": {"uniform": [0, 50]}}, "search it by int or choice"),
-    ("grpo", {"num_iterations": {"choice": [1, 2]}}, "takes one value and cannot be searched"),
+    (
+        "sft",
+        {"lr_scheduler_kwargs": {"choice": [1, 2]}},
+        "holds a mapping: only single values can be searched",
+    ),
 ]
 
 

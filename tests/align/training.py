@@ -19,7 +19,7 @@ SMOKE: Recipe = load_recipe("arithmetic-smoke")
 def stage_of(method: str, dropout: float = 0.1, **fields: Any) -> StageConfig:
     """A resolved stage of four rows a step whose dropout is on."""
     raw = SMOKE.stages["dpo" if method == "kto" else method].resolve().model_dump()
-    raw |= {"method": method, "parent": None, "reward_model": None, "max_length_ratio": None}
+    raw |= {"method": method, "parent": None, "reward_model": None, "constraints": []}
     raw["sweep"] |= {"rungs": []}
     raw["lora"] |= {"r": 4, "lora_alpha": 8, "lora_dropout": dropout}
     if method in ("reward", "dpo", "kto"):

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from align.base import load_base
 from align.memory.peak import Peak as Predicted
 from align.recipe import Recipe, parse_recipe
+from align.stages.evaluation import systems
 from alignery import app
 from benchmarks.memory import run as running
 from benchmarks.memory import stand_ins
@@ -23,6 +24,16 @@ from benchmarks.memory.run import Result, Settings, measure
 STAGES = ("sft", "reward", "dpo", "grpo", "kto")
 #: Of predictions on a CPU; what the docs state for them.
 NEAR = 0.1
+
+
+@pytest.fixture(autouse=True)
+def nothing_warm() -> None:
+    """Models that other tests of this process left loaded would be measured with the rest."""
+    systems._LOADED.clear()
+    systems.shared_engine.cache_clear()
+    load_base.cache_clear()
+    gc.unfreeze()
+    gc.collect()
 
 
 def test_the_peak_counts_what_was_held_and_what_came() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from sqlalchemy import create_engine, make_url, text
 
 from align.adapter import Manifest, adapter_id, write_manifest
 from cluster.database import Database, open_database
@@ -68,35 +67,10 @@ def make_adapter(tmp_path: Path) -> MakeAdapter:
 ADAPTER_TENSORS = "adapter_model.safetensors"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, home: Path) -> Iterator[Settings]:
+@pytest.fixture
+def settings(database_settings: Settings) -> Settings:
     """Settings with an empty database, once on each kind that is supported."""
-    if request.param == "sqlite":
-        yield Settings(home=home)
-        return
-    if POSTGRES not in os.environ:
-        pytest.skip(f"set {POSTGRES}=postgresql://user@host/database to test PostgreSQL too")
-    with _fresh_postgres(os.environ[POSTGRES]) as url:
-        yield Settings(home=home, database_url=url)
-
-
-class _fresh_postgres:
-    """A database of its own on the given server, dropped at the end."""
-
-    def __init__(self, url: str) -> None:
-        self._name = f"alignery_test_{uuid.uuid4().hex[:12]}"
-        self._url = make_url(Settings(database_url=url).database_url)
-        self._server = create_engine(self._url, isolation_level="AUTOCOMMIT")
-
-    def __enter__(self) -> str:
-        with self._server.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {self._name}"))
-        return self._url.set(database=self._name).render_as_string(hide_password=False)
-
-    def __exit__(self, *_: object) -> None:
-        with self._server.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {self._name} WITH (FORCE)"))
-        self._server.dispose()
+    return database_settings
 
 
 @pytest.fixture

@@ -4,18 +4,25 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from cluster.database import Database, open_database
-from cluster.database.migrate import differences
-from cluster.database.tables import Alias, Base, Experiment, Variant
+from cluster.database.migrate import MIGRATIONS, differences
+from cluster.database.tables import Alias, Base, Experiment, Launch, Sweep, Variant
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
 
 OPEN = "from cluster.database import open_database as o; from cluster.settings import Settings as S"
+
+OLD_SWEEP = """
+INSERT INTO sweeps (line, run, study, digest, recipe, stage, state, seconds, created_at)
+VALUES ('toy/sft', 1, 'toy/sft/1', 'abc', '{}', 'sft', 'finished', 1.5, '2026-11-01 10:00:00')
+"""
 
 
 def test_migrations_give_exactly_the_tables(database: Database) -> None:
@@ -162,3 +169,34 @@ def test_a_lost_table_is_one_clear_error(database: Database) -> None:
         connection.execute(text("DROP TABLE aliases"))
     with pytest.raises(DatabaseError, match="aliases"), database.session(write=False) as session:
         session.scalars(select(Alias)).all()
+
+
+def test_rows_of_the_first_tables_survive_the_next_migration(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        connection.execute(text(OLD_SWEEP))
+        connection.commit()
+        command.upgrade(config, "head")
+        connection.commit()
+        assert differences(connection) == []
+    with database.session(write=False) as session:
+        (row,) = session.scalars(select(Sweep)).all()
+    assert (row.line, row.launch_id, row.request, row.unseen) == ("toy/sft", None, "", None)
+
+
+def test_a_sweep_names_a_launch_that_there_is(database: Database) -> None:
+    with database.session() as session:
+        launch = Launch(name="toy", recipe={}, stages=["sft"], options={})
+        session.add(launch)
+    kept = {"line": "toy/sft", "digest": "0" * 64, "recipe": {}, "stage": "sft"}
+    with database.session() as session:
+        session.add(Sweep(run=1, study="a", launch_id=launch.id, unseen=None, **kept))
+    with pytest.raises(IntegrityError), database.session() as session:
+        session.add(Sweep(run=2, study="b", launch_id=launch.id + 1, **kept))
+    with database.session(write=False) as session:
+        read = session.get_one(Launch, launch.id)
+        assert session.scalar(select(func.count()).where(Sweep.unseen.is_(None))) == 1
+    assert (read.state, read.stages, read.request, read.beat_at) == ("running", ["sft"], "", None)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from cluster.errors import ClusterError
+from cluster.head import patience_of
 from cluster.ray import ray_session
 from cluster.settings import Settings
 
@@ -154,3 +155,36 @@ def test_an_address_where_no_ray_is() -> None:
         ):
             pass
     assert time.monotonic() - start < 20
+
+
+def test_signals_to_the_process_group_do_not_reach_rays_processes() -> None:
+    process = spawn(HOLD)
+    assert process.stdout is not None
+    folder = process.stdout.readline().split()[1]
+    family = psutil.Process(process.pid).children(recursive=True)
+    own = os.getpgid(process.pid)
+    assert len(family) > 2 and own not in {os.getpgid(one.pid) for one in family}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert_gone(folder)
+
+
+def test_a_head_that_died_ends_the_session_with_what_to_do() -> None:
+    process = spawn(HOLD)
+    assert process.stdout is not None
+    address, folder = process.stdout.readline().split()
+    children = psutil.Process(process.pid).children()
+    next(one for one in children if "gcs_server" in one.name()).kill()
+    _, error = process.communicate(timeout=50)  # Ray itself would take a minute, and say less
+    assert process.returncode == 2
+    assert f"Ray's head at {address} does not answer any more" in error
+    assert "`alignery sweep resume`" in error
+    assert_gone(folder)
+
+
+def test_patience_is_always_less_than_rays_own() -> None:
+    name = "RAY_gcs_rpc_server_reconnect_timeout_s"
+    assert patience_of({}) == 45
+    assert patience_of({name: "300"}) == 285
+    assert patience_of({name: "10"}) == 5
+    assert patience_of({name: "soon"}) == 45

@@ -1,18 +1,24 @@
 """A trial that needs no torch: its objective is a known function of its parameters.
 
 `behaviour.json` in the home folder tells it what to do: `{"sleep": seconds a milestone,
-"nan": [numbers], "crash": [numbers], "die": [numbers], "data_error": true}`.
+"sleeps": {stage: seconds a milestone}, "nan": [numbers], "training_error": [numbers],
+"crash": [numbers, at every attempt], "crash_once": [numbers], "die": [numbers, once],
+"die_always": [numbers], "data_error": true, "violation": {number: by how much constraints are
+broken}, "luck": {number: added to the objective on validation items alone}, "unseen": {name of a
+finalist: its objective}, "unseen_crash_once": [names], "unseen_error": true}`.
 """
 
 import json
 import math
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from align.adapter import Manifest, adapter_id, write_manifest
 from align.errors import DataError, TrainingError
+from align.stages.evaluation.examples import EXAMPLES, Example
 
 CALLS = "calls.jsonl"
 
@@ -24,7 +30,7 @@ def objective(params, step, total):
 
 
 class FakeTrial:
-    def __init__(self, recipe, stage, params, *, parent, reward_model, folder):
+    def __init__(self, recipe, stage, params, *, parent, reward_model, folder, on_checkpoint=None):
         self._recipe, self._stage, self._params = recipe, stage, params
         self._parent, self._reward_model, self._folder = parent, reward_model, folder
         self.milestones = (*recipe.stages[stage].sweep.rungs, recipe.steps(stage))
@@ -40,20 +46,27 @@ class FakeTrial:
     def advance(self, to):
         behaviour = self._behaviour()
         self._note("advance", to)
-        time.sleep(behaviour.get("sleep", 0))
+        time.sleep(behaviour.get("sleeps", {}).get(self._stage, behaviour.get("sleep", 0)))
         if behaviour.get("data_error"):
             raise DataError("data.path: column 'answer' is missing")
         if self._number in behaviour.get("training_error", []):
             raise TrainingError("loss is NaN at step 1")
         if self._number in behaviour.get("crash", []):
             raise RuntimeError("shapes do not fit")
+        if self._number in behaviour.get("crash_once", []) and self._once("crashed"):
+            raise RuntimeError("a hiccup")
         if self._number in behaviour.get("die", []) and self._once("died"):
             os._exit(1)
+        if self._number in behaviour.get("die_always", []):
+            os.kill(os.getpid(), signal.SIGKILL)
         (self._folder / f"step_{to:06d}").mkdir(exist_ok=True)
         value = objective(self._params, to, self.milestones[-1])
         if self._number in behaviour.get("nan", []):
             value = math.nan
-        return {"objective": value, "step": float(to), "accuracy": value / 2}
+        found = {"objective": value + behaviour.get("luck", {}).get(str(self._number), 0.0)}
+        if str(self._number) in (broken := behaviour.get("violation", {})):
+            found["violation"] = broken[str(self._number)]
+        return {**found, "step": float(to), "accuracy": value / 2, "seconds_load": 0.0}
 
     def publish(self, target, metrics):
         self._note("publish")
@@ -89,6 +102,8 @@ class FakeTrial:
         parents = [str(one) if one else None for one in (self._parent, self._reward_model)]
         call = {
             "what": what,
+            "stage": self._stage,
+            "at": time.time(),
             "trial": self._number,
             "step": step,
             "pid": os.getpid(),
@@ -97,6 +112,40 @@ class FakeTrial:
         }
         with (self._home / CALLS).open("a") as file:
             file.write(json.dumps(call) + "\n")
+
+
+ITEMS = 20
+
+
+def measure_unseen(recipe, stage, params, adapter, *, parent, reward_model, target=None):
+    """A stand-in for align.stages.unseen.measure_unseen."""
+    home = Path(os.environ["ALIGNERY_HOME"])
+    file = home / "behaviour.json"
+    behaviour = json.loads(file.read_text()) if file.is_file() else {}
+    if adapter is None:
+        name = "base"
+    elif adapter == parent:
+        name = "parent"
+    else:
+        name = adapter.parent.name
+    if behaviour.get("unseen_error"):
+        raise DataError("data.path: no rows are left for the test split")
+    with (home / CALLS).open("a") as calls:
+        call = {"what": "unseen", "stage": stage, "name": name, "pid": os.getpid()}
+        calls.write(json.dumps({**call, "at": time.time()}) + "\n")
+    if name in behaviour.get("unseen_crash_once", []) and not (home / f"{name}.crashed").exists():
+        (home / f"{name}.crashed").touch()
+        raise RuntimeError("a hiccup")
+    mean = {"base": 0.1, "parent": 0.2}.get(name, objective(params, 1, 1))
+    mean = behaviour.get("unseen", {}).get(name, mean)
+    if target is not None:
+        rows = [
+            Example("answers", str(at), "test", f"question {at}", numbers={"accuracy": mean})
+            for at in range(ITEMS)
+        ]
+        text = "".join(json.dumps(vars(one)) + "\n" for one in rows)
+        (target / EXAMPLES).write_text(text)
+    return {"objective": mean, "accuracy": mean}
 
 
 def evaluate(recipe, adapter, *, system, stage, split, reward_model, shots, earlier):

@@ -1,119 +1,132 @@
-"""A driver that is killed or stopped, and the one that goes on."""
+"""A driver that is killed, interrupted, paused or stopped, and the one that goes on."""
 
+import functools
+import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from commanding import finish, reports, start, told, trials_in, wait_for, write_recipe
 from conftest import FAKE
+from typer.testing import CliRunner
 
-from cluster.database import open_database
-from sweeps.errors import SweepLocked
-from sweeps.ledger import newest
-from sweeps.study.storage import read_trials
-from sweeps.sweep import run_sweep
+import alignery
+import sweeps.pipeline
 
-DRIVER = f"""
-from align.recipe import parse_recipe
-from cluster.ray import ray_session
-from cluster.settings import Settings
-from conftest import RECIPE
-from sweeps.sweep import run_sweep
-
-settings = Settings()
-with ray_session(settings, num_cpus=2):
-    run_sweep(settings, parse_recipe(RECIPE), "sft", factory="{FAKE}")
-"""
+ONE = ("--max-concurrent", "1")
 
 
 @pytest.fixture
-def driver(settings, tmp_path):
-    """A driver in a process of its own, in mid-sweep: something is measured, nothing is over."""
-    here = str(Path(__file__).parent)
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER],
-        env={**os.environ, "PYTHONPATH": here},
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_for(lambda: measured(settings), process)
-        yield process
-    finally:
+def call(settings, monkeypatch, local_ray):
+    """Call a command in this process, on the Ray that is there; what it prints on stdout."""
+    fake = functools.partial(sweeps.pipeline.run_pipeline, factory=FAKE)
+    monkeypatch.setattr(sweeps.pipeline, "run_pipeline", fake)
+
+    def invoke(*arguments, code=0):
+        result = CliRunner().invoke(alignery.app, ["sweep", *arguments])
+        assert result.exit_code == code, result.output
+        return result.stdout if code == 0 else result.stderr
+
+    return invoke
+
+
+@pytest.fixture
+def begun(settings, tmp_path, behave, local_ray):
+    """Start a command that drives slow trials; gives it when something is measured."""
+    started = []
+
+    def begin(*arguments, milestones=3, **environment):
+        behave(sleep=0.5)
+        process = start(*arguments, cwd=tmp_path, **environment)
+        started.append(process)
+        before = reports(settings)
+        wait_for(lambda: reports(settings) >= before + milestones, process)
+        return process
+
+    yield begin
+    for process in started:
         process.kill()
         process.wait()
 
 
-def wait_for(condition, process, seconds=180):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end
-        time.sleep(0.2)
+def check_unbroken(call, file, resumed):
+    """The resumed trials are those of a driver that nobody touched."""
+    assert trials_in(resumed) == trials_in(call("run", file, *ONE, "--fresh", "--json"))
 
 
-def measured(settings):
-    if not (settings.home / "calls.jsonl").is_file():
-        return []
-    row = newest(open_database(settings))
-    return [one for one in read_trials(settings, row.study) if one.rungs]
-
-
-def check_continued(before, result, calls):
-    assert [one.number for one in result.trials] == [0, 1, 2, 3]
-    for old in before:
-        now = result.trials[old.number]
-        assert now.params == old.params
-        assert {step: now.rungs[step] for step in old.rungs} == old.rungs
-        for step in old.rungs:
-            done = [c for c in calls("advance") if (c["trial"], c["step"]) == (old.number, step)]
-            assert len(done) == 1
-    assert {one.state for one in result.trials} <= {"COMPLETE", "PRUNED"}
-
-
-def test_a_killed_driver_is_continued_with_the_same_trials(
-    behave, local_ray, settings, recipe, calls, request
+def test_a_killed_driver_is_continued_as_if_nothing_had_happened(
+    settings, tmp_path, behave, calls, begun, call, local_ray
 ):
-    behave(sleep=0.7)
-    driver = request.getfixturevalue("driver")
-    with pytest.raises(SweepLocked, match=f"process {driver.pid}"):
-        run_sweep(settings, recipe, "sft", factory=FAKE)
+    file = write_recipe(tmp_path, trials=5)
+    driver = begun("run", file, *ONE, ALIGNERY_RAY_ADDRESS=local_ray)
+    status = json.loads(call("status", "--json"))
+    assert status["launch"]["state"] == "running"
+    assert status["launch"]["driver"].startswith(f"process {driver.pid} on ")
+    assert f"already driven by process {driver.pid}" in call("resume", code=2)
     driver.kill()
     driver.wait()
-    row = newest(open_database(settings))
-    before = [one for one in read_trials(settings, row.study) if one.state != "WAITING"]
-    assert row.state == "running" and any(one.rungs for one in before)
+    stopped = json.loads(call("status", "toy", "--json"))
+    assert stopped["launch"]["state"] == "interrupted"
+    assert [one["state"] for one in stopped["sweeps"][0]["trials"]].count("RUNNING") == 1
     behave()
-    result = run_sweep(settings, recipe, "sft", factory=FAKE)
-    assert result.study == row.study
-    check_continued(before, result, calls)
-    assert result.seconds > row.seconds > 0
+    resumed = call("resume", "--json")
+    assert json.loads(resumed)["sft"]["study"] == stopped["sweeps"][0]["study"]
+    done = [(one["trial"], one["step"]) for one in calls("advance")]
+    assert len(done) - len(set(done)) <= 1  # what was under way; nothing that was reported
+    check_unbroken(call, file, resumed)
+    assert json.loads(call("status", "toy", "--json"))["launch"]["state"] == "finished"
+    # Finishing twice is harmless.
+    assert told(json.loads(call("resume", "toy", "--json"))["sft"]["trials"])
 
 
 def test_ctrl_c_ends_quickly_leaves_no_process_and_can_be_continued(
-    behave, local_ray, settings, recipe, calls, request
+    settings, tmp_path, behave, begun, call
 ):
-    behave(sleep=0.7)
-    driver = request.getfixturevalue("driver")
+    file = write_recipe(tmp_path, trials=5)
+    driver = begun("run", file, *ONE)
     family = psutil.Process(driver.pid).children(recursive=True)
     assert family
-    driver.send_signal(signal.SIGINT)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
     began = time.monotonic()
-    _, errors = driver.communicate(timeout=30)
-    assert time.monotonic() - began < 15
-    assert "KeyboardInterrupt" in errors
+    _, errors = finish(driver, code=130, seconds=30)
+    assert time.monotonic() - began < 20
+    assert errors.splitlines()[-1] == "stopped"
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
-    row = newest(open_database(settings))
-    assert row.state == "stopped"
-    before = [one for one in read_trials(settings, row.study) if one.state != "WAITING"]
+    launch = json.loads(call("status", "--json"))["launch"]
+    assert (launch["state"], launch["reason"]) == ("stopped", "stopped by Ctrl-C")
     behave()
-    result = run_sweep(settings, recipe, "sft", factory=FAKE)
-    assert result.study == row.study
-    check_continued(before, result, calls)
+    check_unbroken(call, file, call("resume", "toy", "--json"))
+
+
+def test_pausing_and_stopping_from_another_terminal(
+    settings, tmp_path, behave, begun, call, local_ray
+):
+    file = write_recipe(tmp_path, ("sft", "reward"), trials=6)
+    here = {"ALIGNERY_RAY_ADDRESS": local_ray}
+    driver = begun("run", file, *ONE, **here)
+    assert "toy is paused; `alignery sweep resume toy` goes on" in call("pause", "toy/sft")
+    _, errors = finish(driver, code=2)
+    assert "sweep toy is paused, nothing measured is lost" in errors
+    paused = json.loads(call("status", "--json"))
+    assert paused["launch"]["state"] == "paused"
+    assert paused["launch"]["reason"] == "paused on request"
+    assert [one["state"] for one in paused["sweeps"][0]["trials"]].count("RUNNING") == 1
+
+    driver = begun("resume", "toy", milestones=1, **here)
+    assert call("stop", "toy").startswith("toy/sft has ended: toy/sft:1, trial ")
+    out, errors = finish(driver)
+    assert "toy/sft:1: trial " in out
+    assert "stopped on request, without reward; `alignery sweep resume toy` goes on" in errors
+    stopped = json.loads(call("status", "--json"))
+    trials = stopped["sweeps"][0]["trials"]
+    assert "RUNNING" not in [one["state"] for one in trials]
+    assert {one["reason"] for one in trials if one["state"] == "FAIL"} <= {"stopped on request"}
+    assert stopped["launch"]["state"] == "stopped" and len(trials) < 6
+
+    behave()
+    ended = json.loads(call("resume", "--json"))
+    assert list(ended) == ["sft", "reward"]
+    assert {name: len(one["trials"]) for name, one in ended.items()} == {"sft": 6, "reward": 6}

@@ -1,24 +1,18 @@
-"""Stages that build on each other, and the commands around them."""
+"""Stages that build on each other."""
 
 import functools
 import json
-import subprocess
-import sys
 
 import pytest
-import yaml
 from conftest import FAKE, RECIPE
-from typer.testing import CliRunner
 
-import sweeps.pipeline
 from align.adapter import Manifest, adapter_id, write_manifest
 from align.errors import DataError
 from align.recipe import parse_recipe
 from cluster.registry import open_registry
-from sweeps.commands import sweep_app
-from sweeps.errors import SweepError, SweepNotFound
+from sweeps.errors import SweepError
 from sweeps.final import System, evaluate_many
-from sweeps.pipeline import check_needs, chosen, run_pipeline
+from sweeps.pipeline import chosen, run_pipeline
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def test_each_stage_builds_on_the_best_before_it_and_is_promoted(pipeline, setti
 
 
 def test_a_stage_whose_parent_is_missing_names_the_command(pipeline):
-    with pytest.raises(SweepError, match=r"`alignery sweep run RECIPE --stage sft`"):
+    with pytest.raises(SweepError, match=r"`alignery sweep run RECIPE --only sft`"):
         pipeline(["grpo"])
 
 
@@ -105,8 +99,6 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_starts(
     named = naming(grpo={"parent": parent, "reward_model": reward_model, "lora": lora})
     with pytest.raises(SweepError, match=message):
         run_pipeline(settings, named, None)  # without Ray: nothing gets as far
-    with pytest.raises(SweepError, match=message):
-        check_needs(settings, named, chosen(named, None))
 
 
 def test_stages_run_in_an_order_that_fits(recipe):
@@ -114,47 +106,6 @@ def test_stages_run_in_an_order_that_fits(recipe):
     assert chosen(recipe, ["grpo", "sft"]) == ["sft", "grpo"]
     with pytest.raises(SweepError, match="no stage 'dpo'; it has sft, reward, grpo"):
         chosen(recipe, ["dpo"])
-
-
-def test_the_commands(local_ray, settings, tmp_path, monkeypatch):
-    fake = functools.partial(run_pipeline, factory=FAKE)
-    monkeypatch.setattr(sweeps.pipeline, "run_pipeline", fake)
-    file = tmp_path / "toy.yaml"
-    file.write_text(yaml.safe_dump(RECIPE))
-
-    def call(*arguments):
-        result = CliRunner().invoke(sweep_app, list(arguments), catch_exceptions=False)
-        assert result.exit_code == 0
-        return result
-
-    one = ("--stage", "sft", "--trials", "2", "--max-concurrent", "1")
-    ran = call("run", str(file), *one, "--json")
-    summary = json.loads(ran.stdout)["sft"]
-    assert summary["adapter"] == "toy/sft:1" and len(summary["trials"]) == 2
-    assert "toy/sft run 1: 2 trials of 30 steps" in ran.stderr
-
-    shown = json.loads(call("status", "--json").stdout)
-    assert shown["state"] == "finished" and shown["trials"] == summary["trials"]
-    assert "COMPLETE" in call("status", "toy/sft").stdout
-    best = json.loads(call("best", "toy/sft", "--json").stdout)
-    assert (best["adapter"], best["trial"]) == ("toy/sft:1", summary["best"])
-    assert call("best", "toy/sft").stdout.startswith("toy/sft:1: trial ")
-    assert [one["line"] for one in json.loads(call("list", "--json").stdout)] == ["toy/sft"]
-    assert "toy/sft" in call("list").stdout
-    with pytest.raises(SweepNotFound, match="no sweep of 'toy/dpo'; there are sweeps of toy/sft"):
-        call("status", "toy/dpo")
-
-    code = (
-        "import sys\nfrom sweeps.commands import sweep_app\n"
-        "sweep_app(['status'], standalone_mode=False)\n"
-        "assert not {'torch', 'ray'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
-
-
-def test_before_the_first_sweep_the_commands_say_so(settings):
-    with pytest.raises(SweepNotFound, match="alignery sweep run RECIPE"):
-        CliRunner().invoke(sweep_app, ["status"], catch_exceptions=False)
 
 
 def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, settings, recipe):

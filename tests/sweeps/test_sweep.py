@@ -1,5 +1,7 @@
 """Whole sweeps with fake trials on a real Ray Tune and a real study."""
 
+from pathlib import Path
+
 import pytest
 from conftest import FAKE
 
@@ -27,9 +29,22 @@ def states(result):
     return {trial.number: trial.state for trial in result.trials}
 
 
+def checkpoints(settings):
+    """Numbers of the newest run's trials that have checkpoints."""
+    root = Path(settings.storage) / "sweeps" / newest(open_database(settings)).study
+    found = root.glob("trial_*/checkpoints")
+    return {int(one.parent.name.removeprefix("trial_")) for one in found}
+
+
 def test_a_sweep_finds_registers_and_returns_the_best_trial(sweep, settings, recipe, calls):
     events = []
-    result = sweep(on_event=events.append, max_concurrent=2)
+
+    def listen(event):
+        events.append(event)
+        if isinstance(event, TrialFinished):
+            assert event.trial.number not in checkpoints(settings)
+
+    result = sweep(on_event=listen, max_concurrent=2)
 
     assert [trial.number for trial in result.trials] == [0, 1, 2, 3]
     assert result.trials[0].params == recipe.stages["sft"].defaults()
@@ -53,7 +68,7 @@ def test_a_sweep_finds_registers_and_returns_the_best_trial(sweep, settings, rec
     assert {call["threads"] for call in calls("open")} == {"1"}
     assert len({call["pid"] for call in calls("open")}) <= 2  # actors are reused
     kept = Storage(settings).keys("sweeps/")
-    assert kept and all(key.endswith("/published") for key in kept)  # checkpoints are gone
+    assert kept and not any(key.endswith("/checkpoints") for key in kept)
 
 
 def test_a_finished_sweep_is_returned_more_trials_continue_it_and_fresh_starts_anew(
@@ -121,6 +136,31 @@ def test_a_failing_listener_ends_the_sweep_with_its_own_error(sweep, settings):
     with pytest.raises(ZeroDivisionError, match="mine"):
         sweep(on_event=listen)
     assert newest(open_database(settings)).state == "stopped"  # and would be continued
+
+
+def test_a_sweep_that_was_interrupted_ends_like_an_unbroken_one(sweep, recipe):
+    unbroken = sweep()
+    heard = []
+
+    def listen(event):
+        heard.append(isinstance(event, MilestoneReported))
+        if sum(heard) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(fresh=True, on_event=listen)
+    resumed = sweep()
+    assert resumed.run == 2
+
+    def content(result):
+        return [
+            (one.number, one.state, one.params, {at: m["objective"] for at, m in one.rungs.items()})
+            for one in result.trials
+        ]
+
+    assert content(resumed) == content(unbroken)
+    assert resumed.best.params == unbroken.best.params
+    assert resumed.unseen == unbroken.unseen
 
 
 def test_a_stage_with_a_parent_refuses_to_start_without(sweep):

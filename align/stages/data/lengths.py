@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from align.digests import tokenizer_digest
 from align.errors import DataError
 from align.recipe.rows import Row
 from align.recipe.trl import Method
+from align.remembered import Remembered
+from align.stages.data.splits import fingerprint
 
 #: Fields of TRL's configs that decide what happens to a row beyond `max_length`.
 _DEFAULTS = {
@@ -69,7 +72,7 @@ def measure_lengths(
     """
     given = {**_DEFAULTS, **(arguments or {})}
     limit = max_length or 0
-    measured = [_measure(tokenizer, row, method) for row in rows]
+    measured = _measured(tokenizer, rows, method)
     fates = [_fate(one, method, limit, given) for one in measured] if limit else []
     lengths = Lengths(
         rows=len(rows),
@@ -88,6 +91,15 @@ class _Measured:
 
     prompt: int
     whole: tuple[int, ...]
+
+
+#: The last data: all trials of a stage take the same, at whatever `max_length`.
+_KNOWN: Remembered[list[_Measured]] = Remembered(4)
+
+
+def _measured(tokenizer: Any, rows: Sequence[Row], method: Method) -> list[_Measured]:
+    key = method, tokenizer_digest(tokenizer), fingerprint(list(rows))
+    return _KNOWN.of(key, lambda: [_measure(tokenizer, row, method) for row in rows])
 
 
 def _measure(tokenizer: Any, row: Row, method: Method) -> _Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -21,11 +22,15 @@ from datasets import enable_progress_bars as enable_bars
 from filelock import FileLock
 
 from align.digests import tokenizer_digest
+from align.remembered import Remembered
 from align.sources import cache_folder
+from align.stages.shared import shelf
 
 #: What is kept at most; the entries that were not used for longest go first.
 MOST_ENTRIES = 64
 MOST_BYTES = 4 * 2**30
+#: Entries that a process keeps open; they are mapped, not in its memory.
+_OPEN: Remembered[Dataset] = Remembered(4)
 
 #: The fields of each trainer's config that its preparation reads. A test holds this against TRL.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -85,18 +90,37 @@ def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: A
 
 
 def kept(key: str, make: Callable[[], Dataset]) -> Dataset:
-    """The entry of that key; `make` is called where there is none, or a damaged one."""
+    """The entry of that key; `make` is called where there is none, or a damaged one.
+
+    The last few stay open in this process; what lies on the shelf is fetched before it is made.
+    """
     folder = cache_folder("prepared")
-    locks = folder / ".locks"
+    # A copy shares the table; what a trainer sets on it stays its own.
+    return copy.copy(_OPEN.of((str(folder), key), lambda: _open(folder, key, make)))
+
+
+def _open(folder: Path, key: str, make: Callable[[], Dataset]) -> Dataset:
+    locks, entry = folder / ".locks", folder / key
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / key[:2]):
-        found = _read(folder / key)
+        found = _read(entry)
         if found is None:
-            shutil.rmtree(folder / key, ignore_errors=True)
-            found = make()
-            _write(folder / key, found)
+            found = _fetched(key, entry) or _made(entry, make)
             _prune(folder, key)
+    shelf().offer("prepared", key, entry)
     return found
+
+
+def _fetched(key: str, entry: Path) -> Dataset | None:
+    shutil.rmtree(entry, ignore_errors=True)
+    return _read(entry) if shelf().fetch("prepared", key, entry) else None
+
+
+def _made(entry: Path, make: Callable[[], Dataset]) -> Dataset:
+    shutil.rmtree(entry, ignore_errors=True)
+    made = make()
+    _write(entry, made)
+    return _read(entry) or made  # mapped, where TRL's own lies in this process's memory
 
 
 @contextmanager

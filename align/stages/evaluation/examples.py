@@ -94,7 +94,7 @@ def read_examples(folder: Path) -> list[Example]:
     except FileNotFoundError:
         raise AdapterError(
             f"{folder}: no {EXAMPLES}; only adapters that were measured have one: search its "
-            "stage again with `alignery sweep run RECIPE --stage STAGE --fresh`"
+            "stage again with `alignery sweep run RECIPE --only STAGE --fresh`"
         ) from None
     found = []
     for number, line in enumerate(text.split("\n"), start=1):

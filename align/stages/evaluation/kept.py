@@ -1,4 +1,4 @@
-"""What was measured of the base and of published adapters, kept on disk for all trials.
+"""What was measured of the base and of published adapters, kept for all trials.
 
 By content: whatever a result depends on is in its key, so nothing kept is ever out of date.
 """
@@ -12,12 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from align.precision import device, precision
 from align.sources import cache_folder
+from align.stages.shared import shelf
 
 T = TypeVar("T")
 
@@ -25,23 +27,34 @@ _PACKAGES = ("alignery", "torch", "transformers")
 
 
 def kept(content: Any, compute: Callable[[], T]) -> T:
-    """What `compute` gives, as JSON knows it, computed once on this machine for this content.
+    """What `compute` gives, as JSON knows it, computed once for this content.
 
-    Trials that want the same at the same time wait for the first of them.
+    It is looked for on disk, then on the shelf. Trials of one machine that want the same at the
+    same time wait for the first of them.
     """
     folder = cache_folder("evaluations")
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps([_machine(), content], sort_keys=True)
-    file = folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    key = hashlib.sha256(text.encode()).hexdigest()
+    file = folder / f"{key}.json"
     with FileLock(f"{file}.lock"):
-        with suppress(FileNotFoundError, ValueError):  # none yet, or one that was damaged
-            found: T = json.loads(file.read_text(encoding="utf-8"))
-            return found
-        value = compute()
-        fresh = file.with_name(f".{uuid.uuid4().hex}")
-        fresh.write_text(json.dumps(value), encoding="utf-8")
-        fresh.replace(file)
-    return value
+        found: T | None = _read(file)
+        if found is None and shelf().fetch("evaluations", key, file):
+            found = _read(file)
+        if found is None:
+            found = compute()
+            fresh = file.with_name(f".{uuid.uuid4().hex}")
+            fresh.write_text(json.dumps(found), encoding="utf-8")
+            fresh.replace(file)
+    shelf().offer("evaluations", key, file)
+    return found
+
+
+def _read(file: Path) -> Any:
+    """None if there is none yet, or a damaged one."""
+    with suppress(FileNotFoundError, ValueError):
+        return json.loads(file.read_text(encoding="utf-8"))
+    return None
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,6 @@ from align.stages.rewards.tells import tells
 __all__ = [
     "Evaluation",
     "Paired",
-    "bounded",
     "compare",
     "key_of",
     "longer_rule",
@@ -149,14 +148,3 @@ def key_of(objective: str, method: str) -> str:
 def objective(name: str, evaluation: Evaluation, method: str = "") -> float:
     """The number that a sweep maximises (or minimises, for `nll`); NaN if it was not measured."""
     return evaluation.metrics().get(key_of(name, method), math.nan)
-
-
-def bounded(value: float, length: float, parent_length: float, ratio: float | None) -> float:
-    """The objective under `length <= ratio * parent_length`.
-
-    A trial beyond the bound loses 1, which puts it below every trial within (objectives that
-    can be bounded lie in [0, 1]) and keeps the order among those beyond.
-    """
-    if ratio is None or length <= ratio * parent_length:
-        return value
-    return value - 1.0

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from align.adapter import adapter_id
 from align.adapter.manifest import MANIFEST, read_manifest
 from align.base import load_base
 from align.inference.engine import BankEngine
@@ -18,6 +17,7 @@ from align.recipe.rows import Row
 from align.stages.data import arithmetic
 from align.stages.evaluation.kept import kept
 from align.stages.evaluation.statistics import divergence
+from align.stages.parents import published_id
 from align.stages.rewards import Judge
 
 T = TypeVar("T")
@@ -26,6 +26,11 @@ T = TypeVar("T")
 Answer = tuple[str, int, bool]
 #: Ids of a conversation up to the answer, and the answer's with its end of turn.
 Cut = tuple[list[int], list[int]]
+
+#: Adapters that an engine knows because something was measured of them, and the most of them: a
+#: trial's own, its parent and its judge, beside those of the stage before.
+MOST_LOADED = 6
+_LOADED: dict[str, BankEngine] = {}
 
 
 @lru_cache(maxsize=1)
@@ -61,6 +66,11 @@ class Systems:
             return None
         name = str(folder)
         self._engine.load(name, folder)
+        _LOADED.pop(name, None)
+        _LOADED[name] = self._engine
+        while len(_LOADED) > MOST_LOADED:
+            longest = next(iter(_LOADED))
+            _LOADED.pop(longest).unload(longest)
         return name
 
     def _ready(self, folder: Path | None) -> str | None:
@@ -72,7 +82,7 @@ class Systems:
         """What `compute` gives of an adapter for this content, from disk where it lasts."""
         if adapter not in self._lasting:
             return compute()
-        identity = None if adapter is None else adapter_id(adapter)
+        identity = None if adapter is None else published_id(adapter)
         return kept([self._base.digest, identity, content], compute)
 
     def tokens(self, text: str) -> list[int]:
@@ -108,7 +118,7 @@ class Systems:
         """What the judge makes of an adapter's texts, each in (0, 1)."""
         judge, folder = self.judge, self._reward_model
         assert judge is not None and folder is not None  # the recipe's checks hold this
-        content = ["judge", adapter_id(folder), judge.mean, judge.std, prompts, texts]
+        content = ["judge", published_id(folder), judge.mean, judge.std, prompts, texts]
 
         def prefer() -> list[float]:
             self._engine.start_anew()
@@ -164,6 +174,7 @@ class Systems:
 
     def forget(self, adapter: Path) -> None:
         """Unload an adapter that will not be asked for again."""
+        _LOADED.pop(str(adapter), None)
         self._engine.unload(str(adapter))
 
 

@@ -1,0 +1,153 @@
+"""How long a trial takes, roughly, counted from what its steps compute. No torch.
+
+Floating-point operations as in arXiv 2001.08361 (section 2.1): two for each weight and token of a
+forward pass, and as many for the gradient of its input; frozen weights need no third time. What
+share of its peak a machine reaches is an assumption, a low and a high one, so that the result is a
+range. Small models on a GPU are bound by the time that kernels take to be started instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from align.memory.machines import Machine
+from align.memory.shape import ModelShape
+from align.memory.workload import Workload
+from align.recipe.milestones import Kind
+
+#: Products of one position with the vocabulary: forward, again in the chunked loss's backward pass,
+#: and the gradient (trl.kernels.chunked_logprob).
+_HEAD_PASSES = 3
+#: Rows that the engine writes at a time beside training (BESIDE_TRAINING).
+_ROWS = 32
+#: Sequences of a held-out item that each kind of measurement reads; answers are written as well.
+_SEQUENCES: dict[Kind, int] = {
+    "answers": 0, "wins": 1, "pairs": 2, "implied": 4, "completions": 1, "labels": 2,
+    "divergence": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `low` to `high`, of seconds, hours or money."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, factor: float) -> Range:
+        return Range(self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a machine computes: peak operations and bytes a second, and the shares of both reached.
+
+    `layer` is the seconds that one layer's kernels take to be started, forward, with LoRA.
+    """
+
+    operations: float
+    bandwidth: float
+    slow: float
+    fast: float
+    layer: Range
+
+
+def _gpu(tera: float, giga: float) -> Speed:
+    return Speed(tera * 1e12, giga * 1e9, 0.12, 0.35, Range(0.6e-3, 1.5e-3))
+
+
+#: Matrix products in the dtype that trains there (without sparsity) and memory, of the makers' data
+#: sheets: tera-operations and gigabytes a second.
+SPEEDS: dict[str, Speed] = {
+    "T4": _gpu(65, 320),
+    "P100": _gpu(18.7, 732),
+    "V100-16": _gpu(125, 900),
+    "V100-32": _gpu(125, 900),
+    "L4": _gpu(121, 300),
+    "A10G": _gpu(70, 600),
+    "RTX3090": _gpu(71, 936),
+    "RTX4090": _gpu(165, 1008),
+    "A100-40": _gpu(312, 1555),
+    "A100-80": _gpu(312, 2039),
+    "H100": _gpu(989, 3350),
+}
+#: Of one core with AVX-512 in bf16, set so that it gives what was measured on two: SFT of SmolLM2
+#: at 2.5 to 4 s a step of 8 rows, decode steps of 32 rows at 45 ms.
+CORE = Speed(220e9, 8e9, 0.2, 0.4, Range())
+
+
+def speed_of(machine: Machine, cores: int = 1) -> Speed:
+    """Of a GPU by its name, or of so many cores."""
+    if machine.device == "cuda":
+        return SPEEDS[machine.name]
+    return Speed(CORE.operations * cores, CORE.bandwidth * cores, CORE.slow, CORE.fast, CORE.layer)
+
+
+def step_seconds(
+    work: Workload, shape: ModelShape, machine: Machine, tokens: int, cores: int = 1
+) -> Range:
+    """Seconds of an optimizer step on sequences of `tokens`, GRPO's writing included."""
+    speed = speed_of(machine, cores)
+    positions = work.sequences * work.steps * tokens
+    scored = 0 if work.method == "reward" else min(work.scored, tokens)
+    passes = 3 if work.checkpointing else 2
+    operations = positions * passes * _forward(shape, tokens)
+    operations += positions * 6 * work.lora.parameters(shape)
+    head = 2 * shape.hidden * shape.vocab * _HEAD_PASSES
+    operations += work.sequences * work.steps * scored * head
+    started = speed.layer * (shape.layers * passes * work.steps)
+    seconds = _longest(operations / speed.operations, speed, started)
+    if work.method != "grpo":
+        return seconds
+    prompt = max(1, tokens - work.scored)
+    return seconds + written(work.batch, prompt, work.scored, shape, machine, cores)
+
+
+def written(
+    rows: int, prompt: int, answer: int, shape: ModelShape, machine: Machine, cores: int = 1
+) -> Range:
+    """Seconds in which the engine reads `rows` prompts and writes as many full answers."""
+    speed, at_once = speed_of(machine, cores), min(rows, _ROWS)
+    decodes = -(-rows // _ROWS) * answer
+    token = _forward(shape, prompt + answer) + 2 * shape.hidden * shape.vocab
+    by_weights = machine.width * shape.parameters / speed.bandwidth
+    read = rows * prompt * token / speed.operations
+    return _longest(
+        read + decodes * max(by_weights, at_once * token / speed.operations), speed, Range()
+    )
+
+
+def measured_seconds(
+    kinds: Iterable[Kind],
+    items: int,
+    tokens: int,
+    answer: int,
+    shape: ModelShape,
+    machine: Machine,
+    cores: int = 1,
+) -> Range:
+    """Seconds of measuring `items` held-out ones in each of these kinds; answers have `answer`."""
+    speed, total = speed_of(machine, cores), Range()
+    token = _forward(shape, tokens) + 2 * shape.hidden * shape.vocab
+    for kind in kinds:
+        if kind == "answers":
+            total += written(items, tokens, answer, shape, machine, cores)
+        operations = _SEQUENCES[kind] * items * tokens * token
+        total += _longest(operations / speed.operations, speed, Range())
+    return total
+
+
+def _forward(shape: ModelShape, length: int) -> int:
+    """Operations of one position's forward pass through all layers, in a sequence of `length`."""
+    linears = sum(into * out for into, out in shape.linears.values())
+    causal = 2 * length * shape.query_width  # scores and values, half of the positions each
+    return shape.layers * (2 * linears + causal)
+
+
+def _longest(at_peak: float, speed: Speed, started: Range) -> Range:
+    """What a machine takes that reaches a share of its peak, and starts its kernels meanwhile."""
+    return Range(max(at_peak / speed.fast, started.low), max(at_peak / speed.slow, started.high))

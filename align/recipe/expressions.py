@@ -1,0 +1,102 @@
+"""Arithmetic in a recipe's text: what fields are tied to, and the bounds of constraints."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+#: What an expression may hold beside names.
+SIGNS = "+ - * / **"
+_LONGEST = 1000
+
+
+@lru_cache(maxsize=512)
+def read(text: str) -> ast.expr:
+    """The expression that `text` is. ValueError if it is more than arithmetic of names."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"an expression has {_LONGEST} characters at most; got {len(text)}")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):  # ValueError: a null byte
+        raise ValueError(f"no expression: {text!r}") from None
+    _check(tree)
+    return tree
+
+
+def is_calculation(text: str) -> bool:
+    """Whether it computes something, rather than being a lone name or no expression at all."""
+    try:
+        tree = ast.parse(text[:_LONGEST].strip(), mode="eval")
+    except (SyntaxError, ValueError):
+        return len(text) > _LONGEST
+    return any(isinstance(node, ast.BinOp) for node in ast.walk(tree))
+
+
+def names_in(tree: ast.expr) -> list[str]:
+    """The names that it uses, dotted ones (`lora.r`) whole, each once."""
+    return list(dict.fromkeys(_names(tree)))
+
+
+def evaluate(tree: ast.expr, value_of: Callable[[str], float]) -> float:
+    """Its value. ValueError if it has none: a division by zero, or what is no finite number."""
+    try:
+        found = _evaluate(tree, value_of)
+    except ArithmeticError as error:
+        raise ValueError(str(error.args[-1]).lower()) from None
+    if isinstance(found, complex) or not math.isfinite(found):
+        raise ValueError(f"{ast.unparse(tree)} is {found}, which is no number to use")
+    return found
+
+
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: lambda base, exponent: float(base) ** exponent,  # whole numbers could grow for ever
+}
+
+
+def _check(node: ast.expr) -> None:
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        _check(node.left)
+        _check(node.right)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        _check(node.operand)
+    elif not (_is_number(node) or _dotted(node)):
+        raise ValueError(f"'{ast.unparse(node)}': only numbers, names and {SIGNS} may be used")
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+def _dotted(node: ast.expr) -> str:
+    """`lora.r`, or an empty text for what is no name."""
+    if isinstance(node, ast.Attribute):
+        above = _dotted(node.value)
+        return f"{above}.{node.attr}" if above else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _names(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.BinOp):
+        yield from (*_names(node.left), *_names(node.right))
+    elif isinstance(node, ast.UnaryOp):
+        yield from _names(node.operand)
+    elif name := _dotted(node):
+        yield name
+
+
+def _evaluate(node: ast.expr, value_of: Callable[[str], float]) -> float:
+    if isinstance(node, ast.BinOp):
+        left, right = _evaluate(node.left, value_of), _evaluate(node.right, value_of)
+        return _OPERATORS[type(node.op)](left, right)
+    if isinstance(node, ast.UnaryOp):
+        return -_evaluate(node.operand, value_of)
+    if isinstance(node, ast.Constant):
+        return node.value  # type: ignore[return-value]  # read() takes numbers alone
+    return value_of(_dotted(node))

@@ -1,0 +1,141 @@
+"""Noticing that Ray's head is gone, before Ray itself ends the process without a word.
+
+Ray 2.60 waits 60 s for its GCS and then calls `_Exit(1)`: no clean-up, no message for a person. A
+thread knocks at the GCS meanwhile and ends the session some seconds earlier.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from cluster.errors import ClusterError
+
+#: Ray's own patience in seconds, and the variable that changes it.
+RAY_PATIENCE = 60.0
+RAY_PATIENCE_NAME = "RAY_gcs_rpc_server_reconnect_timeout_s"
+#: Seconds before that at which a session gives up, between two knocks, for one knock, and that
+#: the main thread has to clean up.
+AHEAD_SECONDS = 15.0
+KNOCK_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+CLEAN_UP_SECONDS = 8.0
+#: What the thread wakes the main one with; Ray Tune has a meaning of its own for SIGUSR1.
+LOST = signal.SIGUSR2
+
+
+def patience_of(environment: Mapping[str, str]) -> float:
+    """Seconds to wait for a GCS that may be starting again; less than Ray will wait."""
+    try:
+        rays = float(environment.get(RAY_PATIENCE_NAME, RAY_PATIENCE))
+    except ValueError:
+        rays = RAY_PATIENCE
+    return max(rays - AHEAD_SECONDS, rays / 2)
+
+
+class Head:
+    """The GCS at `address` (host:port), and whether it was `lost` for good.
+
+    `patience`: seconds without an answer until it is; default: 15 less than Ray's own. `last_act`
+    is what is left to do where the main thread cannot clean up any more.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        patience: float | None = None,
+        last_act: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.address = address
+        self.lost = False
+        self.message = (
+            f"Ray's head at {address} does not answer any more; what was recorded is kept. Start "
+            "Ray again, or unset ALIGNERY_RAY_ADDRESS for a local one, and go on: "
+            "`alignery sweep resume` continues a sweep"
+        )
+        host, _, port = address.rpartition(":")
+        self._at = host, int(port)
+        self._patience = patience_of(os.environ) if patience is None else patience
+        self._last_act = last_act
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="alignery-head", daemon=True)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """End the block with a ClusterError when the head is lost.
+
+        Watches nothing outside the main thread. Where that one hangs in Ray and cannot be
+        interrupted, the process ends with the same message and exit code 2.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(LOST, _raise)
+        self._thread.start()
+        try:
+            yield
+        except BaseException:
+            if not self.lost:
+                raise
+            raise ClusterError(self.message) from None
+        finally:
+            self._close()
+            signal.signal(LOST, before)
+
+    def _close(self) -> None:
+        if self.lost:
+            atexit.register(_leave)  # Ray's own exit hook would wait for the head
+        else:
+            self._over.set()
+
+    def _watch(self) -> None:
+        answered = time.monotonic()
+        while not self._over.wait(KNOCK_SECONDS):
+            if self._answers():
+                answered = time.monotonic()
+            elif time.monotonic() - answered >= self._patience:
+                self._give_up()
+                return
+
+    def _answers(self) -> bool:
+        try:
+            knock(*self._at)
+        except OSError:
+            return False
+        return True
+
+    def _give_up(self) -> None:
+        if self._over.is_set():
+            return
+        self.lost = True
+        main = threading.main_thread()
+        signal.pthread_kill(main.ident or 0, LOST)
+        main.join(CLEAN_UP_SECONDS)
+        if main.is_alive():
+            print(f"error: {self.message}", file=sys.stderr)
+            self._last_act()
+            _leave()
+
+
+def knock(host: str, port: int) -> None:
+    """OSError unless somebody listens there."""
+    socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
+
+
+def _raise(_number: int, _frame: FrameType | None) -> None:
+    # Where Ray waits in C++, it passes on KeyboardInterrupt and SystemExit alone.
+    raise SystemExit(2)
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(2)

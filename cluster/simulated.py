@@ -1,0 +1,81 @@
+"""A Ray cluster of pretended machines on this one, for tests and for measuring the scheduling."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cluster.pool import ACCELERATOR
+from cluster.ray import _environment, _loopback, _temp_dir
+
+#: Of each node; every byte is of this machine's memory.
+OBJECT_STORE_BYTES = 80 * 1024**2
+
+
+class SimulatedPool:
+    """Nodes that join and leave; `address` is what `ALIGNERY_RAY_ADDRESS` takes.
+
+    The head has no CPUs, as in clusters whose head only schedules.
+    """
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+
+    @property
+    def address(self) -> str:
+        """`host:port` of the head."""
+        return str(self._cluster.address)
+
+    def join(
+        self,
+        cpus: int = 1,
+        gpus: int = 0,
+        accelerator: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        wait: bool = True,
+    ) -> Any:
+        """Add a node and give its handle; `accelerator` is the type that it pretends to have."""
+        named = {} if accelerator is None else {f"{ACCELERATOR}{accelerator}": 1}
+        with _environment(), _loopback():
+            return self._cluster.add_node(
+                wait=wait,
+                num_cpus=cpus,
+                num_gpus=gpus,
+                resources=named,
+                labels=dict(labels or {}),
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+
+    def settle(self) -> None:
+        """Wait until all nodes have joined."""
+        self._cluster.wait_for_nodes()
+
+    def leave(self, node: Any) -> None:
+        """Kill a node with all its processes, as if its machine were switched off."""
+        self._cluster.remove_node(node, allow_graceful=False)
+
+
+@contextmanager
+def simulated_pool() -> Iterator[SimulatedPool]:
+    """A head without workers, that listens on loopback only; the end ends all nodes."""
+    from ray.cluster_utils import Cluster
+
+    folder = _temp_dir()
+    with _environment(), _loopback():
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "include_dashboard": False,
+                "temp_dir": str(folder),
+            },
+        )
+    try:
+        yield SimulatedPool(cluster)
+    finally:
+        cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,214 @@
+"""`alignery sweep submit` and `logs`: sweeps that run on a cluster while nobody waits for them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.commands.common import JsonOption, print_json, sweep_app
+
+if TYPE_CHECKING:
+    from cluster.jobs import Job
+    from cluster.settings import Settings
+    from cluster.tree import Tree
+
+#: How many untracked files are named.
+_NAMED = 3
+
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the cluster's Ray takes jobs: http://head:8265. Default: ALIGNERY_JOBS_ADDRESS."
+    ),
+]
+
+
+@sweep_app.command()
+def submit(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name or a YAML file.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Search this stage only; repeat for several.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Search this stage and all that build on it.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start new sweeps instead of continuing old ones.")
+    ] = False,
+    promote: Annotated[
+        bool,
+        typer.Option("--promote/--no-promote", help="Make each best adapter its line's champion."),
+    ] = False,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
+    ] = None,
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(min=1, help="CPUs, and threads, a trial.")
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once. Default: as many as fit.")
+    ] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(help="Run trials on GPUs of this type only, e.g. T4.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run trials on nodes with this label only, e.g. ray.io/market-type=spot; "
+            "repeat for several."
+        ),
+    ] = None,
+    grow: Annotated[
+        bool,
+        typer.Option(
+            "--grow", help="Let an autoscaler add machines, for up to --max-concurrent trials."
+        ),
+    ] = False,
+    address: AddressOption = None,
+    ship: Annotated[
+        bool,
+        typer.Option(
+            "--ship/--no-ship",
+            help="Take the working tree along, or run the code that the image has.",
+        ),
+    ] = True,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of a variable that the cluster must have; looked for there before anything "
+            "starts. Repeat for several."
+        ),
+    ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(help="NAME=VALUE lines for the job. Everybody can read them: no secrets."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show what the job prints until it has ended.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run `alignery sweep run` as a job of a Ray cluster.
+
+    The recipe travels as it is here, with its reward functions; local data
+    files are uploaded to ALIGNERY_STORAGE. Passwords stay where they are: the
+    cluster has its own. The same submission again finds the job that runs, or
+    goes on with the sweep where it ended.
+    """
+    from align.recipe import load_recipe
+    from cluster.jobs import SUCCEEDED, submit_job
+    from cluster.settings import Settings
+    from sweeps.submission import Options, prepare
+
+    settings, loaded = Settings(), load_recipe(recipe)
+    where = _address(settings, address)
+    options = Options(
+        only=only or (),
+        from_=from_,
+        fresh=fresh,
+        promote=promote,
+        trials=trials,
+        cpus_per_trial=cpus_per_trial,
+        max_concurrent=max_concurrent,
+        accelerator=accelerator,
+        label=label or (),
+        grow=grow,
+    )
+    with TemporaryDirectory() as folder:
+        package = Path(folder) / "package.zip"
+        submission, tree = prepare(
+            settings, loaded, options, package, ship=ship, secrets=secret or (), env_file=env_file
+        )
+        job, new = submit_job(where, submission)
+    if new:
+        _tell_what_travels(tree)
+    _tell(job, new)
+    if wait:
+        job = _follow(where, job, to_stderr=as_json)
+    if as_json:
+        print_json({**asdict(job), "new": new, "address": where})
+    elif not wait:
+        typer.echo(job.id)
+    if wait and job.status != SUCCEEDED:
+        raise typer.Exit(1)
+
+
+@sweep_app.command()
+def logs(
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe, or a job's id. Default: the newest job.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
+    ] = False,
+    address: AddressOption = None,
+) -> None:
+    """Show what a submitted sweep has printed."""
+    from cluster.jobs import find_job, job_logs
+    from cluster.settings import Settings
+
+    where = _address(Settings(), address)
+    job = find_job(where, name)
+    if follow:
+        _follow(where, job, to_stderr=False)
+    else:
+        typer.echo(job_logs(where, job.id), nl=False)
+        typer.echo(_state(job), err=True)
+
+
+def _address(settings: Settings, given: str | None) -> str:
+    """Where jobs go. SettingsError if nobody said it."""
+    from cluster.errors import SettingsError
+    from cluster.settings import Settings
+
+    # Through the settings, which know what an address looks like.
+    found = Settings(jobs_address=given).jobs_address if given else settings.jobs_address
+    if found is None:
+        raise SettingsError(
+            "which cluster? set ALIGNERY_JOBS_ADDRESS or --address to http://head:8265; on "
+            "Kubernetes, `kubectl port-forward service/<cluster>-head-svc 8265` and "
+            "http://127.0.0.1:8265"
+        )
+    return found
+
+
+def _follow(address: str, job: Job, to_stderr: bool) -> Job:
+    from cluster.jobs import follow_logs, job_status
+
+    stream = sys.stderr if to_stderr else sys.stdout
+    for piece in follow_logs(address, job.id):
+        stream.write(piece)
+        stream.flush()
+    job = job_status(address, job.id)
+    typer.echo(_state(job), err=True)
+    return job
+
+
+def _tell_what_travels(tree: Tree | None) -> None:
+    if tree is None:
+        typer.echo("the image's own code runs; the recipe goes along", err=True)
+        return
+    sizes = tree.sizes()
+    line = f"{tree.root} goes along: {len(sizes)} files, {sum(sizes.values()) / 2**20:.1f} MiB"
+    if tree.left_out:
+        named = ", ".join(str(one) for one in tree.left_out[:_NAMED])
+        more = ", …" if len(tree.left_out) > _NAMED else ""
+        line += f"; {len(tree.left_out)} that git does not track stay here ({named}{more})"
+    typer.echo(line, err=True)
+
+
+def _tell(job: Job, new: bool) -> None:
+    line = f"job {job.id} submitted" if new else f"job {job.id} is {job.status.lower()} already"
+    follow = f"`alignery sweep logs {job.id} --follow` shows what it does"
+    typer.echo(f"{line}; {follow}, `alignery sweep stop {job.recipe}` ends it", err=True)
+
+
+def _state(job: Job) -> str:
+    # Of a failed job, Ray repeats the end of its log after the first line.
+    why = "" if job.live else job.message.partition("\n")[0]
+    return f"job {job.id}: {job.status}" + (f": {why}" if why else "")

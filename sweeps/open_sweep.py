@@ -1,0 +1,277 @@
+"""One attempt at one sweep: its trials, then its finalists, then the registered best."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from align.stages.evaluation.measures import key_of
+from cluster.database import Database
+from cluster.database.tables import Sweep
+from cluster.registry import Registry
+from cluster.settings import Settings
+from cluster.storage import Storage
+from sweeps.default import DEFAULT, gain_over_default
+from sweeps.errors import SweepError
+from sweeps.events import (
+    Event,
+    MilestoneReported,
+    OnEvent,
+    StageFinished,
+    StageStarted,
+    TrialFinished,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeps.finalists import Standing
+from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED, read, update
+from sweeps.leftovers import Leftovers
+from sweeps.measuring import Finals
+from sweeps.pool.job import Job, Measurement, trial_key
+from sweeps.pool.work import End, Task
+from sweeps.result import SweepResult
+from sweeps.study.bridge import StudyBridge
+from sweeps.study.trials import Assignment, Milestone, TrialSummary, best_of
+
+STOPPED_REASON = "stopped on request"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What all sweeps of one process share. `slots` says how many trials of a stage fit."""
+
+    settings: Settings
+    database: Database
+    on_event: OnEvent
+    slots: Callable[[str], int]
+
+
+class OpenSweep:
+    """A sweep under this driver. `result` is set once it has one, `ended` once nothing is left.
+
+    Its row's study is begun, continued, or returned as it is.
+    """
+
+    def __init__(self, driver: Driver, job: Job, row: Sweep) -> None:
+        """Lock the study. SweepLocked if somebody drives it."""
+        self._driver, self._job = driver, job
+        self._config = job.recipe.stages[job.stage]
+        self._storage = Storage(driver.settings)
+        self._since = time.monotonic()
+        self.result: SweepResult | None = None
+        self._finals: Finals | None = None
+        self._stopped = False
+        self._row = row.id
+        self._leftovers = Leftovers(driver.settings, row.study, self._config)
+        self._bridge = StudyBridge(driver.settings, driver.database, row.study, self._config)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def job(self) -> Job:
+        """What its workers get."""
+        return self._job
+
+    @property
+    def line(self) -> str:
+        """`<recipe>/<stage>`."""
+        return self._job.recipe.line(self._job.stage)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a result, or the search was stopped before it could have one."""
+        return self.result is not None or (self._stopped and self._finals is None)
+
+    def ask(self) -> Task | None:
+        """The next trial, or the next finalist to measure; None when there is none just now."""
+        if self.ended:
+            return None
+        if self._finals is not None:
+            return self._finals.ask()
+        if (next_ := self._bridge.ask()) is not None:
+            self._emit(TrialStarted(self._job.stage, next_.number, next_.params, next_.decided))
+        return next_
+
+    def holds(self, task: Task) -> bool:
+        """Whether a task that was handed out is still to be run."""
+        return not self._stopped or isinstance(task, Measurement)
+
+    def take(self, task: Task, result: Mapping[str, Any]) -> bool:
+        """Take in what a worker reports; True if its trial goes on."""
+        if isinstance(task, Measurement):
+            assert self._finals is not None  # who else handed it out
+            self._finals.result(task, result)
+            self._save()
+            goes_on = False
+        elif (reason := result.get("failure")) is not None:
+            # Before any trial was measured, a bad recipe, data set or model would hit them all.
+            if (error := result.get("error")) is not None and not self._bridge.started:
+                raise error
+            self._bridge.fail(task.number, reason)
+            goes_on = False
+        else:
+            goes_on = self._measured(task, Milestone(**json.loads(result["milestone"])))
+        if not goes_on:
+            self._trial_ended(task)
+        return goes_on
+
+    def died(self, task: Task, end: End) -> None:
+        """The task's worker ended before the task did."""
+        if isinstance(task, Measurement):
+            assert self._finals is not None  # who else handed it out
+            self._finals.died(task, end)
+        elif self._bridge.died(task.number, end.reason, end.counts):
+            self._bridge.release(task.number)
+            self._emit(TrialRetried(self._job.stage, task.number, end.reason))
+        else:
+            self._trial_ended(task)
+
+    def stop(self) -> None:
+        """End all open trials as FAIL and go on to the finalists; without any, to no result."""
+        if self.ended or self._stopped:
+            return
+        self._stopped = True
+        if self._finals is None:
+            self._bridge.stop_open(STOPPED_REASON)
+            if best_of(self._bridge.trials(), self._config.minimised) is None:
+                self._save(state=STOPPED, request="")
+                self.close()
+                return
+            self._go_on()
+        self._save(request="")
+
+    def finish_without_workers(self) -> SweepResult | None:
+        """Stop it, and take the best on validation items, where nobody measures unseen ones."""
+        if not self.ended:
+            self.stop()
+        if not self.ended:
+            assert self._finals is not None  # stop() has gone on to them
+            self._finish(self._finals.standing(self._bridge.trials()))
+        return self.result
+
+    def close(self) -> None:
+        """Let go of the study; without a result, it can be continued."""
+        self._bridge.close()
+
+    def leave(self) -> None:
+        """Let go of a sweep in the middle, so that another driver goes on with it."""
+        if not self.ended and read(self._driver.database, self._row).state == RUNNING:
+            self._save(state=STOPPED)
+        self.close()
+
+    def _start(self) -> None:
+        row = read(self._driver.database, self._row)  # a driver before us may just have finished it
+        trials = tuple(self._bridge.trials())
+        if row.state == FINISHED and self._bridge.finished:
+            self._return(row, trials, reused=True)
+            return
+        self._save(state=RUNNING)
+        recipe, config, stage = self._job.recipe, self._config, self._job.stage
+        started = StageStarted(
+            line=row.line,
+            stage=stage,
+            run=row.run,
+            trials=self._bridge.wanted,
+            steps=recipe.steps(stage),
+            objective=config.objective,
+            minimised=config.minimised,
+            concurrent=max(1, min(self._bridge.wanted, self._driver.slots(stage))),
+            budget_seconds=config.budget_seconds,
+            seconds_before=row.seconds,
+            earlier=trials,
+            notes=tuple(self._bridge.notes),
+        )
+        self._emit(started)
+        if self._bridge.finished:
+            self._go_on()
+
+    def _measured(self, task: Assignment, milestone: Milestone) -> bool:
+        goes_on = self._bridge.report(task.number, milestone)
+        self._save()  # a killed driver loses the time since the last milestone only
+        self._emit(MilestoneReported(self._job.stage, task.number, milestone))
+        return goes_on
+
+    def _trial_ended(self, task: Task) -> None:
+        if isinstance(task, Assignment):
+            self._leftovers.trial_ended(self._bridge.trials())
+            self._emit(TrialFinished(self._job.stage, self._bridge.summary(task.number)))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """To the finalists when all trials have ended, to the result when all are measured."""
+        if self._finals is None and (self._stopped or self._bridge.finished):
+            self._finals = Finals(self._job, self._storage, self._bridge, self._driver.on_event)
+        if self._finals is not None and self._finals.done:
+            self._finish(self._finals.standing(self._bridge.trials()))
+
+    def _finish(self, standing: Standing | None) -> None:
+        trials = tuple(self._bridge.trials())
+        best = best_of(trials, self._config.minimised)
+        if best is None:
+            self._save(state=FAILED, request="")
+            raise SweepError(_no_result(self._job, trials))
+        chosen = best.number if standing is None else standing.chosen
+        folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
+        version = Registry(self._driver.database, self._storage).register(self.line, folder)
+        row = self._save(
+            state=FINISHED,
+            best_trial=chosen,
+            adapter_id=version.adapter_id,
+            unseen=None if standing is None else standing.plain(),
+            request="",
+        )
+        finalists = () if standing is None else standing.systems
+        numbers = [one.number for one in finalists if one.number is not None]
+        self._leftovers.finished(trials, {chosen, DEFAULT, best.number, *numbers})
+        self._return(row, trials)
+
+    def _return(self, row: Sweep, trials: tuple[TrialSummary, ...], reused: bool = False) -> None:
+        versions = Registry(self._driver.database, self._storage).versions(row.line)
+        version = next(one for one in versions if one.adapter_id == row.adapter_id)
+        best = next(one for one in trials if one.number == row.best_trial)
+        config = self._config
+        measure = key_of(config.objective, config.method)
+        gain = gain_over_default(self._storage, row.study, best.number, measure)
+        unseen = Standing.read(row.unseen) if row.unseen else None
+        self.result = SweepResult(
+            row.line, row.study, row.run, version, trials, best, row.seconds, gain, unseen
+        )
+        self.close()
+        finished = StageFinished(
+            row.line,
+            row.stage,
+            version.name,
+            best,
+            trials,
+            row.seconds,
+            config.budget_seconds,
+            reused,
+            gain,
+            unseen,
+        )
+        self._emit(finished)
+
+    def _emit(self, event: Event) -> None:
+        self._driver.on_event(event)
+
+    def _save(self, **fields: object) -> Sweep:
+        """Update the row, and add the time since it was last saved."""
+        since, self._since = self._since, time.monotonic()
+        return update(self._driver.database, self._row, self._since - since, **fields)
+
+
+def _no_result(job: Job, trials: tuple[TrialSummary, ...]) -> str:
+    reasons = "; ".join(
+        f"trial {one.number} {one.state}" + (f" ({one.reason})" if one.reason else "")
+        for one in trials
+    )
+    return (
+        f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "
+        f"'{job.stage}' (a lower learning_rate, other rungs) or data, and run the sweep again"
+    )

@@ -1,0 +1,177 @@
+"""Where trials run: what each claims of a machine, and how many such trials the pool holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from align.recipe import Recipe
+from cluster.pool import ACCELERATOR, Node, accelerator_named, node_of, read_pool, summary
+from cluster.settings import Settings
+from sweeps.errors import SweepError
+from sweeps.pool.sharing import gpu_shares
+
+if TYPE_CHECKING:
+    from ray.tune import PlacementGroupFactory
+
+#: As `cluster.pool` has it, or as `ray.nodes()` does.
+AnyNode = Node | Mapping[str, Any]
+
+#: Claimed of a node's `accelerator_type:…`, of which it has 1: as in Ray's own `accelerator_type`.
+_TRACE = 0.001
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What one trial of each stage claims, and on which nodes.
+
+    `gpus` is the share of one GPU by stage; empty where trials need none. `labels` are those of
+    nodes. Where the pool may `grow`, `max_concurrent` trials are handed out though there is no room
+    for all yet, so that an autoscaler sees them waiting. `notes` are for the person who started it.
+    """
+
+    cpus: int = 1
+    gpus: Mapping[str, float] = field(default_factory=dict)
+    accelerator: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    max_concurrent: int | None = None
+    grow: bool = False
+    notes: tuple[str, ...] = ()
+
+    def bundle(self, stage: str) -> dict[str, float]:
+        """Ray's resources of one trial."""
+        claimed: dict[str, float] = {"CPU": self.cpus}
+        if share := self.gpus.get(stage, 0.0):
+            claimed["GPU"] = share
+        if self.accelerator is not None:
+            claimed[f"{ACCELERATOR}{self.accelerator}"] = _TRACE
+        return claimed
+
+    def resources(self, stage: str) -> PlacementGroupFactory:
+        """The same for Ray Tune. Labels reach the scheduler as an argument of the group."""
+        from ray.tune import PlacementGroupFactory
+
+        more = {"bundle_label_selector": [dict(self.labels)]} if self.labels else {}
+        return PlacementGroupFactory([self.bundle(stage)], "PACK", **more)
+
+    def suits(self, node: AnyNode) -> bool:
+        """Whether trials may run there."""
+        node = _node(node)
+        return node.has(self.accelerator, self.labels) and (not self.gpus or node.gpus > 0)
+
+    def holds(self, stage: str, node: AnyNode) -> int:
+        """Trials of the stage that the node has room for, if it does nothing else."""
+        node = _node(node)
+        if not self.suits(node):
+            return 0
+        room = int(node.cpus // self.cpus)
+        if share := self.gpus.get(stage, 0.0):
+            room = min(room, int(node.gpus) * int(1 / share + 1e-6))
+        return room
+
+    def slots(self, stage: str, nodes: Iterable[AnyNode]) -> int:
+        """Trials of the stage that these nodes hold at a time, within `max_concurrent`."""
+        if self.grow and self.max_concurrent:
+            return self.max_concurrent
+        room = sum(self.holds(stage, node) for node in nodes)
+        return room if self.max_concurrent is None else min(room, self.max_concurrent)
+
+
+def make_placement(
+    settings: Settings,
+    recipe: Recipe,
+    stages: Sequence[str],
+    cpus_per_trial: int = 1,
+    accelerator: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    max_concurrent: int | None = None,
+    grow: bool = False,
+) -> Placement:
+    """Where the trials of `stages` run, on the Ray that this process is connected to.
+
+    On GPUs where suitable nodes have some, else on CPUs. SweepError if no node suits, a trial has
+    not enough CPUs, or a stage does not fit the GPU.
+    """
+    return place(
+        recipe,
+        stages,
+        read_pool(),
+        cpus_per_trial,
+        accelerator,
+        labels or {},
+        max_concurrent,
+        grow,
+        local=settings.ray_address is None,
+    )
+
+
+def place(
+    recipe: Recipe,
+    stages: Sequence[str],
+    nodes: Sequence[Node],
+    cpus_per_trial: int = 1,
+    accelerator: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    max_concurrent: int | None = None,
+    grow: bool = False,
+    *,
+    local: bool = True,
+) -> Placement:
+    """The decision of `make_placement` on given nodes; `local` adds to an error what to set."""
+    if grow and max_concurrent is None:
+        raise SweepError("how far may the pool grow? give --max-concurrent with --grow")
+    found = Placement(
+        cpus_per_trial, {}, _named(accelerator, nodes), labels or {}, max_concurrent, grow
+    )
+    suitable = [node for node in nodes if found.suits(node)]
+    if not suitable and not grow:
+        raise SweepError(_nowhere(found, nodes, local))
+    on_gpus = [node for node in suitable if node.gpus]
+    if suitable:
+        largest = max(int(node.cpus) for node in on_gpus or suitable)
+        if largest < cpus_per_trial:
+            raise SweepError(
+                f"a trial needs {cpus_per_trial} CPUs and Ray has {largest} "
+                f"{'on its largest node' if len(nodes) > 1 else 'here'}; lower --cpus-per-trial"
+            )
+    if not on_gpus and found.accelerator is None:
+        return found
+    shares, notes = gpu_shares(recipe, stages, on_gpus, found.accelerator, cpus_per_trial)
+    return Placement(
+        found.cpus, shares, found.accelerator, found.labels, max_concurrent, grow, notes
+    )
+
+
+def _node(node: AnyNode) -> Node:
+    return node if isinstance(node, Node) else node_of(node)
+
+
+def _named(accelerator: str | None, nodes: Sequence[Node]) -> str | None:
+    if accelerator is None:
+        return None
+    try:
+        return accelerator_named(accelerator, nodes)
+    except ValueError as error:
+        raise SweepError(f"--accelerator: {error}") from None
+
+
+def _nowhere(wanted: Placement, nodes: Sequence[Node], local: bool) -> str:
+    """What was asked for, what there is, and what to do."""
+    asked = [wanted.accelerator] if wanted.accelerator else []
+    asked += [f"{name}={value}" for name, value in wanted.labels.items()]
+    there = f"the pool has {summary(nodes)}"
+    if wanted.labels:
+        have = sorted({
+            f"{name}={node.labels[name]}"
+            for node in nodes
+            for name in wanted.labels
+            if name in node.labels
+        })  # fmt: skip
+        there += f"; labels like these: {', '.join(have) or 'none'}"
+    where = (
+        "set ALIGNERY_RAY_ADDRESS to a cluster that has some"
+        if local
+        else "add such nodes, or give --grow with --max-concurrent where an autoscaler adds them"
+    )
+    return f"no node with {' and '.join(asked)}: {there}. Take what is there, or {where}"

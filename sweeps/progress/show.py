@@ -1,0 +1,70 @@
+"""A sweep as it is seen: a live table on a terminal, plain lines elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+
+from sweeps.events import Event, StageFinished
+from sweeps.progress.view import SweepView
+from sweeps.progress.words import line
+
+
+class Progress:
+    """Shows events: `with Progress() as progress: run_pipeline(…, on_event=progress)`.
+
+    `planned` has the optimizer steps of all trials together for each stage that is to be searched;
+    with it the time left for the whole is told.
+    """
+
+    def __init__(
+        self, console: Console | None = None, planned: Mapping[str, int] | None = None
+    ) -> None:
+        self._console = console or Console(stderr=True)
+        self._view = SweepView(planned)
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event and show it."""
+        self._view.update(event)
+        if not self._console.is_terminal:
+            self._say(event)
+            return
+        if isinstance(event, StageFinished):
+            self._leave(event)
+        if self._view.open and self._live is None:
+            self._live = Live(self._view, console=self._console, refresh_per_second=2)
+            self._live.start()
+        elif not self._view.open:
+            self._stop()
+
+    def _leave(self, event: StageFinished) -> None:
+        """Put a finished stage above what is live, where it stays."""
+        if event.reused or self._view.stage(event.stage) is None:
+            self._say(event)
+        else:
+            width = self._console.size.width
+            self._console.print(self._view.render_finished(event.stage, width))
+
+    def _say(self, event: Event) -> None:
+        self._console.print(line(event), highlight=False, markup=False, soft_wrap=True)
+
+    def _stop(self) -> None:
+        """Leave the last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -1,0 +1,109 @@
+"""Reads what a report tells: launch, sweeps, studies and registry."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import optuna
+from pydantic import ValidationError
+
+from align.adapter.provenance import code_commit, versions
+from align.recipe import Recipe
+from align.recipe.show import to_yaml
+from cluster.database import Database
+from cluster.database.tables import Launch, Sweep
+from cluster.registry import Registry
+from cluster.settings import Settings
+from cluster.storage import Storage
+from sweeps.control import state_of
+from sweeps.errors import SweepError
+from sweeps.finalists import Standing
+from sweeps.launches import Target, rows_of
+from sweeps.report.data import Report, StageReport, parameters
+from sweeps.report.importance import importance
+from sweeps.study.storage import read_trials
+
+_PACKAGES = ("ray", "optuna")
+
+
+def gather(settings: Settings, database: Database, target: Target) -> Report:
+    """What there is to tell of a launch, or of one sweep, as it is now."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    launch, row = target.launch, target.row
+    rows = [row] if row is not None else rows_of(database, launch) if launch else []
+    known = Registry(database, Storage(settings)).versions()
+    names = {one.adapter_id: one.name for one in known}
+    stages = tuple(_stage(settings, one, names) for one in rows)
+    recipe = _recipe(row or launch or rows[0])
+    begun = {one.stage for one in stages}
+    waiting = () if row is not None or launch is None else tuple(launch.stages)
+    state = "" if launch is None else state_of(settings, database, launch)
+    return Report(
+        name=row.line if row is not None else recipe.name,
+        state=row.state if row is not None else state,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        base=recipe.base,
+        stages=stages,
+        recipe=to_yaml(recipe),
+        packages=_packages(),
+        waiting=tuple(one for one in waiting if one not in begun),
+        about=_about(launch, state),
+    )
+
+
+def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport:
+    recipe = _recipe(row)
+    config = recipe.stages[row.stage]
+    trials = [one for one in read_trials(settings, row.study) if one.state != "WAITING"]
+    return StageReport(
+        stage=row.stage,
+        line=row.line,
+        run=row.run,
+        state=row.state,
+        method=config.method,
+        objective=config.objective,
+        minimised=config.minimised,
+        parameters=parameters(config.space()),
+        trials=tuple(trials),
+        rungs=tuple(config.sweep.rungs),
+        totals={one.number: recipe.steps(row.stage, one.params) for one in trials},
+        wanted=config.sweep.trials if config.space() else 1,
+        importance=importance(config, trials),
+        chosen=row.best_trial,
+        standing=None if row.unseen is None else Standing.read(row.unseen),
+        version=names.get(row.adapter_id or "", ""),
+        parent=names.get(row.parent_id or "", config.parent or ""),
+        reward_model=names.get(row.reward_model_id or "", config.reward_model or ""),
+        seconds=row.seconds,
+    )
+
+
+def _recipe(one: Sweep | Launch) -> Recipe:
+    try:
+        return Recipe.model_validate(one.recipe)
+    except ValidationError:
+        name = one.line if isinstance(one, Sweep) else one.name
+        raise SweepError(
+            f"the recipe that {name} was searched with is of an earlier version, and this one does "
+            f"not read it; `alignery sweep status {name} --json` prints its trials"
+        ) from None
+
+
+def _packages() -> dict[str, str]:
+    found = {**versions(), **{name: version(name) for name in _PACKAGES}}
+    commit = code_commit()
+    return found if commit is None else {**found, "alignery": f"{found['alignery']}, {commit}"}
+
+
+def _about(launch: Launch | None, state: str) -> dict[str, str]:
+    if launch is None:
+        return {}
+    told = {
+        "Run": f"{launch.id}, {state}" + (f" ({launch.reason})" if launch.reason else ""),
+        "Began": f"{launch.created_at:%Y-%m-%d %H:%M} UTC",
+        "Ended": "" if launch.ended_at is None else f"{launch.ended_at:%Y-%m-%d %H:%M} UTC",
+        "Driver": launch.driver,
+        "Job": launch.job_id or "",
+    }
+    return {title: text for title, text in told.items() if text}

@@ -1,0 +1,24 @@
+"""The scaling benchmark: what it makes of when trials ran, and the whole of it in small."""
+
+import pytest
+
+from benchmarks.scaling.run import _when, measure
+from sweeps.study.trials import TrialSummary
+
+
+def ran(number, node, began, ended):
+    run = {"began": began, "ended": ended, "node": node, "worker": "1"}
+    return TrialSummary(number, "COMPLETE", {}, 1.0, 1, ran={"1": run})
+
+
+def test_gaps_are_between_trials_of_one_worker():
+    trials = (ran(0, "a", 102.0, 107.0), ran(1, "b", 103.0, 108.0), ran(2, "a", 107.5, 112.0))
+    found = _when(trials, 100.0)
+    assert found == {"workers": 2, "first": 2.0, "last_worker": 3.0, "gap": 0.5}
+
+
+@pytest.mark.chaos
+def test_it_measures_two_nodes():
+    found = measure(2, trials=4, seconds=0.1)
+    assert found["workers"] == 2 and 0 < found["efficiency"] < 1
+    assert found["makespan"] > found["last_worker"] >= found["first"] > 0

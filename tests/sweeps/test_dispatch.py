@@ -1,0 +1,198 @@
+"""Who runs what, without Ray."""
+
+import inspect
+import json
+from types import SimpleNamespace
+
+import pytest
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import (
+    ActorUnavailableError,
+    ActorUnschedulableError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+)
+
+from cluster.pool import Node
+from sweeps.pool.dispatch import Dispatcher
+from sweeps.pool.failures import WorkerEnded, classify, watch_workers, worker_ended
+from sweeps.pool.job import Job
+from sweeps.pool.placement import Placement
+from sweeps.pool.work import End
+from sweeps.study.trials import Assignment
+
+
+class FakeSearch:
+    def __init__(self, recipe, stage, trials):
+        self.job = Job(settings={}, recipe=recipe, stage=stage, study=stage)
+        self.left = [Assignment(number, {}) for number in range(trials)]
+        self.heard, self.stopped = [], False
+
+    def ask(self):
+        return self.left.pop(0) if self.left else None
+
+    def take(self, task, result):
+        return bool(result["goes_on"])
+
+    def died(self, task, end):
+        self.heard.append((task.number, end.counts))
+        self.left.insert(0, task)
+
+    def holds(self, task):
+        return not self.stopped
+
+
+class FakeWork:
+    def __init__(self, *sources):
+        self.sources, self.changes = sources, []
+        self.finished = False
+
+    def look(self):
+        pass
+
+    def pool_changed(self, nodes, slots):
+        self.changes.append((nodes, slots))
+
+
+@pytest.fixture
+def pool(recipe):
+    def make(*stages, nodes=1, **placement):
+        pool = SimpleNamespace(
+            nodes=[node(str(at)) for at in range(nodes)],
+            now=0.0,
+            searches=[FakeSearch(recipe, stage, trials) for stage, trials in stages],
+        )
+        pool.work = FakeWork(*pool.searches)
+        pool.dispatcher = Dispatcher(
+            pool.work, Placement(**placement), lambda: tuple(pool.nodes), lambda: pool.now
+        )
+        return pool
+
+    return make
+
+
+def node(name):
+    return Node(id=name, host="", address="", cpus=2, gpus=1)
+
+
+def hand_out(dispatcher, prefix="t"):
+    """All that fits now: (stage, number)."""
+    found = []
+    while (one := dispatcher.next(f"{prefix}{len(found)}")) is not None:
+        found.append((one["stage"], json.loads(one["assignment"])["number"]))
+    return found
+
+
+def test_earlier_stages_come_first_and_the_rest_waits(pool):
+    one = pool(("sft", 1), ("reward", 3))
+    assert hand_out(one.dispatcher) == [("sft", 0), ("reward", 0)]
+    assert one.dispatcher.result("t1", {"goes_on": True})
+    assert not one.dispatcher.result("t0", {"goes_on": False})
+    assert hand_out(one.dispatcher, "u") == [("reward", 1)]
+
+
+def test_machines_that_join_are_used_and_told_of(pool):
+    one = pool(("sft", 9), max_concurrent=5)
+    assert len(hand_out(one.dispatcher)) == 2
+    one.nodes.append(node("second"))
+    assert hand_out(one.dispatcher, "u") == []  # it looks every two seconds
+    one.now = 2.0
+    assert len(hand_out(one.dispatcher, "u")) == 2
+    one.now, one.nodes = 4.0, [node(str(at)) for at in range(4)]
+    assert len(hand_out(one.dispatcher, "v")) == 1  # five at most
+    one.now, one.nodes = 6.0, []
+    assert hand_out(one.dispatcher, "w") == []
+    assert one.work.changes == [(2, 4), (4, 5), (0, 0)]
+
+
+def test_stages_of_different_shares_fill_one_pool(pool):
+    one = pool(("sft", 1), ("reward", 9), nodes=2, gpus={"sft": 1.0, "reward": 0.5})
+    assert [stage for stage, _ in hand_out(one.dispatcher)] == ["sft", "reward", "reward"]
+
+
+def test_a_worker_that_ran_out_of_memory_beside_others_leaves_room(pool):
+    one = pool(("sft", 9), nodes=2)
+    assert len(hand_out(one.dispatcher)) == 4
+    short = End("memory", counts=True, memory=True)
+    one.dispatcher.ended("t3", short)
+    assert one.searches[0].heard == [(3, False)]  # too many at once is nobody's fault
+    assert hand_out(one.dispatcher, "u") == []
+    for trial_id in ("t1", "t2"):
+        one.dispatcher.result(trial_id, {"goes_on": False})
+    assert hand_out(one.dispatcher, "u") == [("sft", 3), ("sft", 4)]
+    for trial_id in ("t0", "u0", "u1"):  # Ray may end several at once
+        one.dispatcher.ended(trial_id, short)
+    assert [counts for _, counts in one.searches[0].heard] == [False] * 4
+    assert hand_out(one.dispatcher, "v") == [("sft", 4)]
+    one.dispatcher.ended("v0", short)
+    assert one.searches[0].heard[-1] == (4, True)  # it was alone
+
+
+def test_what_was_stopped_is_given_up_and_heard_of_no_more(pool):
+    one = pool(("sft", 1), ("reward", 1))
+    hand_out(one.dispatcher)
+    one.searches[0].stopped = True
+    assert one.dispatcher.revoked() == ["t0"]
+    one.dispatcher.ended("t0", End("killed", counts=True))
+    assert not one.dispatcher.result("t0", {"goes_on": True})
+    assert one.searches[0].heard == []
+
+
+ACTOR = "ab" * 8
+
+
+def died(message):
+    return worker_ended(RayActorError(ACTOR, message))
+
+
+def dead(_actor):
+    return True
+
+
+def alive(_actor):
+    return False
+
+
+@pytest.mark.parametrize(
+    ("error", "begun", "lost", "counts", "says"),
+    [
+        (RayTaskError("step", "", ValueError("too big")), True, alive, True, "ValueError: too big"),
+        (died("The actor's worker process has died."), True, alive, True, "process died: The act"),
+        (died("The actor's worker process has died."), True, dead, False, "machine went away"),
+        (died("The actor's worker process has died."), False, alive, False, "before the trial"),
+        (died("because its node has died. Node Id: 1"), True, alive, False, "machine went away"),
+        (worker_ended(ActorUnavailableError("network", None)), True, alive, False, "went away"),
+        (worker_ended(ActorUnschedulableError("node left")), True, alive, False, "not schedulable"),
+        (worker_ended(RayActorError(ACTOR, "gone", False, True)), True, alive, False, "went away"),
+        (
+            worker_ended(OutOfMemoryError("3 worker(s)")),
+            True,
+            alive,
+            True,
+            "memory was nearly full",
+        ),
+        (None, True, alive, True, "process failed"),
+    ],
+)
+def test_whose_fault_an_end_is(error, begun, lost, counts, says):
+    end = classify(error, begun, lost)
+    assert end.counts == counts and says in end.reason
+    assert end.memory == ("nearly full" in end.reason)
+
+
+def test_every_end_comes_to_tune_as_one_that_it_knows():
+    heard = []
+    manager = SimpleNamespace(
+        _actor_task_failed=lambda task, exception: heard.append(exception),
+        _actor_start_failed=lambda tracked_actor, exception: heard.append(exception),
+    )
+    watch_workers(SimpleNamespace(_actor_manager=manager))
+    manager._actor_task_failed("task", exception=OutOfMemoryError("3 worker(s) were killed"))
+    manager._actor_start_failed(tracked_actor="actor", exception=ActorUnschedulableError("gone"))
+    own = RayTaskError("step", "", ValueError())
+    manager._actor_task_failed("task", exception=own)
+    assert [type(one) for one in heard] == [WorkerEnded, WorkerEnded, RayTaskError]
+    assert [heard[0].kind, heard[1].kind] == ["memory", "lost"]
+    for name in ("_actor_task_failed", "_actor_start_failed"):  # private names of Ray
+        assert "exception" in inspect.signature(getattr(RayActorManager, name)).parameters
