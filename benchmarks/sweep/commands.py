@@ -49,9 +49,11 @@ def sweep(
     with tempfile.TemporaryDirectory(prefix="alignery-bench-") as temporary:
         result = summary(measure(settings, folder or Path(temporary)))
     if scaling:
-        from benchmarks.scaling import efficiencies
+        from benchmarks.scaling.run import measure as scaled
 
-        result["scaling_efficiency"] = efficiencies()
+        result["scaling_efficiency"] = {
+            str(nodes): round(scaled(nodes)["efficiency"], 3) for nodes in (1, 8)
+        }
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
