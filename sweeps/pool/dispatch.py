@@ -114,10 +114,10 @@ class Dispatcher:
     def _look(self) -> None:
         if self._clock() - self._looked < _LOOK_SECONDS:
             return
-        self._looked = self._clock()
         self._nodes = self._list_nodes()
         if not (sources := self.work.sources):
-            return
+            return  # nothing can be compared with what is seen now, so it is looked at again
+        self._looked = self._clock()
         suitable = sum(self.placement.suits(node) for node in self._nodes)
         now = suitable, self._slots(sources[0].job.stage)
         if self._known not in (None, now):
