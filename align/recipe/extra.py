@@ -90,11 +90,6 @@ def parse_extra(method: Method, name: str, value: Any) -> Any:
     return searched(value, one, words, None if str in members else number)
 
 
-def trl_default(method: Method, name: str) -> Any:
-    """What TRL takes where a recipe says nothing."""
-    return trl_fields(method)[name].default
-
-
 @cache
 def _checker(method: Method, name: str) -> Callable[[Any], Any]:
     kind, words = _type(method, name), _words(method, name)

@@ -24,7 +24,7 @@ from align.stages.data.splits import load_split
 from align.stages.evaluation.evaluate import shared_engine
 from align.stages.rewards import Rewards, reward_functions
 from align.stages.train import PUBLISHED, train
-from benchmarks.errors import BenchmarkError
+from benchmarks.folder import claim
 from benchmarks.machine import machine_facts
 from benchmarks.progress import Progress
 
@@ -70,7 +70,7 @@ def measure(settings: Settings, folder: Path) -> tuple[list[Run], dict[str, obje
     BenchmarkError if the folder holds runs with other settings.
     """
     _hush()
-    _claim(folder, settings)
+    claim(folder, asdict(settings), "runs")
     recipe = load_recipe("arithmetic").model_copy(update={"base": settings.base})
     base = load_base(settings.base)
     plan = [pair for seed in range(settings.seeds) for pair in _both(seed)]
@@ -96,15 +96,6 @@ def _both(seed: int) -> list[tuple[Writer, int]]:
 
 def _file(folder: Path, writer: Writer, seed: int) -> Path:
     return folder / f"{writer}-{seed}.json"
-
-
-def _claim(folder: Path, settings: Settings) -> None:
-    """More seeds may be added to a folder; all else must be as it was."""
-    known, wanted = folder / "settings.json", {**asdict(settings), "seeds": None}
-    if known.exists() and json.loads(known.read_text(encoding="utf-8")) != wanted:
-        raise BenchmarkError(f"{folder} holds runs with other options: name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps(wanted), encoding="utf-8")
 
 
 def _parent(settings: Settings, recipe: Recipe, base: Base, folder: Path) -> Path:

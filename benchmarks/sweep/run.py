@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.folder import claim
 from benchmarks.progress import Progress
 from benchmarks.sweep.outcome import Outcome, read_outcome
 from benchmarks.sweep.task import recipe_of, task_of
@@ -46,7 +47,7 @@ def measure(settings: Settings, folder: Path) -> list[Run]:
 
     BenchmarkError if the folder holds searches with other options, or one fails.
     """
-    _claim(folder, settings)
+    claim(folder, asdict(settings), "searches")
     order = [(seed, one) for seed in range(settings.seeds) for one in _turns(seed)]
     left = [pair for pair in order if not _file(folder, *pair).exists()]
     progress = Progress([*(one for _, one in left), *(["unseen items"] if left else [])])
@@ -69,15 +70,6 @@ def _turns(seed: int) -> Sequence[Contender]:
 
 def _file(folder: Path, seed: int, contender: Contender) -> Path:
     return folder / f"{contender}-{seed}.json"
-
-
-def _claim(folder: Path, settings: Settings) -> None:
-    """More seeds may be added to a folder; all else must be as it was."""
-    known, wanted = folder / "settings.json", {**asdict(settings), "seeds": None}
-    if known.exists() and json.loads(known.read_text(encoding="utf-8")) != wanted:
-        raise BenchmarkError(f"{folder} holds searches with other options: name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps(wanted), encoding="utf-8")
 
 
 def _search(settings: Settings, folder: Path, seed: int, contender: Contender) -> Outcome:

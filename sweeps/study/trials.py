@@ -50,15 +50,11 @@ class Milestone:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to run: its number, parameters, and the step up to which it was decided already.
-
-    With `unseen` it has been run, and its adapter is to be measured on items never searched on.
-    """
+    """A trial to run: its number, parameters, and the step up to which it was decided already."""
 
     number: int
     params: dict[str, Value]
     decided: int = 0
-    unseen: bool = False
 
 
 @dataclass(frozen=True)
