@@ -14,11 +14,13 @@ from align.memory.machines import Machine
 from align.memory.shape import FUSED, ModelShape
 from align.memory.workload import Workload
 
-#: TRL's loss projects onto the vocabulary in tiles of at most this many tokens and columns
-#: (trl.kernels.chunked_logprob; the columns of a tile are allocated even for a small vocabulary).
+#: TRL's loss projects onto the vocabulary in tiles of at most this many tokens and so many columns
+#: (trl.kernels.chunked_logprob; the columns are allocated even for a small vocabulary).
 TILE_TOKENS, TILE_COLUMNS = 4096, 32768
-#: Without Triton a tile's gradient takes seven fp32 copies of the tile and a flag.
-TORCH_TILE = 7 * 4 + 1
+#: On a CPU (align.stages.head) so many tokens at a time, with their logits and probabilities.
+CPU_TOKENS = 64
+#: Attention weights of a sample up to which align.stages.attention takes the gradient there.
+CPU_WEIGHTS = 2**20
 FP32 = 4
 
 
@@ -70,10 +72,19 @@ def saved_by_layer(work: Workload, shape: ModelShape, machine: Machine) -> int:
     norms = 2 * FP32 * (shape.hidden + 1)
     keys = shape.query_width if work.padded else shape.key_width
     attention = width * (2 * shape.query_width + 2 * keys) + FP32 * shape.heads
-    if work.padded:
+    if _own_attention(work, shape, machine):
+        attention = width * (shape.query_width + 2 * keys)  # neither its output nor its logsumexp
+    elif work.padded:
         attention += width * work.length  # SDPA turns the mask into numbers, in each layer anew
     mlp = width * 3 * wide  # gate, its SiLU, up
     return work.tokens * (norms + attention + mlp + _lora_inputs(work, shape, machine))
+
+
+def _own_attention(work: Workload, shape: ModelShape, machine: Machine) -> bool:
+    """Whether align.stages.attention takes the gradient: short rows on a CPU, a head for each."""
+    for_each = work.padded or shape.query_width == shape.key_width
+    short = shape.heads * work.length**2 <= CPU_WEIGHTS
+    return machine.device == "cpu" and for_each and short
 
 
 def _lora_inputs(work: Workload, shape: ModelShape, machine: Machine) -> int:
@@ -116,15 +127,17 @@ def passing(work: Workload, shape: ModelShape, machine: Machine) -> int:
 
 
 def loss_gradient(scored: int, shape: ModelShape, machine: Machine) -> int:
-    """Bytes of TRL's chunked log-probabilities in their backward pass, for `scored` positions.
+    """Bytes that the log-probabilities of `scored` positions take beside their hidden states.
 
-    With Triton one tile; in plain torch its fp32 copies, or the product that follows them.
+    On a GPU one tile of TRL's, in its backward pass, and the gradient in fp32. On a CPU the
+    gradient is made and kept in the forward pass, in the products' dtype; beside it there are one
+    block's logits and probabilities, later the gradient once more in fp32 and rounded.
     """
     if not scored:
         return 0
-    rows, columns = min(scored, TILE_TOKENS), min(shape.vocab, TILE_COLUMNS)
-    tile = rows * TILE_COLUMNS * machine.width + scored * FP32 * shape.hidden
     if machine.device == "cuda":
-        return tile
-    product = FP32 * columns * (rows + shape.hidden) if machine.mixed else 0
-    return tile + max(rows * columns * TORCH_TILE, product)
+        rows = min(scored, TILE_TOKENS)
+        return rows * TILE_COLUMNS * machine.width + scored * FP32 * shape.hidden
+    block = 2 * FP32 * min(scored, CPU_TOKENS) * shape.vocab
+    kept, passed_on = machine.width * shape.hidden, (FP32 + machine.width) * shape.hidden
+    return scored * kept + max(block, scored * passed_on)

@@ -22,6 +22,7 @@ from align.errors import AligneryError, RecipeError, TrainingError
 from align.inference import Engine
 from align.recipe import StageConfig
 from align.recipe.rows import Row
+from align.stages.attention import short_attention
 from align.stages.batches import sized, smaller
 from align.stages.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
 from align.stages.compact import compact_logits
@@ -130,7 +131,7 @@ def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
     watching.step = done + 1
     work, rollouts = new_work_folder(run.folder), run.rollouts(stage)
     try:
-        with quiet(), compact_logits():
+        with quiet(), compact_logits(), short_attention():
             trainer = run.trainer(stage, work, rollouts)
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(watching)

@@ -9,9 +9,10 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-import trl.trainer.utils
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+
+from align.stages import compact
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Batches:
 def observed() -> Iterator[Batches]:
     """Watch all micro-batches inside."""
     seen = Batches()
-    head = trl.trainer.utils._ChunkedLogProbFunction
+    head = compact.LogProbabilities
 
     class Watched:
         @staticmethod
@@ -44,7 +45,7 @@ def observed() -> Iterator[Batches]:
 
     hook = register_module_forward_pre_hook(look)
     try:
-        with patch.object(trl.trainer.utils, "_ChunkedLogProbFunction", Watched):
+        with patch.object(compact, "LogProbabilities", Watched):
             yield seen
     finally:
         hook.remove()

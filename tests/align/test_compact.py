@@ -67,15 +67,18 @@ def one_pass(trainer, batch):
     return float(loss.detach()), gradient, max(projected)
 
 
-def test_the_name_that_is_patched_is_there_and_put_back():
-    before = trl.trainer.utils._use_triton
+def test_the_names_that_are_patched_are_there_and_put_back():
+    before, head = trl.trainer.utils._use_triton, trl.trainer.utils._ChunkedLogProbFunction
     with compact_logits():
         assert trl.trainer.utils._use_triton(torch.device("cpu"))
+        assert trl.trainer.utils._ChunkedLogProbFunction is not head
     assert trl.trainer.utils._use_triton is before
+    assert trl.trainer.utils._ChunkedLogProbFunction is head
     assert not before(torch.device("cpu"))
 
 
-def test_a_trl_without_that_name_is_an_error(monkeypatch):
-    monkeypatch.delattr(trl.trainer.utils, "_use_triton")
-    with pytest.raises(AttributeError, match="_use_triton"), compact_logits():
+@pytest.mark.parametrize("name", ["_use_triton", "_ChunkedLogProbFunction"])
+def test_a_trl_without_such_a_name_is_an_error(monkeypatch, name):
+    monkeypatch.delattr(trl.trainer.utils, name)
+    with pytest.raises(AttributeError, match=name), compact_logits():
         pass

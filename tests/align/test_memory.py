@@ -11,7 +11,13 @@ from shapes import QWEN
 from align.base import load_base
 from align.errors import ModelError, RequestError
 from align.inference.options import EngineOptions
-from align.memory.activations import activations, loss_gradient, saved_by_layer
+from align.memory.activations import (
+    CPU_TOKENS,
+    CPU_WEIGHTS,
+    activations,
+    loss_gradient,
+    saved_by_layer,
+)
 from align.memory.engine import bank_bytes, kv_bytes
 from align.memory.fit import fit_stages, propose
 from align.memory.machines import GIB, GPUS, Machine, gpu
@@ -20,6 +26,7 @@ from align.memory.shape import ModelShape, read_shape, shape_of
 from align.memory.workload import Lora, Workload, workload
 from align.recipe import StageConfig, parse_recipe
 from align.sources import SMOLLM2, TINY
+from align.stages import attention, head
 
 T4 = GPUS["T4"]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -91,14 +98,30 @@ def test_what_a_layer_saves_by_hand() -> None:
     )
 
 
-def test_the_loss_is_a_tile_on_a_gpu_and_its_fp32_copies_on_a_cpu() -> None:
+def test_the_loss_is_a_tile_on_a_gpu_and_a_block_of_tokens_on_a_cpu() -> None:
     shape = shape_of(QWEN, "qwen")
     tile, gradient = 100 * 32768 * 2, 100 * 896 * 4
     assert loss_gradient(100, shape, T4) == tile + gradient
-    cpu = Machine("cpu", 0, "bfloat16", "cpu")
-    assert loss_gradient(100, shape, cpu) == tile + gradient + 4 * 32768 * (100 + 896)
-    assert loss_gradient(1000, shape, cpu) == 1000 * (32768 * (2 + 29) + 896 * 4)
     assert loss_gradient(0, shape, T4) == 0
+    cpu = Machine("cpu", 0, "bfloat16", "cpu")
+    kept = 896 * 2
+    assert loss_gradient(10, shape, cpu) == 10 * kept + 10 * 151_936 * 8
+    assert loss_gradient(100, shape, cpu) == 100 * kept + 64 * 151_936 * 8
+    assert loss_gradient(100_000, shape, cpu) == 100_000 * (kept + 896 * 6)
+    assert loss_gradient(0, shape, cpu) == 0
+
+
+def test_what_is_counted_on_a_cpu_is_what_training_does_there() -> None:
+    assert head.BLOCK == CPU_TOKENS
+    assert attention.MOST == CPU_WEIGHTS
+
+
+def test_short_rows_on_a_cpu_save_less_of_attention() -> None:
+    cpu = Machine("cpu", 0, "bfloat16", "cpu")
+    short, long = work(padded=True), work(padded=True, length=1000)
+    saved = saved_by_layer(short, small(), T4) - saved_by_layer(short, small(), cpu)
+    assert saved == 10 * (2 * 8 + 4 * 2 + 2 * 10)  # output, logsumexp, a row of the mask
+    assert saved_by_layer(long, small(), T4) == saved_by_layer(long, small(), cpu)
 
 
 def test_static_parts_by_hand() -> None:

@@ -1,0 +1,113 @@
+"""Attention's gradient on a CPU for short rows, in products of whole matrices.
+
+torch's own backward pass works in blocks that are made for long rows; with some hundred tokens it
+took a quarter of an SFT step. Here the forward pass is torch's, and the backward pass computes the
+weights of a few heads at a time again and takes the gradient as in arXiv 2205.14135 (appendix
+B.2), which needs nothing saved but what goes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch.nn import functional
+
+#: Weights of one sample, of all heads, up to which this is the faster way.
+MOST = 2**20
+#: Weights at a time: a MB in fp32, which stays in a core's own cache.
+_BLOCK = 2**18
+
+_forward = functional.scaled_dot_product_attention
+
+
+@contextmanager
+def short_attention() -> Iterator[None]:
+    """Have `scaled_dot_product_attention` take its gradient this way where it can."""
+    with patch.object(functional, "scaled_dot_product_attention", attention):
+        yield
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """torch's function, with the same result, all of (batch, heads, length, width)."""
+    plain = not enable_gqa and dropout_p == 0.0 and query.dim() == 4 and query.is_cpu
+    needed = torch.is_grad_enabled() and query.requires_grad
+    heads, length = query.shape[1], query.shape[-2]
+    fits = heads * length * key.shape[-2] <= MOST and key.shape == value.shape
+    if plain and needed and fits and not (attn_mask is not None and attn_mask.requires_grad):
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return _Short.apply(query, key, value, attn_mask, is_causal, scale)  # type: ignore[no-untyped-call, no-any-return]
+    return _forward(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+class _Short(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        causal: bool,
+        scale: float,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(query, key, value, mask)
+        ctx.causal, ctx.scale = causal, scale
+        return _forward(query, key, value, mask, is_causal=causal, scale=scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, mask = ctx.saved_tensors
+        batch, heads, length, _ = query.shape
+        found = tuple(torch.empty(one.shape, dtype=one.dtype) for one in (query, key, value))
+        hidden = _hidden(mask, ctx.causal, (batch, 1, length, key.shape[-2]))
+        at_once = max(1, _BLOCK // (length * key.shape[-2]))
+        for sample in range(batch):
+            for first in range(0, heads, at_once):
+                part = sample, slice(first, first + at_once)
+                inputs = [one[part] for one in (query, key, value, gradient)]
+                slopes = _slopes(inputs, hidden[sample], ctx.scale)
+                for whole, one in zip(found, slopes, strict=True):
+                    whole[part] = one
+        return *found, None, None, None
+
+
+def _hidden(mask: torch.Tensor | None, causal: bool, shape: tuple[int, ...]) -> torch.Tensor:
+    """What is added to the scores in fp32: hardly anything is left of what may not be seen."""
+    least = torch.finfo(torch.float32).min
+    if mask is None:
+        seen = torch.ones(shape[-2:], dtype=torch.bool)
+        mask = seen.tril() if causal else seen
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape).masked_fill_(~mask, least)
+    return mask.float().clamp_(min=least).expand(shape[0], *mask.shape[-3:])
+
+
+def _slopes(
+    inputs: Sequence[torch.Tensor], hidden: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, ...]:
+    """The gradients of query, key and value for some heads of a sample.
+
+    `inputs` are these three and the gradient of what came out.
+    """
+    query, key, value, gradient = inputs
+    dtype = query.dtype
+    weights = (query @ key.mT).float().mul_(scale).add_(hidden).softmax(-1)
+    of_weights = (gradient @ value.mT).float()
+    of_scores = weights * of_weights
+    of_scores = of_scores.sub_(weights * of_scores.sum(-1, keepdim=True)).mul_(scale).to(dtype)
+    return of_scores @ key, of_scores.mT @ query, weights.to(dtype).mT @ gradient
