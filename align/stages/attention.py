@@ -42,6 +42,9 @@ def attention(
     enable_gqa: bool = False,
 ) -> torch.Tensor:
     """torch's function, with the same result, all of (batch, heads, length, width)."""
+    if torch.is_autocast_enabled("cpu") and query.is_cpu:  # as it does for torch's own function
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = (one.to(dtype) for one in (query, key, value))
     plain = not enable_gqa and dropout_p == 0.0 and query.dim() == 4 and query.is_cpu
     needed = torch.is_grad_enabled() and query.requires_grad
     heads, length = query.shape[1], query.shape[-2]

@@ -81,18 +81,21 @@ class _Once(torch.autograd.Function):
         wanted = [name for name in _ORDER if name in ("log_probs", *outputs)]
         kept: dict[str, list[torch.Tensor]] = {name: [] for name in wanted}
         slopes = torch.empty_like(inputs) if ctx.needs_input_grad[0] else None
-        for first in range(0, len(inputs), BLOCK):
-            rows = slice(first, first + BLOCK)
-            target = targets[rows, None]
-            logits = (inputs[rows] @ weight.t()).float().mul_(scale)
-            p = logits.softmax(-1)
-            for name, values in _values(logits, p, target, wanted).items():
-                kept[name].append(values)
-            del logits
-            if slopes is not None:
-                p.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=p.dtype))
-                torch.mm(p.to(dtype), weight, out=slopes[rows])
-            del p
+        with torch.autocast(
+            kind, enabled=False
+        ):  # else sums in fp32 would be in the products' dtype
+            for first in range(0, len(inputs), BLOCK):
+                rows = slice(first, first + BLOCK)
+                target = targets[rows, None]
+                logits = (inputs[rows] @ weight.t()).float().mul_(scale)
+                p = logits.softmax(-1)
+                for name, values in _values(logits, p, target, wanted).items():
+                    kept[name].append(values)
+                del logits
+                if slopes is not None:
+                    p.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=p.dtype))
+                    torch.mm(p.to(dtype), weight, out=slopes[rows])
+                del p
         ctx.scale, ctx.chunk_size = scale, chunk_size
         if slopes is not None:
             ctx.save_for_backward(slopes, hidden, weight, targets)

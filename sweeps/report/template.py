@@ -8,7 +8,7 @@ CSS = """
 @media print { :root { color-scheme: light; --paper: #fffffe; --ink: #1b1f24; --muted: #5b6470;
   --line: #d5d9df; --soft: #f4f5f7; --good: #007a58; --link: #1b1f24; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem; background: var(--paper);
+body { margin: 0 auto; max-width: 78rem; padding: 1.5rem; background: var(--paper);
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 3rem 0 .4rem; font-size: 1.35rem;
   border-top: 2px solid var(--line); padding-top: 1rem; } h3 { margin: 1.8rem 0 .3rem;
@@ -21,7 +21,8 @@ th, td { text-align: left; padding: .28rem .8rem .28rem 0; border-bottom: 1px so
   vertical-align: top; } th { color: var(--muted); font-weight: 600; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; } tr.chosen td { font-weight: 700; }
 td.why { overflow-wrap: anywhere; min-width: 20rem; }
-figure { margin: .3rem 0; } figure svg { display: block; width: 100%; height: auto; }
+figure { margin: .3rem 0; max-width: 60rem; }
+figure svg { display: block; width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .6rem 0;
   font-size: .87rem; } dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }

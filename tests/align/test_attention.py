@@ -72,6 +72,19 @@ def test_bf16_is_about_as_near_to_the_truth_as_torchs():
     assert errors[0] <= 1.3 * errors[1]
 
 
+def test_under_autocast_mixed_inputs_are_cast_as_torch_casts_them():
+    found = []
+    for function in (attention, TORCH):
+        tensors, gradient = inputs()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = function(tensors[0], tensors[1], tensors[2].bfloat16(), is_causal=True)
+        found.append((out, *torch.autograd.grad(out, tensors, gradient.bfloat16())))
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(*(each[1:] for each in found), strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.02)
+
+
 def test_what_is_not_done_here_is_left_to_torch():
     def taken(tensors, **options):
         return "_Short" in str(attention(*tensors, **options).grad_fn)

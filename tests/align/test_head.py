@@ -57,6 +57,18 @@ def test_bf16_is_no_further_from_the_truth_than_trls():
     assert slope <= 1.05 * their_slope
 
 
+def test_under_autocast_only_the_logits_are_rounded():
+    hidden, weight, targets = inputs(70)
+    rest = (weight.bfloat16(), None, targets, 1.0, 256, None, 1.0, ALL)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = (
+            LogProbabilities.apply(hidden, *rest),
+            ChunkedLogProbFunction.apply(hidden, *rest),
+        )
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_what_is_not_asked_for_is_none():
     hidden, weight, targets = inputs(3)
     found = LogProbabilities.apply(hidden, weight, None, targets, 1.0, 256, None, 1.0, ("entropy",))
