@@ -31,7 +31,8 @@ class Machine:
     """What a step is computed on.
 
     `memory` is in bytes (`torch.cuda.get_device_properties().total_memory`). On a `cpu` there is
-    no context, no fragmentation, and TRL's loss is computed in plain torch instead of by Triton.
+    no context, no fragmentation, and loss and attention's gradient are computed our own way
+    (align.stages.head, align.stages.attention).
     """
 
     name: str

@@ -81,9 +81,8 @@ class _Once(torch.autograd.Function):
         wanted = [name for name in _ORDER if name in ("log_probs", *outputs)]
         kept: dict[str, list[torch.Tensor]] = {name: [] for name in wanted}
         slopes = torch.empty_like(inputs) if ctx.needs_input_grad[0] else None
-        with torch.autocast(
-            kind, enabled=False
-        ):  # else sums in fp32 would be in the products' dtype
+        # Under autocast even the sums would be in the products' dtype.
+        with torch.autocast(kind, enabled=False):
             for first in range(0, len(inputs), BLOCK):
                 rows = slice(first, first + BLOCK)
                 target = targets[rows, None]
