@@ -40,7 +40,9 @@ def run(
         typer.Option(help="The base model. Default: the one that all champions were trained on."),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = 8000,
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
     ] = None,
@@ -87,7 +89,8 @@ def run(
 
     sizes = Sizes(slots=slots, slot_tokens=slot_tokens, kv_gib=kv_gib, adapters=adapters)
 
-    check_port(host, port)
+    if port:
+        check_port(host, port)
     if base is None:
         aliases = open_registry(settings).aliases().items()
         base = _champions_base({one.base for name, one in aliases if name.endswith("@champion")})
@@ -100,7 +103,7 @@ def run(
     try:
         with (
             ray_session(settings, num_cpus=cpus),
-            running_server(settings, base, host, port, cpus, sizes) as url,
+            running_server(settings, base, host, port or None, cpus, sizes) as url,
         ):
             typer.echo(_greeting(url, base))
             signal.pause()

@@ -9,7 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -45,9 +45,7 @@ def running_server(
     takes the defaults. Everything is shut down at the end. PortInUse and ServeError come before
     anything is left running.
     """
-    if port is None:
-        port = free_port(host)
-    else:
+    if port is not None:
         check_port(host, port)
     _check_no_serve()
     cpus = _free_cpus(cpus)
@@ -66,11 +64,12 @@ def running_server(
     )
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": host, "port": port},
-            logging_config=_QUIET,
-        )
+        with _reserved(host) if port is None else nullcontext(port) as port:
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": host, "port": port},
+                logging_config=_QUIET,
+            )
         _deploy(serve, build(args))
         url = f"http://{_reachable(host)}:{port}"
         _wait_ready(url)
@@ -82,7 +81,8 @@ def running_server(
 def check_port(host: str, port: int) -> None:
     """PortInUse if another program listens there; ServeError if the host is not this machine's."""
     try:
-        _bound(host, port)
+        with _bound(host, port, socket.SO_REUSEADDR) as probe:
+            probe.listen()
     except PermissionError:
         raise PortInUse(f"port {port} needs more rights; choose one from 1024 on") from None
     except OSError as error:
@@ -94,22 +94,30 @@ def check_port(host: str, port: int) -> None:
         raise ServeError(f"cannot listen on {host}: {error.strerror or error}") from None
 
 
-def free_port(host: str) -> int:
-    """A port that nobody listens on now."""
+@contextmanager
+def _reserved(host: str) -> Iterator[int]:
+    """A free port that no other program gets in the block, though Serve can listen on it.
+
+    Serve's proxy binds with SO_REUSEPORT, and so may share a socket that is bound likewise.
+    """
     try:
-        return _bound(host, 0)
+        held = _bound(host, 0, socket.SO_REUSEPORT)
     except OSError as error:
         raise ServeError(f"cannot listen on {host}: {error.strerror or error}") from None
+    with held:
+        yield held.getsockname()[1]
 
 
-def _bound(host: str, port: int) -> int:
-    """The port that listening there would get; listens for no longer than the check."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        probe.listen()
-        return int(probe.getsockname()[1])
+def _bound(host: str, port: int, option: int) -> socket.socket:
+    """A socket that is bound there, with one option of its level set."""
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
+        held.bind((host, port))
+    except BaseException:
+        held.close()
+        raise
+    return held
 
 
 def _reachable(host: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +27,7 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from serve.errors import PortInUse, ServeError
 from serve.experiments import Experiments, VariantSpec
-from serve.server import free_port, running_server
+from serve.server import running_server
 from serve.sizes import Sizes
 
 BASE = "tiny-random"
@@ -112,6 +114,24 @@ def test_a_base_that_cannot_be_loaded_is_one_message(home, local_ray, capfd):
     ):
         pass
     assert capfd.readouterr().out == ""
+
+
+def test_nobody_takes_the_port_before_serve_listens_on_it(home, local_ray, monkeypatch):
+    class Tried(Exception):
+        pass
+
+    def start(http_options, **_):
+        address = (http_options["host"], http_options["port"])
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(address)
+        with socket.socket() as proxy:  # as Serve's
+            proxy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            proxy.bind(address)
+        raise Tried
+
+    monkeypatch.setattr("ray.serve.start", start)
+    with pytest.raises(Tried), running_server(home, BASE, cpus=1):
+        pass
 
 
 def test_the_official_client_chats(client):
@@ -276,14 +296,13 @@ def test_the_ingress_imports_no_torch(url):
 
 @pytest.mark.chaos
 def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(home):
-    port = free_port("127.0.0.1")
     program = [sys.executable, "-c", "import alignery; alignery.main()"]
     sizes = ["--slots", "2", "--slot-tokens", "256", "--kv-gib", "0.5", "--adapters", "1"]
-    arguments = ["serve", "run", "--port", str(port), "--cpus", "1", *sizes]
+    arguments = ["serve", "run", "--port", "0", "--cpus", "1", *sizes]
     with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         greeting = [running.stdout.readline().strip() for _ in range(6)]
-        assert greeting[0] == f"serving {BASE} at http://127.0.0.1:{port}/v1"
+        assert re.fullmatch(rf"serving {BASE} at http://127.0.0.1:\d+/v1", greeting[0])
         assert "arithmetic/sft@champion" in greeting
         processes = psutil.Process(running.pid).children(recursive=True)
         assert processes

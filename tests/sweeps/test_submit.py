@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -348,7 +348,8 @@ def head(folder: Path, environment: dict[str, str]) -> Iterator[str]:
 
     from cluster.ray import _environment, _loopback
 
-    ports = [_free_port(), _free_port()]
+    # Where no machine looks for a port by itself, so that none is taken while the head starts.
+    ports = random.Random().sample(range(20_000, 32_768), 2)
     with _environment(), _loopback(), mock.patch.dict(os.environ, environment):
         cluster = Cluster(
             initialize_head=True,
@@ -368,12 +369,6 @@ def head(folder: Path, environment: dict[str, str]) -> Iterator[str]:
         yield f"http://127.0.0.1:{ports[0]}"
     finally:
         cluster.shutdown()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 #: Stands in for the program: the jobs are Ray's, the sweep is not under test.
