@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import resolve_revision
 
+from align.digests import tokenizer_digest
 from align.errors import ModelError
 from align.precision import apply_forced_card, device, precision
 from align.sources import (
@@ -60,6 +61,11 @@ class Base:
     tokenizer: Any
     digest: str
     revision: str | None = None
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """Of the tokenizer as it was when this was first asked."""
+        return tokenizer_digest(self.tokenizer)
 
     def shell(self) -> Any:
         """A copy of the module tree that shares every tensor with `model`.

@@ -20,7 +20,7 @@ from align.adapter import Manifest, read_manifest, verify_folder
 from align.errors import AdapterError
 from cluster.aliases import alias_history, locked_alias, move_alias, target_of
 from cluster.database import Database, open_database
-from cluster.database.tables import Adapter, Alias, Version
+from cluster.database.tables import Adapter, Alias, AliasChange, Version
 from cluster.errors import AdapterNotFound, DatabaseError, RegistryError, StorageError
 from cluster.names import CHAMPION, Name, check_alias, check_line, parse_name
 from cluster.promotion import (
@@ -183,9 +183,17 @@ class Registry:
         aliases = [f"{one.line}@{alias}" for one in versions for alias in one.aliases]
         return sorted(aliases) + [one.name for one in versions]
 
+    def mark(self) -> tuple[int, int]:
+        """Something that differs once a version was added or an alias moved, and costs little."""
+        newest = select(func.coalesce(func.max(AliasChange.id), 0)).scalar_subquery()
+        count = select(func.count()).select_from(Version).scalar_subquery()
+        with self._database.session(write=False) as session:
+            moves, versions = session.execute(select(newest, count)).one()
+        return int(moves), int(versions)
+
     def folder(self, version: AdapterVersion) -> Path:
         """The adapter's files on this machine, verified by digest. StorageError, AdapterError."""
-        return self._stored(version.adapter_id)
+        return stored_adapter(self._storage, version.adapter_id)
 
     def not_found(self, name: str) -> AdapterNotFound:
         """The error that says there is no adapter `name` and which names are near it."""
@@ -194,14 +202,9 @@ class Registry:
     def _store(self, identity: str, folder: Path) -> None:
         # An intact copy stays: somebody may be reading it, and the content is the same.
         try:
-            self._stored(identity)
+            stored_adapter(self._storage, identity)
         except (StorageError, AdapterError):
             self._storage.put_folder(folder, _key(identity))
-
-    def _stored(self, identity: str) -> Path:
-        folder = self._storage.get_folder(_key(identity))
-        verify_folder(folder, identity)
-        return folder
 
     def _write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction, again if a concurrent one took a row it wanted to add."""
@@ -245,6 +248,16 @@ class Registry:
 def open_registry(settings: Settings) -> Registry:
     """The registry of this installation; creates or migrates its database."""
     return Registry(open_database(settings), Storage(settings))
+
+
+def stored_adapter(storage: Storage, identity: str) -> Path:
+    """An adapter's files on this machine, verified by digest; asks no database.
+
+    StorageError, AdapterError.
+    """
+    folder = storage.get_folder(_key(identity))
+    verify_folder(folder, identity)
+    return folder
 
 
 def _key(identity: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -26,7 +26,7 @@ from align.inference.sampler import Sampler
 from align.inference.scheduler import Chunk, Plan, Scheduler
 from align.inference.sequence import Sequence as Scheduled
 from align.inference.stopping import Written
-from align.inference.types import Completion, GenerationRequest, Messages, OnText, Update
+from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
 
 class BankEngine:
@@ -61,12 +61,14 @@ class BankEngine:
             bank_slots=options.adapters,
             chunk_tokens=options.chunk_tokens,
             reuse=options.reuse,
+            kept=self._known.is_kept,
         )
         self._scheduler = self._new_scheduler()
         self._ids = count()
         self._live: dict[int, _Live] = {}
         self._leaving: set[int] = set()  # keys of unloaded adapters that are still in use
         self._cancelled: list[int] = []
+        self.traffic = Traffic()
 
     @property
     def loaded(self) -> set[str]:
@@ -94,6 +96,10 @@ class BankEngine:
             self._scheduler.forget(key)
             self._leaving.add(key)
             self._let_go()
+
+    def keep(self, adapter_ids: Collection[str]) -> None:
+        """These give their bank slots up last, in place of those kept before."""
+        self._known.keep(adapter_ids)
 
     def start_anew(self) -> None:
         """Drop what is retained for prefixes; nothing while requests are under way.
@@ -186,6 +192,12 @@ class BankEngine:
 
     def _arrange(self, plan: Plan) -> None:
         """Adapters into their bank slots, and prefixes into their KV slots."""
+        came = {key for key, _ in plan.residencies}
+        self.traffic = Traffic(
+            tuple((one, self._live[one].scheduled.adapter not in came) for one in plan.admitted),
+            self._known.ids_of(came),
+            self._known.ids_of(plan.evictions),
+        )
         for key, slot in plan.residencies:
             self._model.bank.put(slot, self._known[key].weights)
         for copy in plan.copies:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -38,6 +39,7 @@ class Adapter:
     """One adapter as loaded. `key` is never given again, so nothing kept under it is stale."""
 
     key: int
+    id: str
     weights: Prepared
     head: RewardHead | None
 
@@ -50,6 +52,7 @@ class KnownAdapters:
         self._keys = count(1)
         self._by_id: dict[str, Adapter] = {}
         self._by_key: dict[int, Adapter] = {}
+        self._kept: frozenset[str] = frozenset()
 
     @property
     def ids(self) -> set[str]:
@@ -64,7 +67,7 @@ class KnownAdapters:
         factors = read_factors(adapter) if isinstance(adapter, Path) else adapter
         weights = self._bank.prepare(factors, source)
         pad = _check_manifest(adapter, self._base) if isinstance(adapter, Path) else None
-        made = Adapter(next(self._keys), weights, self._head(factors, source, pad))
+        made = Adapter(next(self._keys), adapter_id, weights, self._head(factors, source, pad))
         self._by_id[adapter_id] = self._by_key[made.key] = made
 
     def _head(self, factors: LoraFactors, source: str, pad: int | None) -> RewardHead | None:
@@ -86,6 +89,19 @@ class KnownAdapters:
         known = self._by_id.pop(adapter_id, None)
         return None if known is None else known.key
 
+    def keep(self, adapter_ids: Collection[str]) -> None:
+        """What `is_kept` is true of from now on."""
+        self._kept = frozenset(adapter_ids)
+
+    def is_kept(self, key: int) -> bool:
+        """Whether the weights behind this key are kept."""
+        known = self._by_key.get(key)
+        return known is not None and known.id in self._kept
+
+    def ids_of(self, keys: Iterable[int]) -> tuple[str, ...]:
+        """The ids behind these keys, without those that were dropped."""
+        return tuple(self._by_key[key].id for key in keys if key in self._by_key)
+
     def drop(self, key: int) -> None:
         """Let go of the weights."""
         self._by_key.pop(key, None)
@@ -101,12 +117,17 @@ class KnownAdapters:
 
 
 def _check_manifest(folder: Path, base: Base) -> int | None:
-    """The pad token of its reward head. AdapterError if it was trained on other weights."""
+    """The pad token of its reward head. AdapterError if it was trained on another base."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_manifest(folder)
     if manifest.base_digest != base.digest:
         raise AdapterError(
             f"{folder}: trained on base '{manifest.base}' with other weights than this '{base.ref}'"
+        )
+    if manifest.tokenizer_digest and manifest.tokenizer_digest != base.tokenizer_digest:
+        raise AdapterError(
+            f"{folder}: trained with another tokenizer or chat template than the one of base "
+            f"'{base.ref}' here, so it would read other tokens than it learned"
         )
     return manifest.pad_token_id

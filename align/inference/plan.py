@@ -29,7 +29,7 @@ class Plan:
 
     `evictions` are adapter keys that leave their bank slot, `residencies` (adapter key, bank slot)
     to fill. Chunks of one adapter are neighbours. `rows` are the ids of the sequences that write a
-    token: their prompt was computed before this plan.
+    token: their prompt was computed before this plan. `admitted` are those that got a KV slot.
     """
 
     evictions: tuple[int, ...] = ()
@@ -37,3 +37,4 @@ class Plan:
     copies: tuple[Copy, ...] = ()
     chunks: tuple[Chunk, ...] = ()
     rows: tuple[int, ...] = ()
+    admitted: tuple[int, ...] = ()

@@ -13,14 +13,22 @@ class Residency:
     A place changes hands only when no sequence of its adapter lives. Where all adapters in the bank
     have live ones and another waits, one *drains*: nothing of it is admitted until they end.
     `share` admissions are granted to an adapter before it may be drained, so that a visit is worth
-    the loading; `waiting` tells how many sequences wait for an adapter.
+    the loading; `waiting` tells how many sequences wait for an adapter, and `kept` which adapters
+    give way last.
     """
 
-    def __init__(self, places: int, share: int, waiting: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        places: int,
+        share: int,
+        waiting: Callable[[int], int],
+        kept: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._free = list(range(places))
         self._most_draining = max(1, places // 2)
         self._share = share
         self._waiting = waiting
+        self._kept = kept
         self._places: OrderedDict[int, int] = OrderedDict()  # least recently used first
         self._draining: dict[int, None] = {}
         self._live: Counter[int] = Counter()
@@ -109,13 +117,16 @@ class Residency:
         had_its_share = self._admitted[adapter] >= self._share or not self._waiting(adapter)
         return bool(self._live[adapter]) and adapter not in self._draining and had_its_share
 
-    def _load(self, adapter: int) -> tuple[int, int]:
-        return self._live[adapter], self._waiting(adapter)
+    def _load(self, adapter: int) -> tuple[bool, int, int]:
+        return self._kept(adapter), self._live[adapter], self._waiting(adapter)
 
     def _idle(self) -> int | None:
-        """The least recently used adapter without live sequences; one nobody waits for, if any."""
+        """The least recently used adapter without live sequences.
+
+        One nobody waits for, if any; among these one that is not kept, if any.
+        """
         idle = (adapter for adapter in self._places if not self._live[adapter])
-        return min(idle, key=lambda adapter: self._waiting(adapter) > 0, default=None)
+        return min(idle, key=lambda one: (self._waiting(one) > 0, self._kept(one)), default=None)
 
     def _evict(self, adapter: int) -> None:
         heappush(self._free, self._places.pop(adapter))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from align.inference.admission import FairQueues
@@ -29,17 +30,26 @@ class Scheduler:
     """Admits sequences to KV slots and adapters to bank slots, and shares out each step.
 
     Turns go round the adapters, one sequence each. A live sequence has one KV slot to itself. An
-    adapter with live sequences keeps its bank slot. The engine carries out each plan before it
-    calls anything else, then tells what came of it by `wrote` and `finish`.
+    adapter with live sequences keeps its bank slot, and one that is `kept` gives its up last. The
+    engine carries out each plan before it calls anything else, then tells what came of it by
+    `wrote` and `finish`.
     """
 
-    def __init__(self, *, slots: int, bank_slots: int, chunk_tokens: int, reuse: bool) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int,
+        bank_slots: int,
+        chunk_tokens: int,
+        reuse: bool,
+        kept: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         if min(slots, bank_slots, chunk_tokens) < 1:
             raise ValueError("slots, bank_slots and chunk_tokens must be at least 1")
         self._chunk_tokens = chunk_tokens
         self._queues = FairQueues()
         share = max(1, slots // (bank_slots + 1))
-        self._residency = Residency(bank_slots, share, self._queues.count)
+        self._residency = Residency(bank_slots, share, self._queues.count, kept)
         self._slots = KvSlots(slots, reuse)
         # All in the order of admission.
         self._live: dict[int, Sequence] = {}
@@ -113,7 +123,9 @@ class Scheduler:
 
     def plan(self) -> Plan:
         """The next step; takes it as done, so that `computed` is what will be there after it."""
+        before = len(self._live)
         copies = [*self._end_holds(), *self._admit()]
+        admitted = tuple(self._live)[before:]
         rows = tuple(self._writing)
         chunks = self._chunks(ALONE * self._chunk_tokens if not rows else self._chunk_tokens)
         for sequence in self._writing.values():
@@ -124,7 +136,7 @@ class Scheduler:
             if not sequence.unread:
                 del self._reading[chunk.sequence]
         evictions, residencies = self._residency.take_changes()
-        return Plan(evictions, residencies, tuple(copies), chunks, rows)
+        return Plan(evictions, residencies, tuple(copies), chunks, rows, admitted)
 
     def _admit(self) -> list[Copy]:
         copies: list[Copy] = []

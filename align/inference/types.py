@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -78,6 +78,19 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """What one step did with the bank.
+
+    `admitted` are the sequences that left the queue, each with whether its adapter had its place in
+    the bank before this step. `loaded` and `evicted` are ids of adapters.
+    """
+
+    admitted: tuple[tuple[int, bool], ...] = ()
+    loaded: tuple[str, ...] = ()
+    evicted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Update:
     """What one step added to a sequence: `text` that became final; `done` comes once, at its end.
 
@@ -115,6 +128,11 @@ class Engine(Protocol):
         """Whether a step would do anything."""
         ...
 
+    @property
+    def traffic(self) -> Traffic:
+        """What the last step did with the bank."""
+        ...
+
     def load(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
         """Make an adapter known: a PEFT folder, or factors in memory; nothing if it is already.
 
@@ -124,6 +142,11 @@ class Engine(Protocol):
 
     def unload(self, adapter_id: str) -> None:
         """Forget an adapter. Requests that have it already are served to their end."""
+        ...
+
+    def keep(self, adapter_ids: Collection[str]) -> None:
+        """These, loaded or not, are the last to lose their places in the bank; no longer those
+        that were named before."""
         ...
 
     def start_anew(self) -> None:

@@ -17,7 +17,7 @@ from align.adapter.manifest import MANIFEST
 from align.adapter.provenance import code_commit, versions
 from align.adapter.tensors import read_factors
 from align.base import Base, load_base
-from align.digests import template_digest, tokenizer_digest
+from align.digests import template_digest
 from align.precision import precision
 from align.recipe import Recipe, StageConfig
 from align.recipe.space import Value
@@ -116,7 +116,7 @@ def _base_fields(base: Base) -> dict[str, Any]:
         "base": base.ref,
         "base_digest": base.digest,
         "base_revision": base.revision,
-        "tokenizer_digest": tokenizer_digest(base.tokenizer),
+        "tokenizer_digest": base.tokenizer_digest,
         "template_digest": template_digest(base.tokenizer),
     }
 

@@ -152,6 +152,21 @@ class Sweep(Base):
     unseen: Mapped[dict[str, Any] | None]  # the finalists' standing on unseen items
 
 
+class ApiKey(Base):
+    """Who may ask an endpoint for what. The key itself is not here, only its digest."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)  # the part that may be seen
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the whole key
+    scopes: Mapped[list[str]]
+    requests_per_minute: Mapped[int | None]
+    tokens_per_day: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+
+
 class Experiment(Base):
     """An A/B test. `planned_users` fixes where its confidence sequence is tightest."""
 

@@ -47,6 +47,7 @@ class SimulatedEngine:
     chunk_tokens: int = 8
     reuse: bool = True
     model: Callable[[Tagged], int] = next_token
+    kept: set[int] = field(default_factory=set)
     done: dict[int, list[int]] = field(default_factory=dict)
     plans: list[Plan] = field(default_factory=list)
 
@@ -56,6 +57,7 @@ class SimulatedEngine:
             bank_slots=self.bank_slots,
             chunk_tokens=self.chunk_tokens,
             reuse=self.reuse,
+            kept=lambda adapter: adapter in self.kept,
         )
         self.memory: list[Tagged] = [[] for _ in range(self.slots)]
         self.bank: dict[int, int] = {}  # bank slot → adapter

@@ -9,6 +9,7 @@ from tiny_families import in_dtype, random_adapter, random_base, random_tokens
 
 from align.adapter import Manifest, write_manifest
 from align.adapter.tensors import LoraFactors
+from align.base import load_base
 from align.errors import AdapterError, RequestError
 from align.inference import EngineOptions, GenerationRequest
 from align.inference.engine import BankEngine
@@ -82,6 +83,14 @@ def other_weights(make_adapter, tmp_path):
     return folder
 
 
+def other_tokenizer(make_adapter, tmp_path):
+    folder = make_adapter("bad", 1)
+    about = {"id": "x", "base": "tiny-random", "base_digest": load_base("tiny-random").digest}
+    digest = {"tokenizer_digest": "0" * 64, "line": "x", "method": "sft", "rank": 4}
+    write_manifest(folder, Manifest(**about, **digest))
+    return folder
+
+
 def tall(make_adapter, tmp_path):
     return make_adapter("bad", 1, r=9)
 
@@ -143,6 +152,7 @@ def nowhere(make_adapter, tmp_path):
         (other_shape, "another base"),
         (more_layers, "layers.2"),
         (other_weights, "other weights"),
+        (other_tokenizer, "another tokenizer or chat template"),
         (tall, "rank 9.*limit of 8.*max_rank"),
         (tall_in_one_place, "up_proj.*rank 16.*limit of 8"),
         (dora, "use_dora"),

@@ -94,6 +94,27 @@ def test_an_adapter_that_somebody_waits_for_keeps_its_place_if_another_is_idle()
     assert engine.plans[-1].evictions == (2,)
 
 
+def test_a_kept_adapter_gives_its_place_up_last() -> None:
+    engine = engine_with(slots=4, bank_slots=2)
+    engine.kept = {1, 3}
+    for adapter in (1, 2, 3, 4):  # 1 was used less recently than 2 or 3
+        engine.add(prompt(2), adapter=adapter)
+        engine.run()
+    assert [key for plan in engine.plans for key in plan.evictions] == [2, 1]
+
+
+def test_a_kept_adapter_drains_last() -> None:
+    engine = engine_with(slots=8, bank_slots=2)
+    engine.kept = {2}
+    for adapter in (1, 1, 2):  # 2 has less to do
+        engine.add(prompt(2, adapter), adapter=adapter, max_new_tokens=8)
+    engine.step()
+    stranger = engine.add(prompt(2), adapter=3)
+    while stranger not in engine.live():
+        engine.step()
+    assert engine.plans[-1].evictions == (1,)
+
+
 def test_the_base_needs_no_place() -> None:
     engine = engine_with(slots=2, bank_slots=1)
     engine.add(prompt(2), adapter=1, max_new_tokens=FAR)
