@@ -70,7 +70,9 @@ def demo(
         with story.part("final"):
             story.measure_champions()
         before = time.monotonic()
-        with running_server(story.settings, story.recipe.base, port=port) as story.url:
+        with running_server(
+            story.settings, story.recipe.base, port=port, keys_asked=False
+        ) as story.url:
             story.call()
             story.took("serve", time.monotonic() - before)
             with story.part("experiment"):

@@ -6,30 +6,49 @@ a YAML's deployment options override what stands here.
 
 from __future__ import annotations
 
-import asyncio
 import os
+import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from ray import serve
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from cluster.database import open_database
-from cluster.registry import Registry, open_registry
+from cluster.registry import Registry, stored_adapter
 from cluster.settings import Settings
 from cluster.storage import Storage
-from serve.batching.jobs import AdapterRef, Event, GenerateJob, Outcome, Refused, ScoreJob
+from serve.access.key import Key
+from serve.access.keys import Keys
+from serve.access.limits import Counter
+from serve.batching.jobs import (
+    AdapterRef,
+    Event,
+    GenerateJob,
+    Outcome,
+    Prompt,
+    Refused,
+    ScoreJob,
+    Tokens,
+)
 from serve.batching.tokens import TokenizerVocabulary
 from serve.batching.worker import Worker
+from serve.catalogue import Source
+from serve.client import ReplicaClient, TallyClient
 from serve.experiments import Experiments
-from serve.http.api import Backend, create_api
-from serve.http.names import Names
+from serve.http.api import create_api
+from serve.http.backend import Backend
+from serve.metrics.board import Board
+from serve.metrics.families import Report
+from serve.metrics.reporter import Reporter
 from serve.sizes import Sizes
 
 #: Ray Serve's own default, 5, would leave an engine with 64 slots mostly empty.
 MAX_ONGOING = 2000
-READY_SECONDS = 5
+#: More engines are started once those there are have so large a share of their slots taken.
+FULL = 0.75
 
 
 class AppArgs(Sizes):
@@ -41,6 +60,20 @@ class AppArgs(Sizes):
     storage: str | None = None
     cpus: float = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
     gpus: float = Field(default=0, ge=0)
+    keys_asked: bool | None = None  # None: as soon as one was made
+    ingresses: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=1)  # engines
+    drain_seconds: float = Field(default=20, gt=0)  # for what an engine that leaves has begun
+    most_replicas: int | None = Field(default=None, ge=1)  # that they may grow to under load
+
+    @model_validator(mode="after")
+    def _no_fewer_at_most(self) -> AppArgs:
+        if self.most_replicas is not None and self.most_replicas < self.replicas:
+            raise ValueError(
+                f"most_replicas is {self.most_replicas}, and replicas {self.replicas}: expected at "
+                "least as many"
+            )
+        return self
 
     def settings(self) -> Settings:
         """Settings of the installation that is served."""
@@ -49,18 +82,48 @@ class AppArgs(Sizes):
 
 
 def build(args: AppArgs) -> serve.Application:
-    """The application; the names it answers to are read from the database at each request."""
-    resources = {"num_cpus": args.cpus, "num_gpus": args.gpus}
-    engine = EngineReplica.options(ray_actor_options=resources).bind(args)  # type: ignore[attr-defined]
-    return cast(serve.Application, Ingress.bind(args, engine))  # type: ignore[attr-defined]
+    """The application; the names it answers to are those of the database, which it follows."""
+    return compose(args, EngineReplica)
+
+
+def compose(args: AppArgs, engines: Any) -> serve.Application:
+    """The application over a deployment that is made and asked as `EngineReplica` is."""
+    tally = Tally.bind()  # type: ignore[attr-defined]
+    engine = engines.options(**_scale(args)).bind(args, tally)
+    ingress = Ingress.options(num_replicas=args.ingresses)  # type: ignore[attr-defined]
+    return cast(serve.Application, ingress.bind(args, engine, tally))
+
+
+def _scale(args: AppArgs) -> dict[str, Any]:
+    """Options of the engines' deployment: their number, what each takes on, who gets a request."""
+    most = args.slots + args.waiting_rows
+    options: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": args.cpus, "num_gpus": args.gpus},
+        "max_ongoing_requests": most,
+        "graceful_shutdown_timeout_s": args.drain_seconds,
+        "max_queued_requests": most,  # of each ingress; a burst waits a moment to be given out
+        "request_router_config": RequestRouterConfig(
+            request_router_class="serve.routing.AdapterRouter"
+        ),
+    }
+    if args.most_replicas is None:
+        return {**options, "num_replicas": args.replicas}
+    return {
+        **options,
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=args.replicas,
+            max_replicas=args.most_replicas,
+            target_ongoing_requests=max(1.0, FULL * args.slots),
+        ),
+    }
 
 
 # A base that cannot be loaded will not load at the second attempt either: say so at once.
-@serve.deployment(max_ongoing_requests=MAX_ONGOING, max_constructor_retry_count=1)
+@serve.deployment(max_constructor_retry_count=1)
 class EngineReplica:
     """One engine in one process: an `EngineClient` for handles."""
 
-    def __init__(self, args: AppArgs) -> None:
+    def __init__(self, args: AppArgs, tally: Any) -> None:
         settings = args.settings()
         os.environ["ALIGNERY_HOME"] = str(settings.home)  # where embedded bases are unpacked
         from align.base import load_base
@@ -68,12 +131,14 @@ class EngineReplica:
 
         engine = load_engine(args.base, args.engine_options())
         vocabulary = TokenizerVocabulary(load_base(args.base).tokenizer)
-        registry = open_registry(settings)
+        storage = Storage(settings)
 
         def folder_of(adapter: AdapterRef) -> Path:
-            return registry.folder(registry.resolve(adapter.name))
+            return stored_adapter(storage, adapter.adapter_id)
 
         self._worker = Worker(engine, folder_of, vocabulary, args.limits())
+        registry = self._worker.meter.registry
+        self._reporter = Reporter(uuid.uuid4().hex, registry, tally.report.remote)
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
         """See `EngineClient`."""
@@ -88,9 +153,45 @@ class EngineReplica:
         """See `EngineClient`."""
         return await self._worker.score(job)
 
+    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
+        """See `EngineClient`."""
+        return await self._worker.tokenize(prompt, generate)
+
+    async def prepare(self, adapter: AdapterRef) -> Refused | None:
+        """See `EngineClient`."""
+        return await self._worker.prepare(adapter)
+
+    async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
+        """See `EngineClient`."""
+        await self._worker.keep(adapters)
+
     async def ready(self) -> bool:
         """See `EngineClient`."""
         return await self._worker.ready()
+
+
+@serve.deployment(max_ongoing_requests=MAX_ONGOING, ray_actor_options={"num_cpus": 0})
+class Tally:
+    """The one `Counter` and the one `Board` of all replicas."""
+
+    def __init__(self) -> None:
+        self._counter, self._board = Counter(), Board()
+
+    async def admit(self, key: Key) -> float:
+        """See `Limits`."""
+        return await self._counter.admit(key)
+
+    async def spend(self, key: Key, tokens: int) -> None:
+        """See `Limits`."""
+        await self._counter.spend(key, tokens)
+
+    async def report(self, process: str, counted: Report) -> None:
+        """See `Metrics`."""
+        await self._board.report(process, counted)
+
+    async def total(self) -> Report:
+        """See `Metrics`."""
+        return await self._board.total()
 
 
 @serve.deployment(
@@ -102,48 +203,24 @@ class EngineReplica:
 class Ingress:
     """The HTTP interface; holds no model and imports no torch."""
 
-    def __init__(self, args: AppArgs, engine: Any) -> None:
+    def __init__(self, args: AppArgs, engine: Any, tally: Any) -> None:
         self._args = args
         self._engine = engine
+        self._tally = tally
 
     def __serve_build_asgi_app__(self) -> Any:
         settings = self._args.settings()
         database = open_database(settings)
         registry = Registry(database, Storage(settings))
-        experiments = Experiments(database, registry)
-        names = Names(registry, experiments, self._args.base)
-        return create_api(Backend(ReplicaClient(self._engine), names, experiments))
-
-
-class ReplicaClient:
-    """`EngineClient` over a handle to `EngineReplica`."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-
-    async def complete(self, job: GenerateJob) -> Outcome | Refused:
-        """See `EngineClient`."""
-        return cast("Outcome | Refused", await self._handle.complete.remote(job))
-
-    async def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
-        """See `EngineClient`."""
-        response = self._handle.options(stream=True).stream.remote(job)
-        try:
-            async for events in response:
-                yield events
-        finally:
-            response.cancel()
-
-    async def score(self, job: ScoreJob) -> list[float] | Refused:
-        """See `EngineClient`."""
-        return cast("list[float] | Refused", await self._handle.score.remote(job))
-
-    async def ready(self) -> bool:
-        """Whether a replica answers soon."""
-        try:
-            return bool(await asyncio.wait_for(self._ask(), READY_SECONDS))
-        except TimeoutError:
-            return False
-
-    async def _ask(self) -> Any:
-        return await self._handle.ready.remote()
+        source = Source(registry, Experiments(database, registry), Keys(database))
+        backend = Backend(
+            engine=ReplicaClient(self._engine),
+            source=source,
+            base=self._args.base,
+            tally=TallyClient(self._tally),
+            keys_asked=self._args.keys_asked,
+        )
+        self._reporter = Reporter(
+            backend.process, backend.meter.registry, self._tally.report.remote
+        )
+        return create_api(backend)

@@ -1,4 +1,4 @@
-"""Experiments as tables on a terminal."""
+"""Experiments and keys as tables on a terminal."""
 
 from __future__ import annotations
 
@@ -8,10 +8,29 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from serve.access.key import Key
 from serve.experiments import ExperimentInfo, Report
 from serve.experiments.report import MISMATCH, UNDECIDED, Comparison, VariantReport
 
 _NONE = "–"
+
+
+def print_keys(keys: Sequence[Key], console: Console | None = None) -> None:
+    """What each key is for; a key itself is never shown again."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("name", "begins with", "scopes", "requests/min", "tokens/day", "state"):
+        right = title in ("requests/min", "tokens/day")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    for key in keys:
+        table.add_row(
+            key.name,
+            f"alk-{key.id}",
+            " ".join(sorted(key.scopes)),
+            _NONE if key.requests_per_minute is None else f"{key.requests_per_minute:,}",
+            _NONE if key.tokens_per_day is None else f"{key.tokens_per_day:,}",
+            "revoked" if key.revoked_at else "good",
+        )
+    (console or Console()).print(table)
 
 
 def print_report(report: Report, console: Console | None = None) -> None:

@@ -8,15 +8,20 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from cluster.settings import Settings
 from serve.errors import PortInUse, ServeError
 from serve.sizes import Sizes
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+    from serve.app import AppArgs
 
 APPLICATION = "alignery"
 READY_SECONDS = 60
@@ -37,13 +42,16 @@ def running_server(
     port: int | None = None,
     cpus: int | None = None,
     sizes: Sizes | None = None,
+    keys_asked: bool | None = None,
+    application: Callable[[AppArgs], Application] | None = None,
 ) -> Iterator[str]:
     """Serve `base` and its adapters; gives the URL, without /v1, once requests are answered.
 
     Needs an initialised Ray (see `cluster.ray.ray_session`) on which no Serve runs. `port` None
     takes a free one. `cpus` None takes all that are free on a machine like this one. `sizes` None
-    takes the defaults. Everything is shut down at the end. PortInUse and ServeError come before
-    anything is left running.
+    takes the defaults. `keys_asked` None asks for API keys once there is one. `application` stands
+    in for `serve.app.build`. Everything is shut down at the end. PortInUse and ServeError come
+    before anything is left running.
     """
     if port is not None:
         check_port(host, port)
@@ -60,6 +68,7 @@ def running_server(
         storage=settings.storage,
         cpus=cpus,
         gpus=_gpus(),
+        keys_asked=keys_asked,
         **(sizes or Sizes()).model_dump(),
     )
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -70,7 +79,7 @@ def running_server(
                 http_options={"host": host, "port": port},
                 logging_config=_QUIET,
             )
-        _deploy(serve, build(args))
+        _deploy(serve, (application or build)(args))
         url = f"http://{_reachable(host)}:{port}"
         _wait_ready(url)
         yield url

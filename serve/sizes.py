@@ -18,7 +18,8 @@ class Sizes(BaseModel):
     `slots` completions are written at the same time, `waiting_rows` more wait, and what comes then
     is refused with 503. Each slot holds `slot_tokens` tokens of a prompt and its completion (None:
     as many as the memory and the base's context allow); all together take at most `kv_gib` GiB.
-    `adapters` different ones share a batch, and `known_adapters` in all need no loading.
+    `adapters` different ones share a batch, and `known_adapters` in all need no loading; for
+    another a request waits at most `adapter_seconds`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -28,6 +29,7 @@ class Sizes(BaseModel):
     kv_gib: FiniteFloat = Field(default=4, gt=0)
     adapters: int = Field(default=16, ge=1)
     known_adapters: int = Field(default=128, ge=1)
+    adapter_seconds: FiniteFloat = Field(default=60, gt=0)
     waiting_rows: int = Field(default=1024, ge=1)
     default_max_tokens: int = Field(default=512, ge=1)
 
@@ -37,6 +39,7 @@ class Sizes(BaseModel):
             slots=self.slots,
             waiting=self.waiting_rows,
             known_adapters=self.known_adapters,
+            adapter_seconds=self.adapter_seconds,
             default_tokens=self.default_max_tokens,
         )
 

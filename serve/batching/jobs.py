@@ -71,6 +71,14 @@ Job = GenerateJob | ScoreJob
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What a prompt is to the model, and how many tokens fit with what is written behind them."""
+
+    ids: tuple[int, ...]
+    context: int
+
+
+@dataclass(frozen=True)
 class TokenLogprob:
     """A token of an answer: its UTF-8 bytes (maybe part of a character), its log-probability.
 
@@ -153,6 +161,18 @@ class EngineClient(Protocol):
 
     async def score(self, job: ScoreJob) -> list[float] | Refused:
         """A score for each conversation."""
+        ...
+
+    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
+        """The prompt's tokens; `generate` opens the assistant's turn behind a chat."""
+        ...
+
+    async def prepare(self, adapter: AdapterRef) -> Refused | None:
+        """Load the adapter wherever it may be asked for; why it cannot be had, if it cannot."""
+        ...
+
+    async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
+        """Load these soon and hold on to them, in place of those kept before."""
         ...
 
     async def ready(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +12,21 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from align.inference.types import Engine, GenerationRequest
-from serve.batching.jobs import Accepted, Event, GenerateJob, Prompt, Refused, ScoreJob
+from align.inference.types import Engine, GenerationRequest, Traffic
+from serve.batching.jobs import (
+    Accepted,
+    Event,
+    GenerateJob,
+    Prompt,
+    Refused,
+    ScoreJob,
+    Tokens,
+)
 from serve.batching.orders import Order, generation_requests, score_requests
 from serve.batching.refusals import failed, refused_by
 from serve.batching.rows import Row
 from serve.batching.tokens import Vocabulary
+from serve.metrics.engine import EngineMeter
 
 _log = logging.getLogger("ray.serve")
 
@@ -29,12 +39,15 @@ INTAKE = 32
 class EngineLoop:
     """Steps `engine` on a thread of its own while there is anything to do.
 
-    `take`, `cancel` and `call` are for one event loop. The engine does what they ask for between
-    two steps, in their order, and nothing else ever touches it.
+    `take`, `cancel`, `call` and `send` are for one event loop. The engine does what they ask for
+    between two steps, in their order, and nothing else ever touches it.
     """
 
-    def __init__(self, engine: Engine, vocabulary: Vocabulary, default_tokens: int) -> None:
+    def __init__(
+        self, engine: Engine, vocabulary: Vocabulary, default_tokens: int, meter: EngineMeter
+    ) -> None:
         self._engine = engine
+        self._meter = meter
         self._vocabulary = vocabulary
         self._default_tokens = default_tokens
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -45,20 +58,26 @@ class EngineLoop:
 
     def take(self, order: Order) -> None:
         """Have an order done; its events go to its queue."""
-        self._send(partial(self._take, order))
+        self.send(partial(self._take, order))
 
     def cancel(self, order: Order) -> None:
         """End what is left of an order. Events may still come for as long as a step takes."""
         order.cancelled = True
-        self._send(partial(self._drop, order))
+        self.send(partial(self._drop, order))
+
+    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens:
+        """The prompt as the engine would read it. Whatever the template raises."""
+        ids = await self.call(partial(self._prompt, prompt, generate))
+        return Tokens(tuple(ids), self._engine.context_length)
 
     async def call(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises on the engine's thread."""
         future: Future[T] = Future()
-        self._send(partial(_fulfil, future, work))
+        self.send(partial(_fulfil, future, work))
         return await asyncio.wrap_future(future)
 
-    def _send(self, work: Callable[[], None]) -> None:
+    def send(self, work: Callable[[], None]) -> None:
+        """Have `work`, which must not raise, done on the engine's thread."""
         self._listener = asyncio.get_running_loop()
         self._inbox.append(work)
         # One call for each piece of work: the first does all that is there, the others find none.
@@ -87,7 +106,9 @@ class EngineLoop:
                 return
             for index, request in enumerate(requests):
                 for sequence in self._engine.submit(request):
-                    self._rows[sequence] = Row(order, index, self._vocabulary)
+                    clock = self._meter.row(order.job.adapter, order.arrived)
+                    length = len(request.prompt_ids)
+                    self._rows[sequence] = Row(order, index, self._vocabulary, clock, length)
                     order.sequences.add(sequence)
             self._post(order, Accepted(sum(len(ids) for ids in prompts)))
         except Exception as error:  # one bad order must not end the loop that serves all others
@@ -96,13 +117,13 @@ class EngineLoop:
 
     def _encoded(self, job: GenerateJob | ScoreJob) -> list[list[int]]:
         if isinstance(job, ScoreJob):
-            return [self._engine.tokenize_chat(one, generate=False) for one in job.conversations]
-        return [self._prompt(one) for one in job.prompts]
+            return [self._prompt(one, generate=False) for one in job.conversations]
+        return [self._prompt(one, generate=True) for one in job.prompts]
 
-    def _prompt(self, prompt: Prompt) -> list[int]:
+    def _prompt(self, prompt: Prompt, generate: bool) -> list[int]:
         if isinstance(prompt, str):
             return self._vocabulary.encode(prompt)
-        return self._engine.tokenize_chat(prompt)
+        return self._engine.tokenize_chat(prompt, generate)
 
     def _requests(
         self, job: GenerateJob | ScoreJob, prompts: list[list[int]]
@@ -122,11 +143,14 @@ class EngineLoop:
         """One step. False if it failed with nobody waiting: then more of them would fail, too."""
         awaited = bool(self._rows)
         try:
-            for update in self._engine.step():
+            updates = self._engine.step()
+            now = time.monotonic()
+            self._count(self._engine.traffic)
+            for update in updates:
                 row = self._rows.get(update.sequence)
                 if row is None:  # cancelled
                     continue
-                for event in row.events(update):
+                for event in row.events(update, now):
                     self._post(row.order, event)
                 if update.done:
                     del self._rows[update.sequence]
@@ -138,6 +162,12 @@ class EngineLoop:
                 self._post(order, failed(error))
             return awaited
         return True
+
+    def _count(self, traffic: Traffic) -> None:
+        self._meter.step(traffic)
+        for sequence, hit in traffic.admitted:
+            if (row := self._rows.get(sequence)) is not None:
+                row.clock.admitted(hit)
 
     def _post(self, order: Order, event: Event) -> None:
         self._outbox.append((order, event))

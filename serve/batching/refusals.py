@@ -30,6 +30,17 @@ def failed(error: Exception) -> Refused:
     return Refused(500, f"generation failed: {type(error).__name__}: {error}", "generation_failed")
 
 
+def lost(error: Exception) -> Refused:
+    """The replica that worked on the job died, and so did those that were asked after it."""
+    return Refused(503, f"the engine was lost: {type(error).__name__}; try again", "engine_lost")
+
+
+def no_room(error: Exception) -> Refused:
+    """No replica takes the job, for now."""
+    message = f"no engine takes this request now: {type(error).__name__}; try again soon"
+    return Refused(503, message, "overloaded")
+
+
 def overloaded(waiting: int) -> Refused:
     """Too much waits already."""
     return Refused(503, f"{waiting} completions are waiting already; try again soon", "overloaded")

@@ -6,13 +6,18 @@ from align.inference.types import Completion, Update
 from serve.batching.jobs import Done, Event, Scored, ScoreJob, Text, TokenLogprob
 from serve.batching.orders import Order
 from serve.batching.tokens import Spelling, Vocabulary
+from serve.metrics.engine import RowClock
 
 
 class Row:
     """One completion or score that the engine works on."""
 
-    def __init__(self, order: Order, index: int, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, order: Order, index: int, vocabulary: Vocabulary, clock: RowClock, prompt: int
+    ) -> None:
         self.order = order
+        self.clock = clock
+        self._prompt = prompt  # tokens
         self._index = index
         self._scored = isinstance(order.job, ScoreJob)
         self._streamed = not isinstance(order.job, ScoreJob) and order.job.streamed
@@ -20,9 +25,12 @@ class Row:
         self._spelling = Spelling(vocabulary) if asked else None
         self._released = 0  # characters
 
-    def events(self, update: Update) -> list[Event]:
-        """What the update has for the client."""
+    def events(self, update: Update, now: float) -> list[Event]:
+        """What the update, which came `now`, has for the client."""
         done = update.completion
+        self.clock.update(update, now)
+        if update.done:
+            self.clock.over(self._prompt, update)
         if self._scored:
             return [self._score(done)] if update.done else []
         logprobs = self._logprobs(update)

@@ -18,15 +18,18 @@ from serve.batching.jobs import (
     GenerateJob,
     Job,
     Outcome,
+    Prompt,
     Refused,
     Scored,
     ScoreJob,
     Text,
+    Tokens,
 )
 from serve.batching.loop import EngineLoop
 from serve.batching.orders import Order
 from serve.batching.refusals import overloaded, refused_by, too_many
 from serve.batching.tokens import Vocabulary
+from serve.metrics.engine import EngineMeter
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Limits:
     slots: int = 64  # rows that the engine works on at once
     waiting: int = 1024  # rows beyond those; more are refused with 503
     known_adapters: int = 128  # that need no loading
+    adapter_seconds: float = 60  # that a request waits for its adapter's files
     default_tokens: int = 512  # of a completion whose request names no number
 
 
@@ -52,10 +56,23 @@ class Worker:
         vocabulary: Vocabulary,
         limits: Limits,
     ) -> None:
-        self._loop = EngineLoop(engine, vocabulary, limits.default_tokens)
-        self._adapters = AdapterCache(engine, self._loop, folder_of, limits.known_adapters)
+        self.meter = EngineMeter()
+        self._loop = EngineLoop(engine, vocabulary, limits.default_tokens, self.meter)
+        self._adapters = AdapterCache(
+            engine, self._loop, folder_of, limits.known_adapters, limits.adapter_seconds
+        )
         self._limits = limits
         self._unfinished = 0  # rows
+        self.meter.watch(
+            "alignery_rows_unfinished",
+            "Completions and scores that wait or are being written.",
+            lambda: self._unfinished,
+        )
+        self.meter.watch(
+            "alignery_known_adapters",
+            "Adapters that engines have in memory.",
+            lambda: self._adapters.known,
+        )
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
         """Do the job and return everything at its end."""
@@ -77,6 +94,26 @@ class Worker:
             return events
         scores = {one.row: one.score for one in events if isinstance(one, Scored)}
         return [scores[row] for row in range(job.rows)]
+
+    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
+        """See `EngineClient`."""
+        try:
+            return await self._loop.tokenize(prompt, generate)
+        except Exception as error:
+            return refused_by(error)
+
+    async def prepare(self, adapter: AdapterRef) -> Refused | None:
+        """Load the adapter, so that no request for it has to wait; why that cannot be."""
+        try:
+            await self._adapters.acquire(adapter)
+        except AligneryError as error:
+            return refused_by(error)
+        self._adapters.release(adapter)
+        return None
+
+    async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
+        """Load these in time and hold on to them, in place of those kept before."""
+        self._adapters.keep(adapters)
 
     async def ready(self) -> bool:
         """A worker is made with a loaded engine, so it is ready from the start."""

@@ -69,6 +69,41 @@ class TextForm:
 Form = ChatForm | TextForm
 
 
+@dataclass
+class Usage:
+    """Tokens read and written so far; of an unfinished row at least those that were streamed."""
+
+    prompt: int = 0
+    rows: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def written(self) -> int:
+        """Of all rows."""
+        return sum(self.rows.values())
+
+    @property
+    def total(self) -> int:
+        """Read and written."""
+        return self.prompt + self.written
+
+    def see(self, event: Event) -> None:
+        """Count what the event brings."""
+        if isinstance(event, Accepted):
+            self.prompt = event.prompt_tokens
+        elif isinstance(event, Text):
+            self.rows[event.row] = self.rows.get(event.row, 0) + 1
+        elif isinstance(event, Done):
+            self.rows[event.row] = event.tokens
+
+    def object(self) -> dict[str, int]:
+        """As the API has it."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.written,
+            "total_tokens": self.total,
+        }
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer's form and what every part of it carries.
@@ -83,24 +118,23 @@ class Answer:
     include_usage: bool
     id: str = field(init=False)
     created: int = field(default_factory=lambda: int(time.time()), init=False)
+    usage: Usage = field(default_factory=Usage, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", f"{self.form.prefix}-{uuid.uuid4().hex}")
 
     def whole(self, outcome: Outcome) -> dict[str, Any]:
         """The answer in one piece."""
+        events: list[Event] = [Accepted(outcome.prompt_tokens), *outcome.rows]
+        for event in events:
+            self.usage.see(event)
         choices = [self.form.choice(done) for done in outcome.rows]
-        tokens = sum(done.tokens for done in outcome.rows)
-        return {
-            **self._head(self.form.whole, choices),
-            "usage": _usage(outcome.prompt_tokens, tokens),
-        }
+        return {**self._head(self.form.whole, choices), "usage": self.usage.object()}
 
     async def events(
         self, first: list[Event], rest: AsyncGenerator[list[Event], None]
     ) -> AsyncGenerator[str, None]:
         """The answer as server-sent events. Closing it closes `rest`."""
-        prompt_tokens = tokens = 0
         async with aclosing(rest):
             events: list[Event] | None = first
             while events is not None:
@@ -108,15 +142,12 @@ class Answer:
                     if isinstance(event, Refused):  # too late for a status of its own
                         yield _sse(ApiError.of(event).body())
                         return
-                    if isinstance(event, Accepted):
-                        prompt_tokens = event.prompt_tokens
-                    elif isinstance(event, Done):
-                        tokens += event.tokens
+                    self.usage.see(event)
                     for choice in self._choices(event):
                         yield _sse(self._chunk([choice]))
                 events = await anext(rest, None)
         if self.include_usage:
-            yield _sse({**self._chunk([]), "usage": _usage(prompt_tokens, tokens)})
+            yield _sse({**self._chunk([]), "usage": self.usage.object()})
         yield DONE
 
     def _choices(self, event: Event) -> Iterator[dict[str, Any]]:
@@ -151,14 +182,6 @@ def _choice(
 
 def _reason(done: Done) -> str:
     return "length" if done.finish_reason == "length" else "stop"
-
-
-def _usage(prompt_tokens: int, tokens: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": tokens,
-        "total_tokens": prompt_tokens + tokens,
-    }
 
 
 def _sse(data: dict[str, Any]) -> str:

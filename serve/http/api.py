@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from serve.batching.jobs import EngineClient, GenerateJob, Refused, ScoreJob
-from serve.experiments import Experiments
-from serve.http.answers import Answer, ChatForm, Form, TextForm
+from cluster.errors import DatabaseError
+from serve.batching.jobs import Refused, ScoreJob
+from serve.experiments.exposures import Exposures
+from serve.http.answering import answered
+from serve.http.answers import ChatForm, TextForm
+from serve.http.backend import Backend, backend_of
 from serve.http.errors import ApiError, install_handlers
-from serve.http.names import Exposed, Names, Target
-from serve.http.schemas import ChatRequest, CompletionRequest, FeedbackRequest, ScoreRequest
+from serve.http.gate import Gate
+from serve.http.intake import Intake
+from serve.http.schemas import (
+    Body,
+    ChatRequest,
+    CompletionRequest,
+    FeedbackRequest,
+    ScoreRequest,
+    TokenizeRequest,
+    chat,
+)
+from serve.metrics.families import collect, page
+from serve.metrics.requests import Metered
 
-VARIANT_HEADER = "x-alignery-variant"
+IGNORED_HEADER = "x-alignery-ignored"
+MOST_NAMED = 20
+FLUSH_SECONDS = 1.0
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 router = APIRouter()
 
 
-@dataclass(frozen=True)
-class Backend:
-    """What the routes work on."""
-
-    engine: EngineClient
-    names: Names
-    experiments: Experiments
-
-
 def create_api(backend: Backend) -> FastAPI:
-    """The whole interface as an ASGI application."""
-    app = FastAPI(title="Alignery", docs_url=None, redoc_url=None)
+    """The whole interface as an ASGI application; its names are followed while it runs."""
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        await backend.catalogue.start()
+        flushing = asyncio.create_task(_flush(backend.exposures))
+        try:
+            yield
+        finally:
+            flushing.cancel()
+            await backend.catalogue.close()
+            with suppress(DatabaseError):
+                await to_thread.run_sync(backend.exposures.flush)
+
+    app = FastAPI(title="Alignery", redoc_url=None, lifespan=running)
     app.state.backend = backend
+    app.add_middleware(Intake)
+    app.add_middleware(  # the one that is added last sees a request first
+        Gate, catalogue=backend.catalogue, limits=backend.tally, asked=backend.keys_asked
+    )
+    app.add_middleware(Metered, meter=backend.meter)
     app.include_router(router)
     install_handlers(app)
     return app
@@ -42,52 +72,76 @@ def create_api(backend: Backend) -> FastAPI:
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a chat, whole or streamed."""
-    backend = _backend(request)
-    target = await to_thread.run_sync(backend.names.chat, body.model, body.user)
-    return await _answer(backend, body, target, body.job(target.adapter), ChatForm())
+    backend = backend_of(request)
+    target = await backend.names.chat(body.model, body.user)
+    job = body.job(target.adapter)
+    return await answered(request, body, target, job, ChatForm(), _ignored(body))
 
 
 @router.post("/v1/completions")
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue text, whole or streamed."""
-    backend = _backend(request)
-    target = await to_thread.run_sync(backend.names.chat, body.model, body.user)
-    return await _answer(backend, body, target, body.job(target.adapter), TextForm())
+    backend = backend_of(request)
+    target = await backend.names.chat(body.model, body.user)
+    job = body.job(target.adapter)
+    return await answered(request, body, target, job, TextForm(), _ignored(body))
 
 
 @router.get("/v1/models")
 async def models(request: Request) -> Any:
     """Every name that is served now."""
-    return {"object": "list", "data": await to_thread.run_sync(_backend(request).names.models)}
+    return {"object": "list", "data": await backend_of(request).names.models()}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(name: str, request: Request) -> Any:
     """One of them."""
-    return await to_thread.run_sync(_backend(request).names.model, name)
+    return await backend_of(request).names.model(name)
 
 
 @router.post("/v1/score")
-async def score(body: ScoreRequest, request: Request) -> Any:
+async def score(body: ScoreRequest, request: Request, response: Response) -> Any:
     """A reward adapter's score for each conversation; higher is better."""
-    backend = _backend(request)
-    adapter = await to_thread.run_sync(backend.names.score, body.model)
+    backend = backend_of(request)
+    response.headers.update(_ignored(body))
+    adapter = await backend.names.score(body.model)
     scores = await backend.engine.score(ScoreJob(body.chats, adapter))
     if isinstance(scores, Refused):
         raise ApiError.of(scores)
     return {"object": "scores", "model": body.model, "scores": scores}
 
 
+@router.post("/tokenize")
+async def tokenize(body: TokenizeRequest, request: Request, response: Response) -> Any:
+    """The tokens of a text or chat, and how many fit with what is written behind them."""
+    backend = backend_of(request)
+    response.headers.update(_ignored(body))
+    await backend.names.model(body.model)  # every name has the base's tokenizer, if it is one
+    prompt = chat(body.messages) if body.messages is not None else body.prompt or ""
+    tokens = await backend.engine.tokenize(prompt, body.add_generation_prompt)
+    if isinstance(tokens, Refused):
+        raise ApiError.of(tokens)
+    return {"count": len(tokens.ids), "max_model_len": tokens.context, "tokens": tokens.ids}
+
+
 @router.post("/v1/feedback")
-async def feedback(body: FeedbackRequest, request: Request) -> Any:
+async def feedback(body: FeedbackRequest, request: Request, response: Response) -> Any:
     """Keep what a user said of an experiment's answer."""
+    backend = backend_of(request)
+    response.headers.update(_ignored(body))
+    await to_thread.run_sync(backend.exposures.flush)  # the answer may still wait to be noted
     experiment = await to_thread.run_sync(
-        _backend(request).experiments.record_feedback,
-        body.request_id,
-        body.value,
-        body.comment or "",
+        backend.experiments.record_feedback, body.request_id, body.value, body.comment or ""
     )
     return {"object": "feedback", "request_id": body.request_id, "experiment": experiment}
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """What all replicas have counted, as Prometheus reads it."""
+    backend = backend_of(request)
+    await backend.tally.report(backend.process, collect(backend.meter.registry))
+    return PlainTextResponse(page(await backend.tally.total()), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/healthz")
@@ -98,73 +152,32 @@ async def healthz() -> Any:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Any:
-    """The engine and the database answer, too."""
-    backend = _backend(request)
+    """The engine answers, too; with what is wrong beside it though known names are served.
+
+    That is a database that is away, and aliases that could not move to where they point there.
+    """
+    backend = backend_of(request)
     if not await backend.engine.ready():
         raise ApiError(503, "the engine is not ready", "not_ready")
-    await to_thread.run_sync(backend.experiments.find, "readyz")
-    return {"status": "ready"}
+    answer: dict[str, Any] = {"status": "ready"}
+    if (trouble := backend.catalogue.trouble) is not None:
+        answer["database"] = trouble
+    if failures := backend.catalogue.moves.failures:
+        answer["moves_failed"] = {alias: one.reason for alias, one in failures.items()}
+    return answer
 
 
-def _backend(request: Request) -> Backend:
-    backend = request.app.state.backend
-    assert isinstance(backend, Backend)
-    return backend
+def _ignored(body: Body) -> dict[str, str]:
+    """A header that names the fields which mean nothing here, so that a typo is found."""
+    names = [name if _PLAIN.fullmatch(name) else "?" for name in body.ignored]
+    if len(names) > MOST_NAMED:
+        names[MOST_NAMED:] = ["..."]
+    return {IGNORED_HEADER: ", ".join(names)} if names else {}
 
 
-async def _answer(
-    backend: Backend,
-    body: ChatRequest | CompletionRequest,
-    target: Target,
-    job: GenerateJob,
-    form: Form,
-) -> Response:
-    fingerprint = target.adapter.adapter_id if target.adapter else "base"
-    answer = Answer(
-        form=form,
-        model=body.model,
-        # In an experiment nobody should see from the answer which variant it came from.
-        fingerprint=None if target.exposed else fingerprint,
-        rows=job.rows,
-        include_usage=body.include_usage,
-    )
-    headers = {VARIANT_HEADER: target.exposed.variant} if target.exposed else {}
-    if job.streamed:
-        return await _streamed(backend, target, job, answer, headers)
-    outcome = await backend.engine.complete(job)
-    if isinstance(outcome, Refused):
-        raise ApiError.of(outcome)
-    await _expose(backend, answer.id, target)
-    return JSONResponse(answer.whole(outcome), headers=headers)
-
-
-async def _streamed(
-    backend: Backend, target: Target, job: GenerateJob, answer: Answer, headers: dict[str, str]
-) -> Response:
-    stream = backend.engine.stream(job)
-    try:
-        first = await anext(stream)
-        if isinstance(first[0], Refused):
-            raise ApiError.of(first[0])
-        await _expose(backend, answer.id, target)
-    except BaseException:
-        await stream.aclose()
-        raise
-    headers = {**headers, "cache-control": "no-cache"}
-    events = answer.events(first, stream)
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-
-
-async def _expose(backend: Backend, request_id: str, target: Target) -> None:
-    """Note the exposure before the answer leaves, or its feedback could come first."""
-    exposed: Exposed | None = target.exposed
-    if exposed is not None:
-        adapter_id = target.adapter.adapter_id if target.adapter else None
-        await to_thread.run_sync(
-            backend.experiments.record_exposure,
-            request_id,
-            exposed.experiment,
-            exposed.unit,
-            exposed.variant,
-            adapter_id,
-        )
+async def _flush(exposures: Exposures) -> None:
+    """Write what the database could not take, once it can."""
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        with suppress(DatabaseError):
+            await to_thread.run_sync(exposures.flush)

@@ -19,17 +19,27 @@ from serve.errors import AnswerNotFound
 _log = logging.getLogger("ray.serve")
 
 
+#: OpenAI's names of kinds of errors, where they follow from the status.
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
 class ApiError(Exception):
     """An answer that is an error."""
 
     def __init__(
-        self, status: int, message: str, code: str | None = None, param: str | None = None
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float = 1.0,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self.retry_after = retry_after
 
     @classmethod
     def of(cls, refused: Refused) -> ApiError:
@@ -38,13 +48,19 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Any]:
         """`{"error": {...}}`."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        kind = _KINDS.get(self.status, "invalid_request_error")
+        if self.status >= 500:
+            kind = "server_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
     def response(self) -> JSONResponse:
-        """The same with its status; 503 says when to come back."""
-        headers = {"retry-after": "1"} if self.status == 503 else None
+        """The same with its status; 429 and 503 say when to come back, 401 with what."""
+        headers = {}
+        if self.status in (429, 503):
+            headers["retry-after"] = f"{self.retry_after:.0f}"
+        elif self.status == 401:
+            headers["www-authenticate"] = "Bearer"
         return JSONResponse(self.body(), self.status, headers)
 
 
@@ -74,8 +90,8 @@ def install_handlers(app: FastAPI) -> None:
         return ApiError(503, str(error), "unavailable").response()
 
     @app.exception_handler(Exception)
-    async def unexpected(_: Request, error: Exception) -> JSONResponse:
-        _log.error("a request failed", exc_info=error)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return ApiError(500, f"internal error: {type(error).__name__}").response()
 
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import difflib
 import time
 import uuid
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from cluster.registry import AdapterVersion, Registry
+from anyio import to_thread
+
+from cluster.registry import AdapterVersion
 from serve.batching.jobs import AdapterRef
-from serve.experiments import ExperimentInfo, Experiments
+from serve.catalogue import Catalogue
+from serve.catalogue.snapshot import ref_of
+from serve.experiments import ExperimentInfo
 from serve.experiments.assignment import assign
+from serve.experiments.exposures import Exposed
 from serve.experiments.rules import BASE
 from serve.http.errors import ApiError
 
-
-@dataclass(frozen=True)
-class Exposed:
-    """A place in an experiment."""
-
-    experiment: str
-    unit: str
-    variant: str
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,72 +34,104 @@ class Target:
     exposed: Exposed | None = None
 
 
-class Names:
-    """The names that an endpoint on `base` answers to. Methods read the database, so they block.
+class UnknownModel(Exception):
+    """A name that the catalogue does not have."""
 
-    Nothing is kept between calls: a promotion counts from the next request on.
+
+class Names:
+    """The names that an endpoint answers to, as its catalogue has them.
+
+    A name is resolved once for each request; one that nobody knows is looked for in the database
+    before it is refused, since it may be younger than the catalogue's last look.
     """
 
-    def __init__(self, registry: Registry, experiments: Experiments, base: str) -> None:
-        self._registry = registry
-        self._experiments = experiments
-        self._base = base
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._base = catalogue.base
         self._started = int(time.time())
 
-    def chat(self, model: str, user: str | None) -> Target:
+    async def chat(self, model: str, user: str | None) -> Target:
         """What generates for `model`; in an experiment, what this user's variant is.
 
-        Without `user` a request is a user of its own. ApiError 404 for an unknown name and 400
-        for a reward adapter.
+        Without `user` a request is a user of its own. ApiError 404 for an unknown name, 400 for a
+        reward adapter, and 503 for a name that is not known while the database is away.
         """
+        return await self._sure(lambda: self._chat(model, user or uuid.uuid4().hex))
+
+    async def score(self, model: str) -> AdapterRef:
+        """The reward adapter `model`. ApiError as for `chat`, 400 if it cannot score."""
+        return await self._sure(lambda: self._score(model))
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """The model object of one name, `line` included. ApiError 404 or 503."""
+        return await self._sure(lambda: self._model(name))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Every name that is served now, as OpenAI's model objects."""
+        if self._catalogue.trouble is None:
+            await self._catalogue.refresh()
+        return self._models()
+
+    def _models(self) -> list[dict[str, Any]]:
+        now, named = self._catalogue.now, defaultdict(list)
+        for alias, version in now.aliases.items():
+            named[version.name].append(alias)
+        entries = [_entry(BASE, self._started, method="base")]
+        for version in now.versions.values():
+            if version.base == self._base:
+                names = [version.name, *sorted(named[version.name])]
+                entries += [self._entry_of(name, version) for name in names]
+        for one in now.running():
+            if self._serves(one):
+                created = int(datetime.fromisoformat(one.created_at).timestamp())
+                entries.append(_entry(one.name, created, method="experiment"))
+        return entries
+
+    async def _sure(self, find: Callable[[], T]) -> T:
+        try:
+            return find()
+        except UnknownModel:
+            if self._catalogue.trouble is None:
+                await self._catalogue.refresh()
+        try:
+            return find()
+        except UnknownModel as unknown:
+            name = str(unknown)
+        if self._catalogue.trouble is None:
+            raise await to_thread.run_sync(self._not_found, name)
+        message = (
+            f"no model '{name}' was known when the database went away; try again once it is back"
+        )
+        raise ApiError(503, message, "unavailable", "model")
+
+    def _chat(self, model: str, unit: str) -> Target:
         if model == BASE:
             return Target(None)
-        if "/" not in model:
-            return self._variant(self._experiment(model), user or uuid.uuid4().hex)
-        return Target(self._chat_adapter(model))
+        if "/" in model:
+            return Target(self._chat_adapter(model))
+        experiment = self._experiment(model)
+        weights = [variant.weight for variant in experiment.variants]
+        variant = experiment.variants[assign(experiment.name, unit, weights)]
+        adapter = None if variant.model == BASE else self._chat_adapter(variant.model)
+        return Target(adapter, Exposed(experiment.name, unit, variant.name))
 
-    def score(self, model: str) -> AdapterRef:
-        """The reward adapter `model`. ApiError 404 for an unknown name, 400 if it cannot score."""
+    def _score(self, model: str) -> AdapterRef:
         if model == BASE or ("/" not in model and self._experiment(model)):
             raise ApiError(400, f"'{model}' cannot score; name a reward adapter", None, "model")
         version = self._version(model)
         if version.method != "reward":
             message = f"'{model}' answers chats and cannot score; POST it to /v1/chat/completions"
             raise ApiError(400, message, "wrong_endpoint", "model")
-        return _ref(version)
+        return ref_of(version)
 
-    def models(self) -> list[dict[str, Any]]:
-        """Every name that is served now, as OpenAI's model objects."""
-        entries = [_entry(BASE, self._started, method="base")]
-        for version in self._registry.versions():
-            if version.base == self._base:
-                names = [f"{version.line}@{alias}" for alias in version.aliases]
-                entries += [_entry_of(name, version) for name in [version.name, *names]]
-        for one in self._experiments.running():
-            if self._serves(one):
-                created = int(datetime.fromisoformat(one.created_at).timestamp())
-                entries.append(_entry(one.name, created, method="experiment"))
-        return entries
-
-    def model(self, name: str) -> dict[str, Any]:
-        """The model object of one name, `line` included. ApiError 404."""
-        found = next((one for one in self.models() if one["id"] == name), None)
-        if found is not None:
-            return found
-        if "/" not in name:
-            raise self._unknown(name)
-        return _entry_of(name, self._version(name))
-
-    def _variant(self, experiment: ExperimentInfo, unit: str) -> Target:
-        weights = [variant.weight for variant in experiment.variants]
-        variant = experiment.variants[assign(experiment.name, unit, weights)]
-        adapter = None if variant.model == BASE else self._chat_adapter(variant.model)
-        return Target(adapter, Exposed(experiment.name, unit, variant.name))
+    def _model(self, name: str) -> dict[str, Any]:
+        found = next((one for one in self._models() if one["id"] == name), None)
+        return found or self._entry_of(name, self._version(name))
 
     def _experiment(self, name: str) -> ExperimentInfo:
-        experiment = self._experiments.find(name)
+        experiment = self._catalogue.now.experiments.get(name)
         if experiment is None:
-            raise self._unknown(name)
+            raise UnknownModel(name)
         if experiment.state == "stopped":
             models = " or ".join(variant.model for variant in experiment.variants)
             message = f"experiment '{name}' was stopped; ask for {models}"
@@ -111,10 +143,12 @@ class Names:
         if version.method == "reward":
             message = f"'{model}' is a reward adapter and cannot chat; POST it to /v1/score"
             raise ApiError(400, message, "wrong_endpoint", "model")
-        return _ref(version)
+        return ref_of(version)
 
     def _version(self, model: str) -> AdapterVersion:
-        version = self._registry.resolve(model)
+        version = self._catalogue.now.adapter(model)
+        if version is None:
+            raise UnknownModel(model)
         if version.base != self._base:
             message = (
                 f"'{model}' was trained on base '{version.base}', and this endpoint serves "
@@ -125,24 +159,27 @@ class Names:
 
     def _serves(self, experiment: ExperimentInfo) -> bool:
         adapters = [one.model for one in experiment.variants if one.model != BASE]
-        return all(self._registry.resolve(model).base == self._base for model in adapters)
+        versions = self._catalogue.now.versions
+        return all(versions[model].base == self._base for model in adapters)
 
-    def _unknown(self, name: str) -> ApiError:
-        known = [entry["id"] for entry in self.models()]
+    def _entry_of(self, name: str, version: AdapterVersion) -> dict[str, Any]:
+        """With where an alias is about to move, and why it cannot."""
+        created = int(version.created_at.timestamp())
+        more = {"method": version.method, "adapter_id": version.adapter_id}
+        if (to := self._catalogue.moves.pending.get(name)) is not None:
+            more["moving_to"] = to.adapter_id
+        if (failure := self._catalogue.moves.failures.get(name)) is not None:
+            more["move_failed"] = failure.reason
+        return _entry(name, created, **more)
+
+    def _not_found(self, name: str) -> ApiError:
+        """Names the nearest; where there are thousands of names that takes a while."""
+        known = [entry["id"] for entry in self._models()]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         message = f"there is no model '{name}'; {hint}GET /v1/models lists all"
         return ApiError(404, message, "model_not_found", "model")
 
 
-def _ref(version: AdapterVersion) -> AdapterRef:
-    return AdapterRef(version.adapter_id, version.name)
-
-
 def _entry(name: str, created: int, **more: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "alignery", **more}
-
-
-def _entry_of(name: str, version: AdapterVersion) -> dict[str, Any]:
-    created = int(version.created_at.timestamp())
-    return _entry(name, created, method=version.method, adapter_id=version.adapter_id)

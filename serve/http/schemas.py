@@ -1,7 +1,8 @@
 """Request bodies as the OpenAI API defines them, and ours beside them.
 
-Fields that this service does not know are ignored, as OpenAI-compatible servers do. Those it knows
-of, cannot honour, and that would change the answer are refused rather than passed over.
+Fields that this service does not know are ignored, as OpenAI-compatible servers do, and named in a
+header of the answer. Those it knows of and cannot honour, which would change the answer, are
+refused.
 """
 
 from __future__ import annotations
@@ -74,11 +75,18 @@ Penalty = Annotated[FiniteFloat, Field(ge=-2, le=2)]
 Bias = Annotated[FiniteFloat, Field(ge=-100, le=100)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+class Body(BaseModel):
+    """What all bodies have in common."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    @property
+    def ignored(self) -> list[str]:
+        """The fields that were sent and mean nothing here."""
+        return sorted(self.model_extra or ())
 
 
-class Message(_Body):
+class Message(Body):
     """One turn. `developer` is OpenAI's newer word for `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -88,13 +96,13 @@ class Message(_Body):
 Messages = Annotated[list[Message], Field(min_length=1, max_length=MAXIMUM_MESSAGES)]
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """What a stream ends with."""
 
     include_usage: bool | None = None
 
 
-class _Generation(_Body):
+class _Generation(Body):
     """What chats and completions have in common. Null means the default, as in OpenAI's API."""
 
     model: Key
@@ -197,7 +205,7 @@ class CompletionRequest(_Generation):
         )
 
 
-class ScoreRequest(_Body):
+class ScoreRequest(Body):
     """POST /v1/score: one conversation as `messages`, or several as `conversations`."""
 
     model: Key
@@ -218,7 +226,25 @@ class ScoreRequest(_Body):
         return tuple(chat(one) for one in self.conversations or [self.messages or []])
 
 
-class FeedbackRequest(_Body):
+class TokenizeRequest(Body):
+    """POST /tokenize: text as `prompt`, or a chat as `messages` in the base's template.
+
+    `add_generation_prompt` opens the assistant's turn behind them, as a chat completion does.
+    """
+
+    model: Key = "base"
+    prompt: PlainText | None = None
+    messages: Messages | None = None
+    add_generation_prompt: bool = True
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> TokenizeRequest:
+        if (self.messages is None) == (self.prompt is None):
+            raise ValueError("expected either 'prompt' or 'messages'")
+        return self
+
+
+class FeedbackRequest(Body):
     """POST /v1/feedback: what a user said of the answer with this `id`."""
 
     request_id: Annotated[Key, Field(max_length=64)]

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from serve_fakes import BASE, FakeEngine, FakeVocabulary, make_adapter
+from serve_fakes import BASE, FakeEngine, FakeVocabulary, LocalTally, make_adapter
 
 from cluster.database import Database, open_database
-from cluster.registry import AdapterVersion, Registry
+from cluster.registry import AdapterVersion, Registry, stored_adapter
 from cluster.settings import Settings
 from cluster.storage import Storage
+from serve.access.keys import Keys
 from serve.batching.jobs import AdapterRef
 from serve.batching.worker import Limits, Worker
+from serve.catalogue import Source
 from serve.experiments import Experiments
-from serve.http.api import Backend, create_api
-from serve.http.names import Names
+from serve.http.api import create_api
+from serve.http.backend import Backend
 
 
 @pytest.fixture
@@ -71,21 +74,36 @@ def experiments(database: Database, adapters: Adapters) -> Experiments:
 
 
 @pytest.fixture
+def keys(database: Database) -> Keys:
+    return Keys(database)
+
+
+@pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
 
 
 @pytest.fixture
-def api(engine: FakeEngine, adapters: Adapters, experiments: Experiments) -> Iterator[TestClient]:
-    """The HTTP interface over the fake engine, without Ray."""
-    registry = adapters.registry
+def app(
+    settings: Settings,
+    engine: FakeEngine,
+    adapters: Adapters,
+    experiments: Experiments,
+    keys: Keys,
+) -> FastAPI:
+    """The HTTP interface over the fake engine, without Ray; it does nothing until it is run."""
+    registry, storage = adapters.registry, Storage(settings)
 
     def folder_of(adapter: AdapterRef) -> Path:
-        return registry.folder(registry.resolve(adapter.name))
+        return stored_adapter(storage, adapter.adapter_id)
 
     worker = Worker(engine, folder_of, FakeVocabulary(engine.words), Limits(waiting=64))
-    names = Names(registry, experiments, BASE)
-    with TestClient(
-        create_api(Backend(worker, names, experiments)), raise_server_exceptions=False
-    ) as client:
+    source = Source(registry, experiments, keys)
+    return create_api(Backend(worker, source, BASE, LocalTally()))
+
+
+@pytest.fixture
+def api(app: FastAPI) -> Iterator[TestClient]:
+    """A client of it."""
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield client

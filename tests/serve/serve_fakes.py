@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from align.inference.types import (
     Messages,
     OnText,
     TokenLogprobs,
+    Traffic,
     Update,
 )
+from serve.access.limits import Counter
+from serve.metrics.board import Board
 
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
 BASE = "tiny-random"
@@ -50,6 +53,7 @@ class FakeEngine:
         self._allowed = threading.Semaphore(0)
         self.loaded: set[str] = set()
         self.unloadable: set[str] = set()
+        self.kept: set[str] = set()
         self.broken = False
         self.words: list[str] = []  # by token id
         self.requests: list[GenerationRequest] = []
@@ -57,6 +61,7 @@ class FakeEngine:
         self.finished: list[str] = []
         self.threads: set[int] = set()
         self._sequences: dict[int, Running] = {}
+        self.traffic = Traffic()
 
     @property
     def context_length(self) -> int:
@@ -76,6 +81,10 @@ class FakeEngine:
     def unload(self, adapter_id: str) -> None:
         self.threads.add(threading.get_ident())
         self.loaded.remove(adapter_id)
+
+    def keep(self, adapter_ids: Collection[str]) -> None:
+        self.threads.add(threading.get_ident())
+        self.kept = set(adapter_ids)
 
     def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
         self.threads.add(threading.get_ident())
@@ -104,6 +113,8 @@ class FakeEngine:
         if self.broken:
             raise RuntimeError("out of memory")
         live = list(self._sequences.items())[: self.slots]
+        started = [identity for identity, one in live if not one.completion.token_ids]
+        self.traffic = Traffic(tuple((identity, True) for identity in started))
         updates = [self._advance(identity, one) for identity, one in live]
         self.batches.append(len(live))
         return updates
@@ -189,6 +200,14 @@ class FakeVocabulary:
 
     def stripped(self, token: int) -> int:
         return 0
+
+
+class LocalTally(Counter, Board):
+    """What is counted over all replicas, where there is only one process."""
+
+    def __init__(self) -> None:
+        Counter.__init__(self)
+        Board.__init__(self)
 
 
 def make_adapter(folder: Path, content: str, method: str = "sft", base: str = BASE) -> Path:

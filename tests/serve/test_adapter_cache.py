@@ -51,7 +51,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def make_worker(storage: Storage) -> Callable[..., Worker]:
-    def make(engine: FakeEngine, **limits: int) -> Worker:
+    def make(engine: FakeEngine, **limits: Any) -> Worker:
         vocabulary = FakeVocabulary(engine.words)
         return Worker(engine, storage.folder_of, vocabulary, Limits(**limits))
 
@@ -139,3 +139,100 @@ def test_an_adapter_that_cannot_be_loaded_fails_alone_and_is_tried_again(make_wo
     assert isinstance(good, Outcome) and isinstance(later, Outcome)
     for one in bad:
         assert one.status == 503 and "does not fit" in one.message
+
+
+def test_prepared_is_loaded_and_says_why_it_cannot_be(make_worker):
+    engine = FakeEngine()
+    engine.unloadable = {adapter("b").adapter_id}
+    worker = make_worker(engine)
+
+    async def ask() -> list[Refused | None]:
+        return [await worker.prepare(adapter(name)) for name in "ab"]
+
+    fine, refused = go(ask())
+    assert fine is None and engine.loaded == {adapter("a").adapter_id}
+    assert refused is not None and "does not fit" in refused.message
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.005)
+
+
+def test_kept_adapters_are_loaded_ahead_and_not_forgotten(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine, known_adapters=2)
+    kept = adapter("k").adapter_id
+
+    async def ask() -> None:
+        await worker.keep((adapter("k"),))
+        await until(lambda: engine.loaded == engine.kept == {kept})
+        for name in "abc":
+            assert isinstance(await worker.complete(job(name)), Outcome)
+        assert engine.loaded == {kept, adapter("c").adapter_id}
+        await worker.keep((adapter("a"),))
+        await until(lambda: engine.kept == {adapter("a").adapter_id} <= engine.loaded)
+        await worker.complete(job("d"))
+
+    go(ask())
+    assert engine.loaded == {adapter("a").adapter_id, adapter("d").adapter_id}
+
+
+def test_more_kept_adapters_than_there_is_room_leave_room_for_one_more(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine, known_adapters=3)
+
+    async def ask() -> None:
+        await worker.keep(tuple(map(adapter, "pqrs")))
+        await until(lambda: len(engine.loaded) == 2)
+        for name in "ab":
+            assert isinstance(await worker.complete(job(name)), Outcome)
+
+    go(ask())
+    assert engine.loaded == {adapter(name).adapter_id for name in "pqb"}
+
+
+def test_one_that_cannot_be_kept_leaves_the_others_and_is_tried_again(make_worker):
+    engine = FakeEngine()
+    engine.unloadable = {adapter("a").adapter_id}
+    worker = make_worker(engine)
+    both = tuple(map(adapter, "ab"))
+
+    async def ask() -> None:
+        await worker.keep(both)
+        await until(lambda: engine.loaded == {adapter("b").adapter_id})
+        engine.unloadable = set()
+        while len(engine.loaded) < 2:
+            await worker.keep(both)
+            await asyncio.sleep(0.005)
+
+    go(ask())
+
+
+def test_a_request_does_not_wait_for_ever_for_its_adapter(make_worker, storage):
+    worker = make_worker(FakeEngine(), adapter_seconds=0.05)
+
+    async def ask() -> list[Outcome | Refused]:
+        storage.open.clear()
+        late = await worker.complete(job("a"))
+        storage.open.set()
+        again = await worker.complete(job("a"))
+        return [late, again]
+
+    late, again = go(ask())
+    assert late.status == 503 and "still on its way" in late.message
+    assert isinstance(again, Outcome) and len(storage.fetched) == 1
+
+
+def test_many_that_come_at_once_forget_each_other_once(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine, known_adapters=2)
+
+    async def ask() -> list[Outcome | Refused]:
+        found: list[Outcome | Refused] = []
+        for names in ("abcd", "efgh", "abef", "cdgh", "aaaa"):
+            found += await asyncio.gather(*(worker.complete(job(name)) for name in names))
+        return found
+
+    for one in go(ask()):
+        assert isinstance(one, Outcome), one

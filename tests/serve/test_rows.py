@@ -11,6 +11,7 @@ from serve.batching.jobs import Done, GenerateJob, Text
 from serve.batching.orders import Order
 from serve.batching.rows import Row
 from serve.http.logprobs import chat_logprobs, text_logprobs
+from serve.metrics.engine import EngineMeter
 
 BYTES = {
     0: b"Hi", 1: b" there", 2: b"\xc3", 3: b"\xa9", 4: b"<|end|>", 5: b" hello"
@@ -38,14 +39,14 @@ class Written:
 
     def __init__(self, **job: Any) -> None:
         order = Order(GenerateJob(("x",), logprobs=0, **job))
-        self.row = Row(order, 0, Vocabulary())
+        self.row = Row(order, 0, Vocabulary(), EngineMeter().row(None, 0), 1)
         self.completion = Completion()
 
     def step(self, token: int, text: str, done: bool = False) -> list[Any]:
         self.completion.token_ids.append(token)
         self.completion.logprobs.append(TokenLogprobs(-1.0))
         self.completion.text += text
-        return self.row.events(Update(0, text, self.completion, done))
+        return self.row.events(Update(0, text, self.completion, done), 0)
 
 
 def spelled(event: Text | Done) -> list[bytes]:

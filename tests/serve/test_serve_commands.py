@@ -75,7 +75,7 @@ def serve_run(*arguments: str) -> None:
 
 
 def test_serving_refuses_what_it_must_not_do(settings, adapters):
-    with pytest.raises(ServeError, match=r"no API keys.*--allow-remote"):
+    with pytest.raises(ServeError, match=r"no API key: .*key create.*--without-keys"):
         serve_run("--host", "0.0.0.0")
     with pytest.raises(ServeError, match="expected an IP address"):
         serve_run("--host", "not a host")

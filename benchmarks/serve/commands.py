@@ -1,0 +1,39 @@
+"""The options of `alignery bench serve`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from align.sources import SMOLLM2, check_base
+
+
+def serve(
+    base: Annotated[str, typer.Option(help="The base model.")] = SMOLLM2,
+    clients: Annotated[int, typer.Option(min=1, help="Clients at a time.")] = 32,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of each answer.")] = 48,
+    adapters: Annotated[int, typer.Option(min=1, help="Adapters, asked for in turn.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each; medians count.")] = 3,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
+    ] = False,
+) -> None:
+    """The endpoint over HTTP, beside its own engine and a stub that only streams.
+
+    Clients are in a process of their own and share the machine with the endpoint, as they do not
+    where it is used. The engine alone is the same engine, asked without HTTP and Ray. About six
+    minutes on two cores.
+    """
+    check_base(base)
+    from rich.console import Console
+
+    from benchmarks.serve.report import print_report, summary
+    from benchmarks.serve.run import Settings, measure
+
+    result = summary(measure(Settings(base, clients, tokens, adapters, repeats)))
+    if as_json:
+        print(json.dumps(result))
+    else:
+        print_report(result, Console())

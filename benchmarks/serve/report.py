@@ -1,0 +1,79 @@
+"""What the runs say: ratios beside their targets, and tails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.serve.load import Loaded
+from benchmarks.serve.run import Contest, Measured
+
+#: Ratios are to be reached from below, milliseconds from above.
+TARGETS = {"http_vs_engine": 0.9, "streamed_vs_engine": 0.65, "added_ttft_ms": 15.0}
+
+
+def summary(contest: Contest) -> dict[str, Any]:
+    """Medians over repeats; speeds in completion tokens a second, times in milliseconds."""
+    engine = _speed(contest.engine.whole)
+    late = contest.endpoint.late
+    assert late is not None  # the endpoint's are always measured
+    first = {name: _first(getattr(contest, name)) for name in ("engine", "endpoint", "stub")}
+    return {
+        "http_vs_engine": round(_speed(contest.endpoint.whole) / engine, 3),
+        "streamed_vs_engine": round(_speed(contest.endpoint.streamed) / engine, 3),
+        "stub_streamed": round(_speed(contest.stub.streamed), 1),
+        "added_ttft_ms": round(first["endpoint"] - first["engine"], 1),
+        "stub_ttft_ms": round(first["stub"], 1),
+        "p99_ttft_ms_at_80": round(1000 * _quantile(late.firsts, 0.99), 1),
+        "p50_ttft_ms_at_80": round(1000 * _quantile(late.firsts, 0.5), 1),
+        "tokens_a_second": {
+            "engine": round(engine, 1),
+            "whole": round(_speed(contest.endpoint.whole), 1),
+            "streamed": round(_speed(contest.endpoint.streamed), 1),
+        },
+        "ttft_ms": {name: round(value, 1) for name, value in first.items()},
+        "targets": TARGETS,
+    }
+
+
+def _speed(runs: Sequence[Loaded]) -> float:
+    return median(one.tokens_a_second for one in runs)
+
+
+def _first(measured: Measured) -> float:
+    return 1000 * median(_quantile(one.firsts, 0.5) for one in measured.single)
+
+
+def _quantile(ascending: Sequence[float], share: float) -> float:
+    """The least value that so large a share does not exceed."""
+    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
+
+
+def print_report(result: dict[str, Any], console: Console) -> None:
+    """The summary as a person reads it."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("figure", "measured", "to reach", "what it is"):
+        table.add_column(title, justify="right" if title in ("measured", "to reach") else "left")
+    meanings = {
+        "http_vs_engine": "tokens a second over HTTP against the engine alone",
+        "streamed_vs_engine": "the same where every answer is streamed",
+        "added_ttft_ms": "median time to first token, one client: HTTP's less the engine's",
+        "p99_ttft_ms_at_80": "time to first token at 80 % of saturation, the worst of a hundred",
+        "stub_ttft_ms": "median time to first token of a stub that only streams, one client",
+        "stub_streamed": "its tokens a second",
+    }
+    for name, meaning in meanings.items():
+        target = TARGETS.get(name)
+        table.add_row(name, f"{result[name]:g}", "" if target is None else f"{target:g}", meaning)
+    console.print(table)
+    speeds = result["tokens_a_second"]
+    console.print(
+        f"tokens a second: {speeds['engine']:.0f} engine alone, {speeds['whole']:.0f} over HTTP, "
+        f"{speeds['streamed']:.0f} streamed",
+        highlight=False,
+    )

@@ -1,0 +1,127 @@
+"""Follows the database, and moves a name once the engine has what it moves to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from anyio import to_thread
+
+from cluster.errors import DatabaseError
+from serve.batching.jobs import AdapterRef, EngineClient
+from serve.catalogue.moves import Move, Moves
+from serve.catalogue.snapshot import Snapshot, Source, ref_of
+
+_log = logging.getLogger("ray.serve")
+
+#: Between two looks at the database.
+PERIOD_SECONDS = 0.5
+#: After which an engine is told again what to keep: replicas come and go.
+KEEP_SECONDS = 10.0
+
+
+class Catalogue:
+    """The names of an endpoint on `base`. For one event loop; `start` it before it is asked.
+
+    While the database is away, what was known last goes on being true.
+    """
+
+    def __init__(self, source: Source, base: str, engine: EngineClient) -> None:
+        self.base = base
+        self._source = source
+        self._engine = engine
+        self._seen = Snapshot()
+        self._now = Snapshot()
+        self._moves = Moves(base)
+        self._trouble: str | None = None
+        self._looking = asyncio.Lock()
+        self._looks = 0  # begun
+        self._told: tuple[AdapterRef, ...] | None = None
+        self._told_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def now(self) -> Snapshot:
+        """What the names mean here and now."""
+        return self._now
+
+    @property
+    def moves(self) -> Moves:
+        """Which aliases are on their way, and which cannot follow the registry."""
+        return self._moves
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database could not be read the last time; None if it could."""
+        return self._trouble
+
+    async def start(self) -> None:
+        """Read all names and go on following them. DatabaseError if they cannot be read."""
+        await self.refresh()
+        if self._trouble is not None:
+            raise DatabaseError(self._trouble)
+        self._spawn(self._follow())
+
+    async def close(self) -> None:
+        """End following."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Have everything that was in the database when this was called."""
+        before = self._looks
+        async with self._looking:
+            if self._looks == before:  # else one that began after this call has been made
+                self._looks += 1
+                await self._look()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            try:
+                await self.refresh()
+                self._tell()
+            except Exception:  # whatever it is, the next look may succeed
+                _log.exception("the names could not be followed")
+
+    async def _look(self) -> None:
+        try:
+            self._seen = await to_thread.run_sync(self._source.read, self._seen)
+        except DatabaseError as error:
+            if self._trouble is None:
+                _log.warning("names stay as they are while the database is away: %s", error)
+            self._trouble = str(error)
+            return
+        self._trouble = None
+        for move in self._moves.see(self._seen.aliases, time.monotonic()):
+            self._spawn(self._make(move))
+        self._publish()
+
+    async def _make(self, move: Move) -> None:
+        refused = await self._engine.prepare(ref_of(move.to))
+        if refused is None:
+            self._moves.prepared(move)
+            self._publish()
+        else:
+            _log.error("%s stays: %s cannot be had: %s", move.alias, move.to.name, refused.message)
+            self._moves.failed(move, refused.message, time.monotonic())
+
+    def _publish(self) -> None:
+        self._now = replace(self._seen, aliases=dict(self._moves.here))
+
+    def _tell(self) -> None:
+        """Tell the engine what to keep, if that has changed or was long ago."""
+        keep = self._now.to_keep(self.base)
+        if keep != self._told or time.monotonic() > self._told_at + KEEP_SECONDS:
+            self._told, self._told_at = keep, time.monotonic()
+            self._spawn(self._engine.keep(keep))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

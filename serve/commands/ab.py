@@ -1,0 +1,101 @@
+"""`alignery ab …`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.settings import Settings
+from serve.commands.common import Json
+
+if TYPE_CHECKING:
+    from serve.experiments import Experiments, VariantSpec
+
+ab_app = typer.Typer(help="Compare adapters on live traffic.", no_args_is_help=True)
+
+_Name = Annotated[str, typer.Argument(help="The experiment's name.")]
+
+
+@ab_app.command("start")
+def start(
+    name: Annotated[str, typer.Argument(help="A new name; requests use it as their `model`.")],
+    control: Annotated[str, typer.Option(help="The model that answers now, e.g. base.")],
+    treatment: Annotated[
+        list[str], typer.Option(help="A model that may be better; repeat for several.")
+    ],
+    planned_users: Annotated[
+        int,
+        typer.Option(help="Users with feedback that you expect; the test is sharpest there."),
+    ] = 1000,
+    alpha: Annotated[
+        float, typer.Option(help="How often a difference may be seen where there is none.")
+    ] = 0.05,
+    as_json: Json = False,
+) -> None:
+    """Split users between models; each user always sees the same one."""
+    from serve.experiments import VariantSpec
+
+    several = len(treatment) > 1
+    names = [f"treatment-{i}" if several else "treatment" for i in range(1, len(treatment) + 1)]
+    variants = [VariantSpec(name="control", model=control)] + [
+        VariantSpec(name=one, model=model) for one, model in zip(names, treatment, strict=True)
+    ]
+    info = _experiments().start(name, variants, "control", planned_users, alpha)
+    if as_json:
+        typer.echo(info.model_dump_json(indent=2))
+        return
+    typer.echo(f"'{name}' runs: {_arms(info.variants)}")
+    typer.echo(f"Ask for the model '{name}' with a stable `user`, rate answers at /v1/feedback,")
+    typer.echo(f"and look whenever you like: alignery ab report {name}")
+
+
+@ab_app.command("report")
+def report(name: _Name, as_json: Json = False) -> None:
+    """What an experiment shows so far; looking often does not spoil it."""
+    found = _experiments().report(name)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        from serve.display import print_report
+
+        print_report(found)
+
+
+@ab_app.command("stop")
+def stop(
+    name: _Name,
+    reason: Annotated[str, typer.Option(help="Why, kept with the experiment.")] = "",
+    as_json: Json = False,
+) -> None:
+    """End an experiment; its name is no model any more, its report stays."""
+    info = _experiments().stop(name, reason)
+    if as_json:
+        typer.echo(info.model_dump_json(indent=2))
+    else:
+        typer.echo(f"'{name}' is stopped: alignery ab report {name}")
+
+
+@ab_app.command("list")
+def list_experiments(as_json: Json = False) -> None:
+    """All experiments, oldest first."""
+    every = _experiments().every()
+    if as_json:
+        typer.echo(json.dumps([one.model_dump(mode="json") for one in every], indent=2))
+    elif not every:
+        typer.echo("no experiments yet: `alignery ab start` makes one", err=True)
+    else:
+        from serve.display import print_experiments
+
+        print_experiments(every)
+
+
+def _experiments() -> Experiments:
+    from serve.experiments import open_experiments
+
+    return open_experiments(Settings())
+
+
+def _arms(variants: list[VariantSpec]) -> str:
+    return ", ".join(f"{one.name} = {one.model}" for one in variants)

@@ -1,0 +1,179 @@
+"""`alignery serve run`."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from align.sources import check_base
+from cluster.settings import Settings
+from serve.commands.common import serve_app
+from serve.errors import ServeError
+
+if TYPE_CHECKING:
+    from cluster.registry import Registry
+    from serve.access.key import Key
+    from serve.experiments import Experiments
+
+
+#: Models that a starting server names; GET /v1/models has them all.
+SHOWN_MODELS = 20
+
+
+@serve_app.command("run")
+def run(
+    base: Annotated[
+        str | None,
+        typer.Option(help="The base model. Default: the one that all champions were trained on."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = 8000,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
+    ] = None,
+    slots: Annotated[
+        int, typer.Option(min=1, help="Completions that are written at once; others wait.")
+    ] = 64,
+    slot_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Tokens of the longest prompt and completion together. Less leaves room for more "
+            "slots. Default: as many as --kv-gib and the base's context allow.",
+        ),
+    ] = None,
+    kv_gib: Annotated[
+        float,
+        typer.Option(help="Memory that the slots' keys and values may take together, in GiB."),
+    ] = 4.0,
+    adapters: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Different adapters that share a batch. Any number can be asked for: those "
+            "beyond take turns.",
+        ),
+    ] = 16,
+    without_keys: Annotated[
+        bool,
+        typer.Option(
+            "--without-keys",
+            help="Ask nobody for an API key: everyone who reaches the port may use it. Default: "
+            "keys are asked for once there is one (`alignery serve key create`), and beyond this "
+            "machine always.",
+        ),
+    ] = False,
+) -> None:
+    """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
+    remote = not is_loopback(host)
+    if not 0 < kv_gib < math.inf:
+        raise ServeError(f"--kv-gib {kv_gib:g}: expected a number above 0, for example 4")
+    settings = Settings()
+    from cluster.database import open_database
+    from cluster.registry import Registry
+    from cluster.storage import Storage
+    from serve.access.keys import Keys
+    from serve.experiments import Experiments
+    from serve.server import check_port
+    from serve.sizes import Sizes
+
+    sizes = Sizes(slots=slots, slot_tokens=slot_tokens, kv_gib=kv_gib, adapters=adapters)
+
+    if port:
+        check_port(host, port)
+    database = open_database(settings)
+    registry = Registry(database, Storage(settings))
+    if remote and not without_keys:
+        check_keys(host, Keys(database).every())
+    if base is None:
+        aliases = registry.aliases().items()
+        base = _champions_base({one.base for name, one in aliases if name.endswith("@champion")})
+    if settings.ray_address is None:  # a cluster's machines may see what this one does not
+        check_base(base)
+    keys_asked = False if without_keys else (remote or None)
+    typer.echo(f"loading {base} …", err=True)
+    from cluster.ray import ray_session
+    from serve.server import running_server
+
+    try:
+        with (
+            ray_session(settings, num_cpus=cpus),
+            running_server(settings, base, host, port or None, cpus, sizes, keys_asked) as url,
+        ):
+            names, chats = _models(registry, Experiments(database, registry), base)
+            keys = keys_asked is not False and bool(keys_asked or Keys(database).every())
+            typer.echo(_greeting(url, base, names, chats, keys))
+            signal.pause()
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address. ServeError if it is none."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise ServeError(
+            f"--host {host}: expected an IP address of this machine or localhost"
+        ) from None
+
+
+def check_keys(host: str, keys: Sequence[Key]) -> None:
+    """ServeError unless there is a key that strangers do not have."""
+    if all(key.revoked_at is not None for key in keys):
+        raise ServeError(
+            f"--host {host} can be reached from other machines, and there is no API key: make one "
+            "with `alignery serve key create`, use 127.0.0.1, or say --without-keys if whoever "
+            "reaches the port may use it"
+        )
+
+
+def _champions_base(bases: set[str]) -> str:
+    if len(bases) == 1:
+        return bases.pop()
+    problem = f"champions of several bases are registered ({', '.join(sorted(bases))})"
+    raise ServeError(
+        f"{problem if bases else 'no champion is registered'}; name the base: "
+        f"`alignery serve run --base {min(bases) if bases else 'smollm2-135m-instruct'}`"
+    )
+
+
+def _models(registry: Registry, experiments: Experiments, base: str) -> tuple[list[str], list[str]]:
+    """Names that `base` serves, and those of them that answer chats and are not the base."""
+    versions = [one for one in registry.versions() if one.base == base]
+    named = [
+        (name, one.method)
+        for one in versions
+        for name in (one.name, *(f"{one.line}@{alias}" for alias in one.aliases))
+    ]
+    running = [one.name for one in experiments.running()]
+    chats = [name for name, method in named if method != "reward"] + running
+    return ["base", *(name for name, _ in named), *running], chats
+
+
+def _greeting(url: str, base: str, names: list[str], chats: list[str], keys: bool) -> str:
+    """What is served where, and how to ask."""
+    example = next((name for name in chats if "@" in name), [*chats, "base"][0])
+    body = json.dumps({"model": example, "messages": [{"role": "user", "content": "Hello"}]})
+    key = ["  -H 'authorization: Bearer '$ALIGNERY_API_KEY \\"] if keys else []
+    return "\n".join(
+        [
+            f"serving {base} at {url}/v1",
+            "models:",
+            *(f"  {name}" for name in names[:SHOWN_MODELS]),
+            *([f"  … and {len(names) - SHOWN_MODELS} more"] if len(names) > SHOWN_MODELS else []),
+            "try:",
+            f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\",
+            *key,
+            f"    -d '{body}'",
+            "Ctrl-C stops it.",
+        ]
+    )

@@ -1,0 +1,96 @@
+"""From a request whose model is known to its answer, whole or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from anyio import to_thread
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from serve.access.key import Key
+from serve.batching.jobs import GenerateJob, Refused
+from serve.http.answers import Answer, Form
+from serve.http.backend import Backend, backend_of
+from serve.http.errors import ApiError
+from serve.http.gate import key_of
+from serve.http.names import Target
+from serve.http.schemas import ChatRequest, CompletionRequest
+
+VARIANT_HEADER = "x-alignery-variant"
+
+
+async def answered(
+    request: Request,
+    body: ChatRequest | CompletionRequest,
+    target: Target,
+    job: GenerateJob,
+    form: Form,
+    headers: dict[str, str],
+) -> Response:
+    """The answer; `headers` are sent with it. ApiError for what the engine refuses."""
+    backend, key = backend_of(request), key_of(request)
+    request.state.adapter = target.adapter.name if target.adapter else "base"
+    fingerprint = target.adapter.adapter_id if target.adapter else "base"
+    answer = Answer(
+        form=form,
+        model=body.model,
+        # In an experiment nobody should see from the answer which variant it came from.
+        fingerprint=None if target.exposed else fingerprint,
+        rows=job.rows,
+        include_usage=body.include_usage,
+    )
+    if target.exposed:
+        headers = {**headers, VARIANT_HEADER: target.exposed.variant}
+    if job.streamed:
+        return await _streamed(backend, target, job, answer, headers, key)
+    outcome = await backend.engine.complete(job)
+    if isinstance(outcome, Refused):
+        raise ApiError.of(outcome)
+    await _expose(backend, answer.id, target)
+    whole = answer.whole(outcome)
+    await _spend(backend, key, answer)
+    return JSONResponse(whole, headers=headers)
+
+
+async def _streamed(
+    backend: Backend,
+    target: Target,
+    job: GenerateJob,
+    answer: Answer,
+    headers: dict[str, str],
+    key: Key | None,
+) -> Response:
+    stream = backend.engine.stream(job)
+    try:
+        first = await anext(stream)
+        if isinstance(first[0], Refused):
+            raise ApiError.of(first[0])
+        await _expose(backend, answer.id, target)
+    except BaseException:
+        await stream.aclose()
+        raise
+    headers = {**headers, "cache-control": "no-cache"}
+
+    async def events() -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(answer.events(first, stream)) as parts:
+                async for part in parts:
+                    yield part
+        finally:  # a client that hangs up has had what it has had
+            await _spend(backend, key, answer)
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+async def _spend(backend: Backend, key: Key | None, answer: Answer) -> None:
+    if key is not None and key.limited:
+        await backend.tally.spend(key, answer.usage.total)
+
+
+async def _expose(backend: Backend, request_id: str, target: Target) -> None:
+    """Note the exposure before the answer leaves, or its feedback could come first."""
+    if target.exposed is not None:
+        adapter_id = target.adapter.adapter_id if target.adapter else None
+        await to_thread.run_sync(backend.exposures.record, request_id, target.exposed, adapter_id)

@@ -1,0 +1,60 @@
+"""What the routes work on."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Protocol, cast
+
+from fastapi import Request
+
+from serve.access.limits import Limits
+from serve.batching.jobs import EngineClient
+from serve.catalogue import Catalogue, Source
+from serve.experiments.exposures import Exposures
+from serve.http.names import Names
+from serve.metrics.board import Metrics
+from serve.metrics.requests import RequestMeter
+
+
+class Tally(Limits, Metrics, Protocol):
+    """What is counted over all replicas: what keys have used up, and what happened."""
+
+
+class Backend:
+    """What the routes work on: an engine, the names and keys of one database, and what was used.
+
+    `keys_asked`: see `serve.http.gate.Gate`.
+    """
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        source: Source,
+        base: str,
+        tally: Tally,
+        keys_asked: bool | None = None,
+    ) -> None:
+        self.engine = engine
+        self.tally = tally
+        self.keys_asked = keys_asked
+        self.process = uuid.uuid4().hex
+        self.meter = RequestMeter()
+        self.catalogue = Catalogue(source, base, engine)
+        self.meter.watch(
+            "alignery_alias_moves_failed",
+            "Aliases that could not follow the registry; summed over ingress replicas.",
+            lambda: len(self.catalogue.moves.failures),
+        )
+        self.meter.watch(
+            "alignery_database_away",
+            "Ingress replicas that could not read the database when they last looked.",
+            lambda: self.catalogue.trouble is not None,
+        )
+        self.names = Names(self.catalogue)
+        self.experiments = source.experiments
+        self.exposures = Exposures(source.experiments)
+
+
+def backend_of(request: Request) -> Backend:
+    """The one behind the application that was asked."""
+    return cast(Backend, request.app.state.backend)

@@ -1,0 +1,78 @@
+"""Who may come in: asked before a body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve.access import key as keys
+from serve.access.key import Key, UnknownKey
+from serve.access.limits import Limits
+from serve.catalogue import Catalogue
+from serve.errors import AccessError
+from serve.http.errors import ApiError
+
+#: Paths that need no key: what asks whether the service lives, and what describes it.
+_OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+_SCOPES: dict[str, keys.Scope] = {"/v1/feedback": "feedback", "/metrics": "admin"}
+
+
+class Gate:
+    """Lets a request with a good key pass, and within the key's limits.
+
+    `asked` None: keys are asked for as soon as one was ever made; True and False: always, never.
+    What passes has its `Key` (or None) as `request.state.key`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, catalogue: Catalogue, limits: Limits, asked: bool | None
+    ) -> None:
+        self._app = app
+        self._catalogue = catalogue
+        self._limits = limits
+        self._asked = asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                scope.setdefault("state", {})["key"] = await self._key(scope)
+            except ApiError as error:
+                await error.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _key(self, scope: Scope) -> Key | None:
+        asked = bool(self._catalogue.now.keys) if self._asked is None else self._asked
+        if not asked or scope["path"] in _OPEN:
+            return None
+        wanted = _SCOPES.get(scope["path"], "infer")
+        presented = Headers(scope=scope).get("authorization")
+        try:
+            key = await self._known(
+                lambda: keys.admitted(presented, self._catalogue.now.keys, wanted)
+            )
+        except AccessError as error:
+            code = "invalid_api_key" if error.status == 401 else "insufficient_permissions"
+            raise ApiError(error.status, str(error), code) from None
+        if key.limited and (wait := await self._limits.admit(key)):
+            text = f"the API key '{key.name}' has used up what it may; try again in {wait:.0f} s"
+            raise ApiError(429, text, "rate_limit_exceeded", retry_after=wait)
+        return key
+
+    async def _known(self, find: Callable[[], Key]) -> Key:
+        """A key that nobody knows may be younger than the catalogue's last look."""
+        try:
+            return find()
+        except UnknownKey:
+            if self._catalogue.trouble is None:
+                await self._catalogue.refresh()
+            return find()
+
+
+def key_of(request: Request) -> Key | None:
+    """The key that a request came in with, if keys are asked for."""
+    return cast("Key | None", getattr(request.state, "key", None))

@@ -1,0 +1,1 @@
+"""What is counted, in each process, and how all of it becomes one page."""

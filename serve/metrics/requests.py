@@ -1,0 +1,75 @@
+"""What an ingress replica counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: Stands for a status where the client left before there was one, as nginx has it.
+LEFT = 499
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class RequestMeter:
+    """Instruments of one ingress."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.requests = Counter(
+            "alignery_requests",
+            "Requests that were answered, by the adapter that answered where one did.",
+            ["route", "adapter", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "alignery_request_seconds",
+            "From a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.unfinished = Gauge(
+            "alignery_requests_in_progress", "Requests under way.", registry=self.registry
+        )
+
+    def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
+        """A gauge that is read when somebody looks."""
+        Gauge(name, about, registry=self.registry).set_function(value)
+
+
+class Metered:
+    """Counts every request that passes, whatever becomes of it."""
+
+    def __init__(self, app: ASGIApp, meter: RequestMeter) -> None:
+        self._app = app
+        self._meter = meter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+        state = scope.setdefault("state", {})
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._meter.unfinished.track_inprogress():
+            try:
+                await self._app(scope, receive, watched)
+            except Exception:  # what nobody expected is answered further out
+                status = status or 500
+                raise
+            finally:
+                # Paths that nobody made are one: their number must not be a client's to choose.
+                route = getattr(scope.get("route"), "path", "none")
+                adapter = state.get("adapter", "")
+                self._meter.requests.labels(route, adapter, str(status or LEFT)).inc()
+                self._meter.seconds.labels(route).observe(time.monotonic() - began)

@@ -1,0 +1,219 @@
+"""API keys: made, asked for, used up and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from serve_fakes import BASE, CHAT, LocalTally, ask
+from sqlalchemy import text
+
+from serve.access.key import Key, UnknownKey, admitted, digest_of, new_secret
+from serve.access.keys import Keys
+from serve.access.limits import Counter
+from serve.errors import AccessError, KeyNameError
+from serve.http.api import create_api
+from serve.http.backend import Backend
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+# The decision
+
+
+@pytest.fixture
+def known() -> tuple[Key, str]:
+    identity, secret = new_secret()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Key(identity, "it", digest_of(secret), frozenset({"infer"}), None, None, at), secret
+
+
+def test_a_good_key_is_admitted_however_bearer_is_written(known):
+    key, secret = known
+    for header in (f"Bearer {secret}", f"bearer {secret}", f"Bearer  {secret} "):
+        assert admitted(header, {key.id: key}, "infer") == key
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic abc", "Bearer alk-1-2"])
+def test_what_is_no_key_is_a_401(known, header):
+    key, _ = known
+    with pytest.raises(AccessError) as caught:
+        admitted(header, {key.id: key}, "infer")
+    assert caught.value.status == 401
+
+
+def test_a_key_with_another_secret_or_id_is_not_known(known):
+    key, secret = known
+    other = new_secret()[1]
+    forged = f"alk-{key.id}-{other.rpartition('-')[2]:0>43}"[: len(secret)]
+    for wrong in (other, forged, secret[:-1] + ("A" if secret[-1] != "A" else "B")):
+        with pytest.raises(AccessError):
+            admitted(f"Bearer {wrong}", {key.id: key}, "infer")
+    with pytest.raises(UnknownKey):
+        admitted(f"Bearer {secret}", {}, "infer")
+
+
+def test_scopes_and_revocation(known):
+    key, secret = known
+    with pytest.raises(AccessError, match="is for infer, and this needs feedback") as caught:
+        admitted(f"Bearer {secret}", {key.id: key}, "feedback")
+    assert caught.value.status == 403
+    admin = replace(key, scopes=frozenset({"admin"}))
+    assert admitted(f"Bearer {secret}", {key.id: admin}, "feedback") == admin
+    with pytest.raises(AccessError, match="'it' was revoked"):
+        admitted(f"Bearer {secret}", {key.id: replace(key, revoked_at=key.created_at)}, "infer")
+
+
+# The database
+
+
+def test_a_secret_is_kept_nowhere(keys, database):
+    key, secret = keys.create("website", ["infer"])
+    with database.session(write=False) as session:
+        rows = str(session.execute(text("select * from api_keys")).all())
+    assert key.id in rows and secret not in rows and secret.rpartition("-")[2] not in rows
+
+
+def test_keys_that_cannot_be_made_or_found(keys):
+    keys.create("website", ["infer"])
+    for name, scopes, words in (
+        ("website", ["infer"], "already"),
+        ("", ["infer"], "cannot name"),
+        ("a b", ["infer"], "cannot name"),
+        ("other", ["inference"], "'inference': expected one or more of infer, feedback, admin"),
+        ("other", [], "expected one or more"),
+    ):
+        with pytest.raises(KeyNameError, match=words):
+            keys.create(name, scopes)
+    with pytest.raises(KeyNameError, match="did you mean website"):
+        keys.revoke("websit")
+    keys.revoke("website")
+    with pytest.raises(KeyNameError, match="was revoked before"):
+        keys.revoke("website")
+    assert [one.name for one in keys.every()] == ["website"]
+
+
+# Over HTTP
+
+
+@pytest.fixture
+def closed(api: TestClient, keys: Keys) -> TestClient:
+    """The interface, which asks for keys already."""
+    keys.create("some", ["infer"])
+    while api.get("/v1/models").status_code == 200:
+        time.sleep(0.01)
+    return api
+
+
+def test_keys_are_asked_for_once_there_is_one_and_count_at_once(api, keys):
+    assert ask(api).status_code == 200
+    _, secret = keys.create("first", ["infer"])
+    while (refused := ask(api)).status_code == 200:
+        time.sleep(0.01)  # the endpoint looks twice a second
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (401, "invalid_api_key")
+    assert error["type"] == "authentication_error"
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert api.post("/v1/chat/completions", json=CHAT, headers=bearer(secret)).status_code == 200
+    _, young = keys.create("young", ["infer"])
+    assert api.get("/v1/models", headers=bearer(young)).status_code == 200
+    for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
+        assert api.get(path).status_code == 200
+
+
+def test_no_route_but_the_open_ones_answers_without_a_key(closed):
+    open_ones = {"/healthz", "/readyz"}
+    for path, methods in closed.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            status = closed.request(method, path.replace("{name}", "base")).status_code
+            assert (status == 200) if path in open_ones else (status == 401), path
+    assert closed.get("/nothing").status_code == 401
+
+
+def test_a_revoked_key_is_refused_soon(api, keys):
+    _, secret = keys.create("first", ["infer"])
+    assert api.get("/v1/models", headers=bearer(secret)).status_code == 200
+    keys.revoke("first")
+    while (refused := api.get("/v1/models", headers=bearer(secret))).status_code == 200:
+        time.sleep(0.01)
+    assert refused.status_code == 401 and "revoked" in refused.json()["error"]["message"]
+    assert api.get("/v1/models").status_code == 401  # and nothing is open again
+
+
+def test_each_scope_has_its_routes(closed, keys):
+    secrets = {scope: keys.create(scope, [scope])[1] for scope in ("infer", "feedback", "admin")}
+    rating = {"request_id": "chatcmpl-x", "value": 1}
+
+    def status(scope: str) -> tuple[int, int]:
+        headers = bearer(secrets[scope])
+        chat = closed.post("/v1/chat/completions", json=CHAT, headers=headers)
+        rated = closed.post("/v1/feedback", json=rating, headers=headers)
+        return chat.status_code, rated.status_code
+
+    assert status("admin") == (200, 404)  # 404: there is no such answer
+    assert status("infer") == (200, 403)
+    assert status("feedback") == (403, 404)
+
+
+@pytest.fixture
+def always(api: TestClient, keys: Keys) -> Iterator[Callable[[bool | None], TestClient]]:
+    """Another endpoint over the same backend, which asks for keys as a test says."""
+    backend = api.app.state.backend  # type: ignore[attr-defined]
+    opened: list[TestClient] = []
+
+    def make(asked: bool | None) -> TestClient:
+        source = backend.catalogue._source
+        client = TestClient(create_api(Backend(backend.engine, source, BASE, LocalTally(), asked)))
+        opened.append(client)
+        return client.__enter__()
+
+    yield make
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+def test_an_endpoint_may_always_or_never_ask(always, keys):
+    assert ask(always(True)).status_code == 401
+    keys.create("first", ["infer"])
+    assert ask(always(False)).status_code == 200
+
+
+def test_requests_in_a_minute(closed, keys):
+    _, secret = keys.create("few", ["infer"], requests_per_minute=3)
+    answers = [closed.get("/v1/models", headers=bearer(secret)) for _ in range(5)]
+    assert [one.status_code for one in answers] == [200, 200, 200, 429, 429]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert answers[-1].json()["error"]["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_in_a_day(closed, keys, stream):
+    _, secret = keys.create("little", ["infer"], tokens_per_day=15)
+    headers = bearer(secret)
+
+    def chat() -> Any:  # 5 tokens read and 5 written
+        body = CHAT | {"stream": stream}
+        return closed.post("/v1/chat/completions", json=body, headers=headers)
+
+    assert [chat().status_code for _ in range(3)] == [200, 200, 429]
+    assert int(chat().headers["retry-after"]) <= 86_400
+
+
+def test_a_counter_counts_each_key_for_itself(known):
+    key = replace(known[0], requests_per_minute=1)
+    other = replace(key, id="other")
+
+    async def ask_all() -> list[float]:
+        counter = Counter()
+        return [await counter.admit(one) for one in (key, other, key)]
+
+    first, second, third = asyncio.run(ask_all())
+    assert first == second == 0 and third >= 1
