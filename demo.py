@@ -69,10 +69,8 @@ def demo(
         story.search(fresh)
         with story.part("final"):
             story.measure_champions()
-        before = time.monotonic()
-        with running_server(
-            story.settings, story.recipe.base, port=port, keys_asked=False
-        ) as story.url:
+        base, before = story.recipe.base, time.monotonic()
+        with running_server(story.settings, base, port=port, keys_asked=False) as story.url:
             story.call()
             story.took("serve", time.monotonic() - before)
             with story.part("experiment"):

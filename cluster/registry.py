@@ -185,10 +185,11 @@ class Registry:
 
     def mark(self) -> tuple[int, int]:
         """Something that differs once a version was added or an alias moved, and costs little."""
-        newest = select(func.coalesce(func.max(AliasChange.id), 0)).scalar_subquery()
-        count = select(func.count()).select_from(Version).scalar_subquery()
+        # Counts, since rows are only added: the highest id may belong to an earlier commit.
+        moved = select(func.count()).select_from(AliasChange).scalar_subquery()
+        added = select(func.count()).select_from(Version).scalar_subquery()
         with self._database.session(write=False) as session:
-            moves, versions = session.execute(select(newest, count)).one()
+            moves, versions = session.execute(select(moved, added)).one()
         return int(moves), int(versions)
 
     def folder(self, version: AdapterVersion) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -37,6 +38,7 @@ from serve.batching.jobs import (
     Tokens,
 )
 from serve.batching.refusals import lost, no_room
+from serve.errors import ServeError
 from serve.metrics.families import Report
 
 _log = logging.getLogger("ray.serve")
@@ -75,16 +77,22 @@ class TallyClient:
 
     async def spend(self, key: Key, tokens: int) -> None:
         """See `Limits`."""
-        self._handle.spend.remote(key, tokens)
+        # In a context of its own: where a client hangs up, Ray cancels what its request asked for.
+        contextvars.Context().run(self._handle.spend.remote, key, tokens)
 
     async def report(self, process: str, counted: Report) -> None:
         """See `Metrics`."""
-        with suppress(RayError, RayServeException):
-            await self._handle.report.remote(process, counted)
+        with suppress(RayError, RayServeException, TimeoutError):
+            async with asyncio.timeout(READY_SECONDS):
+                await self._handle.report.remote(process, counted)
 
     async def total(self) -> Report:
         """See `Metrics`."""
-        return cast("Report", await self._handle.total.remote())
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                return cast("Report", await self._handle.total.remote())
+        except (RayError, RayServeException, TimeoutError) as error:
+            raise ServeError(f"nobody counts just now: {type(error).__name__}") from error
 
 
 class ReplicaClient:
@@ -142,10 +150,9 @@ class ReplicaClient:
             found = await response.results_async(return_exceptions=True)
         except (RayError, RayServeException) as error:
             return lost(error)
-        refused = next((one for one in found if isinstance(one, Refused)), None)
-        if refused is None and None not in found:
-            return lost(found[0])
-        return refused
+        alive = [one for one in found if not isinstance(one, _LOST)]
+        failed = next((one for one in alive or found if one is not None), None)
+        return lost(failed) if isinstance(failed, Exception) else failed
 
     async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
         """On every replica; one that does not hear it is told again later."""

@@ -44,6 +44,8 @@ class AdapterRouter(RequestRouter):  # type: ignore[misc]
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         """One replica a rank, best first."""
+        if pending_request is not None:  # else Ray asks again and again without a pause
+            pending_request.routing_context.should_backoff = True
         by_id = {one.replica_id.unique_id: one for one in candidate_replicas}
         cache = self.replica_queue_len_cache
         # A replica that was not asked lately has nothing to do as far as this process knows.

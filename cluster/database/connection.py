@@ -10,8 +10,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from cluster.database.migrate import migrate
@@ -47,7 +48,9 @@ class Database:
                 yield session
                 if write:
                     session.commit()
-            except (OperationalError, ProgrammingError) as error:  # SQLite's, PostgreSQL's
+            except (IntegrityError, DataError):
+                raise  # what was written is at fault, not the database
+            except (DBAPIError, PoolTimeout) as error:
                 raise _unreachable(make_url(self.url), error) from error
 
     def close(self) -> None:
@@ -105,9 +108,11 @@ def make_engine(url: URL) -> Engine:
     """Connections on `url` that behave as sessions need; connects to nothing yet."""
     if url.get_backend_name() != "sqlite":
         try:
-            return create_engine(
-                url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
-            )
+            patience = {
+                "connect_timeout": CONNECT_SECONDS,
+                "tcp_user_timeout": 1000 * CONNECT_SECONDS,  # of a server that is there no more
+            }
+            return create_engine(url, pool_pre_ping=True, connect_args=patience)
         except ImportError:
             raise DatabaseError(
                 "PostgreSQL needs its driver: pip install 'alignery[postgres]'"

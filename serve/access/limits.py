@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from limits import RateLimitItemPerDay, RateLimitItemPerMinute
@@ -31,28 +32,37 @@ class Counter:
     Tokens are counted once they are known, so a key can overdraw its quota by what is under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
         self._minutes = MovingWindowRateLimiter(MemoryStorage())
         self._days = FixedWindowRateLimiter(MemoryStorage())
 
     async def admit(self, key: Key) -> float:
         """See `Limits`."""
         if key.tokens_per_day is not None:
-            day = RateLimitItemPerDay(key.tokens_per_day)
-            if not self._days.test(day, key.id):
-                return _until(self._days.get_window_stats(day, key.id).reset_time)
+            day, now = RateLimitItemPerDay(key.tokens_per_day), self._clock()
+            if not self._days.test(day, key.id, f"{now:%F}"):
+                return _until(_midnight(now), now)
         if key.requests_per_minute is not None:
             minute = RateLimitItemPerMinute(key.requests_per_minute)
             if not self._minutes.hit(minute, key.id):
-                return _until(self._minutes.get_window_stats(minute, key.id).reset_time)
+                free = self._minutes.get_window_stats(minute, key.id).reset_time
+                return _until(datetime.fromtimestamp(free, UTC), datetime.now(UTC))
         return 0.0
 
     async def spend(self, key: Key, tokens: int) -> None:
         """See `Limits`."""
         if key.tokens_per_day is not None and tokens:
-            self._days.hit(RateLimitItemPerDay(key.tokens_per_day), key.id, cost=tokens)
+            day = RateLimitItemPerDay(key.tokens_per_day)
+            # The library's day begins with a key's first token; the date makes it the calendar's.
+            self._days.hit(day, key.id, f"{self._clock():%F}", cost=tokens)
 
 
-def _until(moment: float) -> float:
+def _midnight(now: datetime) -> datetime:
+    """The end of the day."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _until(moment: datetime, now: datetime) -> float:
     """Whole seconds to it, at least 1: what a Retry-After may say."""
-    return float(max(1, math.ceil(moment - time.time())))
+    return float(max(1, math.ceil((moment - now).total_seconds())))

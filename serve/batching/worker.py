@@ -106,7 +106,7 @@ class Worker:
         """Load the adapter, so that no request for it has to wait; why that cannot be."""
         try:
             await self._adapters.acquire(adapter)
-        except AligneryError as error:
+        except Exception as error:  # out of memory, for one: it is not here, whatever it was
             return refused_by(error)
         self._adapters.release(adapter)
         return None

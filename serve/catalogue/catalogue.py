@@ -39,7 +39,8 @@ class Catalogue:
         self._moves = Moves(base)
         self._trouble: str | None = None
         self._looking = asyncio.Lock()
-        self._looks = 0  # begun
+        self._begun = 0  # looks
+        self._ended = 0  # the newest look that came to its end
         self._told: tuple[AdapterRef, ...] | None = None
         self._told_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,11 +75,16 @@ class Catalogue:
 
     async def refresh(self) -> None:
         """Have everything that was in the database when this was called."""
-        before = self._looks
+        wanted = self._begun + 1  # the first look that begins after this call
         async with self._looking:
-            if self._looks == before:  # else one that began after this call has been made
-                self._looks += 1
-                await self._look()
+            if self._ended < wanted:
+                self._begun += 1
+                # Whoever asked may leave meanwhile, and the look goes on.
+                await asyncio.shield(asyncio.create_task(self._look_at(self._begun)))
+
+    async def _look_at(self, number: int) -> None:
+        await self._look()
+        self._ended = max(self._ended, number)
 
     async def _follow(self) -> None:
         while True:
@@ -103,13 +109,17 @@ class Catalogue:
         self._publish()
 
     async def _make(self, move: Move) -> None:
-        refused = await self._engine.prepare(ref_of(move.to))
-        if refused is None:
+        try:
+            refused = await self._engine.prepare(ref_of(move.to))
+            reason = None if refused is None else refused.message
+        except Exception as error:  # a move that never ends would never be tried again
+            reason = f"{type(error).__name__}: {error}"
+        if reason is None:
             self._moves.prepared(move)
             self._publish()
         else:
-            _log.error("%s stays: %s cannot be had: %s", move.alias, move.to.name, refused.message)
-            self._moves.failed(move, refused.message, time.monotonic())
+            _log.error("%s stays: %s cannot be had: %s", move.alias, move.to.name, reason)
+            self._moves.failed(move, reason, time.monotonic())
 
     def _publish(self) -> None:
         self._now = replace(self._seen, aliases=dict(self._moves.here))

@@ -54,7 +54,7 @@ class Moves:
         return {
             alias: to
             for alias, to in self._wanted.items()
-            if here[alias].adapter_id != to.adapter_id
+            if alias in here and here[alias].adapter_id != to.adapter_id
         }
 
     @property

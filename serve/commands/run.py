@@ -89,6 +89,9 @@ def run(
 
     if port:
         check_port(host, port)
+    local = settings.ray_address is None  # a cluster's machines may see what this one does not
+    if base is not None and local:
+        check_base(base)
     database = open_database(settings)
     registry = Registry(database, Storage(settings))
     if remote and not without_keys:
@@ -96,8 +99,8 @@ def run(
     if base is None:
         aliases = registry.aliases().items()
         base = _champions_base({one.base for name, one in aliases if name.endswith("@champion")})
-    if settings.ray_address is None:  # a cluster's machines may see what this one does not
-        check_base(base)
+        if local:
+            check_base(base)
     keys_asked = False if without_keys else (remote or None)
     typer.echo(f"loading {base} …", err=True)
     from cluster.ray import ray_session

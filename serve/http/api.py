@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -37,6 +38,7 @@ from serve.metrics.requests import Metered
 IGNORED_HEADER = "x-alignery-ignored"
 MOST_NAMED = 20
 FLUSH_SECONDS = 1.0
+_log = logging.getLogger("ray.serve")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 router = APIRouter()
@@ -179,5 +181,9 @@ async def _flush(exposures: Exposures) -> None:
     """Write what the database could not take, once it can."""
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
-        with suppress(DatabaseError):
+        try:
             await to_thread.run_sync(exposures.flush)
+        except DatabaseError:
+            pass  # it is known to be away
+        except Exception:
+            _log.exception("kept exposures could not be written")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -47,9 +48,10 @@ class Gate:
 
     async def _key(self, scope: Scope) -> Key | None:
         asked = bool(self._catalogue.now.keys) if self._asked is None else self._asked
-        if not asked or scope["path"] in _OPEN:
+        path = _path(scope)
+        if not asked or path in _OPEN:
             return None
-        wanted = _SCOPES.get(scope["path"], "infer")
+        wanted = _SCOPES.get(path, "infer")
         presented = Headers(scope=scope).get("authorization")
         try:
             key = await self._known(
@@ -71,6 +73,11 @@ class Gate:
             if self._catalogue.trouble is None:
                 await self._catalogue.refresh()
             return find()
+
+
+def _path(scope: Scope) -> str:
+    """As routes see it: below the application's own path, and without the newline they overlook."""
+    return get_route_path(scope).removesuffix("\n")
 
 
 def key_of(request: Request) -> Key | None:

@@ -76,16 +76,17 @@ class Names:
         now, named = self._catalogue.now, defaultdict(list)
         for alias, version in now.aliases.items():
             named[version.name].append(alias)
-        entries = [_entry(BASE, self._started, method="base")]
+        pending = self._catalogue.moves.pending
+        entries = [self._base_entry()]
         for version in now.versions.values():
             if version.base == self._base:
                 names = [version.name, *sorted(named[version.name])]
-                entries += [self._entry_of(name, version) for name in names]
-        for one in now.running():
-            if self._serves(one):
-                created = int(datetime.fromisoformat(one.created_at).timestamp())
-                entries.append(_entry(one.name, created, method="experiment"))
+                entries += [self._entry_of(name, version, pending.get(name)) for name in names]
+        entries += [_experiment_entry(one) for one in now.running() if self._serves(one)]
         return entries
+
+    def _base_entry(self) -> dict[str, Any]:
+        return _entry(BASE, self._started, method="base")
 
     async def _sure(self, find: Callable[[], T]) -> T:
         try:
@@ -98,7 +99,8 @@ class Names:
         except UnknownModel as unknown:
             name = str(unknown)
         if self._catalogue.trouble is None:
-            raise await to_thread.run_sync(self._not_found, name)
+            known = [entry["id"] for entry in self._models()]
+            raise await to_thread.run_sync(_not_found, name, known)
         message = (
             f"no model '{name}' was known when the database went away; try again once it is back"
         )
@@ -125,8 +127,11 @@ class Names:
         return ref_of(version)
 
     def _model(self, name: str) -> dict[str, Any]:
-        found = next((one for one in self._models() if one["id"] == name), None)
-        return found or self._entry_of(name, self._version(name))
+        if name == BASE:
+            return self._base_entry()
+        if "/" not in name:
+            return _experiment_entry(self._experiment(name))
+        return self._entry_of(name, self._version(name), self._catalogue.moves.pending.get(name))
 
     def _experiment(self, name: str) -> ExperimentInfo:
         experiment = self._catalogue.now.experiments.get(name)
@@ -162,23 +167,30 @@ class Names:
         versions = self._catalogue.now.versions
         return all(versions[model].base == self._base for model in adapters)
 
-    def _entry_of(self, name: str, version: AdapterVersion) -> dict[str, Any]:
+    def _entry_of(
+        self, name: str, version: AdapterVersion, to: AdapterVersion | None
+    ) -> dict[str, Any]:
         """With where an alias is about to move, and why it cannot."""
         created = int(version.created_at.timestamp())
         more = {"method": version.method, "adapter_id": version.adapter_id}
-        if (to := self._catalogue.moves.pending.get(name)) is not None:
+        if to is not None:
             more["moving_to"] = to.adapter_id
         if (failure := self._catalogue.moves.failures.get(name)) is not None:
             more["move_failed"] = failure.reason
         return _entry(name, created, **more)
 
-    def _not_found(self, name: str) -> ApiError:
-        """Names the nearest; where there are thousands of names that takes a while."""
-        known = [entry["id"] for entry in self._models()]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        message = f"there is no model '{name}'; {hint}GET /v1/models lists all"
-        return ApiError(404, message, "model_not_found", "model")
+
+def _not_found(name: str, known: list[str]) -> ApiError:
+    """Names the nearest; where there are thousands of names that takes a while."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    message = f"there is no model '{name}'; {hint}GET /v1/models lists all"
+    return ApiError(404, message, "model_not_found", "model")
+
+
+def _experiment_entry(one: ExperimentInfo) -> dict[str, Any]:
+    created = int(datetime.fromisoformat(one.created_at).timestamp())
+    return _entry(one.name, created, method="experiment")
 
 
 def _entry(name: str, created: int, **more: str) -> dict[str, Any]:

@@ -25,12 +25,14 @@ class Metrics(Protocol):
 
 
 class Board:
-    """`Metrics` in this process. A process that is gone leaves its counts and takes its gauges."""
+    """`Metrics` in this process. A process that is gone leaves its counts and takes its gauges.
+
+    Should it only have been silent, its next report counts in place of what it left.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._reports: dict[str, tuple[float, Report]] = {}
-        self._past: Report = ()
 
     async def report(self, process: str, counted: Report) -> None:
         """See `Metrics`."""
@@ -39,8 +41,6 @@ class Board:
     async def total(self) -> Report:
         """See `Metrics`."""
         oldest = self._clock() - GONE_SECONDS
-        for process, (at, counted) in list(self._reports.items()):
-            if at < oldest:
-                self._past = added([self._past, lasting(counted)])
-                del self._reports[process]
-        return added([self._past, *(counted for _, counted in self._reports.values())])
+        return added(
+            counted if at >= oldest else lasting(counted) for at, counted in self._reports.values()
+        )

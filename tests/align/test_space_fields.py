@@ -60,7 +60,7 @@ SEARCHED: list[tuple[Method, str, Raw, Any]] = [
 ]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # of other tests, at any time
 @pytest.mark.parametrize(("method", "path", "space", "last"), SEARCHED)
 def test_any_field_of_one_value_can_be_searched(
     method: Method, path: str, space: Raw, last: Any

@@ -163,6 +163,30 @@ def test_each_scope_has_its_routes(closed, keys):
     assert status("feedback") == (403, 404)
 
 
+@pytest.mark.parametrize("path", ["/metrics%0A", "/metrics/", "//metrics", "/v1/feedback%0A"])
+def test_no_spelling_of_a_path_gets_around_its_scope(closed, keys, path):
+    _, secret = keys.create("reader", ["infer"])
+    method = "POST" if "feedback" in path else "GET"
+    body = {"request_id": "chatcmpl-x", "value": 1}
+    answer = closed.request(method, path, headers=bearer(secret), json=body)
+    assert answer.status_code in (403, 404) and "alignery_" not in answer.text
+    if answer.status_code == 404:
+        assert "no answer of an experiment" not in answer.text
+
+
+def test_below_a_prefix_the_same_paths_need_the_same_keys(app, keys):
+    secrets = {scope: keys.create(scope, [scope])[1] for scope in ("infer", "feedback")}
+    rating = {"request_id": "chatcmpl-x", "value": 1}
+    with TestClient(app, root_path="/x", raise_server_exceptions=False) as api:
+        assert api.get("/x/healthz").status_code == 200
+        assert api.get("/x/metrics", headers=bearer(secrets["infer"])).status_code == 403
+        found = {
+            scope: api.post("/x/v1/feedback", json=rating, headers=bearer(secret)).status_code
+            for scope, secret in secrets.items()
+        }
+    assert found == {"infer": 403, "feedback": 404}
+
+
 @pytest.fixture
 def always(api: TestClient, keys: Keys) -> Iterator[Callable[[bool | None], TestClient]]:
     """Another endpoint over the same backend, which asks for keys as a test says."""
@@ -205,6 +229,20 @@ def test_tokens_in_a_day(closed, keys, stream):
 
     assert [chat().status_code for _ in range(3)] == [200, 200, 429]
     assert int(chat().headers["retry-after"]) <= 86_400
+
+
+def test_tokens_are_free_again_at_midnight(known):
+    key = replace(known[0], tokens_per_day=10)
+    clock = [datetime(2026, 1, 1, 22, tzinfo=UTC)]
+
+    async def go() -> list[float]:
+        counter = Counter(lambda: clock[0])
+        await counter.spend(key, 10)
+        waits = [await counter.admit(key)]
+        clock[0] = datetime(2026, 1, 2, 0, 0, 1, tzinfo=UTC)
+        return [*waits, await counter.admit(key)]
+
+    assert asyncio.run(go()) == [7200, 0]
 
 
 def test_a_counter_counts_each_key_for_itself(known):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from serve_fakes import ask, make_adapter
 
 from cluster.errors import DatabaseError
+from serve.catalogue import Catalogue, Snapshot
 from serve.experiments import VariantSpec
 
 CHAMPION = "arithmetic/sft@champion"
@@ -86,6 +90,53 @@ def test_an_experiment_can_be_asked_for_the_moment_it_starts(api, experiments):
     arms = [VariantSpec(name="a", model="base"), VariantSpec(name="b", model="arithmetic/sft")]
     experiments.start("trial", arms, "a", 100)
     assert ask(api, model="trial").status_code == 200
+
+
+class Slow:
+    """A source whose looks are let through one by one."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.open = threading.Semaphore(0)
+
+    def read(self, known: Snapshot) -> Snapshot:
+        self.looks += 1
+        mark = ((self.looks, 0),)
+        assert self.open.acquire(timeout=10)
+        return replace(known, mark=mark)
+
+
+def test_one_that_leaves_does_not_take_the_look_of_others_with_it():
+    source = Slow()
+    catalogue = Catalogue(source, "base", engine=None)  # type: ignore[arg-type]
+
+    async def go() -> int:
+        leaves, stays = (asyncio.create_task(catalogue.refresh()) for _ in range(2))
+        while not source.looks:
+            await asyncio.sleep(0.001)
+        leaves.cancel()
+        late = asyncio.create_task(catalogue.refresh())
+        source.open.release(10)
+        await asyncio.gather(stays, late)
+        return catalogue.now.mark[0][0]
+
+    assert asyncio.run(go()) >= 2
+
+
+def test_who_comes_while_a_look_is_under_way_gets_one_that_began_later():
+    source = Slow()
+    catalogue = Catalogue(source, "base", engine=None)  # type: ignore[arg-type]
+
+    async def go() -> tuple[int, int]:
+        first = asyncio.create_task(catalogue.refresh())
+        while not source.looks:
+            await asyncio.sleep(0.001)
+        others = [asyncio.create_task(catalogue.refresh()) for _ in range(5)]
+        source.open.release(10)
+        await asyncio.gather(first, *others)
+        return source.looks, catalogue.now.mark[0][0]
+
+    assert asyncio.run(go()) == (2, 2)
 
 
 @pytest.fixture

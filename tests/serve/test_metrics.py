@@ -59,6 +59,8 @@ def test_a_process_that_is_gone_leaves_its_counts():
     for clock[0] in (GONE_SECONDS + 1, 2 * GONE_SECONDS):
         asyncio.run(board.report("other", process(3, 1)))
         assert (total()["asked_total", ("ada",)], total()["busy", ()]) == (7, 1)
+    asyncio.run(board.report("one", process(5, 2)))  # it had only been silent
+    assert (total()["asked_total", ("ada",)], total()["busy", ()]) == (8, 3)
 
 
 def test_an_engine_counts_tokens_and_times_by_adapter(tmp_path):

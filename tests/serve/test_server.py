@@ -16,6 +16,7 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
+from asking import LINE, PROMPTS, Load, answer, connect, right_answers
 from real_adapters import BASE, real_adapter
 
 from cluster.database import open_database
@@ -224,6 +225,26 @@ def test_many_at_once(client):
     for thread in threads:
         thread.join(60)
     assert answers == ["assistant"] * 24
+
+
+def test_no_request_is_lost_or_mixed_while_the_champion_moves(url, home, tmp_path):
+    registry = open_registry(home)
+    registry.register(LINE, real_adapter(tmp_path / "second", "sft", 5))
+    expected = right_answers(url, registry)
+    assert len({text for _, _, text in expected}) == len(expected)  # so that they tell who spoke
+    client = connect(url)
+    with Load(url) as load:
+        for number in (2, 1, 2, 1):
+            load.more()
+            version = registry.resolve(f"{LINE}:{number}")
+            if number == 2:
+                registry.promote(LINE, number)
+            else:
+                registry.rollback(LINE)
+            while answer(client, LINE, PROMPTS[0], stream=False)[0] != version.adapter_id:
+                time.sleep(0.02)
+        load.more()
+    assert set(load.answers) == expected
 
 
 def test_a_second_serve_on_the_same_ray_is_refused(url, home):

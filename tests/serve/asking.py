@@ -1,0 +1,82 @@
+"""Clients that ask a real endpoint all the time, and what the right answers are."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+
+from cluster.registry import Registry
+
+LINE = "arithmetic/sft"
+TOKENS = 8
+PROMPTS = ["one", "two and three", "a third prompt, longer than the others"]
+
+
+def connect(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def answer(client: openai.OpenAI, model: str, prompt: str, stream: bool) -> tuple[str, str]:
+    """Who answered, and what."""
+    asked: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": TOKENS}
+    if not stream:
+        whole = client.completions.create(**asked, temperature=0)
+        return str(whole.system_fingerprint), whole.choices[0].text
+    parts = list(client.completions.create(**asked, temperature=0, stream=True))
+    who = {str(part.system_fingerprint) for part in parts}
+    assert len(who) == 1
+    return who.pop(), "".join(part.choices[0].text for part in parts)
+
+
+@dataclass
+class Load:
+    """Clients that ask for the champion without a pause until they are told to stop."""
+
+    url: str
+    clients: int = 6
+    streams: bool = True  # every second client
+    answers: list[tuple[str, str, str]] = field(default_factory=list)  # prompt, who, text
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self._pool = ThreadPoolExecutor(self.clients)
+        self._asking = [self._pool.submit(self._ask, number) for number in range(self.clients)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._pool.shutdown()
+        for one in self._asking:
+            one.result()  # raises what a client was refused with
+
+    def _ask(self, number: int) -> None:
+        client = connect(self.url)
+        for prompt in itertools.islice(itertools.cycle(PROMPTS), number, None):
+            if self._over.is_set():
+                return
+            who, text = answer(
+                client, f"{LINE}@champion", prompt, stream=self.streams and number % 2 == 1
+            )
+            self.answers.append((prompt, who, text))
+
+    def more(self, count: int = 12) -> None:
+        """Wait for so many more answers, or until a client has failed."""
+        wanted = len(self.answers) + count
+        while len(self.answers) < wanted and not any(one.done() for one in self._asking):
+            time.sleep(0.01)
+
+
+def right_answers(url: str, registry: Registry) -> set[tuple[str, str, str]]:
+    """What each version says to each prompt, asked by its number and alone."""
+    client = connect(url)
+    return {
+        (prompt, *answer(client, version.name, prompt, stream=False))
+        for version in registry.versions(LINE)
+        for prompt in PROMPTS
+    }
