@@ -20,9 +20,7 @@ from cluster.database import open_database
 from cluster.registry import Registry, stored_adapter
 from cluster.settings import Settings
 from cluster.storage import Storage
-from serve.access.key import Key
 from serve.access.keys import Keys
-from serve.access.limits import Counter
 from serve.batching.jobs import (
     AdapterRef,
     Event,
@@ -40,13 +38,10 @@ from serve.client import ReplicaClient, TallyClient
 from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
-from serve.metrics.board import Board
-from serve.metrics.families import Report
 from serve.metrics.reporter import Reporter
 from serve.sizes import Sizes
+from serve.tally import MAX_ONGOING, Tally
 
-#: Ray Serve's own default, 5, would leave an engine with 64 slots mostly empty.
-MAX_ONGOING = 2000
 #: More engines are started once those there are have so large a share of their slots taken.
 FULL = 0.75
 
@@ -168,30 +163,6 @@ class EngineReplica:
     async def ready(self) -> bool:
         """See `EngineClient`."""
         return await self._worker.ready()
-
-
-@serve.deployment(max_ongoing_requests=MAX_ONGOING, ray_actor_options={"num_cpus": 0})
-class Tally:
-    """The one `Counter` and the one `Board` of all replicas."""
-
-    def __init__(self) -> None:
-        self._counter, self._board = Counter(), Board()
-
-    async def admit(self, key: Key) -> float:
-        """See `Limits`."""
-        return await self._counter.admit(key)
-
-    async def spend(self, key: Key, tokens: int) -> None:
-        """See `Limits`."""
-        await self._counter.spend(key, tokens)
-
-    async def report(self, process: str, counted: Report) -> None:
-        """See `Metrics`."""
-        await self._board.report(process, counted)
-
-    async def total(self) -> Report:
-        """See `Metrics`."""
-        return await self._board.total()
 
 
 @serve.deployment(

@@ -110,6 +110,7 @@ def unbroken(settings, recipe, stage):
     return found
 
 
+@pytest.mark.chaos
 def test_a_node_that_leaves_and_one_that_joins_change_nothing_in_the_study(pool, behave):
     pool.join(wait=False)
     pool.join(wait=False)
