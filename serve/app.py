@@ -38,7 +38,7 @@ from serve.client import ReplicaClient, TallyClient
 from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
-from serve.metrics.reporter import Reporter
+from serve.metrics.reporter import report_regularly
 from serve.sizes import Sizes
 from serve.tally import MAX_ONGOING, Tally
 
@@ -133,7 +133,7 @@ class EngineReplica:
 
         self._worker = Worker(engine, folder_of, vocabulary, args.limits())
         registry = self._worker.meter.registry
-        self._reporter = Reporter(uuid.uuid4().hex, registry, tally.report.remote)
+        report_regularly(uuid.uuid4().hex, registry, tally.report.remote)
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
         """See `EngineClient`."""
@@ -191,7 +191,5 @@ class Ingress:
             tally=TallyClient(self._tally),
             keys_asked=self._args.keys_asked,
         )
-        self._reporter = Reporter(
-            backend.process, backend.meter.registry, self._tally.report.remote
-        )
+        report_regularly(backend.process, backend.meter.registry, self._tally.report.remote)
         return create_api(backend)

@@ -30,6 +30,7 @@ from serve.batching.orders import Order
 from serve.batching.refusals import overloaded, refused_by, too_many
 from serve.batching.tokens import Vocabulary
 from serve.metrics.engine import EngineMeter
+from serve.metrics.families import watch
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,14 @@ class Worker:
         )
         self._limits = limits
         self._unfinished = 0  # rows
-        self.meter.watch(
+        watch(
+            self.meter.registry,
             "alignery_rows_unfinished",
             "Completions and scores that wait or are being written.",
             lambda: self._unfinished,
         )
-        self.meter.watch(
+        watch(
+            self.meter.registry,
             "alignery_known_adapters",
             "Adapters that engines have in memory.",
             lambda: self._adapters.known,

@@ -13,6 +13,7 @@ from serve.catalogue import Catalogue, Source
 from serve.experiments.exposures import Exposures
 from serve.http.names import Names
 from serve.metrics.board import Metrics
+from serve.metrics.families import watch
 from serve.metrics.requests import RequestMeter
 
 
@@ -40,12 +41,14 @@ class Backend:
         self.process = uuid.uuid4().hex
         self.meter = RequestMeter()
         self.catalogue = Catalogue(source, base, engine)
-        self.meter.watch(
+        watch(
+            self.meter.registry,
             "alignery_alias_moves_failed",
             "Aliases that could not follow the registry; summed over ingress replicas.",
             lambda: len(self.catalogue.moves.failures),
         )
-        self.meter.watch(
+        watch(
+            self.meter.registry,
             "alignery_database_away",
             "Ingress replicas that could not read the database when they last looked.",
             lambda: self.catalogue.trouble is not None,

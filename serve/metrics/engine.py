@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from align.inference.types import Traffic, Update
 from serve.batching.jobs import AdapterRef
@@ -48,10 +48,6 @@ class EngineMeter:
 
     def _count(self, name: str, about: str) -> Counter:
         return Counter(name, about, ["adapter"], registry=self.registry)
-
-    def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when somebody looks."""
-        Gauge(name, about, registry=self.registry).set_function(value)
 
     def row(self, adapter: AdapterRef | None, arrived: float) -> RowClock:
         """For one row from now on."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
@@ -23,6 +23,11 @@ class Family:
 
 
 Report = tuple[Family, ...]
+
+
+def watch(registry: CollectorRegistry, name: str, about: str, value: Callable[[], float]) -> None:
+    """A gauge that is read when somebody looks."""
+    Gauge(name, about, registry=registry).set_function(value)
 
 
 def collect(registry: CollectorRegistry) -> Report:

@@ -16,21 +16,17 @@ _log = logging.getLogger("ray.serve")
 PERIOD_SECONDS = 2.0
 
 
-class Reporter:
-    """Sends what this process has counted, every two seconds for as long as the process lives."""
+def report_regularly(
+    process: str, registry: CollectorRegistry, send: Callable[[str, Report], object]
+) -> None:
+    """Send what this process has counted, every two seconds for as long as the process lives."""
 
-    def __init__(
-        self, process: str, registry: CollectorRegistry, send: Callable[[str, Report], object]
-    ) -> None:
-        self._process = process
-        self._registry = registry
-        self._send = send
-        threading.Thread(target=self._go, name="metrics", daemon=True).start()
-
-    def _go(self) -> None:
+    def go() -> None:
         while True:
             time.sleep(PERIOD_SECONDS)
             try:
-                self._send(self._process, collect(self._registry))
+                send(process, collect(registry))
             except Exception as error:  # the next one says all that this one would have said
                 _log.warning("metrics could not be reported: %s", error)
+
+    threading.Thread(target=go, name="metrics", daemon=True).start()

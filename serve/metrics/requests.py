@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,10 +34,6 @@ class RequestMeter:
         self.unfinished = Gauge(
             "alignery_requests_in_progress", "Requests under way.", registry=self.registry
         )
-
-    def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when somebody looks."""
-        Gauge(name, about, registry=self.registry).set_function(value)
 
 
 class Metered:

@@ -1,14 +1,31 @@
-"""Adapters with weights, random and small, for a real engine on the tiny base."""
+"""An empty installation, and small random adapters for a real engine on the tiny base."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from align.adapter import Manifest, adapter_id, write_manifest
 from align.base import load_base
+from cluster.settings import Settings
 
 BASE = "tiny-random"
+
+
+@contextmanager
+def installation(folder: Path) -> Iterator[Settings]:
+    """One of its own in `folder`, for this process and those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("ALIGNERY_HOME", str(folder / "home"))
+        yield Settings()
 
 
 def real_adapter(folder: Path, method: str, seed: int) -> Path:

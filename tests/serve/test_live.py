@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from asking import LINE, Load, right_answers
-from real_adapters import BASE, real_adapter
+from real_adapters import BASE, installation, real_adapter
 
 from cluster.ray import ray_session
 from cluster.registry import Registry, open_registry
@@ -18,14 +18,8 @@ from serve.sizes import Sizes
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    folder = tmp_path_factory.mktemp("live")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
-            patch.delenv(name, raising=False)
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("ALIGNERY_HOME", str(folder / "home"))
-        yield Settings()
+    with installation(tmp_path_factory.mktemp("live")) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import openai
 import psutil
 import pytest
 from asking import LINE, PROMPTS, Load, answer, connect, right_answers
-from real_adapters import BASE, real_adapter
+from real_adapters import BASE, installation, real_adapter
 
 from cluster.database import open_database
 from cluster.ray import ray_session
@@ -35,13 +35,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("serving")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
-            patch.delenv(name, raising=False)
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("ALIGNERY_HOME", str(folder / "home"))
-        settings = Settings()
+    with installation(folder) as settings:
         registry = open_registry(settings)
         for seed, method in enumerate(("sft", "reward")):
             made = real_adapter(folder / method, method, seed)

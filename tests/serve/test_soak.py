@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from real_adapters import BASE, real_adapter
+from real_adapters import BASE, installation, real_adapter
 
 from cluster.ray import ray_session
 from cluster.registry import Registry, open_registry
@@ -34,13 +34,9 @@ TOKENS = 12
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.chdir(tmp_path)
-    for name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / "home"))
-    return Settings()
+def home(tmp_path: Path) -> Iterator[Settings]:
+    with installation(tmp_path) as settings:
+        yield settings
 
 
 @pytest.fixture
