@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import ClusterError, JobNotFound
+from cluster.dashboard import CONNECT_SECONDS, connected
+from cluster.errors import JobNotFound
 
-CONNECT_SECONDS = 5
 #: How long a job that is told to stop may take to leave its trials in order, before Ray kills it.
 STOP_SECONDS = 30
 POLL_SECONDS = 0.5
@@ -26,11 +23,6 @@ RECIPE = "alignery_recipe"
 #: Where Ray tells a job's command what it is part of; its own name in Ray 2.60.
 _CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 PENDING, RUNNING, SUCCEEDED = "PENDING", "RUNNING", "SUCCEEDED"
-
-#: Ray lets these go before the address that it is given.
-_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-#: They report every upload and every closed connection.
-_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 
 
 @dataclass(frozen=True)
@@ -209,59 +201,15 @@ def _job(details: Any) -> Job:
 @contextmanager
 def _client(address: str, job_id: str | None = None) -> Iterator[Any]:
     """Ray's client for the jobs at `address`. Its errors become ours."""
-    import aiohttp
-    import requests
-    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    _check_reachable(address)
-    try:
-        with _without(_OVERRIDES):
-            client = JobSubmissionClient(address)
-        yield client
-    except AuthenticationError as error:
-        raise ClusterError(
-            f"{address} wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
-            f"RAY_AUTH_TOKEN_PATH ({_line(error)})"
-        ) from None
-    except (requests.RequestException, aiohttp.ClientError, OSError) as error:
-        raise ClusterError(_unreachable(address, error)) from None
-    except RuntimeError as error:
-        if job_id is not None and "404" in str(error):
+    with connected(address, JobSubmissionClient) as client:
+        try:
+            yield client
+        except RuntimeError as error:
+            if job_id is None or "404" not in str(error):
+                raise
             raise JobNotFound(
                 f"no job '{job_id}' at {address}; Ray forgets its jobs when its head starts anew. "
                 "`alignery sweep logs` shows the newest"
             ) from None
-        raise ClusterError(f"the jobs at {address}: {_line(error)}") from None
-
-
-@contextmanager
-def _without(names: tuple[str, ...]) -> Iterator[None]:
-    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(taken)
-
-
-def _check_reachable(address: str) -> None:
-    """Ray's client itself waits without an end."""
-    try:
-        urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
-    except urllib.error.HTTPError:
-        return  # somebody answers; what is wrong, Ray's client says
-    except (OSError, ValueError) as error:
-        raise ClusterError(_unreachable(address, error)) from None
-
-
-def _unreachable(address: str, error: Exception) -> str:
-    return (
-        f"no Ray takes jobs at {address}: {_line(error)}; check --address or ALIGNERY_JOBS_ADDRESS "
-        "(http://head:8265; on Kubernetes, `kubectl port-forward service/<cluster>-head-svc 8265`)"
-    )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]

@@ -35,6 +35,12 @@ _LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray Serve hands each part of an answer from thread to thread, twice in each process. What it
+    # guards against, code that blocks its event loop, is not in `serve`.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # Ten times a second for each process, and nobody reads Ray's own metrics of a local one.
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
 }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from cluster.pool import ACCELERATOR
@@ -79,3 +81,35 @@ def simulated_pool() -> Iterator[SimulatedPool]:
     finally:
         cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
+    """A head with its dashboard on loopback that keeps its files in `folder`, whose path is short.
+
+    Gives the address at which it takes jobs.
+    """
+    from ray._private.utils import write_ray_address
+    from ray.cluster_utils import Cluster
+
+    # Where no machine looks for a port by itself, so that none is taken while the head starts.
+    ports = random.Random().sample(range(20_000, 32_768), 2)
+    with _environment(), _loopback():
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": cpus,
+                "object_store_memory": 100 * 2**20,
+                "include_dashboard": True,
+                "dashboard_host": "127.0.0.1",
+                "dashboard_port": ports[0],
+                "dashboard_agent_listen_port": ports[1],
+                "temp_dir": str(folder),
+            },
+        )
+    try:
+        # As `ray start` does: by this, jobs know their own cluster from another's.
+        write_ray_address(cluster.address, str(folder))
+        yield f"http://127.0.0.1:{ports[0]}"
+    finally:
+        cluster.shutdown()

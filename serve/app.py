@@ -55,6 +55,7 @@ class AppArgs(Sizes):
     storage: str | None = None
     cpus: float = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
     gpus: float = Field(default=0, ge=0)
+    accelerator: str | None = None  # Ray's name of a GPU's type, such as T4
     keys_asked: bool | None = None  # None: as soon as one was made
     ingresses: int = Field(default=1, ge=1)
     replicas: int = Field(default=1, ge=1)  # engines
@@ -76,9 +77,12 @@ class AppArgs(Sizes):
         return Settings(**{key: value for key, value in given.items() if value is not None})
 
 
-def build(args: AppArgs) -> serve.Application:
-    """The application; the names it answers to are those of the database, which it follows."""
-    return compose(args, EngineReplica)
+def build(args: AppArgs | dict[str, Any]) -> serve.Application:
+    """The application; the names it answers to are those of the database, which it follows.
+
+    Ray gives what a config has under `args` as it stands there.
+    """
+    return compose(AppArgs.model_validate(args), EngineReplica)
 
 
 def compose(args: AppArgs, engines: Any) -> serve.Application:
@@ -92,8 +96,11 @@ def compose(args: AppArgs, engines: Any) -> serve.Application:
 def _scale(args: AppArgs) -> dict[str, Any]:
     """Options of the engines' deployment: their number, what each takes on, who gets a request."""
     most = args.slots + args.waiting_rows
+    claimed: dict[str, Any] = {"num_cpus": args.cpus, "num_gpus": args.gpus}
+    if args.accelerator is not None:
+        claimed["accelerator_type"] = args.accelerator
     options: dict[str, Any] = {
-        "ray_actor_options": {"num_cpus": args.cpus, "num_gpus": args.gpus},
+        "ray_actor_options": claimed,
         "max_ongoing_requests": most,
         "graceful_shutdown_timeout_s": args.drain_seconds,
         "max_queued_requests": most,  # of each ingress; a burst waits a moment to be given out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from cluster.settings import Settings
+from serve.deployment.config import APPLICATION
 from serve.errors import PortInUse, ServeError
+from serve.failures import cause
 from serve.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -23,13 +24,9 @@ if TYPE_CHECKING:
 
     from serve.app import AppArgs
 
-APPLICATION = "alignery"
 READY_SECONDS = 60
 CPU_SECONDS = 10
 SHUTDOWN_SECONDS = 30
-
-# The last line of a traceback: the exception's type and its message.
-_RAISED = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|NotFound): (.+)$", re.MULTILINE)
 
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
 
@@ -149,8 +146,8 @@ def _check_no_serve() -> None:
     """Serve has one HTTP port a cluster, and shutting down would end what others serve."""
     if _controller() is not None:
         raise ServeError(
-            "Ray Serve runs on this cluster already; deploy to it with `serve deploy` and "
-            "import_path serve.app:build, or end it with `serve shutdown`"
+            "Ray Serve runs on this cluster already; deploy to it with `alignery serve deploy`, or "
+            "end it with `alignery serve down` or `serve shutdown`"
         )
 
 
@@ -201,13 +198,7 @@ def _deploy(serve: Any, application: Any) -> None:
     except RuntimeError as error:
         application = serve.status().applications[APPLICATION]
         accounts = [one.message for one in application.deployments.values()]
-        raise ServeError(_cause("\n".join([str(error), *accounts]))) from error
-
-
-def _cause(account: str) -> str:
-    """The replica's own error out of Serve's account of a failed deployment."""
-    found = _RAISED.findall(account)
-    return str(found[-1]) if found else " ".join(account.split())
+        raise ServeError(cause("\n".join([str(error), *accounts]))) from error
 
 
 def _wait_ready(url: str) -> None:

@@ -19,7 +19,8 @@ class Sizes(BaseModel):
     is refused with 503. Each slot holds `slot_tokens` tokens of a prompt and its completion (None:
     as many as the memory and the base's context allow); all together take at most `kv_gib` GiB.
     `adapters` different ones share a batch, and `known_adapters` in all need no loading; for
-    another a request waits at most `adapter_seconds`.
+    another a request waits at most `adapter_seconds`. All streams together are sent in about
+    `stream_parts` parts a second: among few each token comes by itself, among many several at once.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,6 +33,7 @@ class Sizes(BaseModel):
     adapter_seconds: FiniteFloat = Field(default=60, gt=0)
     waiting_rows: int = Field(default=1024, ge=1)
     default_max_tokens: int = Field(default=512, ge=1)
+    stream_parts: int = Field(default=150, ge=1)
 
     def limits(self) -> Limits:
         """For the worker."""
@@ -41,6 +43,7 @@ class Sizes(BaseModel):
             known_adapters=self.known_adapters,
             adapter_seconds=self.adapter_seconds,
             default_tokens=self.default_max_tokens,
+            stream_parts=self.stream_parts,
         )
 
     def engine_options(self) -> EngineOptions:

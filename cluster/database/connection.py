@@ -112,15 +112,23 @@ def make_engine(url: URL) -> Engine:
                 "connect_timeout": CONNECT_SECONDS,
                 "tcp_user_timeout": 1000 * CONNECT_SECONDS,  # of a server that is there no more
             }
-            return create_engine(url, pool_pre_ping=True, connect_args=patience)
+            engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
         except ImportError:
             raise DatabaseError(
                 "PostgreSQL needs its driver: pip install 'alignery[postgres]'"
             ) from None
+        event.listen(engine, "do_connect", _connect_postgres)
+        return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _connect_postgres(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    from cluster.database.postgres import PatientConnection
+
+    return PatientConnection.connect(*arguments, **options)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -101,11 +101,15 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Text:
-    """New text of a row of a streamed job; `logprobs` None where the job asks for none."""
+    """New text of a row of a streamed job, and of how many tokens it is.
+
+    `logprobs` is None where the job asks for none.
+    """
 
     row: int
     text: str
     logprobs: tuple[TokenLogprob, ...] | None = None
+    tokens: int = 1
 
 
 @dataclass(frozen=True)

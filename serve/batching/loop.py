@@ -15,10 +15,12 @@ from typing import TypeVar
 from align.inference.types import Engine, GenerationRequest, Traffic
 from serve.batching.jobs import (
     Accepted,
+    Done,
     Event,
     GenerateJob,
     Prompt,
     Refused,
+    Scored,
     ScoreJob,
     Tokens,
 )
@@ -184,6 +186,8 @@ class EngineLoop:
 def _deliver(outbox: list[tuple[Order, Event]]) -> None:
     for order, event in outbox:
         order.events.put_nowait(event)
+        if isinstance(event, Done | Scored | Refused):
+            order.ended.set()
 
 
 def _fulfil(future: Future[T], work: Callable[[], T]) -> None:

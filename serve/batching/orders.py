@@ -18,10 +18,14 @@ _SEEDS = 2**63
 
 @dataclass(eq=False)
 class Order:
-    """A job with the queue that its events go to, and its sequences that the engine works on."""
+    """A job with the queue that its events go to, and its sequences that the engine works on.
+
+    `ended` is set when an event that ends a row, or all, has come into the queue.
+    """
 
     job: Job
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: bool = False
     arrived: float = field(default_factory=time.monotonic)
     sequences: set[int] = field(default_factory=set)

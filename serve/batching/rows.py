@@ -24,6 +24,7 @@ class Row:
         asked = not isinstance(order.job, ScoreJob) and order.job.logprobs is not None
         self._spelling = Spelling(vocabulary) if asked else None
         self._released = 0  # characters
+        self._untold = 0  # tokens that no Text has brought, since their text is not whole yet
 
     def events(self, update: Update, now: float) -> list[Event]:
         """What the update, which came `now`, has for the client."""
@@ -35,8 +36,10 @@ class Row:
             return [self._score(done)] if update.done else []
         logprobs = self._logprobs(update)
         events: list[Event] = []
+        self._untold += 1
         if self._streamed and (update.text or logprobs):
-            events.append(Text(self._index, update.text, logprobs))
+            events.append(Text(self._index, update.text, logprobs, self._untold))
+            self._untold = 0
         if update.done:
             # A stream has brought them already.
             whole = None if self._streamed else logprobs

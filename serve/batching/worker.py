@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,9 @@ from serve.batching.tokens import Vocabulary
 from serve.metrics.engine import EngineMeter
 from serve.metrics.families import watch
 
+#: The longest that a token is held back so that more go with it, in seconds.
+LONGEST_PAUSE = 0.2
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -42,6 +46,7 @@ class Limits:
     known_adapters: int = 128  # that need no loading
     adapter_seconds: float = 60  # that a request waits for its adapter's files
     default_tokens: int = 512  # of a completion whose request names no number
+    stream_parts: int = 150  # of all streams in a second
 
 
 class Worker:
@@ -64,6 +69,7 @@ class Worker:
         )
         self._limits = limits
         self._unfinished = 0  # rows
+        self._streams = 0
         watch(
             self.meter.registry,
             "alignery_rows_unfinished",
@@ -87,8 +93,11 @@ class Worker:
         return Outcome(prompt_tokens, tuple(sorted(done, key=lambda one: one.row)))
 
     def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
-        """Do the job and yield what is new since the last time. Closing it cancels the job."""
-        return self._events(job)
+        """Do the job and yield what is new since the last time. Closing it cancels the job.
+
+        Among few streams each token comes by itself, among many several together.
+        """
+        return self._counted(job)
 
     async def score(self, job: ScoreJob) -> list[float] | Refused:
         """A score for each conversation; they share batches with completions."""
@@ -131,6 +140,23 @@ class Worker:
         refused = (one for one in found if isinstance(one, Refused))
         return next(refused, found)
 
+    async def _counted(self, job: Job) -> AsyncGenerator[list[Event], None]:
+        self._streams += 1
+        try:
+            async with aclosing(self._events(job)) as batches:
+                async for events in batches:
+                    yield events
+        finally:
+            self._streams -= 1
+
+    def _pause(self) -> float:
+        """Seconds between two parts of one stream.
+
+        A part takes a millisecond or more of several processes, whatever it holds, and where they
+        share the engine's processor it stands still meanwhile.
+        """
+        return min(LONGEST_PAUSE, self._streams / self._limits.stream_parts)
+
     async def _events(self, job: Job) -> AsyncGenerator[list[Event], None]:
         if (refused := self._overload(job.rows)) is not None:
             yield [refused]
@@ -154,6 +180,8 @@ class Worker:
                     yield _merged(events)
                     if any(isinstance(event, Refused) for event in events):
                         return
+                    if left and any(isinstance(event, Text) for event in events):
+                        await _rest(order, self._pause())
             finally:
                 if left:
                     self._loop.cancel(order)
@@ -175,7 +203,15 @@ async def _waiting(order: Order) -> list[Event]:
     events = [await order.events.get()]
     while not order.events.empty():
         events.append(order.events.get_nowait())
+    order.ended.clear()
     return events
+
+
+async def _rest(order: Order, seconds: float) -> None:
+    """Let events gather, unless one of them is an end."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await order.ended.wait()
 
 
 def _merged(events: list[Event]) -> list[Event]:
@@ -193,4 +229,4 @@ def _merged(events: list[Event]) -> list[Event]:
 def _joined(first: Text, second: Text) -> Text:
     both = first.logprobs is not None and second.logprobs is not None
     logprobs = (*(first.logprobs or ()), *(second.logprobs or ())) if both else None
-    return Text(first.row, first.text + second.text, logprobs)
+    return Text(first.row, first.text + second.text, logprobs, first.tokens + second.tokens)

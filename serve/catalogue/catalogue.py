@@ -20,6 +20,8 @@ _log = logging.getLogger("ray.serve")
 
 #: Between two looks at the database.
 PERIOD_SECONDS = 0.5
+#: After which a look that has not ended means that the database is away.
+LOOK_SECONDS = 3.0
 #: After which an engine is told again what to keep: replicas come and go.
 KEEP_SECONDS = 10.0
 
@@ -41,6 +43,7 @@ class Catalogue:
         self._looking = asyncio.Lock()
         self._begun = 0  # looks
         self._ended = 0  # the newest look that came to its end
+        self._newest: asyncio.Task[None] | None = None  # look
         self._told: tuple[AdapterRef, ...] | None = None
         self._told_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +65,7 @@ class Catalogue:
 
     async def start(self) -> None:
         """Read all names and go on following them. DatabaseError if they cannot be read."""
-        await self.refresh()
+        await self._look()  # for as long as it takes
         if self._trouble is not None:
             raise DatabaseError(self._trouble)
         self._spawn(self._follow())
@@ -74,13 +77,21 @@ class Catalogue:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Have everything that was in the database when this was called."""
+        """Have everything that was in the database when this was called, or `trouble` soon."""
         wanted = self._begun + 1  # the first look that begins after this call
         async with self._looking:
-            if self._ended < wanted:
-                self._begun += 1
+            while self._ended < wanted:
+                if self._newest is None or self._newest.done():
+                    self._begun += 1
+                    self._newest = asyncio.create_task(self._look_at(self._begun))
+                elif self._trouble is not None:
+                    return  # that one is overdue: it goes on, and nobody waits for it again
                 # Whoever asked may leave meanwhile, and the look goes on.
-                await asyncio.shield(asyncio.create_task(self._look_at(self._begun)))
+                done, _ = await asyncio.wait({self._newest}, timeout=LOOK_SECONDS)
+                if not done:
+                    self._miss(f"the database has not answered for {LOOK_SECONDS:g} s")
+                    return
+                self._newest.result()
 
     async def _look_at(self, number: int) -> None:
         await self._look()
@@ -99,14 +110,17 @@ class Catalogue:
         try:
             self._seen = await to_thread.run_sync(self._source.read, self._seen)
         except DatabaseError as error:
-            if self._trouble is None:
-                _log.warning("names stay as they are while the database is away: %s", error)
-            self._trouble = str(error)
+            self._miss(str(error))
             return
         self._trouble = None
         for move in self._moves.see(self._seen.aliases, time.monotonic()):
             self._spawn(self._make(move))
         self._publish()
+
+    def _miss(self, trouble: str) -> None:
+        if self._trouble is None:
+            _log.warning("names stay as they are while the database is away: %s", trouble)
+        self._trouble = trouble
 
     async def _make(self, move: Move) -> None:
         try:

@@ -2,10 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from serve.errors import ServeError
+
+if TYPE_CHECKING:
+    from cluster.registry import Registry
+    from serve.sizes import Sizes
 
 serve_app = typer.Typer(help="Serve a base and its adapters.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+Base = Annotated[
+    str | None,
+    typer.Option(help="The base model. Default: the one that all champions were trained on."),
+]
+Slots = Annotated[
+    int, typer.Option(min=1, help="Completions that are written at once; others wait.")
+]
+SlotTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Tokens of the longest prompt and completion together. Less leaves room for more "
+        "slots. Default: as many as --kv-gib and the base's context allow.",
+    ),
+]
+KvGib = Annotated[
+    float,
+    typer.Option(help="Memory that the slots' keys and values may take together, in GiB."),
+]
+BankAdapters = Annotated[
+    int,
+    typer.Option(
+        "--adapters",
+        min=1,
+        help="Different adapters that share a batch. Any number can be asked for: those "
+        "beyond take turns.",
+    ),
+]
+
+
+def sizes(slots: int, slot_tokens: int | None, kv_gib: float, adapters: int) -> Sizes:
+    """What the options above say of one engine. ServeError."""
+    from serve.sizes import Sizes
+
+    if not 0 < kv_gib < math.inf:
+        raise ServeError(f"--kv-gib {kv_gib:g}: expected a number above 0, for example 4")
+    return Sizes(slots=slots, slot_tokens=slot_tokens, kv_gib=kv_gib, adapters=adapters)
+
+
+def champions_base(registry: Registry, command: str) -> str:
+    """The base that all champions were trained on. ServeError if there is not one such."""
+    aliases = registry.aliases().items()
+    bases = {one.base for name, one in aliases if name.endswith("@champion")}
+    if len(bases) == 1:
+        return bases.pop()
+    problem = f"champions of several bases are registered ({', '.join(sorted(bases))})"
+    raise ServeError(
+        f"{problem if bases else 'no champion is registered'}; name the base: "
+        f"`alignery serve {command} --base {min(bases) if bases else 'smollm2-135m-instruct'}`"
+    )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import math
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,17 @@ import typer
 
 from align.sources import check_base
 from cluster.settings import Settings
-from serve.commands.common import serve_app
+from serve.addresses import is_loopback
+from serve.commands.common import (
+    BankAdapters,
+    Base,
+    KvGib,
+    Slots,
+    SlotTokens,
+    champions_base,
+    serve_app,
+    sizes,
+)
 from serve.errors import ServeError
 
 if TYPE_CHECKING:
@@ -28,10 +36,7 @@ SHOWN_MODELS = 20
 
 @serve_app.command("run")
 def run(
-    base: Annotated[
-        str | None,
-        typer.Option(help="The base model. Default: the one that all champions were trained on."),
-    ] = None,
+    base: Base = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
@@ -39,29 +44,10 @@ def run(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
     ] = None,
-    slots: Annotated[
-        int, typer.Option(min=1, help="Completions that are written at once; others wait.")
-    ] = 64,
-    slot_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="Tokens of the longest prompt and completion together. Less leaves room for more "
-            "slots. Default: as many as --kv-gib and the base's context allow.",
-        ),
-    ] = None,
-    kv_gib: Annotated[
-        float,
-        typer.Option(help="Memory that the slots' keys and values may take together, in GiB."),
-    ] = 4.0,
-    adapters: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Different adapters that share a batch. Any number can be asked for: those "
-            "beyond take turns.",
-        ),
-    ] = 16,
+    slots: Slots = 64,
+    slot_tokens: SlotTokens = None,
+    kv_gib: KvGib = 4.0,
+    adapters: BankAdapters = 16,
     without_keys: Annotated[
         bool,
         typer.Option(
@@ -74,8 +60,7 @@ def run(
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
     remote = not is_loopback(host)
-    if not 0 < kv_gib < math.inf:
-        raise ServeError(f"--kv-gib {kv_gib:g}: expected a number above 0, for example 4")
+    size = sizes(slots, slot_tokens, kv_gib, adapters)
     settings = Settings()
     from cluster.database import open_database
     from cluster.registry import Registry
@@ -83,9 +68,6 @@ def run(
     from serve.access.keys import Keys
     from serve.experiments import Experiments
     from serve.server import check_port
-    from serve.sizes import Sizes
-
-    sizes = Sizes(slots=slots, slot_tokens=slot_tokens, kv_gib=kv_gib, adapters=adapters)
 
     if port:
         check_port(host, port)
@@ -97,8 +79,7 @@ def run(
     if remote and not without_keys:
         check_keys(host, Keys(database).every())
     if base is None:
-        aliases = registry.aliases().items()
-        base = _champions_base({one.base for name, one in aliases if name.endswith("@champion")})
+        base = champions_base(registry, "run")
         if local:
             check_base(base)
     keys_asked = False if without_keys else (remote or None)
@@ -109,7 +90,7 @@ def run(
     try:
         with (
             ray_session(settings, num_cpus=cpus),
-            running_server(settings, base, host, port or None, cpus, sizes, keys_asked) as url,
+            running_server(settings, base, host, port or None, cpus, size, keys_asked) as url,
         ):
             names, chats = _models(registry, Experiments(database, registry), base)
             keys = keys_asked is not False and bool(keys_asked or Keys(database).every())
@@ -117,16 +98,6 @@ def run(
             signal.pause()
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address. ServeError if it is none."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        raise ServeError(
-            f"--host {host}: expected an IP address of this machine or localhost"
-        ) from None
 
 
 def check_keys(host: str, keys: Sequence[Key]) -> None:
@@ -137,16 +108,6 @@ def check_keys(host: str, keys: Sequence[Key]) -> None:
             "with `alignery serve key create`, use 127.0.0.1, or say --without-keys if whoever "
             "reaches the port may use it"
         )
-
-
-def _champions_base(bases: set[str]) -> str:
-    if len(bases) == 1:
-        return bases.pop()
-    problem = f"champions of several bases are registered ({', '.join(sorted(bases))})"
-    raise ServeError(
-        f"{problem if bases else 'no champion is registered'}; name the base: "
-        f"`alignery serve run --base {min(bases) if bases else 'smollm2-135m-instruct'}`"
-    )
 
 
 def _models(registry: Registry, experiments: Experiments, base: str) -> tuple[list[str], list[str]]:

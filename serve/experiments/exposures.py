@@ -14,6 +14,8 @@ from serve.experiments.store import Experiments
 
 #: Exposures that are kept while the database is away.
 MOST_KEPT = 100_000
+#: Of these, how many are written at once when it is back.
+BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Exposed:
 class Exposures:
     """Written at once; while the database is away, kept in order until it is back.
 
-    Methods block. Safe to share between threads.
+    Methods but `keep` block. Safe to share between threads.
     """
 
     def __init__(self, experiments: Experiments) -> None:
@@ -38,28 +40,35 @@ class Exposures:
 
     def record(self, request_id: str, exposed: Exposed, adapter_id: str | None) -> None:
         """Note who answered. DatabaseError if the database is away and too many wait for it."""
-        one = (request_id, exposed, adapter_id)
         if not self._kept:
             try:
-                self._write(one)
+                return self._write((request_id, exposed, adapter_id))
             except DatabaseError:
                 pass
-            else:
-                return
+        self.keep(request_id, exposed, adapter_id)
+
+    def keep(self, request_id: str, exposed: Exposed, adapter_id: str | None) -> None:
+        """Note it later; twice is once. DatabaseError if too many wait for the database."""
         if len(self._kept) >= MOST_KEPT:
             raise DatabaseError(f"{MOST_KEPT} answers of experiments wait for the database already")
-        self._kept.append(one)
+        self._kept.append((request_id, exposed, adapter_id))
 
     def flush(self) -> None:
         """Write what was kept. DatabaseError if that cannot be done yet."""
         with self._writing:
             while self._kept:
-                with suppress(IntegrityError):  # it was written, and the answer got lost
-                    self._write(self._kept[0])
-                self._kept.popleft()
+                first = [self._kept[place] for place in range(min(BATCH, len(self._kept)))]
+                try:
+                    self._write(*first)
+                except IntegrityError:  # one was written, and the answer got lost
+                    for one in first:
+                        with suppress(IntegrityError):
+                            self._write(one)
+                for _ in first:
+                    self._kept.popleft()
 
-    def _write(self, one: tuple[str, Exposed, str | None]) -> None:
-        request_id, exposed, adapter_id = one
-        self._experiments.record_exposure(
-            request_id, exposed.experiment, exposed.unit, exposed.variant, adapter_id
+    def _write(self, *some: tuple[str, Exposed, str | None]) -> None:
+        self._experiments.record_exposures(
+            (request_id, exposed.experiment, exposed.unit, exposed.variant, adapter_id)
+            for request_id, exposed, adapter_id in some
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -111,8 +111,12 @@ class Experiments:
         self, request_id: str, experiment: str, unit: str, variant: str, adapter_id: str | None
     ) -> None:
         """Note that the user `unit` got an answer of `variant`; `adapter_id` None is the base."""
+        self.record_exposures([(request_id, experiment, unit, variant, adapter_id)])
+
+    def record_exposures(self, rows: Iterable[tuple[str, str, str, str, str | None]]) -> None:
+        """`record_exposure` of all of these, or of none."""
         with self._database.session() as session:
-            session.add(
+            session.add_all(
                 Exposure(
                     request_id=request_id,
                     experiment=experiment,
@@ -120,6 +124,7 @@ class Experiments:
                     variant=variant,
                     adapter_id=adapter_id,
                 )
+                for request_id, experiment, unit, variant, adapter_id in rows
             )
 
     def record_feedback(self, request_id: str, value: float, comment: str = "") -> str:

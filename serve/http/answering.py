@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from cluster.errors import DatabaseError
 from serve.access.key import Key
 from serve.batching.jobs import GenerateJob, Refused
 from serve.http.answers import Answer, Form
@@ -17,6 +17,7 @@ from serve.http.errors import ApiError
 from serve.http.gate import key_of
 from serve.http.names import Target
 from serve.http.schemas import ChatRequest, CompletionRequest
+from serve.http.waiting import soon
 
 VARIANT_HEADER = "x-alignery-variant"
 
@@ -91,6 +92,12 @@ async def _spend(backend: Backend, key: Key | None, answer: Answer) -> None:
 
 async def _expose(backend: Backend, request_id: str, target: Target) -> None:
     """Note the exposure before the answer leaves, or its feedback could come first."""
-    if target.exposed is not None:
-        adapter_id = target.adapter.adapter_id if target.adapter else None
-        await to_thread.run_sync(backend.exposures.record, request_id, target.exposed, adapter_id)
+    if target.exposed is None:
+        return
+    exposure = request_id, target.exposed, target.adapter.adapter_id if target.adapter else None
+    if backend.catalogue.trouble is None:
+        try:
+            return await soon(backend.exposures.record, *exposure)
+        except DatabaseError:  # perhaps it is written yet: then the second time is no harm
+            pass
+    backend.exposures.keep(*exposure)

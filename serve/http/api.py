@@ -16,7 +16,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cluster.errors import DatabaseError
 from serve.batching.jobs import Refused, ScoreJob
-from serve.experiments.exposures import Exposures
 from serve.http.answering import answered
 from serve.http.answers import ChatForm, TextForm
 from serve.http.backend import Backend, backend_of
@@ -32,6 +31,7 @@ from serve.http.schemas import (
     TokenizeRequest,
     chat,
 )
+from serve.http.waiting import soon
 from serve.metrics.families import collect, page
 from serve.metrics.requests import Metered
 
@@ -50,7 +50,7 @@ def create_api(backend: Backend) -> FastAPI:
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         await backend.catalogue.start()
-        flushing = asyncio.create_task(_flush(backend.exposures))
+        flushing = asyncio.create_task(_flush(backend))
         try:
             yield
         finally:
@@ -131,8 +131,10 @@ async def feedback(body: FeedbackRequest, request: Request, response: Response) 
     """Keep what a user said of an experiment's answer."""
     backend = backend_of(request)
     response.headers.update(_ignored(body))
-    await to_thread.run_sync(backend.exposures.flush)  # the answer may still wait to be noted
-    experiment = await to_thread.run_sync(
+    if (trouble := backend.catalogue.trouble) is not None:
+        raise DatabaseError(trouble)
+    await soon(backend.exposures.flush)  # the answer may still wait to be noted
+    experiment = await soon(
         backend.experiments.record_feedback, body.request_id, body.value, body.comment or ""
     )
     return {"object": "feedback", "request_id": body.request_id, "experiment": experiment}
@@ -177,12 +179,14 @@ def _ignored(body: Body) -> dict[str, str]:
     return {IGNORED_HEADER: ", ".join(names)} if names else {}
 
 
-async def _flush(exposures: Exposures) -> None:
+async def _flush(backend: Backend) -> None:
     """Write what the database could not take, once it can."""
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
+        if backend.catalogue.trouble is not None:
+            continue
         try:
-            await to_thread.run_sync(exposures.flush)
+            await to_thread.run_sync(backend.exposures.flush)
         except DatabaseError:
             pass  # it is known to be away
         except Exception:

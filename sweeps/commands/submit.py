@@ -14,7 +14,6 @@ from sweeps.commands.common import JsonOption, print_json, sweep_app
 
 if TYPE_CHECKING:
     from cluster.jobs import Job
-    from cluster.settings import Settings
     from cluster.tree import Tree
 
 #: How many untracked files are named.
@@ -101,12 +100,13 @@ def submit(
     goes on with the sweep where it ended.
     """
     from align.recipe import load_recipe
+    from cluster.dashboard import dashboard_address
     from cluster.jobs import SUCCEEDED, submit_job
     from cluster.settings import Settings
     from sweeps.submission import Options, prepare
 
     settings, loaded = Settings(), load_recipe(recipe)
-    where = _address(settings, address)
+    where = dashboard_address(settings, address)
     options = Options(
         only=only or (),
         from_=from_,
@@ -149,32 +149,17 @@ def logs(
     address: AddressOption = None,
 ) -> None:
     """Show what a submitted sweep has printed."""
+    from cluster.dashboard import dashboard_address
     from cluster.jobs import find_job, job_logs
     from cluster.settings import Settings
 
-    where = _address(Settings(), address)
+    where = dashboard_address(Settings(), address)
     job = find_job(where, name)
     if follow:
         _follow(where, job, to_stderr=False)
     else:
         typer.echo(job_logs(where, job.id), nl=False)
         typer.echo(_state(job), err=True)
-
-
-def _address(settings: Settings, given: str | None) -> str:
-    """Where jobs go. SettingsError if nobody said it."""
-    from cluster.errors import SettingsError
-    from cluster.settings import Settings
-
-    # Through the settings, which know what an address looks like.
-    found = Settings(jobs_address=given).jobs_address if given else settings.jobs_address
-    if found is None:
-        raise SettingsError(
-            "which cluster? set ALIGNERY_JOBS_ADDRESS or --address to http://head:8265; on "
-            "Kubernetes, `kubectl port-forward service/<cluster>-head-svc 8265` and "
-            "http://127.0.0.1:8265"
-        )
-    return found
 
 
 def _follow(address: str, job: Job, to_stderr: bool) -> Job:

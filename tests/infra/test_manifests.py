@@ -2,107 +2,35 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import os
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
+from manifests import (
+    CLUSTER,
+    JOB,
+    KINDS,
+    KUBERAY,
+    PODS,
+    ROOT,
+    SERVICE,
+    SPECS,
+    broken,
+    complaints,
+    documents,
+    files,
+    groups,
+    identity,
+    rendered,
+)
 
-ROOT = Path(__file__).parent.parent.parent
-KUBERAY = ROOT / "infra" / "kuberay"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-SCHEMAS = "ALIGNERY_KUBERAY_SCHEMAS"
-#: File of a kind's schema, as KubeRay's CRDs name their plurals.
-KINDS = {"RayCluster": "rayclusters.v1.json", "RayJob": "rayjobs.v1.json"}
 PLAIN = {"Secret", "Service", "StatefulSet", "Kustomization"}
-
-
-def strict(schema: Any) -> Any:
-    """The same schema, where a key that it does not name is an error, as kubectl has it."""
-    if isinstance(schema, list):
-        return [strict(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    made = {key: strict(value) for key, value in schema.items()}
-    if isinstance(made.get("properties"), dict):
-        made["properties"] = {key: strict(one) for key, one in schema["properties"].items()}
-        if not made.get("x-kubernetes-preserve-unknown-fields"):
-            made.setdefault("additionalProperties", False)
-    if made.get("x-kubernetes-int-or-string") and "anyOf" not in made:
-        made["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-    if made.get("nullable") and isinstance(made.get("type"), str):
-        made["type"] = [made["type"], "null"]
-    return made
-
-
-def schemas() -> Path:
-    """The folder of KubeRay's schemas; the test is skipped where there is none."""
-    folder = Path(os.environ.get(SCHEMAS) or KUBERAY / "schemas")
-    if missing := [one for one in KINDS.values() if not (folder / one).is_file()]:
-        pytest.skip(f"no {missing[0]} in {folder}: set {SCHEMAS} to KubeRay's schemas (JSON)")
-    return folder
-
-
-@lru_cache
-def validator(file: Path) -> Draft202012Validator:
-    return Draft202012Validator(strict(json.loads(file.read_text(encoding="utf-8"))))
-
-
-def complaints(manifest: dict[str, Any]) -> list[str]:
-    """What the strict schema of its kind says of a manifest."""
-    errors = validator(schemas() / KINDS[manifest["kind"]]).iter_errors(manifest)
-    return [f"{'/'.join(map(str, one.absolute_path))}: {one.message[:200]}" for one in errors]
-
-
-def documents(file: Path) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one]
-
-
-def files() -> list[Path]:
-    return sorted(one for one in KUBERAY.rglob("*.yaml") if "schemas" not in one.parts)
-
-
-def patched(manifest: dict[str, Any], patch: str) -> dict[str, Any]:
-    """A JSON patch (RFC 6902: add, replace) applied, as kustomize does."""
-    made = copy.deepcopy(manifest)
-    for step in yaml.safe_load(patch):
-        *above, last = step["path"].strip("/").split("/")
-        place: Any = made
-        for part in above:
-            place = place[int(part)] if isinstance(place, list) else place[part]
-        assert (last in place) == (step["op"] == "replace"), step["path"]
-        place[last] = step["value"]
-    return made
-
-
-def overlays() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each kustomization's RayCluster, as kubectl would apply it."""
-    for file in KUBERAY.glob("*/kustomization.yaml"):
-        (kustomization,) = documents(file)
-        for patch in kustomization.get("patches", ()):
-            yield file.parent.name, patched(CLUSTER, patch["patch"])
-
-
-(CLUSTER,) = documents(KUBERAY / "cluster" / "raycluster.yaml")
-(JOB,) = documents(KUBERAY / "job" / "rayjob.yaml")
-SPEC = CLUSTER["spec"]
-GROUPS = {one["groupName"]: one for one in SPEC["workerGroupSpecs"]}
-
-
-def pods() -> list[tuple[str, dict[str, Any]]]:
-    """The head's and every group's pod, by name."""
-    groups = [("head", SPEC["headGroupSpec"]), *GROUPS.items()]
-    return [(name, group["template"]["spec"]) for name, group in groups]
+GROUPS = groups(CLUSTER["spec"])
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda one: str(one.relative_to(KUBERAY)))
@@ -116,7 +44,7 @@ def test_every_manifest_is_what_its_kind_allows(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["generic", "redis"])
 def test_so_is_what_the_overlays_make_of_it(name: str) -> None:
-    made = dict(overlays())[name]
+    made = rendered(name)["RayCluster", "alignery"]
     assert made != CLUSTER
     assert complaints(made) == []
 
@@ -140,32 +68,28 @@ def test_so_is_what_the_overlays_make_of_it(name: str) -> None:
     ],
 )
 def test_the_strict_schema_finds_what_is_wrong(path: str, value: Any, said: str) -> None:
-    broken = copy.deepcopy(CLUSTER)
-    place: Any = broken
-    *above, last = path.split("/")
-    for part in above:
-        place = place[int(part)] if isinstance(place, list) else place[part]
-    place[last] = value
-    assert any(said in one for one in complaints(broken)), complaints(broken)
+    said_of_it = complaints(broken(CLUSTER, path, value))
+    assert any(said in one for one in said_of_it), said_of_it
 
 
 def test_the_job_has_the_same_cluster() -> None:
-    assert JOB["spec"]["rayClusterSpec"] == SPEC
+    assert JOB["spec"]["rayClusterSpec"] == CLUSTER["spec"]
 
 
-def test_ray_is_the_version_that_the_project_pins() -> None:
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_ray_is_the_version_that_the_project_pins(spec: dict[str, Any]) -> None:
     (pinned,) = re.findall(r"ray\[.*\]==(\d+\.\d+)\.\*", " ".join(PROJECT["dependencies"]))
     exact = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert exact is not None and SPEC["rayVersion"] == exact.group(1)
-    assert SPEC["rayVersion"].startswith(f"{pinned}.")
+    assert exact is not None and spec["rayVersion"] == exact.group(1)
+    assert spec["rayVersion"].startswith(f"{pinned}.")
 
 
 def test_head_and_workers_run_one_version_of_alignery() -> None:
-    images = {name: pod["containers"][0]["image"] for name, pod in pods()}
+    images = {name: pod["containers"][0]["image"] for name, pod in PODS.items()}
     made = {image.rpartition("-")[0] for image in images.values()}
     assert made == {f"registry.example.com/alignery:{PROJECT['version']}"}
-    variants = {name: image.rpartition("-")[2] for name, image in images.items()}
-    assert variants == {"head": "cpu", "t4-spot": "gpu", "t4-on-demand": "gpu", "cpu": "cpu"}
+    for name, image in images.items():
+        assert image.rpartition("-")[2] == ("gpu" if "/t4-" in name else "cpu"), name
 
 
 @pytest.mark.parametrize("name", ["t4-spot", "t4-on-demand"])
@@ -184,29 +108,38 @@ def test_a_trial_on_a_t4_fits_the_group_before_it_has_a_node(name: str) -> None:
     assert claimed["cpu"] == group["resources"]["CPU"]
 
 
-def test_no_trial_lands_on_the_head() -> None:
-    assert SPEC["headGroupSpec"]["resources"] == {"CPU": "0", "GPU": "0"}
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_no_trial_and_no_replica_lands_on_the_head(spec: dict[str, Any]) -> None:
+    assert spec["headGroupSpec"]["resources"] == {"CPU": "0", "GPU": "0"}
 
 
-def test_what_the_operator_refuses_is_not_there() -> None:
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_what_the_operator_refuses_is_not_there(spec: dict[str, Any]) -> None:
     """From KubeRay's own validation, which no schema holds."""
-    for group in (SPEC["headGroupSpec"], *GROUPS.values()):
+    for group in (spec["headGroupSpec"], *groups(spec).values()):
         assert not {"labels", "resources", "num-cpus", "num-gpus"} & set(group["rayStartParams"])
         assert "restartPolicy" not in group["template"]["spec"]  # the autoscaler's v2 wants Never
-    for group in GROUPS.values():
+    for group in groups(spec).values():
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+def test_the_job_is_one_that_the_operator_takes() -> None:
     assert JOB["spec"]["submissionMode"] == "K8sJobMode" and "clusterSelector" not in JOB["spec"]
 
 
-@pytest.mark.parametrize("name", ["head", *GROUPS])
+@pytest.mark.parametrize("name", PODS)
 def test_secrets_are_references(name: str) -> None:
-    container = dict(pods())[name]["containers"][0]
+    container = PODS[name]["containers"][0]
     env = {one["name"]: one for one in container["env"]}
     # The operator keeps the cluster's token in a Secret of the cluster's own name.
-    assert CLUSTER["metadata"]["name"] not in json.dumps(container).split('"')
+    for owner in (CLUSTER, SERVICE):
+        assert owner["metadata"]["name"] not in json.dumps(container).split('"')
     for variable in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE"):
         assert set(env[variable]) == {"name", "valueFrom"}
     assert env["ALIGNERY_RAY_ADDRESS"]["value"] == "auto"
+    assert {one for one in env if not one.startswith("RAY_SERVE_")} == {
+        "ALIGNERY_RAY_ADDRESS", "ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE"
+    }  # fmt: skip
     assert container["envFrom"] == [{"secretRef": {"name": "alignery-cloud", "optional": True}}]
 
 
@@ -220,13 +153,17 @@ def test_the_example_of_the_secrets_has_the_keys_and_no_secret() -> None:
     assert all("CHANGE-ME" in value for data in secrets.values() for value in data.values())
 
 
-@pytest.mark.parametrize("name", ["head", *GROUPS])
+@pytest.mark.parametrize("name", PODS)
 def test_a_pod_is_nobody_special_and_is_watched(name: str) -> None:
-    pod = dict(pods())[name]
+    pod = PODS[name]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 1000
     assert not container["securityContext"]["allowPrivilegeEscalation"]
-    for probe in ("readinessProbe", "livenessProbe"):
+    # Those of an endpoint are ready when they answer: test_service.py.
+    probes = (
+        ["livenessProbe"] if container.get("lifecycle") else ["livenessProbe", "readinessProbe"]
+    )
+    for probe in probes:
         assert container[probe]["httpGet"] == {"path": "/api/healthz", "port": 52365}
     assert container["resources"]["requests"] == container["resources"]["limits"]
     mounted = {one["name"] for one in container["volumeMounts"]}
@@ -246,7 +183,18 @@ def test_what_the_job_runs_is_a_command_of_alignery() -> None:
     assert JOB["spec"]["metadata"] == {"alignery_recipe": arguments[2]}
 
 
-def test_kustomizations_name_what_is_there() -> None:
-    for file in KUBERAY.glob("*/kustomization.yaml"):
-        for resource in documents(file)[0]["resources"]:
-            assert (file.parent / resource).exists(), f"{file}: {resource}"
+KUSTOMIZATIONS = sorted(
+    str(one.parent.relative_to(KUBERAY)) for one in KUBERAY.rglob("kustomization.yaml")
+)
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_kustomizations_make_something_of_what_is_there(folder: str) -> None:
+    assert rendered(folder)
+
+
+def test_every_manifest_is_in_a_kustomization() -> None:
+    applied = {one for folder in KUSTOMIZATIONS for one in rendered(folder)}
+    for file in files():
+        if file.name not in ("kustomization.yaml", "secret.example.yaml"):
+            assert {identity(one) for one in documents(file)} <= applied, file

@@ -18,8 +18,8 @@ TOKENS = 8
 PROMPTS = ["one", "two and three", "a third prompt, longer than the others"]
 
 
-def connect(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
+def connect(url: str, key: str = "none", timeout: float = 60) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=timeout)
 
 
 def answer(client: openai.OpenAI, model: str, prompt: str, stream: bool) -> tuple[str, str]:
@@ -41,6 +41,8 @@ class Load:
     url: str
     clients: int = 6
     streams: bool = True  # every second client
+    key: str = "none"
+    timeout: float = 60  # of each request
     answers: list[tuple[str, str, str]] = field(default_factory=list)  # prompt, who, text
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -56,14 +58,15 @@ class Load:
             one.result()  # raises what a client was refused with
 
     def _ask(self, number: int) -> None:
-        client = connect(self.url)
+        client = connect(self.url, self.key, self.timeout)
         for prompt in itertools.islice(itertools.cycle(PROMPTS), number, None):
             if self._over.is_set():
                 return
-            who, text = answer(
-                client, f"{LINE}@champion", prompt, stream=self.streams and number % 2 == 1
-            )
-            self.answers.append((prompt, who, text))
+            self.answers.append((prompt, *self.ask(client, number, prompt)))
+
+    def ask(self, client: openai.OpenAI, number: int, prompt: str) -> tuple[str, str]:
+        """One request of the client with this number: who answered, and what."""
+        return answer(client, f"{LINE}@champion", prompt, stream=self.streams and number % 2 == 1)
 
     def more(self, count: int = 12) -> None:
         """Wait for so many more answers, or until a client has failed."""
@@ -72,9 +75,9 @@ class Load:
             time.sleep(0.01)
 
 
-def right_answers(url: str, registry: Registry) -> set[tuple[str, str, str]]:
+def right_answers(url: str, registry: Registry, key: str = "none") -> set[tuple[str, str, str]]:
     """What each version says to each prompt, asked by its number and alone."""
-    client = connect(url)
+    client = connect(url, key)
     return {
         (prompt, *answer(client, version.name, prompt, stream=False))
         for version in registry.versions(LINE)

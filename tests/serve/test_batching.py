@@ -234,3 +234,34 @@ def test_a_full_queue_refuses_at_once_and_takes_again_when_it_is_empty(make_work
 def test_a_job_that_can_never_be_taken_is_told_so(make_worker):
     refused = go(make_worker(FakeEngine(), slots=1, waiting=2).complete(GenerateJob((CHAT,), n=4)))
     assert refused.status == 400 and "at most 3" in refused.message
+
+
+def test_tokens_of_a_stream_gather_where_there_are_many_but_its_end_does_not_wait(
+    make_worker, monkeypatch
+):
+    monkeypatch.setattr("serve.batching.worker.LONGEST_PAUSE", 60)
+    engine = FakeEngine()
+    engine.pause()
+    worker = make_worker(engine, stream_parts=1)
+    parts: list[list[Any]] = []
+
+    def texts() -> list[Text]:
+        return [one for events in parts for one in events if isinstance(one, Text)]
+
+    async def ask() -> None:
+        async def read() -> None:
+            async for events in worker.stream(GenerateJob((CHAT,), streamed=True)):
+                parts.append(events)
+
+        streams = [asyncio.create_task(read()) for _ in range(30)]
+        await settled()
+        await engine.one_step()  # of the first alone
+        await engine.one_step()
+        while len(texts()) < 30:
+            await asyncio.sleep(0.01)
+        engine.resume()
+        await asyncio.gather(*streams)
+
+    go(ask())
+    assert [one.text for one in texts()] == ["base"] * 30 + [" hears 5 seed None"] * 30
+    assert [one.tokens for one in texts()] == [1] * 30 + [4] * 30

@@ -13,7 +13,7 @@ import pytest
 from serve_fakes import ask, make_adapter
 
 from cluster.errors import DatabaseError
-from serve.catalogue import Catalogue, Snapshot
+from serve.catalogue import Catalogue, Snapshot, Source
 from serve.experiments import VariantSpec
 
 CHAMPION = "arithmetic/sft@champion"
@@ -67,6 +67,48 @@ def test_what_moves_is_loaded_before_anybody_asks_for_it(api, adapters, engine):
         lambda: api.get(f"/v1/models/{CHAMPION}").json()["adapter_id"] == adapters.second.adapter_id
     )
     assert adapters.second.adapter_id in engine.loaded and not engine.requests
+
+
+def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
+    """It neither answers nor fails; known names and experiments go on, and it is told."""
+    from fastapi.testclient import TestClient
+
+    for where in ("catalogue.catalogue.LOOK_SECONDS", "http.waiting.PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"serve.{where}", 0.2)
+    awake = threading.Event()
+    arms = [VariantSpec(name="a", model="base"), VariantSpec(name="b", model="arithmetic/sft:2")]
+    experiments.start("trial", arms, "a", 100)
+
+    def hung(work: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(*arguments: Any) -> Any:
+            assert awake.wait(20)
+            return work(*arguments)
+
+        return waits
+
+    with TestClient(app, raise_server_exceptions=False) as api:
+        with monkeypatch.context() as patch:
+            patch.setattr(Source, "read", hung(Source.read))
+            patch.setattr(experiments, "record_exposures", hung(experiments.record_exposures))
+            patch.setattr(experiments, "record_feedback", hung(experiments.record_feedback))
+            try:
+                answers = [ask(api, model="trial", user=f"user {one}") for one in range(50)]
+                trouble = soon(lambda: api.get("/readyz").json().get("database"))
+                assert "has not answered" in trouble
+                assert ask(api, model=CHAMPION).status_code == 200
+                assert ask(api, model="nobody/sft:1").status_code == 503
+                rating = {"request_id": answers[0].json()["id"], "value": 1}
+                assert api.post("/v1/feedback", json=rating).status_code == 503
+            finally:
+                awake.set()
+        assert {one.status_code for one in answers} == {200}
+        soon(lambda: "database" not in api.get("/readyz").json())
+        for one in answers:
+            rating = {"request_id": one.json()["id"], "value": 1}
+            rated = soon(
+                lambda one=rating: (it := api.post("/v1/feedback", json=one)).is_success and it
+            )
+            assert rated.json()["experiment"] == "trial"
 
 
 def test_champions_and_running_experiments_are_loaded_ahead_and_kept(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shlex
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from cluster import jobs
 from cluster.errors import ClusterError, SettingsError
 from cluster.jobs import Job, Submission
 from cluster.settings import Settings
+from cluster.simulated import simulated_head
 from cluster.tree import LIMIT_BYTES, Tree, check_size, working_tree, write_package
 from sweeps.submission import RECIPE_FILE, Options, entrypoint, prepare
 
@@ -339,36 +339,9 @@ def test_nothing_is_sent_for_a_recipe_that_is_wrong(
 
 @contextmanager
 def head(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Ray's head with its dashboard on loopback, in a temporary folder and environment of its own.
-
-    Gives the address of its jobs.
-    """
-    from ray._private.utils import write_ray_address
-    from ray.cluster_utils import Cluster
-
-    from cluster.ray import _environment, _loopback
-
-    # Where no machine looks for a port by itself, so that none is taken while the head starts.
-    ports = random.Random().sample(range(20_000, 32_768), 2)
-    with _environment(), _loopback(), mock.patch.dict(os.environ, environment):
-        cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 2,
-                "object_store_memory": 100 * 2**20,
-                "include_dashboard": True,
-                "dashboard_host": "127.0.0.1",
-                "dashboard_port": ports[0],
-                "dashboard_agent_listen_port": ports[1],
-                "temp_dir": str(folder),
-            },
-        )
-    try:
-        # As `ray start` does: by this, jobs know their own cluster from another's.
-        write_ray_address(cluster.address, str(folder))
-        yield f"http://127.0.0.1:{ports[0]}"
-    finally:
-        cluster.shutdown()
+    """Ray's head in an environment of its own; gives the address of its jobs."""
+    with mock.patch.dict(os.environ, environment), simulated_head(folder) as address:
+        yield address
 
 
 #: Stands in for the program: the jobs are Ray's, the sweep is not under test.

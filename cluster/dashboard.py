@@ -1,0 +1,93 @@
+"""Ray's dashboard, through which a cluster is asked from outside: where it is, and its failures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from align.errors import AligneryError
+from cluster.errors import ClusterError, SettingsError
+from cluster.settings import Settings
+
+Client = TypeVar("Client")
+
+CONNECT_SECONDS = 5
+#: Ray lets these go before the address that it is given.
+_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+#: They report every upload and every closed connection.
+_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+
+
+def dashboard_address(settings: Settings, given: str | None) -> str:
+    """Where the cluster is asked: `given`, or as the settings say. SettingsError if nobody did."""
+    # Through the settings, which know what an address looks like.
+    found = Settings(jobs_address=given).jobs_address if given else settings.jobs_address
+    if found is None:
+        raise SettingsError(
+            "which cluster? set ALIGNERY_JOBS_ADDRESS or --address to http://head:8265; on "
+            "Kubernetes, `kubectl port-forward service/<cluster>-head-svc 8265` and "
+            "http://127.0.0.1:8265"
+        )
+    return found
+
+
+@contextmanager
+def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client]:
+    """One of Ray's clients of the dashboard at `address`. Its errors become ClusterError."""
+    import aiohttp
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _check_reachable(address)
+    try:
+        with _without(_OVERRIDES):
+            client = connect(address)
+        yield client
+    except AligneryError:
+        raise  # of the block's own
+    except AuthenticationError as error:
+        raise ClusterError(
+            f"{address} wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
+            f"RAY_AUTH_TOKEN_PATH ({_line(error)})"
+        ) from None
+    except (requests.RequestException, aiohttp.ClientError, OSError) as error:
+        raise ClusterError(_unreachable(address, error)) from None
+    except RuntimeError as error:
+        raise ClusterError(f"Ray at {address}: {_line(error)}") from None
+
+
+@contextmanager
+def _without(names: tuple[str, ...]) -> Iterator[None]:
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray's client itself waits without an end."""
+    try:
+        urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # somebody answers; what is wrong, Ray's client says
+    except (OSError, ValueError) as error:
+        raise ClusterError(_unreachable(address, error)) from None
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    return (
+        f"no Ray takes jobs at {address}: {_line(error)}; check --address or ALIGNERY_JOBS_ADDRESS "
+        "(http://head:8265; on Kubernetes, `kubectl port-forward service/<cluster>-head-svc 8265`)"
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

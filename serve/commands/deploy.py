@@ -1,0 +1,250 @@
+"""`alignery serve deploy|status|down`: an endpoint on a cluster that nobody sits beside."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.settings import Settings
+from serve.commands.common import (
+    BankAdapters,
+    Base,
+    Json,
+    KvGib,
+    Slots,
+    SlotTokens,
+    champions_base,
+    serve_app,
+    sizes,
+)
+from serve.errors import ServeError
+
+if TYPE_CHECKING:
+    from serve.deployment.remote import EndpointState
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the cluster's Ray takes jobs: http://head:8265. Default: ALIGNERY_JOBS_ADDRESS."
+    ),
+]
+Wait = Annotated[
+    float, typer.Option(min=0, help="Wait so many seconds until it is so; 0 does not wait.")
+]
+
+#: Options of `deploy` that do not say what is deployed.
+_HOW = ("file", "write", "address", "wait", "as_json")
+
+
+@serve_app.command("deploy")
+def deploy(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A Serve config, as --write makes one. Default: by the options."),
+    ] = None,
+    base: Base = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Engines, each with a base of its own.")] = 1,
+    most_replicas: Annotated[
+        int | None,
+        typer.Option(min=1, help="Let them become so many while requests wait. Default: do not."),
+    ] = None,
+    ingresses: Annotated[
+        int, typer.Option(min=1, help="Processes that speak HTTP; one serves several engines.")
+    ] = 1,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of an engine; 0 computes on the CPU.")
+    ] = 1,
+    cpus: Annotated[float, typer.Option(min=1, help="CPUs, and threads, of an engine.")] = 1,
+    accelerator: Annotated[
+        str | None, typer.Option(help="Run engines on GPUs of this type only, e.g. T4.")
+    ] = None,
+    slots: Slots = 64,
+    slot_tokens: SlotTokens = None,
+    kv_gib: KvGib = 4.0,
+    adapters: BankAdapters = 16,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on, on every machine that serves.")
+    ] = "0.0.0.0",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+    without_keys: Annotated[
+        bool,
+        typer.Option(
+            "--without-keys",
+            help="Ask nobody for an API key: everyone who reaches the port may use it.",
+        ),
+    ] = False,
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write the Serve config to this file ('-': print it), deploy nothing."),
+    ] = None,
+    address: Address = None,
+    wait: Wait = 900,
+    as_json: Json = False,
+) -> None:
+    """Serve on a Ray cluster, and go on when this command has ended.
+
+    The cluster's machines need the same version of Alignery, and find the
+    database and the storage by their own ALIGNERY_ variables. Deployed again,
+    what differs is changed; what others serve there stays. A file says
+    everything: it is checked to the last key, and takes no other options.
+    """
+    from cluster.dashboard import dashboard_address
+    from serve.app import AppArgs
+    from serve.deployment.config import check_config, make_config, read_config
+
+    settings = Settings()
+    if file is not None:
+        _nothing_else(context)
+        config = read_config(file)
+    else:
+        if most_replicas is not None and most_replicas < replicas:
+            raise ServeError(
+                f"--most-replicas {most_replicas}: expected at least --replicas, {replicas}"
+            )
+        args = AppArgs(
+            base=base or _base(settings),
+            replicas=replicas,
+            most_replicas=most_replicas,
+            ingresses=ingresses,
+            gpus=gpus,
+            cpus=cpus,
+            accelerator=accelerator,
+            keys_asked=not without_keys,
+            **sizes(slots, slot_tokens, kv_gib, adapters).model_dump(),
+        )
+        config = make_config(args, host, port)
+        check_config(config, "these options")
+    if write is not None:
+        _write(config, write)
+        return
+    where = dashboard_address(settings, address)
+    from serve.deployment import remote
+
+    remote.deploy(where, config)
+    if not wait:
+        typer.echo("deploying; `alignery serve status` shows how far it is", err=True)
+        return
+    last = _followed(where, wait)
+    if as_json:
+        typer.echo(json.dumps(asdict(last), indent=2))
+    if last.status != remote.RUNNING:
+        why = last.problem if last.status in remote.FAILED else f"not ready after {wait:g} s"
+        raise ServeError(
+            f"{why}; `alignery serve status` shows more, `alignery serve down` takes it back"
+        )
+    if not as_json:
+        typer.echo(_served(config, last))
+
+
+@serve_app.command("status")
+def status(address: Address = None, as_json: Json = False) -> None:
+    """Show what of the endpoint runs on the cluster. Exits with 1 unless all of it does."""
+    from cluster.dashboard import dashboard_address
+    from serve.deployment import remote
+
+    now = remote.state(dashboard_address(Settings(), address))
+    if as_json:
+        typer.echo(json.dumps(asdict(now), indent=2))
+    else:
+        _show(now)
+    if now.status != remote.RUNNING:
+        raise typer.Exit(1)
+
+
+@serve_app.command("down")
+def down(address: Address = None, wait: Wait = 120) -> None:
+    """End the endpoint on the cluster; what others serve there stays."""
+    from cluster.dashboard import dashboard_address
+    from serve.deployment import remote
+
+    ended = remote.take_down(dashboard_address(Settings(), address), wait)
+    typer.echo("the endpoint has ended" if ended else "there is no endpoint", err=True)
+
+
+def _base(settings: Settings) -> str:
+    from cluster.registry import open_registry
+
+    return champions_base(open_registry(settings), "deploy")
+
+
+def _nothing_else(context: typer.Context) -> None:
+    """ServeError if options say what is deployed though a file does."""
+    given = [
+        one.opts[0]
+        for one in context.command.params
+        if one.name not in _HOW and _typed(context, str(one.name))
+    ]
+    if given:
+        raise ServeError(f"{', '.join(given)} beside a file: write it into the file")
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _write(config: dict[str, Any], file: Path) -> None:
+    import yaml
+
+    text = yaml.safe_dump(config, sort_keys=False)
+    if str(file) == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ServeError(f"--write {file}: {error.strerror or error}") from None
+    typer.echo(f"`alignery serve deploy {file}` deploys it", err=True)
+
+
+def _followed(address: str, seconds: float) -> EndpointState:
+    """The last state; each that differs from the one before is told."""
+    import time
+
+    from serve.deployment.remote import EndpointState, states
+
+    began, told = time.monotonic(), ""
+    last = EndpointState("DEPLOYING")
+    for last in states(address, seconds or math.inf):
+        replicas = ", ".join(
+            f"{one.name} {one.running} of {one.target}" for one in last.deployments
+        )
+        line = f"{last.status.lower().replace('_', ' ')}" + (f": {replicas}" if replicas else "")
+        if line != told:
+            typer.echo(f"{time.monotonic() - began:4.0f} s  {line}", err=True)
+            told = line
+    return last
+
+
+def _served(config: dict[str, Any], now: EndpointState) -> str:
+    (application,) = config["applications"]
+    args, port = application["args"], (now.listens or "").rpartition(":")[2]
+    keys = "an API key is asked for" if args.get("keys_asked") else "no API key is asked for"
+    return (
+        f"serving {args['base']} at port {port} of the cluster's machines, path /v1; {keys}. On "
+        f"Kubernetes: `kubectl port-forward service/<cluster>-serve-svc {port}`"
+    )
+
+
+def _show(now: EndpointState) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"{now.status}" + (f" on {now.listens}" if now.listens else ""), highlight=False)
+    if not now.deployments:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("deployment", "status", "replicas"):
+        table.add_column(title)
+    for one in now.deployments:
+        table.add_row(one.name, one.status, f"{one.running} of {one.target}")
+    console.print(table)
+    if now.problem:
+        console.print(now.problem, markup=False, highlight=False)

@@ -1,0 +1,218 @@
+"""An endpoint as a Serve config, and on a cluster that is asked from outside."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+from asking import connect
+from real_adapters import BASE, installation, real_adapter
+from typer.testing import CliRunner
+
+import alignery
+from cluster.database import open_database
+from cluster.errors import ClusterError, SettingsError
+from cluster.registry import open_registry
+from cluster.settings import Settings
+from cluster.simulated import simulated_head
+from serve.access.keys import Keys
+from serve.commands import serve_app
+from serve.deployment.config import check_config, read_config
+from serve.errors import ServeError
+
+HELLO: Any = [{"role": "user", "content": "hello"}]
+NOWHERE = "http://127.0.0.1:1"
+
+
+def invoke(*arguments: str) -> Any:
+    """A command's result, its failure as it is raised."""
+    return CliRunner().invoke(serve_app, list(arguments), catch_exceptions=False)
+
+
+def drafted(*options: str) -> dict[str, Any]:
+    """The config that `deploy` would send."""
+    result = invoke("deploy", "--base", BASE, *options, "--write", "-")
+    assert result.exit_code == 0, result.output
+    return dict(yaml.safe_load(result.stdout))
+
+
+@pytest.fixture
+def config(settings: Settings) -> dict[str, Any]:
+    return drafted("--accelerator", "T4", "--replicas", "2", "--most-replicas", "4")
+
+
+def test_a_config_says_what_is_served_and_holds_no_password(settings, monkeypatch):
+    monkeypatch.setenv("ALIGNERY_DATABASE_URL", "postgresql://me:secret@db.example.com/alignery")
+    made = drafted("--accelerator", "T4", "--slots", "32", "--port", "9000")
+    (application,) = made["applications"]
+    assert application["args"] == {
+        "base": BASE, "gpus": 1, "accelerator": "T4", "slots": 32, "keys_asked": True
+    }  # fmt: skip
+    assert made["http_options"] == {"host": "0.0.0.0", "port": 9000}
+    assert "secret" not in yaml.safe_dump(made)
+
+
+def test_the_base_is_that_of_the_champions_unless_it_is_named(settings, adapters):
+    result = invoke("deploy", "--write", "-")
+    assert yaml.safe_load(result.stdout)["applications"][0]["args"]["base"] == BASE
+
+
+def test_a_written_config_can_be_deployed(config, settings, tmp_path):
+    file = tmp_path / "endpoint.yaml"
+    invoke("deploy", "--base", BASE, "--write", str(file))
+    assert read_config(file)["applications"][0]["args"]["base"] == BASE
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("http_optoins", {}, r"'http_optoins' means nothing to Ray Serve; did you mean http_opt"),
+        ("http_options/prot", 8000, r"'http_options\.prot' .*did you mean port\?"),
+        ("applications/0/import_pth", "x", r"'applications\[0\]\.import_pth' .*import_path"),
+        ("applications/0/args/slot", 3, r"args\.slot: .*did you mean slots\?"),
+        ("applications/0/args/slots", 0, r"args\.slots: .*greater than or equal to 1; got 0"),
+        ("applications/0/args/most_replicas", 1, r"most_replicas is 1, and replicas 2"),
+        ("applications/0/args/keys_asked", None, r"set args\.keys_asked to true .*key create"),
+        ("applications/0/deployments", [{"name": "Engine"}], r"no deployment 'Engine'; expected E"),
+        (
+            "applications/0/deployments",
+            [{"name": "EngineReplica", "num_replica": 2}],
+            r"deployments\[0\]\.num_replica' .*did you mean num_replicas\?",
+        ),
+        ("applications/0/import_path", "else:app", "expected one application, 'alignery' with imp"),
+        ("applications/0/name", "other", r"expected one application, 'alignery' .*got other"),
+        ("applications", [], r"expected one application, 'alignery' .*got none"),
+        ("http_options/port", "many", r"http_options\.port: .*got 'many'"),
+        ("proxy_location", "Everywhere", r"proxy_location: .*got 'Everywhere'"),
+    ],
+)
+def test_what_ray_would_let_through_is_an_error(config, path, value, said):
+    broken: Any = copy.deepcopy(config)
+    *above, last = path.split("/")
+    place = broken
+    for part in above:
+        place = place[int(part)] if isinstance(place, list) else place[part]
+    place[last] = value
+    with pytest.raises(ServeError, match=said):
+        check_config(broken, "endpoint.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [", "no YAML"), ("- 1\n", "expected a Serve config"), ("", "expected a Serve config")],
+)
+def test_a_file_that_is_no_config(tmp_path, text, said):
+    file = tmp_path / "endpoint.yaml"
+    file.write_text(text)
+    with pytest.raises(ServeError, match=f"endpoint.yaml: {said}"):
+        read_config(file)
+    with pytest.raises(ServeError, match="no file"):
+        read_config(tmp_path / "nothing.yaml")
+
+
+def test_a_file_takes_no_options_that_say_the_same(config, tmp_path):
+    file = tmp_path / "endpoint.yaml"
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(ServeError, match="--replicas, --port beside a file"):
+        invoke("deploy", str(file), "--replicas", "2", "--port", "80", "--address", NOWHERE)
+
+
+def test_options_that_make_no_endpoint(settings):
+    with pytest.raises(ServeError, match="--most-replicas 1: expected at least --replicas, 2"):
+        drafted("--replicas", "2", "--most-replicas", "1")
+    with pytest.raises(ServeError, match="host nowhere: expected an IP address"):
+        drafted("--host", "nowhere")
+    with pytest.raises(ServeError, match=r"no champion is registered; name the base: .*deploy"):
+        invoke("deploy", "--write", "-")
+    with pytest.raises(ServeError, match=r"--write .*/none/x\.yaml: No such file"):
+        invoke("deploy", "--base", BASE, "--write", f"{settings.home}/none/x.yaml")
+
+
+@pytest.mark.parametrize("command", [["deploy", "--base", BASE], ["status"], ["down"]])
+def test_a_cluster_that_is_not_named_or_not_there(settings, command, monkeypatch):
+    monkeypatch.delenv("ALIGNERY_JOBS_ADDRESS", raising=False)
+    with pytest.raises(SettingsError, match="which cluster\\? set ALIGNERY_JOBS_ADDRESS"):
+        invoke(*command)
+    with pytest.raises(ClusterError, match=r"no Ray takes jobs at http://127\.0\.0\.1:1"):
+        invoke(*command, "--address", NOWHERE)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Settings]:
+    """An installation with a champion, and nothing in the way of a cluster's own environment."""
+    with installation(tmp_path) as settings:
+        registry = open_registry(settings)
+        registry.register("arithmetic/sft", real_adapter(tmp_path / "sft", "sft", 0))
+        registry.promote("arithmetic/sft", 1)
+        yield settings
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """A short path: Ray's sockets are far below it."""
+    with tempfile.TemporaryDirectory(prefix="al-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.mark.chaos
+def test_the_life_of_an_endpoint_on_a_cluster(served, ray_folder, monkeypatch):
+    """Deployed, asked, changed, refused and taken down, through the dashboard's address alone."""
+    there = {"PYTHONPATH": str(Path(alignery.__file__).parent)}
+    _, secret = Keys(open_database(served)).create("me", ["infer"], None, None)
+    port = free_port()
+    options = [
+        *("--gpus", "0", "--slots", "4", "--slot-tokens", "400", "--kv-gib", "0.5"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    with mock.patch.dict(os.environ, there), simulated_head(ray_folder, cpus=3) as address:
+        monkeypatch.setenv("ALIGNERY_JOBS_ADDRESS", address)
+        assert_nothing_there()
+        done = invoke("deploy", *options)
+        assert "EngineReplica 1 of 1" in done.stderr and f"at port {port}" in done.stdout
+        told = json.loads(invoke("status", "--json").stdout)
+        assert told["status"] == "RUNNING" and told["listens"] == f"127.0.0.1:{port}"
+        assert ask(port, secret) and "RUNNING" in invoke("status").stdout
+
+        with pytest.raises(ServeError, match=f"runs there with port {port}, which cannot become 1"):
+            invoke("deploy", *options[:-1], "1")
+        invoke("deploy", *options, "--replicas", "2", "--without-keys")
+        engines = {
+            one["name"]: one for one in json.loads(invoke("status", "--json").stdout)["deployments"]
+        }
+        assert engines["EngineReplica"]["running"] == 2
+        assert ask(port, "none")
+
+        invoke("down")
+        assert_nothing_there()
+        with pytest.raises(ServeError, match="base 'no-such-base' cannot be loaded"):
+            invoke("deploy", "--base", "no-such-base", *options)
+        invoke("down")
+
+
+def assert_nothing_there() -> None:
+    result = invoke("status")
+    assert result.exit_code == 1 and result.stdout.startswith("NOT_STARTED")
+
+
+def ask(port: int, key: str) -> str:
+    client = connect(f"http://127.0.0.1:{port}").with_options(api_key=key)
+    whole = client.chat.completions.create(
+        model="arithmetic/sft@champion", messages=HELLO, max_tokens=4
+    )
+    assert whole.system_fingerprint and whole.usage is not None
+    return whole.choices[0].message.role
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
