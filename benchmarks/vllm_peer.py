@@ -100,7 +100,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment(),
+            env=vllm_environment(),
             start_new_session=True,
         )
         try:
@@ -145,7 +145,7 @@ class _Worker:
         return lines[-1] if lines else "it said nothing either"
 
 
-def _environment() -> dict[str, str]:
+def vllm_environment() -> dict[str, str]:
     """On the cores that this process may use, as many as torch has threads."""
     cores = sorted(os.sched_getaffinity(0))[: torch.get_num_threads()]
     return {

@@ -29,6 +29,7 @@ from serve.batching.jobs import (
     Prompt,
     Refused,
     ScoreJob,
+    Scores,
     Tokens,
 )
 from serve.batching.tokens import TokenizerVocabulary
@@ -151,7 +152,7 @@ class EngineReplica:
         async for events in self._worker.stream(job):
             yield events
 
-    async def score(self, job: ScoreJob) -> list[float] | Refused:
+    async def score(self, job: ScoreJob) -> Scores | Refused:
         """See `EngineClient`."""
         return await self._worker.score(job)
 

@@ -34,6 +34,7 @@ from serve.batching.jobs import (
     Prompt,
     Refused,
     ScoreJob,
+    Scores,
     Text,
     Tokens,
 )
@@ -109,9 +110,9 @@ class ReplicaClient:
         """See `EngineClient`."""
         return cast("Outcome | Refused", await self._ask("complete", job))
 
-    async def score(self, job: ScoreJob) -> list[float] | Refused:
+    async def score(self, job: ScoreJob) -> Scores | Refused:
         """See `EngineClient`."""
-        return cast("list[float] | Refused", await self._ask("score", job))
+        return cast("Scores | Refused", await self._ask("score", job))
 
     async def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
         """See `EngineClient`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,15 +17,20 @@ def serve(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of each answer.")] = 48,
     adapters: Annotated[int, typer.Option(min=1, help="Adapters, asked for in turn.")] = 8,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each; medians count.")] = 3,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="A Python that has vLLM, transformers or both: they are measured, too."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
     ] = False,
 ) -> None:
-    """The endpoint over HTTP, beside its own engine and a stub that only streams.
+    """The endpoint over HTTP, beside its own engine, a stub that only streams, and other servers.
 
     Clients are in a process of their own and share the machine with the endpoint, as they do not
     where it is used. The engine alone is the same engine, asked without HTTP and Ray. About six
-    minutes on two cores.
+    minutes on two cores, and three more for each of `vllm serve` and
+    `transformers serve` where a Python is named that has them.
     """
     check_base(base)
     from rich.console import Console
@@ -32,7 +38,7 @@ def serve(
     from benchmarks.serve.report import print_report, summary
     from benchmarks.serve.run import Settings, measure
 
-    result = summary(measure(Settings(base, clients, tokens, adapters, repeats)))
+    result = summary(measure(Settings(base, clients, tokens, adapters, repeats, python)))
     if as_json:
         print(json.dumps(result))
     else:

@@ -38,6 +38,7 @@ class Asked:
     ended: float
     tokens: int
     status: int
+    parts: int = 0  # that brought text; of an answer that is not streamed none
 
 
 @dataclass(frozen=True)
@@ -110,22 +111,23 @@ async def _ask(
     session: aiohttp.ClientSession, url: str, body: dict[str, Any], start: float
 ) -> Asked:
     began = time.perf_counter() - start
-    first, tokens = 0.0, 0
+    first, tokens, parts = 0.0, 0, 0
     async with session.post(url, json=body) as response:
         if body.get("stream"):
             async for line in response.content:
                 if line.startswith(b"data: {"):
                     part = json.loads(line[6:])
                     deltas = [one["delta"] for one in part.get("choices", ())]
-                    if not first and any(one.get("content") for one in deltas):
-                        first = time.perf_counter() - start
+                    if any(one.get("content") for one in deltas):
+                        first = first or time.perf_counter() - start
+                        parts += 1
                     if part.get("usage"):
                         tokens = part["usage"]["completion_tokens"]
         else:
             whole = await response.json()
             tokens = whole.get("usage", {}).get("completion_tokens", 0)
         ended = time.perf_counter() - start
-        return Asked(began, first or ended, ended, tokens, response.status)
+        return Asked(began, first or ended, ended, tokens, response.status, parts)
 
 
 def main(spec_file: str, out_file: str) -> None:

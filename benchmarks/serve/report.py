@@ -37,6 +37,22 @@ def summary(contest: Contest) -> dict[str, Any]:
             "streamed": round(_speed(contest.endpoint.streamed), 1),
         },
         "ttft_ms": {name: round(value, 1) for name, value in first.items()},
+        "tokens_a_part": round(_tokens_a_part(contest.endpoint), 2),
+        "peers": [
+            {
+                "name": name,
+                "version": version,
+                "serves": note,
+                "whole": round(_speed(found.whole), 1),
+                "streamed": round(_speed(found.streamed), 1),
+                "ttft_ms": round(_first(found), 1),
+                "ours_whole_vs_it": round(_speed(contest.endpoint.whole) / _speed(found.whole), 2),
+                "ours_streamed_vs_it": round(
+                    _speed(contest.endpoint.streamed) / _speed(found.streamed), 2
+                ),
+            }
+            for (name, version, note), found in contest.peers.items()
+        ],
         "targets": TARGETS,
     }
 
@@ -47,6 +63,12 @@ def _speed(runs: Sequence[Loaded]) -> float:
 
 def _first(measured: Measured) -> float:
     return 1000 * median(_quantile(one.firsts, 0.5) for one in measured.single)
+
+
+def _tokens_a_part(measured: Measured) -> float:
+    """Of streamed answers to a crowd, the mean over all parts that bring text."""
+    asked = [one for run in measured.streamed for one in run.asked]
+    return sum(one.tokens for one in asked) / max(1, sum(one.parts for one in asked))
 
 
 def _quantile(ascending: Sequence[float], share: float) -> float:
@@ -74,6 +96,30 @@ def print_report(result: dict[str, Any], console: Console) -> None:
     speeds = result["tokens_a_second"]
     console.print(
         f"tokens a second: {speeds['engine']:.0f} engine alone, {speeds['whole']:.0f} over HTTP, "
-        f"{speeds['streamed']:.0f} streamed",
+        f"{speeds['streamed']:.0f} streamed, {result['tokens_a_part']:g} in each part",
         highlight=False,
     )
+    if result["peers"]:
+        _print_peers(result["peers"], console)
+
+
+def _print_peers(peers: list[dict[str, Any]], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim", title="peers", title_justify="left")
+    for title in (
+        "server",
+        "serves",
+        "tok/s whole",
+        "streamed",
+        "TTFT, ms",
+        "ours / it",
+        "streamed",
+    ):
+        table.add_column(title, justify="left" if title in ("server", "serves") else "right")
+    for one in peers:
+        table.add_row(
+            f"{one['name']} {one['version']}",
+            one["serves"],
+            *(f"{one[key]:.0f}" for key in ("whole", "streamed", "ttft_ms")),
+            *(f"{one[key]:.2f}" for key in ("ours_whole_vs_it", "ours_streamed_vs_it")),
+        )
+    console.print(table)

@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from benchmarks.adapters import AdapterPool
 from benchmarks.errors import BenchmarkError
 from benchmarks.progress import Progress
 from benchmarks.serve.load import Loaded, Spec, read_loaded
+from benchmarks.serve.peers import Peer, known_peers, peers_of, served
 from cluster.settings import Settings as Installation
 from serve.sizes import Sizes
 
@@ -34,6 +35,7 @@ class Settings:
     tokens: int = 48
     adapters: int = 8
     repeats: int = 3
+    python: Path | None = None  # that has peers
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Contest:
-    """Everybody's runs."""
+    """Everybody's runs; peers by name, version and what they serve."""
 
     engine: Measured
     endpoint: Measured
     stub: Measured
+    peers: dict[tuple[str, str, str], Measured] = field(default_factory=dict)
 
 
 def measure(settings: Settings) -> Contest:
     """All of it; about five minutes on two cores. BenchmarkError if a request fails."""
-    progress = Progress(["endpoint", "stub", *["engine"] * settings.repeats])
+    names = [peer.name for peer, _ in _peers(settings, {})]  # before anything takes time
+    progress = Progress(["endpoint", "stub", *["engine"] * settings.repeats, *names])
     with tempfile.TemporaryDirectory(prefix="alignery-bench-") as temporary:
         folder = Path(temporary)
         folders = _adapters(settings, folder / "adapters")
@@ -74,8 +78,22 @@ def measure(settings: Settings) -> Contest:
         for _ in range(settings.repeats):
             runs.append(_alone(settings, folder, folders, sizes, *bodies))
             progress.run("the engine alone")
+        others = {}
+        for peer, version in _peers(settings, folders):
+            assert settings.python is not None  # there is a peer
+            with served(settings.python, peer) as url:
+                measured = _asked(settings, folder, url, *bodies, late=False, as_=peer.translated)
+            others[peer.name, version, peer.note] = measured
+            progress.run(peer.name)
     crowd, single = zip(*runs, strict=True)
-    return Contest(Measured(list(crowd), list(crowd), list(single)), endpoint, stub)
+    return Contest(Measured(list(crowd), list(crowd), list(single)), endpoint, stub, others)
+
+
+def _peers(settings: Settings, folders: dict[str, Path]) -> list[tuple[Peer, str]]:
+    """Those that the named Python has, with their versions."""
+    if settings.python is None:
+        return []
+    return peers_of(settings.python, known_peers(settings.base, folders, RANK, settings.clients))
 
 
 def _bodies(settings: Settings, count: int) -> list[dict[str, Any]]:
@@ -148,11 +166,12 @@ def _asked(
     crowd: list[dict[str, Any]],
     alone: list[dict[str, Any]],
     late: bool,
+    as_: Callable[[dict[str, Any]], dict[str, Any]] = dict,  # a server takes a body
 ) -> Measured:
     where = f"{url}/v1/chat/completions"
 
     def load(bodies: list[dict[str, Any]], **how: Any) -> Loaded:
-        return _load(folder, Spec(where, bodies, **how))
+        return _load(folder, Spec(where, [as_(one) for one in bodies], **how))
 
     streamed, single = _streamed(crowd), _streamed(alone)
     load(crowd[: settings.clients], clients=settings.clients)  # everybody is loaded and warm

@@ -152,6 +152,14 @@ class Outcome:
     rows: tuple[Done, ...]
 
 
+@dataclass(frozen=True)
+class Scores:
+    """A finished score job: one for each conversation, in their order."""
+
+    prompt_tokens: int
+    values: tuple[float, ...]
+
+
 class EngineClient(Protocol):
     """An engine as the ingress sees it: a `Worker` in the process, or one behind Ray."""
 
@@ -163,7 +171,7 @@ class EngineClient(Protocol):
         """Do the job and yield what is new since the last time. Closing it cancels the job."""
         ...
 
-    async def score(self, job: ScoreJob) -> list[float] | Refused:
+    async def score(self, job: ScoreJob) -> Scores | Refused:
         """A score for each conversation."""
         ...
 

@@ -23,6 +23,7 @@ from serve.batching.jobs import (
     Refused,
     Scored,
     ScoreJob,
+    Scores,
     Text,
     Tokens,
 )
@@ -88,9 +89,8 @@ class Worker:
         events = await self._all(job)
         if isinstance(events, Refused):
             return events
-        prompt_tokens = sum(one.prompt_tokens for one in events if isinstance(one, Accepted))
         done = [one for one in events if isinstance(one, Done)]
-        return Outcome(prompt_tokens, tuple(sorted(done, key=lambda one: one.row)))
+        return Outcome(_prompt_tokens(events), tuple(sorted(done, key=lambda one: one.row)))
 
     def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
         """Do the job and yield what is new since the last time. Closing it cancels the job.
@@ -99,13 +99,13 @@ class Worker:
         """
         return self._counted(job)
 
-    async def score(self, job: ScoreJob) -> list[float] | Refused:
+    async def score(self, job: ScoreJob) -> Scores | Refused:
         """A score for each conversation; they share batches with completions."""
         events = await self._all(job)
         if isinstance(events, Refused):
             return events
         scores = {one.row: one.score for one in events if isinstance(one, Scored)}
-        return [scores[row] for row in range(job.rows)]
+        return Scores(_prompt_tokens(events), tuple(scores[row] for row in range(job.rows)))
 
     async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
         """See `EngineClient`."""
@@ -196,6 +196,10 @@ class Worker:
         if self._unfinished + rows > most:
             return overloaded(self._unfinished - self._limits.slots)
         return None
+
+
+def _prompt_tokens(events: list[Event]) -> int:
+    return sum(one.prompt_tokens for one in events if isinstance(one, Accepted))
 
 
 async def _waiting(order: Order) -> list[Event]:

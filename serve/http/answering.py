@@ -51,7 +51,7 @@ async def answered(
         raise ApiError.of(outcome)
     await _expose(backend, answer.id, target)
     whole = answer.whole(outcome)
-    await _spend(backend, key, answer)
+    await spend(backend, key, answer.usage.total)
     return JSONResponse(whole, headers=headers)
 
 
@@ -80,14 +80,15 @@ async def _streamed(
                 async for part in parts:
                     yield part
         finally:  # a client that hangs up has had what it has had
-            await _spend(backend, key, answer)
+            await spend(backend, key, answer.usage.total)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 
-async def _spend(backend: Backend, key: Key | None, answer: Answer) -> None:
+async def spend(backend: Backend, key: Key | None, tokens: int) -> None:
+    """Count them against the key's quota."""
     if key is not None and key.limited:
-        await backend.tally.spend(key, answer.usage.total)
+        await backend.tally.spend(key, tokens)
 
 
 async def _expose(backend: Backend, request_id: str, target: Target) -> None:

@@ -16,11 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cluster.errors import DatabaseError
 from serve.batching.jobs import Refused, ScoreJob
-from serve.http.answering import answered
+from serve.http.answering import answered, spend
 from serve.http.answers import ChatForm, TextForm
 from serve.http.backend import Backend, backend_of
 from serve.http.errors import ApiError, install_handlers
-from serve.http.gate import Gate
+from serve.http.gate import Gate, key_of
 from serve.http.intake import Intake
 from serve.http.schemas import (
     Body,
@@ -110,7 +110,9 @@ async def score(body: ScoreRequest, request: Request, response: Response) -> Any
     scores = await backend.engine.score(ScoreJob(body.chats, adapter))
     if isinstance(scores, Refused):
         raise ApiError.of(scores)
-    return {"object": "scores", "model": body.model, "scores": scores}
+    await spend(backend, key_of(request), scores.prompt_tokens)
+    usage = {"prompt_tokens": scores.prompt_tokens, "total_tokens": scores.prompt_tokens}
+    return {"object": "scores", "model": body.model, "scores": scores.values, "usage": usage}
 
 
 @router.post("/tokenize")

@@ -231,6 +231,16 @@ def test_tokens_in_a_day(closed, keys, stream):
     assert int(chat().headers["retry-after"]) <= 86_400
 
 
+def test_tokens_of_scores_count(closed, keys):
+    _, secret = keys.create("little", ["infer"], tokens_per_day=9)
+    body = {"model": "arithmetic/reward:1", "messages": CHAT["messages"]}  # 5 tokens
+
+    def score() -> int:
+        return closed.post("/v1/score", json=body, headers=bearer(secret)).status_code
+
+    assert [score() for _ in range(3)] == [200, 200, 429]
+
+
 def test_tokens_are_free_again_at_midnight(known):
     key = replace(known[0], tokens_per_day=10)
     clock = [datetime(2026, 1, 1, 22, tzinfo=UTC)]

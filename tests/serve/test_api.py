@@ -170,7 +170,9 @@ def test_models_are_those_that_this_base_can_serve(api, experiments):
 def test_scores(api):
     one, two = ([{"role": "user", "content": text}] for text in ("hi", "hello"))
     both = {"model": "arithmetic/reward:1", "conversations": [one, two]}
-    assert api.post("/v1/score", json=both).json()["scores"] == [2.0, 5.0]
+    said = api.post("/v1/score", json=both).json()
+    assert said["scores"] == [2.0, 5.0]
+    assert said["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
     single = {"model": "arithmetic/reward:1", "messages": two}
     assert api.post("/v1/score", json=single).json()["scores"] == [5.0]
 

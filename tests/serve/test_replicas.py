@@ -1,0 +1,160 @@
+"""Several engines and ingresses behind one endpoint: who gets what, growth, loss and drain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+import pytest
+from asking import LINE, Load, connect, right_answers
+from prometheus_client.parser import text_string_to_metric_families
+from real_adapters import BASE, installation, real_adapter
+
+from cluster.ray import ray_session
+from cluster.registry import Registry, open_registry
+from cluster.settings import Settings
+from serve.app import AppArgs, build
+from serve.deployment.config import APPLICATION
+from serve.server import running_server
+from serve.sizes import Sizes
+
+pytestmark = pytest.mark.chaos
+
+VERSIONS = 6
+SIZES = Sizes(slots=4, slot_tokens=500, kv_gib=0.5, adapters=2)
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with installation(tmp_path_factory.mktemp("replicas")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def registry(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    made = open_registry(home)
+    for seed in range(VERSIONS):
+        made.register(LINE, real_adapter(tmp_path_factory.mktemp("made") / "it", "sft", seed))
+    return made
+
+
+@pytest.fixture(scope="module")
+def local_ray(home: Settings) -> Iterator[None]:
+    with ray_session(home, num_cpus=2):
+        yield
+
+
+@contextmanager
+def serving(home: Settings, **scale: Any) -> Iterator[str]:
+    """An endpoint of so many processes, each engine with half a CPU."""
+
+    def application(args: AppArgs) -> Any:
+        return build(args.model_copy(update={"cpus": 0.5, **scale}))
+
+    with running_server(home, BASE, cpus=1, sizes=SIZES, application=application) as url:
+        yield url
+
+
+def soon(what: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """What it returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.1)
+    return found
+
+
+def gauge(url: str, name: str) -> float:
+    """A metric's sum over all processes and labels."""
+    with urlopen(f"{url}/metrics") as page:
+        families = text_string_to_metric_families(page.read().decode())
+    return sum(one.value for family in families for one in family.samples if one.name == name)
+
+
+def running_engines() -> int:
+    from ray import serve
+
+    replicas = serve.status().applications[APPLICATION].deployments["EngineReplica"]
+    return dict(replicas.replica_states).get("RUNNING", 0)
+
+
+def test_an_adapter_is_where_it_was_and_a_promoted_one_everywhere(home, registry, local_ray):
+    with serving(home, replicas=2, ingresses=2) as url:
+        for _ in range(3):
+            right = right_answers(url, registry)
+        assert len(right) == VERSIONS * 3
+        # Each is on one engine; were they given out at random, nearly all would be on both.
+        soon(lambda: gauge(url, "alignery_known_adapters") == VERSIONS)
+        client = connect(url)
+        registry.promote(LINE, 1)
+        soon(lambda: f"{LINE}@champion" in {one.id for one in client.models.list()})
+        with Load(url) as load:
+            for number in (2, 3, 1, 2):
+                load.more()
+                registry.promote(LINE, number)
+                soon(lambda: gauge(url, "alignery_alias_moves_failed") == 0)
+            load.more(40)
+        assert set(load.answers) <= right
+        soon(lambda: gauge(url, "alignery_known_adapters") > VERSIONS)
+
+
+def test_one_of_two_engines_is_killed_and_no_request_is_lost(home, registry, local_ray):
+    registry.promote(LINE, 1)
+    with serving(home, replicas=2) as url:
+        right = right_answers(url, registry)
+        with Load(url, streams=False) as load:
+            for _ in range(2):
+                soon(lambda: running_engines() == 2)
+                load.more()
+                one = psutil.Process().children(recursive=True)
+                next(it for it in one if "EngineReplica" in " ".join(it.cmdline())).kill()
+                load.more(24)
+        assert set(load.answers) <= right
+
+
+def test_engines_become_more_under_load(home, registry, local_ray):
+    registry.promote(LINE, 1)
+    with serving(home, replicas=1, most_replicas=2) as url:
+        right = right_answers(url, registry)
+        assert running_engines() == 1
+        with Load(url, clients=12) as load:
+            soon(lambda: running_engines() == 2)
+            load.more(40)
+        assert set(load.answers) <= right
+
+
+def test_streams_end_whole_on_an_engine_that_leaves(home, registry, local_ray):
+    from ray import serve
+
+    registry.promote(LINE, 1)
+    with serving(home) as url:
+        client = connect(url)
+        asked: dict[str, Any] = {
+            "model": f"{LINE}:1", "prompt": "one", "max_tokens": 400, "temperature": 0,
+            "extra_body": {"ignore_eos": True},
+        }  # fmt: skip
+        whole = client.completions.create(**asked).choices[0]
+        assert whole.finish_reason == "length"
+
+        def stream() -> str:
+            begun.append(time.monotonic())
+            parts = client.completions.create(**asked, stream=True)
+            return "".join(part.choices[0].text for part in parts)
+
+        begun: list[float] = []
+        with ThreadPoolExecutor(4) as pool:
+            streams = [pool.submit(stream) for _ in range(4)]
+            soon(lambda: gauge(url, "alignery_rows_unfinished") == 4)
+            args = AppArgs(base=BASE, cpus=0.5, **SIZES.model_dump(), default_max_tokens=16)
+            serve.run(build(args), name=APPLICATION, route_prefix="/")
+            assert {one.result() for one in streams} == {whole.text}
+        short = client.completions.create(
+            model="base", prompt="one", extra_body={"ignore_eos": True}
+        )
+        assert short.usage is not None and short.usage.completion_tokens == 16
