@@ -133,27 +133,31 @@ def test_streams_end_whole_on_an_engine_that_leaves(home, registry, local_ray):
     from ray import serve
 
     registry.promote(LINE, 1)
-    with serving(home) as url:
+    with serving(home, drain_seconds=60) as url:
         client = connect(url)
         asked: dict[str, Any] = {
-            "model": f"{LINE}:1", "prompt": "one", "max_tokens": 400, "temperature": 0,
+            "model": f"{LINE}:1", "prompt": "one", "max_tokens": 400, "temperature": 0, "n": 2,
             "extra_body": {"ignore_eos": True},
         }  # fmt: skip
         whole = client.completions.create(**asked).choices[0]
-        assert whole.finish_reason == "length"
+        begun: list[str] = []
 
         def stream() -> str:
-            begun.append(time.monotonic())
-            parts = client.completions.create(**asked, stream=True)
-            return "".join(part.choices[0].text for part in parts)
+            rows = ["", ""]
+            for part in client.completions.create(**asked, stream=True):
+                begun.append(part.id)
+                rows[part.choices[0].index] += part.choices[0].text
+            return "|".join(rows)
 
-        begun: list[float] = []
-        with ThreadPoolExecutor(4) as pool:
-            streams = [pool.submit(stream) for _ in range(4)]
-            soon(lambda: gauge(url, "alignery_rows_unfinished") == 4)
-            args = AppArgs(base=BASE, cpus=0.5, **SIZES.model_dump(), default_max_tokens=16)
-            serve.run(build(args), name=APPLICATION, route_prefix="/")
-            assert {one.result() for one in streams} == {whole.text}
+        args = AppArgs(base=BASE, cpus=0.5, **{**SIZES.model_dump(), "default_max_tokens": 16})
+        with ThreadPoolExecutor(9) as pool:
+            streams = [pool.submit(stream) for _ in range(8)]  # half of them have to wait
+            soon(lambda: begun)
+            change = pool.submit(serve.run, build(args), name=APPLICATION, route_prefix="/")
+            soon(lambda: running_engines() == 0)
+            assert not all(one.done() for one in streams)
+            assert {one.result() for one in streams} == {f"{whole.text}|{whole.text}"}
+            change.result()
         short = client.completions.create(
             model="base", prompt="one", extra_body={"ignore_eos": True}
         )
