@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import TypeVar
 
 from align.errors import AligneryError
@@ -78,7 +79,7 @@ def _check_reachable(address: str) -> None:
         urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
     except urllib.error.HTTPError:
         return  # somebody answers; what is wrong, Ray's client says
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise ClusterError(_unreachable(address, error)) from None
 
 

@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from cluster.database import open_database
+from cluster.pool import accelerator_named
 from cluster.registry import Registry, stored_adapter
 from cluster.settings import Settings
 from cluster.storage import Storage
@@ -45,23 +46,38 @@ from serve.tally import MAX_ONGOING, Tally
 
 #: More engines are started once those there are have so large a share of their slots taken.
 FULL = 0.75
+#: An ingress that leaves waits so much longer than an engine does.
+INGRESS_DRAIN_SECONDS = 5
 
 
 class AppArgs(Sizes):
     """What an endpoint serves and where it finds it; None: as the replica's environment says."""
 
-    base: str
+    base: str = Field(min_length=1)
     home: str | None = None
     database_url: str | None = None
     storage: str | None = None
-    cpus: float = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
-    gpus: float = Field(default=0, ge=0)
+    cpus: FiniteFloat = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
+    gpus: FiniteFloat = Field(default=0, ge=0)
     accelerator: str | None = None  # Ray's name of a GPU's type, such as T4
     keys_asked: bool | None = None  # None: as soon as one was made
     ingresses: int = Field(default=1, ge=1)
     replicas: int = Field(default=1, ge=1)  # engines
-    drain_seconds: float = Field(default=20, gt=0)  # for what an engine that leaves has begun
+    drain_seconds: FiniteFloat = Field(default=20, gt=0)  # for what an engine that leaves has begun
     most_replicas: int | None = Field(default=None, ge=1)  # that they may grow to under load
+
+    @field_validator("accelerator")
+    @classmethod
+    def _known_accelerator(cls, name: str | None) -> str | None:
+        """Ray would wait for ever for a type that no machine has."""
+        return None if name is None else accelerator_named(name, ())
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_gpus(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("beyond 1, an engine takes whole GPUs")
+        return gpus
 
     @model_validator(mode="after")
     def _no_fewer_at_most(self) -> AppArgs:
@@ -90,7 +106,11 @@ def compose(args: AppArgs, engines: Any) -> serve.Application:
     """The application over a deployment that is made and asked as `EngineReplica` is."""
     tally = Tally.bind()  # type: ignore[attr-defined]
     engine = engines.options(**_scale(args)).bind(args, tally)
-    ingress = Ingress.options(num_replicas=args.ingresses)  # type: ignore[attr-defined]
+    ingress = Ingress.options(  # type: ignore[attr-defined]
+        num_replicas=args.ingresses,
+        # It carries what an engine that leaves still writes.
+        graceful_shutdown_timeout_s=args.drain_seconds + INGRESS_DRAIN_SECONDS,
+    )
     return cast(serve.Application, ingress.bind(args, engine, tally))
 
 

@@ -20,7 +20,8 @@ class Sizes(BaseModel):
     as many as the memory and the base's context allow); all together take at most `kv_gib` GiB.
     `adapters` different ones share a batch, and `known_adapters` in all need no loading; for
     another a request waits at most `adapter_seconds`. All streams together are sent in about
-    `stream_parts` parts a second: among few each token comes by itself, among many several at once.
+    `stream_parts` parts a second, and each in at least five: among few streams each token comes by
+    itself, among many several come at once.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -15,13 +15,12 @@ from sqlalchemy.exc import DatabaseError as DriverError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from cluster.database.migrate import migrate
+from cluster.database.migrate import MIGRATION_SECONDS, migrate
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
 
-#: Seconds that a writer waits for another one, and that a start waits for a migration.
+#: Seconds that a writer waits for another one.
 BUSY_SECONDS = 30
-MIGRATION_SECONDS = 120
 CONNECT_SECONDS = 10
 
 _READ = "alignery_read"

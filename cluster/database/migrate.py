@@ -21,6 +21,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 #: Not Alembic's default: Optuna keeps an `alembic_version` in the same database.
 VERSION_TABLE = "alignery_version"
 
+#: That a start waits for a migration.
+MIGRATION_SECONDS = 120
+
 _LOCK = 0x616C69676E  # "align": one key for all who migrate one PostgreSQL database
 
 
@@ -41,7 +44,16 @@ def migrate(connection: Connection) -> None:
     DatabaseError if they come from a newer Alignery.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        from cluster.database.postgres import patient
+
+        with patient(connection, MIGRATION_SECONDS):
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            _upgrade(connection)
+    else:
+        _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from sqlalchemy import Connection
 
 #: Seconds that a server may be silent over one statement before it counts as lost.
 ANSWER_SECONDS = 30.0
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """Closes itself when the server is silent for too long: OperationalError.
+    """Closes itself when the server is silent for `answer_seconds`: OperationalError.
 
     No other limit notices a server that hangs while its kernel goes on, or one behind a proxy:
     `connect_timeout` is over by then, and `tcp_user_timeout` sees that what is sent arrives.
     """
+
+    answer_seconds = ANSWER_SECONDS
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """See psycopg."""
@@ -25,14 +29,26 @@ class PatientConnection(psycopg.Connection[Any]):
 
     def _patient(self, gen: Any) -> Generator[Any, Any, Any]:
         """As `gen`, which is resumed with nothing several times a second while it waits."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        ready = None
+        silent_since, ready = time.monotonic(), None
         while True:
             try:
                 awaited = gen.send(ready)
             except StopIteration as end:
                 return end.value
             ready = yield awaited
-            if not ready and time.monotonic() > deadline:
+            if ready:
+                silent_since = time.monotonic()
+            elif time.monotonic() > silent_since + self.answer_seconds:
                 self.pgconn.finish()  # what it would still say belongs to no question any more
-                raise psycopg.OperationalError(f"no answer for {ANSWER_SECONDS:g} s")
+                raise psycopg.OperationalError(f"no answer for {self.answer_seconds:g} s")
+
+
+@contextmanager
+def patient(connection: Connection, seconds: float) -> Iterator[None]:
+    """Let statements of the block take so long: those that wait for others, or change tables."""
+    driver: Any = connection.connection.driver_connection
+    driver.answer_seconds = seconds
+    try:
+        yield
+    finally:
+        driver.answer_seconds = ANSWER_SECONDS

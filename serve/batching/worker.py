@@ -219,14 +219,19 @@ async def _rest(order: Order, seconds: float) -> None:
 
 
 def _merged(events: list[Event]) -> list[Event]:
-    """The same events with neighbouring texts of one row joined."""
+    """The same events with the texts of each row joined."""
     result: list[Event] = []
+    places: dict[int, int] = {}  # of a row's text
     for event in events:
-        last = result[-1] if result else None
-        if isinstance(event, Text) and isinstance(last, Text) and last.row == event.row:
-            result[-1] = _joined(last, event)
-        else:
+        if not isinstance(event, Text):
             result.append(event)
+        elif (place := places.get(event.row)) is None:
+            places[event.row] = len(result)
+            result.append(event)
+        else:
+            first = result[place]
+            assert isinstance(first, Text)
+            result[place] = _joined(first, event)
     return result
 
 

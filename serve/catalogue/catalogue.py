@@ -72,6 +72,8 @@ class Catalogue:
 
     async def close(self) -> None:
         """End following."""
+        if self._newest is not None:
+            self._newest.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

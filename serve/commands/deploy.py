@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,15 +128,15 @@ def deploy(
     remote.deploy(where, config)
     if not wait:
         typer.echo("deploying; `alignery serve status` shows how far it is", err=True)
+        if as_json:
+            typer.echo(json.dumps(asdict(remote.state(where)), indent=2))
         return
     last = _followed(where, wait)
     if as_json:
         typer.echo(json.dumps(asdict(last), indent=2))
     if last.status != remote.RUNNING:
-        why = last.problem if last.status in remote.FAILED else f"not ready after {wait:g} s"
-        raise ServeError(
-            f"{why}; `alignery serve status` shows more, `alignery serve down` takes it back"
-        )
+        late = "" if last.status in remote.FAILED else f"not ready after {wait:g} s: "
+        raise ServeError(f"{late}{last.problem}; `alignery serve status` shows how it goes on")
     if not as_json:
         typer.echo(_served(config, last))
 
@@ -163,8 +162,9 @@ def down(address: Address = None, wait: Wait = 120) -> None:
     from cluster.dashboard import dashboard_address
     from serve.deployment import remote
 
-    ended = remote.take_down(dashboard_address(Settings(), address), wait)
-    typer.echo("the endpoint has ended" if ended else "there is no endpoint", err=True)
+    found = remote.take_down(dashboard_address(Settings(), address), wait)
+    ended = "the endpoint has ended" if wait else "the endpoint ends"
+    typer.echo(ended if found else "there is no endpoint", err=True)
 
 
 def _base(settings: Settings) -> str:
@@ -207,11 +207,10 @@ def _followed(address: str, seconds: float) -> EndpointState:
     """The last state; each that differs from the one before is told."""
     import time
 
-    from serve.deployment.remote import EndpointState, states
+    from serve.deployment.remote import states
 
     began, told = time.monotonic(), ""
-    last = EndpointState("DEPLOYING")
-    for last in states(address, seconds or math.inf):
+    for last in states(address, seconds):
         replicas = ", ".join(
             f"{one.name} {one.running} of {one.target}" for one in last.deployments
         )
@@ -238,13 +237,12 @@ def _show(now: EndpointState) -> None:
 
     console = Console()
     console.print(f"{now.status}" + (f" on {now.listens}" if now.listens else ""), highlight=False)
-    if not now.deployments:
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("deployment", "status", "replicas"):
-        table.add_column(title)
-    for one in now.deployments:
-        table.add_row(one.name, one.status, f"{one.running} of {one.target}")
-    console.print(table)
+    if now.deployments:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("deployment", "status", "replicas"):
+            table.add_column(title)
+        for one in now.deployments:
+            table.add_row(one.name, one.status, f"{one.running} of {one.target}")
+        console.print(table)
     if now.problem:
         console.print(now.problem, markup=False, highlight=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cluster.dashboard import connected
+from cluster.errors import ClusterError
 from serve.deployment.config import APPLICATION
 from serve.errors import ServeError
 from serve.failures import cause
@@ -61,15 +62,16 @@ def deploy(address: str, config: Mapping[str, Any]) -> None:
         details = client.get_serve_details()
         _check_same_port(details, config)
         mine = list(config["applications"])
-        client.deploy_applications({**config, "applications": [*_others(details), *mine]})
+        whole = {**config, "applications": [*_others(details), *mine]}
+        client.deploy_applications({**whole, **_of_all(details)})
 
 
 def state(address: str) -> EndpointState:
     """How it is now. ClusterError."""
     with _client(address) as client:
         details = client.get_serve_details()
-    options = details.get("http_options")
-    listens = f"{options['host']}:{options['port']}" if options else None
+    options = _listening(details)
+    listens = None if options is None else f"{options['host']}:{options['port']}"
     found = details["applications"].get(APPLICATION)
     if found is None:
         return EndpointState(NOT_STARTED, listens=listens)
@@ -90,29 +92,40 @@ def states(address: str, seconds: float) -> Iterator[EndpointState]:
     """How it is, once a second, until it runs, has failed or so much time has gone."""
     last = time.monotonic() + seconds
     while True:
-        now = state(address)
-        yield now
-        if now.status in (RUNNING, *FAILED) or time.monotonic() > last:
-            return
+        try:
+            now = state(address)
+        except ClusterError:  # one look that fails is no reason to stop looking
+            if time.monotonic() > last:
+                raise
+        else:
+            yield now
+            if now.status in (RUNNING, *FAILED) or time.monotonic() > last:
+                return
         time.sleep(POLL_SECONDS)
 
 
 def take_down(address: str, seconds: float) -> bool:
     """End the endpoint and wait until it is gone; False if there was none.
 
-    Serve ends with it if nobody else serves there. ServeError if it is still there after `seconds`.
+    Serve ends with it if nobody else serves there. ServeError if it is still there after `seconds`
+    (0 does not wait), or if it is somebody's `serve run`.
     """
     with _client(address) as client:
         details = client.get_serve_details()
-        if APPLICATION not in details["applications"]:
+        applications = details["applications"]
+        if APPLICATION not in applications:
             return False
-        if others := _others(details):
-            kept = {"http_options": details["http_options"], "applications": others}
-            client.deploy_applications(kept)
-        else:
+        if len(applications) == 1:
             client.delete_applications()
+        elif applications[APPLICATION].get("deployed_app_config") is None:
+            raise ServeError(
+                "that endpoint was started by `alignery serve run`; end it there, with Ctrl-C"
+            )
+        else:  # what was started by code is no part of a config, and stays as it is
+            kept = {"http_options": _listening(details), "applications": _others(details)}
+            client.deploy_applications({**kept, **_of_all(details)})
         last = time.monotonic() + seconds
-        while APPLICATION in client.get_serve_details()["applications"]:
+        while seconds and APPLICATION in client.get_serve_details()["applications"]:
             if time.monotonic() > last:
                 raise ServeError(
                     f"the endpoint is still ending after {seconds:g} s; `alignery serve status` "
@@ -122,18 +135,36 @@ def take_down(address: str, seconds: float) -> bool:
     return True
 
 
+def _listening(details: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where Serve's proxies listen; None while it does not run. Ray gives what was set, no more."""
+    from ray.serve.config import HTTPOptions
+
+    given = details.get("http_options")
+    if given is None:
+        return None
+    whole = HTTPOptions(**{name: given[name] for name in _FIXED if name in given})
+    return {name: getattr(whole, name) for name in _FIXED}
+
+
 def _check_same_port(details: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Ray only logs a warning, and goes on listening where it did."""
-    now, wanted = details.get("http_options"), config.get("http_options", {})
-    if not now:
-        return
-    for name in _FIXED:
-        if name in wanted and wanted[name] != now[name]:
+    from ray.serve.schema import HTTPOptionsSchema
+
+    now = _listening(details)
+    wanted = HTTPOptionsSchema.model_validate(config.get("http_options", {}))
+    for name, value in (now or {}).items():
+        if (asked := getattr(wanted, name)) != value:
             raise ServeError(
-                f"Ray Serve runs there with {name} {now[name]!r}, which cannot become "
-                f"{wanted[name]!r} while it runs: deploy with {name} {now[name]!r}, or end it "
-                "first (`alignery serve down`, where nobody else serves there)"
+                f"Ray Serve runs there with {name} {value!r}, which cannot become {asked!r} while "
+                f"it runs: deploy with {name} {value!r}, or end it first (`alignery serve down`, "
+                "where nobody else serves there)"
             )
+
+
+def _of_all(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config says for all applications, as it is."""
+    capacity = details.get("target_capacity")
+    return {} if capacity is None else {"target_capacity": capacity}
 
 
 def _others(details: Mapping[str, Any]) -> list[dict[str, Any]]:

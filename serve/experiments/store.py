@@ -107,14 +107,12 @@ class Experiments:
         """Those whose names are models now, oldest first."""
         return [one for one in self.every() if one.state == "running"]
 
-    def record_exposure(
-        self, request_id: str, experiment: str, unit: str, variant: str, adapter_id: str | None
-    ) -> None:
-        """Note that the user `unit` got an answer of `variant`; `adapter_id` None is the base."""
-        self.record_exposures([(request_id, experiment, unit, variant, adapter_id)])
-
     def record_exposures(self, rows: Iterable[tuple[str, str, str, str, str | None]]) -> None:
-        """`record_exposure` of all of these, or of none."""
+        """Note who got an answer of which variant, of all or of none.
+
+        A row is a request's id, the experiment, the user, the variant and the adapter's id (None:
+        the base).
+        """
         with self._database.session() as session:
             session.add_all(
                 Exposure(

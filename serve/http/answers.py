@@ -141,7 +141,8 @@ class Answer:
         async with aclosing(rest):
             events: list[Event] | None = first
             while events is not None:
-                yield "".join(self._told(events))
+                if part := "".join(self._told(events)):
+                    yield part
                 if any(isinstance(event, Refused) for event in events):
                     return
                 events = await anext(rest, None)

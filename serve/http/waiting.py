@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar, TypeVarTuple
-
-from anyio import fail_after, to_thread
 
 from cluster.errors import DatabaseError
 
@@ -15,11 +16,15 @@ Ts = TypeVarTuple("Ts")
 #: A request waits no longer for the database.
 PATIENCE_SECONDS = 3.0
 
+# Few, and of its own: what hangs keeps its thread, and what waits behind it is dropped in time.
+_threads = ThreadPoolExecutor(8, thread_name_prefix="database")
+
 
 async def soon(work: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    """What it returns. DatabaseError if that takes too long: then it goes on in its thread."""
+    """What it returns. DatabaseError if that takes too long: what has begun goes on by itself."""
+    begun = asyncio.get_running_loop().run_in_executor(_threads, partial(work, *arguments))
     try:
-        with fail_after(PATIENCE_SECONDS):
-            return await to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await begun
     except TimeoutError:
         raise DatabaseError(f"the database has not answered for {PATIENCE_SECONDS:g} s") from None

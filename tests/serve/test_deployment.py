@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -92,6 +93,41 @@ def test_a_written_config_can_be_deployed(config, settings, tmp_path):
         ("applications/0/name", "other", r"expected one application, 'alignery' .*got other"),
         ("applications", [], r"expected one application, 'alignery' .*got none"),
         ("http_options/port", "many", r"http_options\.port: .*got 'many'"),
+        ("http_options/port", 99_999, r"http_options\.port: expected 1 to 65535; got 99999"),
+        ("target_capacity", 50, r"target_capacity is for all .*set args\.replicas"),
+        ("proxy_location", "Disabled", r"Disabled, nobody reaches it; expected EveryNode"),
+        ("applications/0/route_prefix", None, r"route_prefix: nobody reaches .*expected /"),
+        ("applications/0/args/accelerator", "T4x", r"args\.accelerator: .*did you mean 'T4'\?"),
+        ("applications/0/args/gpus", 1.5, r"args\.gpus: beyond 1, .*whole GPUs; got 1\.5"),
+        ("applications/0/args/drain_seconds", float("inf"), "Out of range float values"),
+        (
+            "applications/0/args/database_url",
+            "postgresql://me:hunter2@db.example.com/x",
+            r"database_url has a password, .*set ALIGNERY_DATABASE_URL on its machines$",
+        ),
+        ("applications/0/deployments", ["Ingress"], r"endpoint\.yaml: "),
+        ("applications/0/runtime_env", {"py_modules": 3}, r"endpoint\.yaml: "),
+        ("applications/0/runtime_env", {"env_vars": {"A": date(2026, 1, 1)}}, "JSON serializable"),
+        (
+            "applications/0/deployments",
+            [{"name": "Tally"}, {"name": "Tally"}],
+            "'Tally' stands there twice",
+        ),
+        (
+            "applications/0/deployments",
+            [{"name": "EngineReplica", "num_replicas": 2}],
+            r"num_replicas is made from args\.replicas",
+        ),
+        (
+            "applications/0/deployments",
+            [{"name": "EngineReplica", "ray_actor_options": {"memory": 1}}],
+            "name num_cpus and num_gpus there, too",
+        ),
+        (
+            "applications/0/deployments",
+            [{"name": "Ingress", "autoscaling_config": {"min_replicas": 5, "max_replicas": 2}}],
+            r"deployment 'Ingress': autoscaling_config\.",
+        ),
         ("proxy_location", "Everywhere", r"proxy_location: .*got 'Everywhere'"),
     ],
 )
@@ -117,6 +153,14 @@ def test_a_file_that_is_no_config(tmp_path, text, said):
         read_config(file)
     with pytest.raises(ServeError, match="no file"):
         read_config(tmp_path / "nothing.yaml")
+
+
+def test_an_error_shows_no_arguments_that_may_be_secret(config):
+    args = config["applications"][0]["args"]
+    args.update(database_url="postgresql://me:hunter2@db.example.com/x", most_replicas=1)
+    with pytest.raises(ServeError, match="most_replicas is 1") as error:
+        check_config(config, "endpoint.yaml")
+    assert "hunter2" not in str(error.value)
 
 
 def test_a_file_takes_no_options_that_say_the_same(config, tmp_path):

@@ -19,7 +19,9 @@ def feed(experiments: Experiments, name: str, variant: str, verdicts: list[float
     """One user for each verdict; None gives none."""
     for number, verdict in enumerate(verdicts):
         request_id = f"{name}-{variant}-{number}"
-        experiments.record_exposure(request_id, name, f"{variant}-user-{number}", variant, None)
+        experiments.record_exposures(
+            [(request_id, name, f"{variant}-user-{number}", variant, None)]
+        )
         if verdict is not None:
             experiments.record_feedback(request_id, verdict)
 
@@ -82,7 +84,7 @@ def test_equal_variants_stay_undecided_to_the_planned_size(experiments):
 def test_a_user_counts_once_however_much_they_ask(experiments):
     experiments.start("trial", ARMS, "control", 200)
     for number in range(50):
-        experiments.record_exposure(f"r{number}", "trial", "ada", "control", None)
+        experiments.record_exposures([(f"r{number}", "trial", "ada", "control", None)])
         experiments.record_feedback(f"r{number}", number % 2)
     control = experiments.report("trial").variants[0]
     assert (control.users, control.answers, control.rated_users) == (1, 50, 1)
@@ -91,7 +93,7 @@ def test_a_user_counts_once_however_much_they_ask(experiments):
 
 def test_the_last_feedback_counts(experiments):
     experiments.start("trial", ARMS, "control", 200)
-    experiments.record_exposure("r", "trial", "ada", "control", None)
+    experiments.record_exposures([("r", "trial", "ada", "control", None)])
     assert experiments.record_feedback("r", 0.0) == "trial"
     experiments.record_feedback("r", 1.0, "on reflection")
     assert experiments.report("trial").variants[0].mean == 1.0
@@ -124,7 +126,7 @@ def test_several_treatments_share_alpha_and_the_best_wins(experiments):
 
 def test_a_stopped_experiment_takes_late_feedback_and_no_second_stop(experiments):
     experiments.start("trial", ARMS, "control", 200)
-    experiments.record_exposure("r", "trial", "ada", "control", None)
+    experiments.record_exposures([("r", "trial", "ada", "control", None)])
     info = experiments.stop("trial", "enough")
     assert (info.state, info.reason) == ("stopped", "enough") and info.stopped_at
     assert experiments.running() == []

@@ -35,7 +35,7 @@ def test_the_life_of_an_experiment(ab, experiments):
     for variant, good in (("control", 10), ("treatment", 45)):
         for user in range(50):
             request = f"{variant}-{user}"
-            experiments.record_exposure(request, "trial", request, variant, None)
+            experiments.record_exposures([(request, "trial", request, variant, None)])
             experiments.record_feedback(request, float(user < good))
     text = ab("report", "trial")
     assert "treatment wins" in text and "alignery adapter promote arithmetic/sft:1" in text
