@@ -28,9 +28,9 @@ def serve(
     """The endpoint over HTTP, beside its own engine, a stub that only streams, and other servers.
 
     Clients are in a process of their own and share the machine with the endpoint, as they do not
-    where it is used. The engine alone is the same engine, asked without HTTP and Ray. About six
-    minutes on two cores, and three more for each of `vllm serve` and
-    `transformers serve` where a Python is named that has them.
+    where it is used. The engine alone is the same engine, asked without HTTP and Ray, in turns
+    with the endpoint. About eight minutes on two cores, and as many more for
+    `vllm serve` and `transformers serve` where a Python is named that has them.
     """
     check_base(base)
     from rich.console import Console

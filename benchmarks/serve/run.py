@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,14 @@ class Measured:
     single: list[Loaded]
     late: Loaded | None = None  # streamed, at 80 % of saturation
 
+    def __add__(self, more: Measured) -> Measured:
+        return Measured(
+            self.whole + more.whole,
+            self.streamed + more.streamed,
+            self.single + more.single,
+            more.late or self.late,
+        )
+
 
 @dataclass(frozen=True)
 class Contest:
@@ -59,25 +67,26 @@ class Contest:
 
 
 def measure(settings: Settings) -> Contest:
-    """All of it; about five minutes on two cores. BenchmarkError if a request fails."""
+    """All of it; about eight minutes on two cores. BenchmarkError if a request fails."""
     names = [peer.name for peer, _ in _peers(settings, {})]  # before anything takes time
-    progress = Progress(["endpoint", "stub", *["engine"] * settings.repeats, *names])
+    progress = Progress([*["endpoint", "engine"] * settings.repeats, "stub", *names])
     with tempfile.TemporaryDirectory(prefix="alignery-bench-") as temporary:
         folder = Path(temporary)
         folders = _adapters(settings, folder / "adapters")
         installation = _installation(folder / "home", settings, folders)
         bodies = _bodies(settings, CROWD), _bodies(settings, ALONE)
         sizes = Sizes(slots=settings.clients, adapters=settings.adapters, slot_tokens=512)
-        with _endpoint(installation, settings.base, sizes, stub=False) as url:
-            endpoint = _asked(settings, folder, url, *bodies, late=True)
-        progress.run("the endpoint")
+        endpoint, runs = Measured([], [], []), []
+        for left in reversed(range(settings.repeats)):  # in turns: a machine's speed drifts
+            with _endpoint(installation, settings.base, sizes, stub=False) as url:
+                once = replace(settings, repeats=1)
+                endpoint += _asked(once, folder, url, *bodies, late=not left)
+            progress.run("the endpoint")
+            runs.append(_alone(settings, folder, folders, sizes, *bodies))
+            progress.run("the engine alone")
         with _endpoint(installation, settings.base, sizes, stub=True) as url:
             stub = _asked(settings, folder, url, *bodies, late=False)
         progress.run("a stub that only streams")
-        runs = []
-        for _ in range(settings.repeats):
-            runs.append(_alone(settings, folder, folders, sizes, *bodies))
-            progress.run("the engine alone")
         others = {}
         for peer, version in _peers(settings, folders):
             assert settings.python is not None  # there is a peer
