@@ -61,7 +61,7 @@ def known_peers(base: str, adapters: Mapping[str, Path], rank: int, slots: int) 
         return [
             *("-m", "transformers.cli.transformers", "serve", model, "--continuous-batching"),
             *("--host", "127.0.0.1", "--port", str(port), "--dtype", precision().name),
-            *("--device", "cpu"),
+            *("--device", "cpu", "--cb-max-memory-percent", "0.2"),
         ]
 
     def of_transformers(body: dict[str, Any]) -> dict[str, Any]:
