@@ -42,18 +42,7 @@ def summary(contest: Contest) -> dict[str, Any]:
         "ttft_ms": {name: round(value, 1) for name, value in first.items()},
         "tokens_a_part": round(_tokens_a_part(contest.endpoint), 2),
         "peers": [
-            {
-                "name": name,
-                "version": version,
-                "serves": note,
-                "whole": round(_speed(found.whole), 1),
-                "streamed": round(_speed(found.streamed), 1),
-                "ttft_ms": round(_first(found), 1),
-                "ours_whole_vs_it": round(_speed(contest.endpoint.whole) / _speed(found.whole), 2),
-                "ours_streamed_vs_it": round(
-                    _speed(contest.endpoint.streamed) / _speed(found.streamed), 2
-                ),
-            }
+            {"name": name, "version": version, "serves": note, **_beside(contest.endpoint, found)}
             for (name, version, note), found in contest.peers.items()
         ],
         "targets": TARGETS,
@@ -62,6 +51,19 @@ def summary(contest: Contest) -> dict[str, Any]:
 
 def _speed(runs: Sequence[Loaded]) -> float:
     return median(one.tokens_a_second for one in runs)
+
+
+def _beside(ours: Measured, peer: Measured | str) -> dict[str, Any]:
+    """A peer's figures and ours over them, or why it has none."""
+    if isinstance(peer, str):
+        return {"failed": peer}
+    return {
+        "whole": round(_speed(peer.whole), 1),
+        "streamed": round(_speed(peer.streamed), 1),
+        "ttft_ms": round(_first(peer), 1),
+        "ours_whole_vs_it": round(_speed(ours.whole) / _speed(peer.whole), 2),
+        "ours_streamed_vs_it": round(_speed(ours.streamed) / _speed(peer.streamed), 2),
+    }
 
 
 def _ratio(runs: Sequence[Loaded], others: Sequence[Loaded]) -> float:
@@ -125,6 +127,9 @@ def _print_peers(peers: list[dict[str, Any]], console: Console) -> None:
     ):
         table.add_column(title, justify="left" if title in ("server", "serves") else "right")
     for one in peers:
+        if "failed" in one:
+            console.print(f"{one['name']} {one['version']}: {one['failed']}", highlight=False)
+            continue
         table.add_row(
             f"{one['name']} {one['version']}",
             one["serves"],

@@ -58,12 +58,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Contest:
-    """Everybody's runs; peers by name, version and what they serve."""
+    """Everybody's runs; peers by name, version and what they serve, or why they did not."""
 
     engine: Measured
     endpoint: Measured
     stub: Measured
-    peers: dict[tuple[str, str, str], Measured] = field(default_factory=dict)
+    peers: dict[tuple[str, str, str], Measured | str] = field(default_factory=dict)
 
 
 def measure(settings: Settings) -> Contest:
@@ -87,12 +87,17 @@ def measure(settings: Settings) -> Contest:
         with _endpoint(installation, settings.base, sizes, stub=True) as url:
             stub = _asked(settings, folder, url, *bodies, late=False)
         progress.run("a stub that only streams")
-        others = {}
+        others: dict[tuple[str, str, str], Measured | str] = {}
         for peer, version in _peers(settings, folders):
             assert settings.python is not None  # there is a peer
-            with served(settings.python, peer) as url:
-                measured = _asked(settings, folder, url, *bodies, late=False, as_=peer.translated)
-            others[peer.name, version, peer.note] = measured
+            about = peer.name, version, peer.note
+            try:
+                with served(settings.python, peer) as url:
+                    others[about] = _asked(
+                        settings, folder, url, *bodies, late=False, as_=peer.translated
+                    )
+            except BenchmarkError as error:  # what was measured before it is worth something
+                others[about] = str(error)
             progress.run(peer.name)
     crowd, single = zip(*runs, strict=True)
     return Contest(Measured(list(crowd), list(crowd), list(single)), endpoint, stub, others)
