@@ -93,9 +93,11 @@ def deploy(
     what differs is changed; what others serve there stays. A file says
     everything: it is checked to the last key, and takes no other options.
     """
+    from pydantic import ValidationError
+
     from cluster.dashboard import dashboard_address
     from serve.app import AppArgs
-    from serve.deployment.config import check_config, make_config, read_config
+    from serve.deployment.config import check_config, first_problem, make_config, read_config
 
     settings = Settings()
     if file is not None:
@@ -106,17 +108,20 @@ def deploy(
             raise ServeError(
                 f"--most-replicas {most_replicas}: expected at least --replicas, {replicas}"
             )
-        args = AppArgs(
-            base=base or _base(settings),
-            replicas=replicas,
-            most_replicas=most_replicas,
-            ingresses=ingresses,
-            gpus=gpus,
-            cpus=cpus,
-            accelerator=accelerator,
-            keys_asked=not without_keys,
-            **sizes(slots, slot_tokens, kv_gib, adapters).model_dump(),
-        )
+        try:
+            args = AppArgs(
+                base=_base(settings) if base is None else base,
+                replicas=replicas,
+                most_replicas=most_replicas,
+                ingresses=ingresses,
+                gpus=gpus,
+                cpus=cpus,
+                accelerator=accelerator,
+                keys_asked=not without_keys,
+                **sizes(slots, slot_tokens, kv_gib, adapters).model_dump(),
+            )
+        except ValidationError as error:
+            raise ServeError(f"--{first_problem(error)}") from None
         config = make_config(args, host, port)
         check_config(config, "these options")
     if write is not None:

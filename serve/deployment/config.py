@@ -75,7 +75,7 @@ def check_config(config: Any, where: str) -> None:
         checked = ServeDeploySchema.model_validate(config)
         json.dumps(config, allow_nan=False)  # as it is sent
     except ValidationError as error:
-        raise ServeError(f"{where}: {_first(error)}") from None
+        raise ServeError(f"{where}: {first_problem(error)}") from None
     except (TypeError, ValueError, AttributeError) as error:  # some of Ray's own checks take care
         raise ServeError(f"{where}: {' '.join(str(error).split())}") from None
     _check_reach(checked, where)
@@ -111,7 +111,7 @@ def _check_args(given: Mapping[str, Any], host: str, where: str) -> None:
     try:
         args = AppArgs.model_validate(given)
     except ValidationError as error:
-        raise ServeError(f"{where}: args.{_first(error)}{_near(error, AppArgs)}") from None
+        raise ServeError(f"{where}: args.{first_problem(error)}{_near(error, AppArgs)}") from None
     if args.database_url is not None and make_url(args.settings().database_url).password:
         raise ServeError(
             f"{where}: args.database_url has a password, which everybody who may look at the "
@@ -144,7 +144,7 @@ def _check_deployments(deployments: Sequence[Mapping[str, Any]], where: str) -> 
             try:
                 AutoscalingConfig(**one["autoscaling_config"])
             except ValidationError as error:
-                raise ServeError(f"{place}: autoscaling_config.{_first(error)}") from None
+                raise ServeError(f"{place}: autoscaling_config.{first_problem(error)}") from None
 
 
 def _check_engines(options: Mapping[str, Any], place: str) -> None:
@@ -194,7 +194,7 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong: where, what, and what came."""
     one = error.errors()[0]
     path = ".".join(str(part) for part in one["loc"])

@@ -175,6 +175,12 @@ def test_options_that_make_no_endpoint(settings):
         drafted("--replicas", "2", "--most-replicas", "1")
     with pytest.raises(ServeError, match="host nowhere: expected an IP address"):
         drafted("--host", "nowhere")
+    with pytest.raises(ServeError, match=r"^--accelerator: .*'T44'; did you mean 'T4'\?"):
+        drafted("--accelerator", "T44")
+    with pytest.raises(ServeError, match=r"^--gpus: beyond 1, an engine takes whole GPUs; got 1.5"):
+        drafted("--gpus", "1.5")
+    with pytest.raises(ServeError, match=r"^--base: .*at least 1 character"):
+        drafted("--base", "")
     with pytest.raises(ServeError, match=r"no champion is registered; name the base: .*deploy"):
         invoke("deploy", "--write", "-")
     with pytest.raises(ServeError, match=r"--write .*/none/x\.yaml: No such file"):
