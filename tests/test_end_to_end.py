@@ -245,6 +245,7 @@ def test_ctrl_c_ends_everything(run: Run, stopped: int, temporary: Path) -> None
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.chaos
 def test_a_second_run_reuses_what_is_there(
     result: dict[str, Any], stopped: int, home: Path, temporary: Path
 ) -> None:

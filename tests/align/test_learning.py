@@ -19,6 +19,7 @@ def both_cores():
     torch.set_num_threads(before)
 
 
+@pytest.mark.chaos
 def test_sft_moves_held_out_accuracy(tmp_path, both_cores):
     recipe = load_recipe("arithmetic")
     recipe.stages["sft"].sweep.rungs = []

@@ -157,6 +157,7 @@ def test_log_probabilities_of_a_warmer_distribution_are_not_claimed(make_trainer
     assert written["logprobs"] is None
 
 
+@pytest.mark.chaos
 def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     """SmolLM2 in bf16 on a parent of rank 8.
 
