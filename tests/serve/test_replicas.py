@@ -104,16 +104,17 @@ def test_an_adapter_is_where_it_was_and_a_promoted_one_everywhere(home, registry
         soon(lambda: gauge(url, "alignery_known_adapters") > VERSIONS)
 
 
-def test_one_of_two_engines_is_killed_and_no_request_is_lost(home, registry, local_ray):
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_no_request_without_an_answer_is_lost_with_an_engine(home, registry, local_ray, replicas):
     registry.promote(LINE, 1)
-    with serving(home, replicas=2) as url:
+    with serving(home, replicas=replicas) as url:
         right = right_answers(url, registry)
         with Load(url, streams=False) as load:
             for _ in range(2):
-                soon(lambda: running_engines() == 2)
+                soon(lambda: running_engines() == replicas)
                 load.more()
-                one = psutil.Process().children(recursive=True)
-                next(it for it in one if "EngineReplica" in " ".join(it.cmdline())).kill()
+                processes = psutil.Process().children(recursive=True)
+                next(one for one in processes if "EngineReplica" in " ".join(one.cmdline())).kill()
                 load.more(24)
         assert set(load.answers) <= right
 
