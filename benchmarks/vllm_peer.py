@@ -135,14 +135,16 @@ class _Worker:
         ready, _, _ = select.select([out], [], [], seconds)
         line = out.readline() if ready else b""
         if not line:
-            raise BenchmarkError(f"vLLM gave no answer: {self._last_words()}")
+            raise BenchmarkError(f"vLLM gave no answer: {last_words(self._log)}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing either"
+
+def last_words(log: IO[bytes]) -> str:
+    """The last line of what a process wrote."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing either"
 
 
 def vllm_environment() -> dict[str, str]:

@@ -9,13 +9,23 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from align.errors import AligneryError
 from cluster.errors import ClusterError, SettingsError
 from cluster.settings import Settings
 
 Client = TypeVar("Client")
+
+#: Of commands that ask a cluster; `dashboard_address` makes an address of it.
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the cluster's Ray takes jobs: http://head:8265. Default: ALIGNERY_JOBS_ADDRESS."
+    ),
+]
 
 CONNECT_SECONDS = 5
 #: Ray lets these go before the address that it is given.

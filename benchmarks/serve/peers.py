@@ -23,12 +23,10 @@ from urllib.request import urlopen
 from align.base import model_source
 from align.precision import precision
 from benchmarks.errors import BenchmarkError
-from benchmarks.vllm_peer import vllm_environment
+from benchmarks.vllm_peer import last_words, vllm_environment
 
 #: vLLM's first start compiles for a minute and a half on two cores.
 START_SECONDS = 900
-
-Bodies = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def served(python: Path, peer: Peer) -> Iterator[str]:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(url, process, peer.name, lambda: _last_words(log))
+            _wait(url, process, peer.name, lambda: last_words(log))
             yield url
         finally:
             with suppress(ProcessLookupError):
@@ -137,12 +135,6 @@ def _wait(url: str, process: subprocess.Popen[bytes], name: str, words: Callable
             return
         time.sleep(1)
     raise BenchmarkError(f"{name} did not come up: {words()}")
-
-
-def _last_words(log: Any) -> str:
-    log.seek(0)
-    lines = log.read().decode(errors="replace").strip().splitlines()
-    return str(lines[-1]) if lines else "it said nothing"
 
 
 def _free_port() -> int:

@@ -97,7 +97,7 @@ class Worker:
 
         Among few streams each token comes by itself, among many several together.
         """
-        return self._counted(job)
+        return self._events(job)
 
     async def score(self, job: ScoreJob) -> Scores | Refused:
         """A score for each conversation; they share batches with completions."""
@@ -140,15 +140,6 @@ class Worker:
         refused = (one for one in found if isinstance(one, Refused))
         return next(refused, found)
 
-    async def _counted(self, job: Job) -> AsyncGenerator[list[Event], None]:
-        self._streams += 1
-        try:
-            async with aclosing(self._events(job)) as batches:
-                async for events in batches:
-                    yield events
-        finally:
-            self._streams -= 1
-
     def _pause(self) -> float:
         """Seconds between two parts of one stream.
 
@@ -161,8 +152,9 @@ class Worker:
         if (refused := self._overload(job.rows)) is not None:
             yield [refused]
             return
-        left = job.rows
+        left, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
         self._unfinished += left
+        self._streams += streams
         try:
             try:
                 await self._adapters.acquire(job.adapter)
@@ -188,6 +180,7 @@ class Worker:
                 self._adapters.release(job.adapter)
         finally:
             self._unfinished -= left
+            self._streams -= streams
 
     def _overload(self, rows: int) -> Refused | None:
         most = self._limits.slots + self._limits.waiting

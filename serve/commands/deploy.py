@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.dashboard import AddressOption, dashboard_address
 from cluster.settings import Settings
 from serve.commands.common import (
     BankAdapters,
@@ -26,12 +28,6 @@ from serve.errors import ServeError
 if TYPE_CHECKING:
     from serve.deployment.remote import EndpointState
 
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="Where the cluster's Ray takes jobs: http://head:8265. Default: ALIGNERY_JOBS_ADDRESS."
-    ),
-]
 Wait = Annotated[
     float, typer.Option(min=0, help="Wait so many seconds until it is so; 0 does not wait.")
 ]
@@ -82,7 +78,7 @@ def deploy(
         Path | None,
         typer.Option(help="Write the Serve config to this file ('-': print it), deploy nothing."),
     ] = None,
-    address: Address = None,
+    address: AddressOption = None,
     wait: Wait = 900,
     as_json: Json = False,
 ) -> None:
@@ -95,7 +91,6 @@ def deploy(
     """
     from pydantic import ValidationError
 
-    from cluster.dashboard import dashboard_address
     from serve.app import AppArgs
     from serve.deployment.config import check_config, first_problem, make_config, read_config
 
@@ -147,9 +142,8 @@ def deploy(
 
 
 @serve_app.command("status")
-def status(address: Address = None, as_json: Json = False) -> None:
+def status(address: AddressOption = None, as_json: Json = False) -> None:
     """Show what of the endpoint runs on the cluster. Exits with 1 unless all of it does."""
-    from cluster.dashboard import dashboard_address
     from serve.deployment import remote
 
     now = remote.state(dashboard_address(Settings(), address))
@@ -162,9 +156,8 @@ def status(address: Address = None, as_json: Json = False) -> None:
 
 
 @serve_app.command("down")
-def down(address: Address = None, wait: Wait = 120) -> None:
+def down(address: AddressOption = None, wait: Wait = 120) -> None:
     """End the endpoint on the cluster; what others serve there stays."""
-    from cluster.dashboard import dashboard_address
     from serve.deployment import remote
 
     found = remote.take_down(dashboard_address(Settings(), address), wait)
@@ -210,8 +203,6 @@ def _write(config: dict[str, Any], file: Path) -> None:
 
 def _followed(address: str, seconds: float) -> EndpointState:
     """The last state; each that differs from the one before is told."""
-    import time
-
     from serve.deployment.remote import states
 
     began, told = time.monotonic(), ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.dashboard import AddressOption, dashboard_address
 from sweeps.commands.common import JsonOption, print_json, sweep_app
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
 #: How many untracked files are named.
 _NAMED = 3
-
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Where the cluster's Ray takes jobs: http://head:8265. Default: ALIGNERY_JOBS_ADDRESS."
-    ),
-]
 
 
 @sweep_app.command()
@@ -100,7 +94,6 @@ def submit(
     goes on with the sweep where it ended.
     """
     from align.recipe import load_recipe
-    from cluster.dashboard import dashboard_address
     from cluster.jobs import SUCCEEDED, submit_job
     from cluster.settings import Settings
     from sweeps.submission import Options, prepare
@@ -149,7 +142,6 @@ def logs(
     address: AddressOption = None,
 ) -> None:
     """Show what a submitted sweep has printed."""
-    from cluster.dashboard import dashboard_address
     from cluster.jobs import find_job, job_logs
     from cluster.settings import Settings
 

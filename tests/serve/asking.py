@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,15 @@ from cluster.registry import Registry
 LINE = "arithmetic/sft"
 TOKENS = 8
 PROMPTS = ["one", "two and three", "a third prompt, longer than the others"]
+
+
+def soon(what: Callable[[], Any], seconds: float = 10) -> Any:
+    """What it returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.02)
+    return found
 
 
 def connect(url: str, key: str = "none", timeout: float = 60) -> openai.OpenAI:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import soon
 from serve_fakes import ask, make_adapter
 
 from cluster.errors import DatabaseError
@@ -17,15 +17,6 @@ from serve.catalogue import Catalogue, Snapshot, Source
 from serve.experiments import VariantSpec
 
 CHAMPION = "arithmetic/sft@champion"
-
-
-def soon(what: Callable[[], Any], seconds: float = 10) -> Any:
-    """What it returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not become true"
-        time.sleep(0.02)
-    return found
 
 
 def who(api: Any, model: str = CHAMPION) -> str:

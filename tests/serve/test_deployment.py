@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -29,6 +28,7 @@ from serve.access.keys import Keys
 from serve.commands import serve_app
 from serve.deployment.config import check_config, read_config
 from serve.errors import ServeError
+from serve.server import _reserved
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 NOWHERE = "http://127.0.0.1:1"
@@ -218,12 +218,15 @@ def test_the_life_of_an_endpoint_on_a_cluster(served, ray_folder, monkeypatch):
     """Deployed, asked, changed, refused and taken down, through the dashboard's address alone."""
     there = {"PYTHONPATH": str(Path(alignery.__file__).parent)}
     _, secret = Keys(open_database(served)).create("me", ["infer"], None, None)
-    port = free_port()
-    options = [
-        *("--gpus", "0", "--slots", "4", "--slot-tokens", "400", "--kv-gib", "0.5"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-    ]
-    with mock.patch.dict(os.environ, there), simulated_head(ray_folder, cpus=3) as address:
+    with (
+        _reserved("127.0.0.1") as port,  # Serve's proxy may share it, and no other program
+        mock.patch.dict(os.environ, there),
+        simulated_head(ray_folder, cpus=3) as address,
+    ):
+        options = [
+            *("--gpus", "0", "--slots", "4", "--slot-tokens", "400", "--kv-gib", "0.5"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+        ]
         monkeypatch.setenv("ALIGNERY_JOBS_ADDRESS", address)
         assert_nothing_there()
         done = invoke("deploy", *options)
@@ -260,9 +263,3 @@ def ask(port: int, key: str) -> str:
     )
     assert whole.system_fingerprint and whole.usage is not None
     return whole.choices[0].message.role
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

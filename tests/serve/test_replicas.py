@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.request import urlopen
 
+import asking
 import psutil
 import pytest
 from asking import LINE, Load, connect, right_answers
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.chaos
 
 VERSIONS = 6
 SIZES = Sizes(slots=4, slot_tokens=500, kv_gib=0.5, adapters=2)
-SECONDS = 120
+#: Engines take their time to come.
+soon = partial(asking.soon, seconds=120)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +61,6 @@ def serving(home: Settings, **scale: Any) -> Iterator[str]:
 
     with running_server(home, BASE, cpus=1, sizes=SIZES, application=application) as url:
         yield url
-
-
-def soon(what: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """What it returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not become true"
-        time.sleep(0.1)
-    return found
 
 
 def gauge(url: str, name: str) -> float:
