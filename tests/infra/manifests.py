@@ -54,14 +54,34 @@ def schemas() -> Path:
 
 
 @lru_cache
-def validator(file: Path) -> Draft202012Validator:
-    return Draft202012Validator(strict(json.loads(file.read_text(encoding="utf-8"))))
+def read(file: Path) -> Manifest:
+    found: Manifest = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def schema(kind: str) -> Manifest:
+    """KubeRay's schema of one of its kinds, as it is."""
+    return read(schemas() / KINDS[kind])
+
+
+@lru_cache
+def validator(kind: str) -> Draft202012Validator:
+    return Draft202012Validator(strict(schema(kind)))
+
+
+def errors_of(manifest: Manifest, valid: Draft202012Validator) -> list[str]:
+    errors = valid.iter_errors(manifest)
+    return [f"{'/'.join(map(str, one.absolute_path))}: {one.message[:200]}" for one in errors]
 
 
 def complaints(manifest: Manifest) -> list[str]:
     """What the strict schema of its kind says of a manifest."""
-    errors = validator(schemas() / KINDS[manifest["kind"]]).iter_errors(manifest)
-    return [f"{'/'.join(map(str, one.absolute_path))}: {one.message[:200]}" for one in errors]
+    return errors_of(manifest, validator(manifest["kind"]))
+
+
+def complaints_of(manifest: Manifest, form: Manifest) -> list[str]:
+    """What a schema of ours, made strict, says of a manifest."""
+    return errors_of(manifest, Draft202012Validator(strict(form)))
 
 
 def broken(manifest: Manifest, path: str, value: Any) -> Manifest:
@@ -130,6 +150,15 @@ SPECS: dict[str, Manifest] = {
     "cluster": CLUSTER["spec"],
     "service": SERVICE["spec"]["rayClusterConfig"],
 }
+
+
+def cluster_specs(manifest: Manifest) -> list[Manifest]:
+    """The spec of the Ray cluster that a manifest of KubeRay's makes; none of another kind."""
+    within = {"RayCluster": "", "RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}
+    if manifest["kind"] not in within:
+        return []
+    place = within[manifest["kind"]]
+    return [manifest["spec"][place] if place else manifest["spec"]]
 
 
 def groups(spec: Manifest) -> dict[str, Manifest]:

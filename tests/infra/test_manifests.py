@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shlex
@@ -29,7 +30,7 @@ from manifests import (
 )
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PLAIN = {"Secret", "Service", "StatefulSet", "Kustomization"}
+PLAIN = {"Secret", "Service", "StatefulSet", "NetworkPolicy", "Kustomization"}
 GROUPS = groups(CLUSTER["spec"])
 
 
@@ -73,7 +74,13 @@ def test_the_strict_schema_finds_what_is_wrong(path: str, value: Any, said: str)
 
 
 def test_the_job_has_the_same_cluster() -> None:
-    assert JOB["spec"]["rayClusterSpec"] == CLUSTER["spec"]
+    """But for the label by which network policies keep the two apart."""
+    label = {"alignery.dev/cluster": "sweeps"}
+    made = copy.deepcopy(JOB["spec"]["rayClusterSpec"])
+    for group in (made["headGroupSpec"], *groups(made).values()):
+        assert group["template"]["metadata"]["labels"] == {"alignery.dev/cluster": "job"}
+        group["template"]["metadata"]["labels"] = label
+    assert made == CLUSTER["spec"]
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
