@@ -25,6 +25,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# All of them, unless ALIGNERY_CHAOS_UNTIL says when they must have ended, as in .ci/run.
 # pytest's exit code 5: no test was selected.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m chaos $(ARGS) || [ $$? -eq 5 ]

@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from align.errors import AligneryError
+from cluster.authentication import check_closed, check_dashboard_token, lacks_token, warn_open
 from cluster.errors import ClusterError, SettingsError
 from cluster.settings import Settings
 
@@ -24,6 +25,16 @@ AddressOption = Annotated[
     str | None,
     typer.Option(
         help="Where the cluster's Ray takes jobs: http://head:8265. Default: ALIGNERY_JOBS_ADDRESS."
+    ),
+]
+
+#: Of commands that send code to a cluster.
+TrustNetworkOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-network",
+        help="Send it although the cluster demands no token and other machines reach it: whoever "
+        "does can run code there.",
     ),
 ]
 
@@ -56,7 +67,7 @@ def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client
 
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    _check_reachable(address)
+    check_cluster(address)
     try:
         with _without(_OVERRIDES):
             client = connect(address)
@@ -64,14 +75,26 @@ def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client
     except AligneryError:
         raise  # of the block's own
     except AuthenticationError as error:
-        raise ClusterError(
-            f"{address} wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
-            f"RAY_AUTH_TOKEN_PATH ({_line(error)})"
-        ) from None
+        raise ClusterError(f"{address} {lacks_token(os.environ)} ({_line(error)})") from None
     except (requests.RequestException, aiohttp.ClientError, OSError) as error:
         raise ClusterError(_unreachable(address, error)) from None
     except RuntimeError as error:
         raise ClusterError(f"Ray at {address}: {_line(error)}") from None
+
+
+def check_cluster(address: str, trust_network: bool = True) -> None:
+    """Whether the cluster at `address` may be asked: it answers, and our token is the right one.
+
+    One that demands no token is warned of, and refused unless `trust_network` or other machines do
+    not reach it. ClusterError.
+    """
+    try:
+        _check_reachable(address)
+        if not check_dashboard_token(address):
+            check_closed(address, trust_network)
+            warn_open(address)
+    except (OSError, HTTPException) as error:
+        raise ClusterError(_unreachable(address, error)) from None
 
 
 @contextmanager

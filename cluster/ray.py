@@ -8,17 +8,19 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from cluster.authentication import check_token, lacks_token, warn_open
 from cluster.errors import ClusterError
 from cluster.head import Head, knock
 from cluster.settings import Settings
 from cluster.signals import ended_by_sigterm, signals_deferred, sigterm_handler
+from cluster.token import local_token
 
 #: Adapters and metrics travel through the object store, data sets and models do not.
 OBJECT_STORE_BYTES = 512 * 1024**2
@@ -30,16 +32,20 @@ LOCAL_PATIENCE_SECONDS = 5.0
 _LONGEST_ROOT = 20
 
 _LOCAL = {
-    # Without a token nobody may come in from outside, so Ray must listen on loopback only. This
-    # variable, named after the systems where that is the default, makes it so everywhere.
+    # Ray listens on loopback only. This variable, named after the systems where that is the
+    # default, makes it so everywhere.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's own metrics ask nobody for a token, and nobody reads those of a local Ray. Two of their
+    # servers have no switch: they do not start on a port that is none.
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
     # Ray Serve hands each part of an answer from thread to thread, twice in each process. What it
     # guards against, code that blocks its event loop, is not in `serve`.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    # Ten times a second for each process, and nobody reads Ray's own metrics of a local one.
+    # Ten times a second for each process otherwise.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
 }
 
@@ -49,10 +55,11 @@ def ray_session(settings: Settings, num_cpus: int | None = None) -> Iterator[str
     """Ray for the length of the block; gives its address and stops only what it started.
 
     Connects to `settings.ray_address`, or else starts a local Ray with `num_cpus` (default: all
-    of this machine) that listens on loopback only. Ray gives each worker as many OMP threads as
-    its task or actor has CPUs. SIGTERM ends the block like Ctrl-C does, as SystemExit. Inside
-    another session it gives that one's address and stops nothing. ClusterError if the cluster
-    cannot be reached or started.
+    of this machine) that listens on loopback only and demands a token of its own. Ray gives each
+    worker as many OMP threads as its task or actor has CPUs. SIGTERM ends the block like Ctrl-C
+    does, as SystemExit. Inside another session it gives that one's address and stops nothing. A
+    cluster that demands no token is joined with a warning. ClusterError if the cluster cannot be
+    reached or started, or demands another token than this machine has.
     """
     import ray
 
@@ -68,16 +75,24 @@ def ray_session(settings: Settings, num_cpus: int | None = None) -> Iterator[str
 def _joined(address: str) -> Iterator[str]:
     """Join a running cluster, and leave it at the end."""
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import AuthenticationError, RayError
 
-    loopback = address != "auto" and _check_reachable(address)
+    loopback, guarded = False, None
+    if address != "auto":  # where that is, Ray knows
+        loopback, guarded = _check_reachable(address), check_token(address)
     try:
         with _loopback() if loopback else nullcontext():
             _init(address=address)
+    except AuthenticationError:
+        raise ClusterError(f"the Ray at {address} {lacks_token(os.environ)}") from None
     except (RayError, OSError, RuntimeError, ValueError, ImportError) as error:
         raise ClusterError(_unreachable(address, error)) from error
     head = None if "://" in address else Head(ray.get_runtime_context().gcs_address)
     try:
+        if guarded is None and head is not None:
+            guarded = check_token(head.address)
+        if not guarded:
+            warn_open(address)
         if head is None:
             yield address
         else:
@@ -92,21 +107,24 @@ def _joined(address: str) -> Iterator[str]:
 @contextmanager
 def _local(num_cpus: int | None) -> Iterator[str]:
     """Start Ray's processes on this machine, and end them."""
-    try:
-        folder = _temp_dir()
-    except OSError as error:
-        raise ClusterError(f"no folder for a local Ray: {error}; set TMPDIR to one") from error
-    head = None
-    try:
-        with _environment():
-            address = _start(folder, num_cpus)
-            head = Head(address, LOCAL_PATIENCE_SECONDS, last_act=partial(_kill, folder))
-            with head.watched():
-                yield head.address
-    finally:
-        with signals_deferred():
-            lost = head is not None and head.lost  # Ray's own shutdown would wait for it
-            _kill(folder) if lost else _stop(folder)
+    with ExitStack() as stack:
+        try:
+            folder = _temp_dir()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(local_token(folder))
+        except OSError as error:
+            raise ClusterError(f"no folder for a local Ray: {error}; set TMPDIR to one") from error
+        head = None
+        try:
+            with _environment():
+                address = _start(folder, num_cpus)
+                head = Head(address, LOCAL_PATIENCE_SECONDS, last_act=partial(_kill, folder))
+                with head.watched():
+                    yield head.address
+        finally:
+            with signals_deferred():
+                lost = head is not None and head.lost  # Ray's own shutdown would wait for it
+                _kill(folder) if lost else _stop(folder)
 
 
 def _start(folder: Path, num_cpus: int | None) -> str:

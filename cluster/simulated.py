@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from cluster.pool import ACCELERATOR
 from cluster.ray import _environment, _loopback, _temp_dir
+from cluster.token import local_token
 
 #: Of each node; every byte is of this machine's memory.
 OBJECT_STORE_BYTES = 80 * 1024**2
@@ -62,24 +64,19 @@ class SimulatedPool:
 
 @contextmanager
 def simulated_pool() -> Iterator[SimulatedPool]:
-    """A head without workers, that listens on loopback only; the end ends all nodes."""
-    from ray.cluster_utils import Cluster
+    """A head without workers, that listens on loopback only; the end ends all nodes.
 
+    It demands a token, which this process and those that it starts have in the block.
+    """
     folder = _temp_dir()
-    with _environment(), _loopback():
-        cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 0,
-                "object_store_memory": OBJECT_STORE_BYTES,
-                "include_dashboard": False,
-                "temp_dir": str(folder),
-            },
-        )
     try:
-        yield SimulatedPool(cluster)
+        with local_token(folder):
+            cluster = _head(folder, num_cpus=0, object_store_memory=OBJECT_STORE_BYTES)
+            try:
+                yield SimulatedPool(cluster)
+            finally:
+                cluster.shutdown()
     finally:
-        cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -87,29 +84,50 @@ def simulated_pool() -> Iterator[SimulatedPool]:
 def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
     """A head with its dashboard on loopback that keeps its files in `folder`, whose path is short.
 
-    Gives the address at which it takes jobs.
+    Gives the address at which it takes jobs. It demands a token, which this process and those that
+    it starts have in the block.
     """
     from ray._private.utils import write_ray_address
-    from ray.cluster_utils import Cluster
 
     # Where no machine looks for a port by itself, so that none is taken while the head starts.
     ports = random.Random().sample(range(20_000, 32_768), 2)
-    with _environment(), _loopback():
-        cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": cpus,
-                "object_store_memory": 100 * 2**20,
-                "include_dashboard": True,
-                "dashboard_host": "127.0.0.1",
-                "dashboard_port": ports[0],
-                "dashboard_agent_listen_port": ports[1],
-                "temp_dir": str(folder),
-            },
+    with local_token(folder):
+        cluster = _head(
+            folder,
+            num_cpus=cpus,
+            object_store_memory=100 * 2**20,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=ports[0],
+            dashboard_agent_listen_port=ports[1],
         )
+        try:
+            # As `ray start` does: by this, jobs know their own cluster from another's.
+            write_ray_address(cluster.address, str(folder))
+            yield f"http://127.0.0.1:{ports[0]}"
+        finally:
+            cluster.shutdown()
+
+
+def _head(folder: Path, **options: Any) -> Any:
+    """A cluster with a head alone, whose files are in `folder`.
+
+    Whatever the head's temporary folder, `Cluster` writes its address into Ray's default one, which
+    may not be there and is the user's: here it lies in `folder`, too.
+    """
+    from ray.cluster_utils import Cluster
+
+    before = os.environ.get("RAY_TMPDIR")
+    os.environ["RAY_TMPDIR"] = str(folder)
+    (folder / "ray").mkdir(exist_ok=True)
     try:
-        # As `ray start` does: by this, jobs know their own cluster from another's.
-        write_ray_address(cluster.address, str(folder))
-        yield f"http://127.0.0.1:{ports[0]}"
+        with _environment(), _loopback():
+            return Cluster(
+                initialize_head=True,
+                head_node_args={"include_dashboard": False, "temp_dir": str(folder), **options},
+            )
     finally:
-        cluster.shutdown()
+        if before is None:
+            del os.environ["RAY_TMPDIR"]
+        else:
+            os.environ["RAY_TMPDIR"] = before

@@ -41,6 +41,7 @@ from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
 from serve.metrics.reporter import report_regularly
+from serve.replica_port import check_closed, listen_on_node_address
 from serve.sizes import Sizes
 from serve.tally import MAX_ONGOING, Tally
 
@@ -65,6 +66,7 @@ class AppArgs(Sizes):
     replicas: int = Field(default=1, ge=1)  # engines
     drain_seconds: FiniteFloat = Field(default=20, gt=0)  # for what an engine that leaves has begun
     most_replicas: int | None = Field(default=None, ge=1)  # that they may grow to under load
+    trust_network: bool = False  # start although Ray demands no token and other machines reach it
 
     @field_validator("accelerator")
     @classmethod
@@ -97,9 +99,13 @@ class AppArgs(Sizes):
 def build(args: AppArgs | dict[str, Any]) -> serve.Application:
     """The application; the names it answers to are those of the database, which it follows.
 
-    Ray gives what a config has under `args` as it stands there.
+    Ray gives what a config has under `args` as it stands there. ServeError on a Ray that lets in
+    whoever reaches it, unless the arguments trust its network.
     """
-    return compose(AppArgs.model_validate(args), EngineReplica)
+    given = AppArgs.model_validate(args)
+    if not given.trust_network:
+        check_closed()
+    return compose(given, EngineReplica)
 
 
 def compose(args: AppArgs, engines: Any) -> serve.Application:
@@ -147,6 +153,7 @@ class EngineReplica:
     """One engine in one process: an `EngineClient` for handles."""
 
     def __init__(self, args: AppArgs, tally: Any) -> None:
+        listen_on_node_address()
         settings = args.settings()
         os.environ["ALIGNERY_HOME"] = str(settings.home)  # where embedded bases are unpacked
         from align.base import load_base
@@ -203,6 +210,7 @@ class Ingress:
     """The HTTP interface; holds no model and imports no torch."""
 
     def __init__(self, args: AppArgs, engine: Any, tally: Any) -> None:
+        listen_on_node_address()
         self._args = args
         self._engine = engine
         self._tally = tally

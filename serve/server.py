@@ -66,6 +66,7 @@ def running_server(
         cpus=cpus,
         gpus=_gpus(),
         keys_asked=keys_asked,
+        trust_network=True,  # who joined a Ray that is open was warned of it
         **(sizes or Sizes()).model_dump(),
     )
     logging.getLogger("ray.serve").setLevel(logging.ERROR)

@@ -8,6 +8,7 @@ from serve.access.key import Key
 from serve.access.limits import Counter
 from serve.metrics.board import Board
 from serve.metrics.families import Report
+from serve.replica_port import listen_on_node_address
 
 #: Ray Serve's own default, 5, is for deployments that compute.
 MAX_ONGOING = 2000
@@ -18,6 +19,7 @@ class Tally:
     """The one `Counter` and the one `Board` of all replicas."""
 
     def __init__(self) -> None:
+        listen_on_node_address()
         self._counter, self._board = Counter(), Board()
 
     async def admit(self, key: Key) -> float:

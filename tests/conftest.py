@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["ci.plugin"]
+
 POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 
 _HOME = tempfile.TemporaryDirectory(prefix="alignery-tests-")
@@ -23,12 +25,34 @@ os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_DATASETS_DISABLE_PROGRESS_BARS="1",
     OMP_NUM_THREADS="1",
-    RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
     TOKENIZERS_PARALLELISM="false",
 )
-for _name in ("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS", "ALIGNERY_GPU"):
+for _name in (
+    *("ALIGNERY_DATABASE_URL", "ALIGNERY_STORAGE", "ALIGNERY_RAY_ADDRESS", "ALIGNERY_GPU"),
+    *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
+):
     os.environ.pop(_name, None)
+
+
+def _default_folder() -> Path:
+    """Ray's, for whatever is not told another one."""
+    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray")
+
+
+# A file is where that folder would be, so that whatever needs it fails. Processes of pytest-xdist
+# find that it is so already.
+if not _default_folder().is_file():
+    _NO_RAY = tempfile.TemporaryDirectory(prefix="alignery-no-ray-")
+    os.environ["RAY_TMPDIR"] = _NO_RAY.name
+    _default_folder().touch()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rays_default_folder_stays_unused() -> Iterator[None]:
+    folder = _default_folder()
+    yield
+    assert folder.is_file() and folder.stat().st_size == 0
 
 
 @pytest.fixture

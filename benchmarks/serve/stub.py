@@ -18,6 +18,7 @@ from serve.batching.jobs import (
     Outcome,
     Text,
 )
+from serve.replica_port import listen_on_node_address
 
 #: Tokens of its every prompt.
 PROMPT = 60
@@ -28,7 +29,7 @@ class StubReplica:
     """Answers as `EngineReplica` does, with a word for each token that is asked for, at once."""
 
     def __init__(self, args: AppArgs, tally: Any) -> None:
-        pass
+        listen_on_node_address()
 
     async def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
         """A word at a time, others' turns between."""

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.dashboard import AddressOption, dashboard_address
+from cluster.dashboard import (
+    AddressOption,
+    TrustNetworkOption,
+    check_cluster,
+    dashboard_address,
+)
 from cluster.settings import Settings
 from serve.commands.common import (
     BankAdapters,
@@ -33,7 +38,7 @@ Wait = Annotated[
 ]
 
 #: Options of `deploy` that do not say what is deployed.
-_HOW = ("file", "write", "address", "wait", "as_json")
+_HOW = ("file", "write", "address", "trust_network", "wait", "as_json")
 
 
 @serve_app.command("deploy")
@@ -79,6 +84,7 @@ def deploy(
         typer.Option(help="Write the Serve config to this file ('-': print it), deploy nothing."),
     ] = None,
     address: AddressOption = None,
+    trust_network: TrustNetworkOption = False,
     wait: Wait = 900,
     as_json: Json = False,
 ) -> None:
@@ -92,12 +98,19 @@ def deploy(
     from pydantic import ValidationError
 
     from serve.app import AppArgs
-    from serve.deployment.config import check_config, first_problem, make_config, read_config
+    from serve.deployment.config import (
+        check_config,
+        first_problem,
+        make_config,
+        read_config,
+        trust_in_network,
+    )
 
     settings = Settings()
     if file is not None:
         _nothing_else(context)
         config = read_config(file)
+        trust_network = trust_in_network(config, trust_network)
     else:
         if most_replicas is not None and most_replicas < replicas:
             raise ServeError(
@@ -113,6 +126,7 @@ def deploy(
                 cpus=cpus,
                 accelerator=accelerator,
                 keys_asked=not without_keys,
+                trust_network=trust_network,
                 **sizes(slots, slot_tokens, kv_gib, adapters).model_dump(),
             )
         except ValidationError as error:
@@ -123,6 +137,7 @@ def deploy(
         _write(config, write)
         return
     where = dashboard_address(settings, address)
+    check_cluster(where, trust_network)
     from serve.deployment import remote
 
     remote.deploy(where, config)

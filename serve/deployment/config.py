@@ -62,6 +62,18 @@ def read_config(file: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def trust_in_network(config: Mapping[str, Any], wanted: bool) -> bool:
+    """Whether a config that was checked, or who deploys it, trusts the cluster's network.
+
+    The endpoint asks its arguments for it when it starts, so it is written there.
+    """
+    (application,) = config["applications"]
+    arguments = application.setdefault("args", {})
+    if wanted:
+        arguments["trust_network"] = True
+    return bool(arguments.get("trust_network"))
+
+
 def check_config(config: Any, where: str) -> None:
     """ServeError unless Ray knows every key, and this endpoint every one of its arguments."""
     from ray.serve.schema import ServeDeploySchema

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.dashboard import AddressOption, dashboard_address
+from cluster.dashboard import (
+    AddressOption,
+    TrustNetworkOption,
+    check_cluster,
+    dashboard_address,
+)
 from sweeps.commands.common import JsonOption, print_json, sweep_app
 
 if TYPE_CHECKING:
@@ -63,6 +68,7 @@ def submit(
         ),
     ] = False,
     address: AddressOption = None,
+    trust_network: TrustNetworkOption = False,
     ship: Annotated[
         bool,
         typer.Option(
@@ -100,6 +106,7 @@ def submit(
 
     settings, loaded = Settings(), load_recipe(recipe)
     where = dashboard_address(settings, address)
+    check_cluster(where, trust_network)  # before data are uploaded
     options = Options(
         only=only or (),
         from_=from_,

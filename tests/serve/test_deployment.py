@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 import yaml
 from asking import connect
+from fake_dashboard import fake_dashboard
 from real_adapters import BASE, installation, real_adapter
 from typer.testing import CliRunner
 
@@ -204,6 +205,57 @@ def served(tmp_path: Path) -> Iterator[Settings]:
         registry.register("arithmetic/sft", real_adapter(tmp_path / "sft", "sft", 0))
         registry.promote("arithmetic/sft", 1)
         yield settings
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_cluster_that_lets_everybody_in_gets_nothing_unless_its_network_is_trusted(
+    by_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("serve.deployment.remote.deploy", lambda _, config: sent.append(config))
+    options = ["--base", BASE]
+    if by_file:
+        file = tmp_path / "endpoint.yaml"
+        file.write_text(yaml.safe_dump(drafted()))
+        options = [str(file)]
+    with fake_dashboard() as cluster:
+        cluster.ips = ["10.0.0.7"]
+        options += ["--address", cluster.address, "--wait", "0"]
+        with pytest.raises(ClusterError, match=r"can run code .* --trust-network"):
+            invoke("deploy", *options)
+        assert sent == []
+        assert invoke("deploy", *options, "--trust-network").exit_code == 0
+    assert sent[0]["applications"][0]["args"]["trust_network"] is True
+
+
+def test_a_config_that_is_made_trusts_no_network_unless_it_is_told_to() -> None:
+    assert "trust_network" not in drafted()["applications"][0]["args"]
+    assert drafted("--trust-network")["applications"][0]["args"]["trust_network"] is True
+
+
+@pytest.mark.parametrize(
+    ("mode", "host", "trusted", "starts"),
+    [
+        ("token", "10.0.0.7", False, True),
+        ("", "10.0.0.7", False, False),
+        ("disabled", "10.0.0.7", False, False),
+        ("", "127.0.0.1", False, True),
+        ("", "10.0.0.7", True, True),
+    ],
+)
+def test_an_endpoint_starts_on_a_closed_ray_alone(
+    mode: str, host: str, trusted: bool, starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serve.app import build
+
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    monkeypatch.setattr("ray.util.get_node_ip_address", lambda: host)
+    args = {"base": BASE, "trust_network": trusted}
+    if starts:
+        build(args)
+    else:
+        with pytest.raises(ServeError, match=r"can run code .*trust_network to true"):
+            build(args)
 
 
 @pytest.fixture

@@ -19,44 +19,49 @@ ONE = ("--max-concurrent", "1")
 
 #: A Ray of its own for others to join: a head and one node with a CPU each.
 CLUSTER = """
-import sys, time
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-cluster.add_node(num_cpus=1)
-cluster.wait_for_nodes()
-gcs = next(
-    one.process.pid for one in cluster.head_node.all_processes["gcs_server"]
-)
-print(cluster.address, gcs, flush=True)
-sys.stdin.readline()
-cluster.shutdown()
+import os, sys
+from cluster.simulated import simulated_pool
+with simulated_pool() as pool:
+    pool.join(cpus=1)
+    pool.settle()
+    print(pool.address, os.environ["RAY_AUTH_TOKEN_PATH"], flush=True)
+    sys.stdin.readline()
 """
 
 
 @pytest.fixture
-def cluster(tmp_path_factory):
-    """Start a Ray; gives its address and the process of its GCS."""
+def cluster():
+    """Start a Ray; gives what a command needs to join it, and the process of its GCS."""
     running = []
 
     def begin():
-        folder = tmp_path_factory.mktemp("r")
         process = subprocess.Popen(
             [sys.executable, "-c", CLUSTER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "RAY_TMPDIR": str(folder), "PYTHONPATH": str(HERE)},
+            env={**os.environ, "PYTHONPATH": str(HERE)},
         )
         running.append(process)
-        address, pid = process.stdout.readline().split()
-        return address, psutil.Process(int(pid))
+        address, token = process.stdout.readline().split()
+        (gcs,) = (
+            one
+            for one in psutil.Process(process.pid).children(recursive=True)
+            if "gcs_server" in one.name()
+        )
+        joined = {
+            "ALIGNERY_RAY_ADDRESS": address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": token,
+        }
+        return joined, gcs
 
     yield begin
     for process in running:
         family = psutil.Process(process.pid).children(recursive=True)
         process.stdin.close()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -119,20 +124,19 @@ def test_sigterm_to_the_whole_group_ends_quickly_and_can_be_continued(
 def test_rays_head_killed(settings, tmp_path, behave, run, cluster):
     file = write_recipe(tmp_path, trials=5)
     behave(sleep=0.4)
-    address, gcs = cluster()
+    joined, gcs = cluster()
     # Ray's own patience is a minute; half of it keeps the test short, and ours shorter than Ray's.
-    environment = {
-        "ALIGNERY_RAY_ADDRESS": address,
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "30",
-    }
+    environment = {**joined, "RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
     driver = begin(settings, tmp_path, "run", file, *ONE, milestones=3, **environment)
     gcs.kill()
     _, errors = finish(driver, code=2, seconds=29)
-    assert f"error: Ray's head at {address} does not answer any more" in errors
+    assert (
+        f"error: Ray's head at {joined['ALIGNERY_RAY_ADDRESS']} does not answer any more" in errors
+    )
     assert "`alignery sweep resume` continues a sweep" in errors
     behave()
-    address, _ = cluster()
-    resumed = run("resume", "--json", ALIGNERY_RAY_ADDRESS=address)
+    joined, _ = cluster()
+    resumed = run("resume", "--json", **joined)
     assert trials_in(run("run", file, *ONE, "--fresh", "--json")) == trials_in(resumed)
 
 

@@ -17,6 +17,7 @@ from unittest import mock
 
 import pytest
 import yaml
+from fake_dashboard import fake_dashboard
 from typer.testing import CliRunner
 
 import alignery
@@ -292,7 +293,27 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[Submission]:
         return Job(submission.name, "toy", "PENDING", "", 1.0, None), new
 
     monkeypatch.setattr(jobs, "submit_job", submit)
+    monkeypatch.setattr("sweeps.commands.submit.check_cluster", lambda *_: None)
     return taken
+
+
+def test_a_cluster_that_lets_everybody_in_gets_nothing_unless_its_network_is_trusted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def submit(address: str, submission: Submission) -> tuple[Job, bool]:
+        taken.append(submission.name)
+        return Job(submission.name, "toy", "PENDING", "", 1.0, None), True
+
+    monkeypatch.setattr(jobs, "submit_job", submit)
+    with fake_dashboard() as cluster:
+        cluster.ips = ["10.0.0.7"]
+        options = ("submit", "toy.yaml", "--address", cluster.address)
+        refused = invoke(*options)
+        assert refused.exit_code == 2 and taken == []
+        assert "can run code" in refused.stderr and "--trust-network" in refused.stderr
+        assert invoke(*options, "--trust-network").exit_code == 0 and len(taken) == 1
 
 
 def test_submit_says_what_travels_and_where_to_look(

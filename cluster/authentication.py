@@ -1,0 +1,145 @@
+"""Whether a Ray cluster demands a token, asked by calls that carry none; what follows from it."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from functools import lru_cache
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+from cluster.errors import ClusterError
+from cluster.token import HOW_TO_SET, MODE, Token, own_token
+
+ANSWER_SECONDS = 5
+#: A call that changes nothing, of the GCS and of the server behind `ray://`.
+_GCS_CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
+
+OPEN = (
+    "asks nobody for a token: whoever reaches its ports can run code on its machines and read all "
+    "that they can. Start Ray there with RAY_AUTH_MODE=token and a RAY_AUTH_TOKEN"
+)
+
+
+def check_token(address: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the Ray at `address`, host:port or ray://host:port, demands a token.
+
+    ClusterError if it does and we have none, or another.
+    """
+    token = own_token(environment)
+    if not _refuses(address, None):
+        return False
+    if token is None:
+        raise ClusterError(f"the Ray at {address} {lacks_token(environment)}")
+    if _refuses(address, token):
+        raise ClusterError(f"the Ray at {address} {other_token(token)}")
+    return True
+
+
+def lacks_token(environment: Mapping[str, str]) -> str:
+    """What to say of a cluster that demands a token where we send none."""
+    if environment.get(MODE, "").strip().lower() == "disabled":
+        return f"wants a token, and {MODE}=disabled here sends none: {HOW_TO_SET}"
+    return f"wants a token: {HOW_TO_SET}"
+
+
+def other_token(token: Token) -> str:
+    """What to say of a cluster that has another token than we do."""
+    return f"does not accept the token of {token.source}, it has another one: {HOW_TO_SET}"
+
+
+@lru_cache
+def warn_open(address: str) -> None:
+    """Tell on stderr, once, that the cluster at `address` demands no token."""
+    print(f"warning: the Ray at {address} {OPEN} (docs/security.md)", file=sys.stderr)
+
+
+def dashboard_demands_token(address: str) -> bool:
+    """Whether the dashboard at `address` (http://host:port) refuses whoever sends no token.
+
+    OSError or HTTPException if nothing answers there.
+    """
+    return _status(f"{address}/api/jobs/") in (401, 403)
+
+
+def check_dashboard_token(address: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the dashboard demands a token. ClusterError if we have none, or another."""
+    token = own_token(environment)
+    if not dashboard_demands_token(address):
+        return False
+    if token is None or environment.get(MODE, "").strip().lower() != "token":
+        raise ClusterError(f"{address} {lacks_token(environment)}")
+    if _status(f"{address}/api/jobs/", token) in (401, 403):
+        raise ClusterError(f"{address} {other_token(token)}")
+    return True
+
+
+def reached_from_outside(address: str) -> bool:
+    """Whether other machines reach the cluster whose dashboard, without a token, is at `address`.
+
+    The address alone does not say it: a tunnel begins on loopback. A Ray whose nodes have other
+    addresses than loopback listens there.
+    """
+    if not is_loopback(urlsplit(address).hostname or ""):
+        return True
+    nodes_page = f"{address}/nodes?view=summary"
+    try:
+        with urllib.request.urlopen(nodes_page, timeout=ANSWER_SECONDS) as said:
+            nodes = json.load(said)["data"]["summary"]
+        return not all(is_loopback(str(node["ip"])) for node in nodes)
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return True  # what does not say it is no proof that nobody reaches it
+
+
+def check_closed(address: str, trust_network: bool) -> None:
+    """ClusterError if the cluster demands no token and other machines reach it.
+
+    `trust_network` is the user's word that only people who may run code there do.
+    """
+    if trust_network or dashboard_demands_token(address) or not reached_from_outside(address):
+        return
+    raise ClusterError(
+        f"the Ray at {address} {OPEN}; or say --trust-network if only people who may do that reach "
+        "it (docs/security.md)"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at `host`, an address or a name."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuses(address: str, token: Token | None) -> bool:
+    """Whether Ray answers a call with this token, or without, by UNAUTHENTICATED."""
+    import grpc
+
+    call = _CLIENT_CALL if address.startswith("ray://") else _GCS_CALL
+    metadata = None if token is None else [("authorization", f"Bearer {token.value}")]
+    with grpc.insecure_channel(address.rpartition("://")[2]) as channel:
+        try:
+            channel.unary_unary(call)(b"", timeout=ANSWER_SECONDS, metadata=metadata)
+        except grpc.RpcError as error:
+            code: Any = error  # that has the call's status, which gRPC's types do not say
+            return bool(code.code() == grpc.StatusCode.UNAUTHENTICATED)
+    return False
+
+
+def _status(url: str, token: Token | None = None) -> int:
+    headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as said:
+            return int(said.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code

@@ -1,0 +1,1 @@
+"""Which chaos tests there is time for: what each costs, in what order, on this machine."""

@@ -1,0 +1,80 @@
+"""A dashboard that asks everybody, or nobody, for a token; and who reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fake_dashboard import Dashboard, fake_dashboard
+
+from cluster.authentication import check_dashboard_token, reached_from_outside, warn_open
+from cluster.dashboard import check_cluster
+from cluster.errors import ClusterError
+
+
+@pytest.fixture
+def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    warn_open.cache_clear()
+    with fake_dashboard() as server:
+        yield server
+
+
+def test_the_right_token_is_let_in(dashboard: Dashboard, capsys) -> None:
+    dashboard.token = "right"
+    mine = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right"}
+    assert check_dashboard_token(dashboard.address, mine)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_TOKEN": "right"}, "wants a token: set RAY_AUTH_MODE=token"),
+        ({"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "right"}, "RAY_AUTH_MODE=disabled here"),
+        (
+            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong"},
+            "does not accept the token of RAY_AUTH_TOKEN, it has another one",
+        ),
+    ],
+)
+def test_no_token_or_another_is_one_line_that_says_what_to_set(
+    dashboard: Dashboard, environment: dict[str, str], said: str
+) -> None:
+    dashboard.token = "right"
+    with pytest.raises(ClusterError, match=f"{dashboard.address} .*{said}") as error:
+        check_dashboard_token(dashboard.address, environment)
+    assert "right" not in str(error.value) and "wrong" not in str(error.value)
+
+
+def test_a_token_is_not_sent_to_who_asks_for_none(dashboard: Dashboard) -> None:
+    mine = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right"}
+    assert not check_dashboard_token(dashboard.address, mine)
+    assert set(dashboard.seen) == {""}
+
+
+def test_a_tunnel_does_not_hide_who_reaches_a_cluster(dashboard: Dashboard) -> None:
+    assert not reached_from_outside(dashboard.address)
+    dashboard.ips = ["127.0.0.1", "10.0.0.7"]
+    assert reached_from_outside(dashboard.address)
+    assert reached_from_outside("http://ray.example.com:8265")
+
+
+def test_an_open_cluster_is_warned_of_once_and_gets_no_code(dashboard: Dashboard, capsys) -> None:
+    dashboard.ips = ["10.0.0.7"]
+    with pytest.raises(ClusterError, match=r"asks nobody for a token: whoever .* can run code.*"):
+        check_cluster(dashboard.address, trust_network=False)
+    for _ in range(2):
+        check_cluster(dashboard.address, trust_network=True)
+    warned = capsys.readouterr().err
+    assert warned.startswith(f"warning: the Ray at {dashboard.address} asks nobody for a token")
+    assert warned.count("\n") == 1 and "RAY_AUTH_MODE=token" in warned
+
+
+def test_an_open_cluster_that_only_this_machine_reaches_may_have_it(
+    dashboard: Dashboard, capsys
+) -> None:
+    check_cluster(dashboard.address, trust_network=False)
+    assert "asks nobody for a token" in capsys.readouterr().err
