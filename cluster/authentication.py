@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from cluster.errors import ClusterError
 from cluster.token import HOW_TO_SET, MODE, Token, own_token
 
-ANSWER_SECONDS = 5
+#: A head whose CPUs are all busy answers late.
+ANSWER_SECONDS = 30
 #: A call that changes nothing, of the GCS and of the server behind `ray://`.
 _GCS_CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
@@ -64,9 +65,15 @@ def warn_open(address: str) -> None:
 def dashboard_demands_token(address: str) -> bool:
     """Whether the dashboard at `address` (http://host:port) refuses whoever sends no token.
 
-    OSError or HTTPException if nothing answers there.
+    OSError or HTTPException if nothing answers there, ClusterError if it is no dashboard.
     """
-    return _status(f"{address}/api/jobs/") in (401, 403)
+    status = _status(f"{address}/api/jobs/")
+    if status not in (200, 401, 403):
+        raise ClusterError(
+            f"what answers at {address} says {status} where Ray lists its jobs; check --address or "
+            "ALIGNERY_JOBS_ADDRESS (http://head:8265)"
+        )
+    return status != 200
 
 
 def check_dashboard_token(address: str, environment: Mapping[str, str] = os.environ) -> bool:
@@ -129,8 +136,14 @@ def _refuses(address: str, token: Token | None) -> bool:
         try:
             channel.unary_unary(call)(b"", timeout=ANSWER_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
-            code: Any = error  # that has the call's status, which gRPC's types do not say
-            return bool(code.code() == grpc.StatusCode.UNAUTHENTICATED)
+            call_ended: Any = error  # it has the call's status, which gRPC's types do not say
+            status = call_ended.code()
+            if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise ClusterError(
+                    f"the Ray at {address} does not answer: {call_ended.details()}; check "
+                    "`ray status` there"
+                ) from None
+            return bool(status == grpc.StatusCode.UNAUTHENTICATED)
     return False
 
 

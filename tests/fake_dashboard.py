@@ -17,6 +17,7 @@ class Dashboard(ThreadingHTTPServer):
         self.token: str | None = None
         self.ips = ["127.0.0.1"]
         self.seen: list[str] = []
+        self.status = 200
 
     @property
     def address(self) -> str:
@@ -34,7 +35,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({}, 403 if sent else 401)
             return
         nodes = [{"ip": one} for one in self.server.ips]
-        self._answer({"data": {"summary": nodes}} if "nodes" in self.path else [])
+        page = {"data": {"summary": nodes}} if "nodes" in self.path else []
+        self._answer(page, self.server.status)
 
     def _answer(self, content: object, status: int = 200) -> None:
         body = json.dumps(content).encode()

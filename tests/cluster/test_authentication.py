@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 from fake_dashboard import Dashboard, fake_dashboard
 
-from cluster.authentication import check_dashboard_token, reached_from_outside, warn_open
+from cluster.authentication import (
+    check_dashboard_token,
+    check_token,
+    reached_from_outside,
+    warn_open,
+)
 from cluster.dashboard import check_cluster
 from cluster.errors import ClusterError
 
@@ -60,6 +66,20 @@ def test_a_tunnel_does_not_hide_who_reaches_a_cluster(dashboard: Dashboard) -> N
     dashboard.ips = ["127.0.0.1", "10.0.0.7"]
     assert reached_from_outside(dashboard.address)
     assert reached_from_outside("http://ray.example.com:8265")
+
+
+def test_what_is_no_dashboard_is_not_taken_for_an_open_one(dashboard: Dashboard) -> None:
+    dashboard.status = 502
+    with pytest.raises(ClusterError, match="says 502 where Ray lists its jobs"):
+        check_cluster(dashboard.address, trust_network=True)
+
+
+def test_a_ray_that_does_not_answer_is_not_taken_for_an_open_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"the Ray at {address} does not answer"):
+            check_token(address, {"RAY_AUTH_MODE": "disabled"})
 
 
 def test_an_open_cluster_is_warned_of_once_and_gets_no_code(dashboard: Dashboard, capsys) -> None:
