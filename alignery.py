@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module, metadata
 from typing import Annotated, Any, NamedTuple
 
@@ -9,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from align.errors import AligneryError
+from cluster.threads import log_uncaught
 
 
 class _Mount(NamedTuple):
@@ -41,6 +43,8 @@ class AligneryGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Exit code 2 for an expected failure, 130 for Ctrl-C, each with one line on stderr."""
         debug = bool(ctx.params.get("debug"))
+        if debug:
+            threading.excepthook = threading.__excepthook__
         try:
             return super().invoke(ctx)
         except AligneryError as error:
@@ -100,5 +104,6 @@ def _global(
 
 
 def main() -> None:
-    """The `alignery` program."""
+    """The `alignery` program. No thread of a library prints a traceback into what it says."""
+    threading.excepthook = log_uncaught
     app()

@@ -7,6 +7,7 @@ thread knocks at the GCS meanwhile and ends the session some seconds earlier.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import socket
@@ -14,10 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from cluster.errors import ClusterError
+from cluster.threads import background
+
+_log = logging.getLogger(__name__)
 
 #: Ray's own patience in seconds, and the variable that changes it.
 RAY_PATIENCE = 60.0
@@ -66,7 +70,6 @@ class Head:
         self._patience = patience_of(os.environ) if patience is None else patience
         self._last_act = last_act
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="alignery-head", daemon=True)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -79,7 +82,7 @@ class Head:
             yield
             return
         before = signal.signal(LOST, _raise)
-        self._thread.start()
+        background("alignery-head", self._watch)
         try:
             yield
         except BaseException:
@@ -110,6 +113,9 @@ class Head:
             knock(*self._at)
         except OSError:
             return False
+        except Exception as error:  # a watch that ended would leave the process hanging
+            _log.info("Ray's head at %s could not be asked", self.address, exc_info=error)
+            return False
         return True
 
     def _give_up(self) -> None:
@@ -120,9 +126,12 @@ class Head:
         signal.pthread_kill(main.ident or 0, LOST)
         main.join(CLEAN_UP_SECONDS)
         if main.is_alive():
-            print(f"error: {self.message}", file=sys.stderr)
-            self._last_act()
-            _leave()
+            try:
+                with suppress(OSError, ValueError):  # nobody may be there to read it
+                    print(f"error: {self.message}", file=sys.stderr)
+                self._last_act()
+            finally:  # or it would hang
+                _leave()
 
 
 def knock(host: str, port: int) -> None:
@@ -137,5 +146,6 @@ def _raise(_number: int, _frame: FrameType | None) -> None:
 
 def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError, ValueError, AttributeError):  # closed, or never there
+            stream.flush()
     os._exit(2)

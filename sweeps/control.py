@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Literal, cast
 
@@ -16,19 +15,16 @@ from sqlalchemy import select
 
 from cluster.database import Database
 from cluster.database.tables import Launch, Sweep, now
-from cluster.errors import DatabaseError
 from cluster.settings import Settings
 from sweeps import launches, ledger
 from sweeps.errors import SweepLocked, SweepPaused
 from sweeps.events import Event, OnEvent, StageFinished, StageStarted
+from sweeps.heartbeat import BEAT_SECONDS, SILENT_SECONDS, beating
 from sweeps.launches import INTERRUPTED, PAUSE, PAUSED, STOP
 from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED
 from sweeps.study.lock import StudyLock
 
-#: Seconds between two signs of life, until a driver without one is given up, and between two
-#: looks at what is asked.
-BEAT_SECONDS = 5.0
-SILENT_SECONDS = 30.0
+#: Seconds between two looks at what is asked.
 LOOK_SECONDS = 1.0
 #: A driver looks between two results of its workers, and has this long before Ray ends its job.
 OBEY_SECONDS = 60.0
@@ -87,18 +83,20 @@ def driving(settings: Settings, database: Database) -> Iterator[Callable[[Launch
     block, which knows why Ray ended.
     """
     begun: list[Launch] = []
-    with ExitStack() as stack:
+    with ExitStack() as locks:
+        life = ExitStack()
 
         def begin(launch: Launch) -> Control:
-            stack.callback(_lock(settings, database, launch).release)
+            locks.callback(_lock(settings, database, launch).release)
             _begin(database, launch)
             begun.append(launch)
             control = Control(database, launch.id)
-            stack.enter_context(_beating(control))
+            life.enter_context(beating(control.beat))
             return control
 
         try:
-            yield begin
+            with life:  # over before the end is written, which may delete the row
+                yield begin
         except BaseException as error:
             for launch in begun:
                 _end_with(database, launch, error)
@@ -247,25 +245,6 @@ def _ending(error: BaseException) -> tuple[str, str]:
     if isinstance(error, SystemExit | GeneratorExit):
         return STOPPED, "stopped by SIGTERM"
     return FAILED, f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _beating(control: Control) -> Iterator[None]:
-    """Beat from a thread, since the main one may be busy for minutes."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT_SECONDS):
-            with suppress(DatabaseError):  # the sweep itself meets it, and says so
-                control.beat()
-
-    thread = threading.Thread(target=beat, name="alignery-beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _lock(settings: Settings, database: Database, launch: Launch) -> StudyLock:

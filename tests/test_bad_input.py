@@ -342,7 +342,7 @@ def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
             [sys.executable, "-c", PROGRAM, "sweep", "run", SMOKE, "--only", "sft", "--json"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
         )
     finally:
         lock.release()

@@ -147,10 +147,9 @@ def _installation(home: Path, settings: Settings, folders: dict[str, Path]) -> I
     from cluster.registry import open_registry
 
     home.mkdir()
-    for name in ("models", "kernels"):  # what an installation has after its first minute
-        there = Installation().home / name
-        there.mkdir(parents=True, exist_ok=True)
-        (home / name).symlink_to(there)
+    models = Installation().home / "models"  # what an installation has after its first minute
+    models.mkdir(parents=True, exist_ok=True)
+    (home / "models").symlink_to(models)
     own = {"database_url": f"sqlite:///{home / 'alignery.db'}", "storage": str(home / "storage")}
     installation = Installation(home=home, **own)
     registry = open_registry(installation)

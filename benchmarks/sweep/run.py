@@ -100,17 +100,16 @@ def _search(settings: Settings, folder: Path, seed: int, contender: Contender) -
 def _home(folder: Path, seed: int, contender: Contender) -> Path:
     """An empty home, but for what an installation has after its first minute.
 
-    That is the unpacked base, which the peers use too, and the compiled kernels.
+    That is the unpacked base, which the peers use too; compiled kernels are shared over homes.
     """
     from cluster.settings import Settings as Installation
 
     home = folder / f"home-{contender}-{seed}"
     home.mkdir(exist_ok=True)
-    for name in ("models", "kernels"):
-        there = Installation().home / name
-        there.mkdir(parents=True, exist_ok=True)
-        if not (home / name).exists():
-            (home / name).symlink_to(there)
+    models = Installation().home / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    if not (home / "models").exists():
+        (home / "models").symlink_to(models)
     return home
 
 

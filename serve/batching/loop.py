@@ -79,11 +79,11 @@ class EngineLoop:
         return await asyncio.wrap_future(future)
 
     def send(self, work: Callable[[], None]) -> None:
-        """Have `work`, which must not raise, done on the engine's thread."""
+        """Have `work` done on the engine's thread. What it raises is logged."""
         self._listener = asyncio.get_running_loop()
         self._inbox.append(work)
         # One call for each piece of work: the first does all that is there, the others find none.
-        self._thread.submit(self._run)
+        self._thread.submit(self._run).add_done_callback(_log_failure)
 
     # From here on: on the engine's thread.
 
@@ -91,11 +91,17 @@ class EngineLoop:
         going = True
         while going and (self._inbox or self._engine.busy):
             for _ in range(min(INTAKE, len(self._inbox))):
-                self._inbox.popleft()()
+                self._do(self._inbox.popleft())
             self._flush()  # what is refused need not wait for a step
             if self._engine.busy:
                 going = self._step()
             self._flush()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # all others' requests go on, and nobody looks at this one's future
+            _log.exception("the engine could not do what it was sent")
 
     def _take(self, order: Order) -> None:
         if order.cancelled:
@@ -181,6 +187,12 @@ class EngineLoop:
             outbox, self._outbox = self._outbox, []
             with suppress(RuntimeError):  # its event loop is closed: nobody is left to hear it
                 self._listener.call_soon_threadsafe(_deliver, outbox)
+
+
+def _log_failure(run: Future[None]) -> None:
+    """Nobody else asks how it ended."""
+    if not run.cancelled() and (error := run.exception()) is not None:
+        _log.error("the engine's thread failed", exc_info=error)
 
 
 def _deliver(outbox: list[tuple[Order, Event]]) -> None:

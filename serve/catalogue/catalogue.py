@@ -86,6 +86,7 @@ class Catalogue:
                 if self._newest is None or self._newest.done():
                     self._begun += 1
                     self._newest = asyncio.create_task(self._look_at(self._begun))
+                    self._newest.add_done_callback(_log_failure)
                 elif self._trouble is not None:
                     return  # that one is overdue: it goes on, and nobody waits for it again
                 # Whoever asked may leave meanwhile, and the look goes on.
@@ -151,3 +152,10 @@ class Catalogue:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_log_failure)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """Nobody may be left to ask how it ended, and asyncio would print that at some later time."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.warning("following the names: %s: %s", type(error).__name__, error)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
+from cluster.threads import background
 from serve.metrics.families import Report, collect
 
 _log = logging.getLogger("ray.serve")
@@ -29,4 +29,4 @@ def report_regularly(
             except Exception as error:  # the next one says all that this one would have said
                 _log.warning("metrics could not be reported: %s", error)
 
-    threading.Thread(target=go, name="metrics", daemon=True).start()
+    background("metrics", go)

@@ -250,7 +250,7 @@ def test_two_processes_at_once_prepare_once(own_home: Path) -> None:
         subprocess.Popen([sys.executable, "-c", PROCESS], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [one.communicate(timeout=120)[0] for one in both]
+    said = [one.communicate(timeout=300)[0] for one in both]
     assert sum("made" in text for text in said) == 1
     assert all(text.endswith("[1, 2, 3]\n") for text in said)
 

@@ -90,7 +90,7 @@ def test_listing_adapters_imports_neither_torch_nor_ray(two: list[str], home: Pa
         env={"ALIGNERY_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert done.stderr.strip() == "[]"

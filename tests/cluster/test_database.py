@@ -119,7 +119,7 @@ def test_processes_that_start_at_once_on_an_empty_home_do_not_collide(settings: 
         for _ in range(3)
     ]
     for process in starters:
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=300)
         assert (process.returncode, out) == (0, "ready\n"), error
 
 

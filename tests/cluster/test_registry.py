@@ -266,7 +266,7 @@ def test_processes_that_register_at_once_on_an_empty_home(
         for p in range(2)
     ]
     for process in processes:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=300)
         assert process.returncode == 0
         numbers += json.loads(out)
     assert sorted(numbers) == list(range(1, 9))

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.request import urlopen
 
 import openai
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.registry import Registry
 
@@ -19,7 +21,7 @@ TOKENS = 8
 PROMPTS = ["one", "two and three", "a third prompt, longer than the others"]
 
 
-def soon(what: Callable[[], Any], seconds: float = 10) -> Any:
+def soon(what: Callable[[], Any], seconds: float = 120) -> Any:
     """What it returns once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
@@ -28,7 +30,14 @@ def soon(what: Callable[[], Any], seconds: float = 10) -> Any:
     return found
 
 
-def connect(url: str, key: str = "none", timeout: float = 60) -> openai.OpenAI:
+def gauge(url: str, name: str) -> float:
+    """A metric's sum over all processes and labels."""
+    with urlopen(f"{url}/metrics") as page:
+        families = text_string_to_metric_families(page.read().decode())
+    return sum(one.value for family in families for one in family.samples if one.name == name)
+
+
+def connect(url: str, key: str = "none", timeout: float = 300) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=timeout)
 
 
@@ -52,7 +61,7 @@ class Load:
     clients: int = 6
     streams: bool = True  # every second client
     key: str = "none"
-    timeout: float = 60  # of each request
+    timeout: float = 300  # of each request
     answers: list[tuple[str, str, str]] = field(default_factory=list)  # prompt, who, text
     _over: threading.Event = field(default_factory=threading.Event)
 

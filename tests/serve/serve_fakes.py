@@ -109,7 +109,7 @@ class FakeEngine:
     def step(self) -> list[Update]:
         self.threads.add(threading.get_ident())
         if self._paused:
-            assert self._allowed.acquire(timeout=20)
+            assert self._allowed.acquire(timeout=120)
         if self.broken:
             raise RuntimeError("out of memory")
         live = list(self._sequences.items())[: self.slots]

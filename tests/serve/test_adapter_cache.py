@@ -26,7 +26,7 @@ def job(name: str) -> GenerateJob:
 
 
 def go(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 20))
+    return asyncio.run(asyncio.wait_for(work, 120))
 
 
 class Storage:
@@ -40,7 +40,7 @@ class Storage:
 
     def folder_of(self, one: AdapterRef) -> Path:
         self.fetched.append(one.name)
-        assert self.open.wait(20)
+        assert self.open.wait(120)
         return self._folder
 
 

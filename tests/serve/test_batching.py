@@ -40,7 +40,7 @@ def make_worker(tmp_path: Path) -> Callable[..., Worker]:
 
 
 def go(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 20))
+    return asyncio.run(asyncio.wait_for(work, 120))
 
 
 async def settled() -> None:
@@ -265,3 +265,16 @@ def test_tokens_of_a_stream_gather_where_there_are_many_but_its_end_does_not_wai
     go(ask())
     assert [one.text for one in texts()] == ["base"] * 30 + [" hears 5 seed None"] * 30
     assert [one.tokens for one in texts()] == [1] * 30 + [4] * 30
+
+
+def test_what_the_engine_cannot_do_is_logged_and_requests_go_on(make_worker, caplog, monkeypatch):
+    engine = FakeEngine()
+    monkeypatch.setattr(engine, "keep", lambda _: 1 / 0)
+    worker = make_worker(engine)
+
+    async def ask() -> list[Any]:
+        await worker.keep(())
+        return [await worker.complete(GenerateJob((CHAT,))) for _ in range(2)]
+
+    assert all(isinstance(one, Outcome) for one in go(ask()))
+    assert "the engine could not do what it was sent" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,7 +73,7 @@ def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
 
     def hung(work: Callable[..., Any]) -> Callable[..., Any]:
         def waits(*arguments: Any) -> Any:
-            assert awake.wait(20)
+            assert awake.wait(120)
             return work(*arguments)
 
         return waits
@@ -135,7 +136,7 @@ class Slow:
     def read(self, known: Snapshot) -> Snapshot:
         self.looks += 1
         mark = ((self.looks, 0),)
-        assert self.open.acquire(timeout=10)
+        assert self.open.acquire(timeout=120)
         return replace(known, mark=mark)
 
 
@@ -170,6 +171,39 @@ def test_who_comes_while_a_look_is_under_way_gets_one_that_began_later():
         return source.looks, catalogue.now.mark[0][0]
 
     assert asyncio.run(go()) == (2, 2)
+
+
+class Deaf:
+    """An engine that cannot be told anything."""
+
+    async def keep(self, _adapters: Any) -> None:
+        raise ConnectionError("no replica")
+
+
+def test_what_nobody_waits_for_is_logged_when_it_fails(monkeypatch, caplog):
+    """Else asyncio prints a traceback whenever it happens to collect the task."""
+    monkeypatch.setattr("serve.catalogue.catalogue.PERIOD_SECONDS", 0.0)
+    monkeypatch.setattr("serve.catalogue.catalogue.LOOK_SECONDS", 0.0)
+    source = Slow()
+    source.open.release(1000)
+    catalogue = Catalogue(source, "base", engine=Deaf())  # type: ignore[arg-type]
+    overdue = threading.Event()
+
+    async def go() -> None:
+        await catalogue.start()
+        while "no replica" not in caplog.text:
+            await asyncio.sleep(0.001)
+        source.read = lambda known: overdue.wait(60) and 1 / 0  # type: ignore[assignment]
+        await catalogue.refresh()
+        assert catalogue.trouble is not None
+        overdue.set()
+        while "division by zero" not in caplog.text:
+            await asyncio.sleep(0.001)
+        await catalogue.close()
+
+    asyncio.run(go())
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ async def _given(answer: Any) -> Any:
 
 
 def go(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 20))
+    return asyncio.run(asyncio.wait_for(work, 120))
 
 
 async def all_of(client: ReplicaClient) -> list[Event]:

@@ -46,7 +46,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def done(url: str, *command: str) -> str:
     """What the command prints, with the README's address in it replaced."""
     there = [one.replace("http://127.0.0.1:8000", url) for one in command]
-    ran = subprocess.run(there, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(there, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

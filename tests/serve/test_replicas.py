@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
-from urllib.request import urlopen
 
 import asking
 import psutil
 import pytest
-from asking import LINE, Load, connect, right_answers
-from prometheus_client.parser import text_string_to_metric_families
+from asking import LINE, Load, connect, gauge, right_answers
 from real_adapters import BASE, installation, real_adapter
 
 from cluster.ray import ray_session
@@ -61,13 +59,6 @@ def serving(home: Settings, **scale: Any) -> Iterator[str]:
 
     with running_server(home, BASE, cpus=1, sizes=SIZES, application=application) as url:
         yield url
-
-
-def gauge(url: str, name: str) -> float:
-    """A metric's sum over all processes and labels."""
-    with urlopen(f"{url}/metrics") as page:
-        families = text_string_to_metric_families(page.read().decode())
-    return sum(one.value for family in families for one in family.samples if one.name == name)
 
 
 def running_engines() -> int:

@@ -53,14 +53,14 @@ def start(*arguments, cwd, **environment):
     )
 
 
-def finish(process, code=0, seconds=170):
+def finish(process, code=0, seconds=500):
     """What a command has printed, once it has ended as expected."""
     out, errors = process.communicate(timeout=seconds)
     assert process.returncode == code, errors
     return out, errors
 
 
-def wait_for(condition, process, seconds=180):
+def wait_for(condition, process, seconds=500):
     """Wait until something is true while a command runs."""
     end = time.monotonic() + seconds
     while not condition():

@@ -1,11 +1,14 @@
 """A trial that needs no torch: its objective is a known function of its parameters.
 
 `behaviour.json` in the home folder tells it what to do: `{"sleep": seconds a milestone,
-"sleeps": {stage: seconds a milestone}, "nan": [numbers], "training_error": [numbers],
-"crash": [numbers, at every attempt], "crash_once": [numbers], "die": [numbers, once],
-"die_always": [numbers], "data_error": true, "violation": {number: by how much constraints are
-broken}, "luck": {number: added to the objective on validation items alone}, "unseen": {name of a
-finalist: its objective}, "unseen_crash_once": [names], "unseen_error": true}`.
+"waits_for": {"stage/number", or a stage for all its trials: name of a file}, "nan": [numbers],
+"training_error": [numbers], "crash": [numbers, at every attempt], "crash_once": [numbers], "die":
+[numbers, once], "die_always": [numbers], "data_error": true, "violation": {number: by how much
+constraints are broken}, "luck": {number: added to the objective on validation items alone},
+"unseen": {name of a finalist: its objective}, "unseen_crash_once": [names], "unseen_error": true}`.
+
+What waits does so at each milestone, until the file is in the home folder. Each trial that opens
+makes one, `opened-stage` and `opened-stage-number`, so that trials can wait for each other.
 """
 
 import json
@@ -21,6 +24,8 @@ from align.errors import DataError, TrainingError
 from align.stages.evaluation.examples import EXAMPLES, Example
 
 CALLS = "calls.jsonl"
+#: Seconds after which what is waited for will never come.
+PATIENCE = 600
 
 
 def objective(params, step, total):
@@ -37,6 +42,8 @@ class FakeTrial:
         self._number = int(folder.parent.name.removeprefix("trial_"))
         self._home = Path(os.environ["ALIGNERY_HOME"])
         self._note("open")
+        for name in (stage, f"{stage}-{self._number}"):
+            (self._home / f"opened-{name}").touch()
 
     @property
     def step(self):
@@ -46,7 +53,8 @@ class FakeTrial:
     def advance(self, to):
         behaviour = self._behaviour()
         self._note("advance", to)
-        time.sleep(behaviour.get("sleeps", {}).get(self._stage, behaviour.get("sleep", 0)))
+        time.sleep(behaviour.get("sleep", 0))
+        self._wait(behaviour.get("waits_for", {}))
         if behaviour.get("data_error"):
             raise DataError("data.path: column 'answer' is missing")
         if self._number in behaviour.get("training_error", []):
@@ -91,6 +99,14 @@ class FakeTrial:
     def _behaviour(self):
         file = self._home / "behaviour.json"
         return json.loads(file.read_text()) if file.is_file() else {}
+
+    def _wait(self, names):
+        own = names.get(f"{self._stage}/{self._number}", names.get(self._stage))
+        until = time.monotonic() + PATIENCE
+        while own is not None and not (self._home / own).exists():
+            if time.monotonic() > until:
+                raise RuntimeError(f"{own} never came")
+            time.sleep(0.02)
 
     def _once(self, name):
         marker = self._folder / name

@@ -146,7 +146,7 @@ def test_a_killed_driver_of_this_machine_is_noticed_at_once(settings, database, 
         f"d = open_database(Settings()); l = read(d, {launch.id})\n"
         "with driving(Settings(), d) as begin: begin(l); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, timeout=300)
     kept = launches.read(database, launch.id)
     assert kept.state == "running" and state_of(settings, database, kept) == "interrupted"
 

@@ -4,11 +4,10 @@ import functools
 import json
 import os
 import signal
-import time
 
 import psutil
 import pytest
-from commanding import finish, reports, start, told, trials_in, wait_for, write_recipe
+from commanding import finish, start, told, trials_in, wait_for, write_recipe
 from conftest import FAKE
 from typer.testing import CliRunner
 
@@ -34,15 +33,14 @@ def call(settings, monkeypatch, local_ray):
 
 @pytest.fixture
 def begun(settings, tmp_path, behave, local_ray):
-    """Start a command that drives slow trials; gives it when something is measured."""
+    """Start a command; gives it when trials before `held` have ended, and that one never does."""
     started = []
 
-    def begin(*arguments, milestones=3, **environment):
-        behave(sleep=0.5)
+    def begin(*arguments, held=1, **environment):
+        behave(waits_for={f"sft/{held}": "never"})
         process = start(*arguments, cwd=tmp_path, **environment)
         started.append(process)
-        before = reports(settings)
-        wait_for(lambda: reports(settings) >= before + milestones, process)
+        wait_for(lambda: (settings.home / f"opened-sft-{held}").exists(), process)
         return process
 
     yield begin
@@ -81,7 +79,7 @@ def test_a_killed_driver_is_continued_as_if_nothing_had_happened(
     assert told(json.loads(call("resume", "toy", "--json"))["sft"]["trials"])
 
 
-def test_ctrl_c_ends_quickly_leaves_no_process_and_can_be_continued(
+def test_ctrl_c_waits_for_no_trial_leaves_no_process_and_can_be_continued(
     settings, tmp_path, behave, begun, call
 ):
     file = write_recipe(tmp_path, trials=5)
@@ -89,11 +87,9 @@ def test_ctrl_c_ends_quickly_leaves_no_process_and_can_be_continued(
     family = psutil.Process(driver.pid).children(recursive=True)
     assert family
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-    began = time.monotonic()
-    _, errors = finish(driver, code=130, seconds=30)
-    assert time.monotonic() - began < 20
+    _, errors = finish(driver, code=130)  # its trial would go on for ever
     assert errors.splitlines()[-1] == "stopped"
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
     launch = json.loads(call("status", "--json"))["launch"]
     assert (launch["state"], launch["reason"]) == ("stopped", "stopped by Ctrl-C")
@@ -115,7 +111,7 @@ def test_pausing_and_stopping_from_another_terminal(
     assert paused["launch"]["reason"] == "paused on request"
     assert [one["state"] for one in paused["sweeps"][0]["trials"]].count("RUNNING") == 1
 
-    driver = begun("resume", "toy", milestones=1, **here)
+    driver = begun("resume", "toy", held=2, **here)
     assert call("stop", "toy").startswith("toy/sft has ended: toy/sft:1, trial ")
     out, errors = finish(driver)
     assert "toy/sft:1: trial " in out

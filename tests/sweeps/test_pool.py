@@ -43,6 +43,9 @@ GRAPH = {
     },
 }
 
+#: A file that nobody makes: what waits for it runs until it is ended.
+NEVER = "never"
+
 
 class FakeControl:
     """Asks what it is told to, once `when` has heard its event."""
@@ -86,7 +89,8 @@ def states(settings, line):
 def test_siblings_run_side_by_side_and_a_child_as_soon_as_its_parent_is_known(
     pipeline, behave, calls
 ):
-    behave(sleeps={"slow": 1.0, "quick": 0.1})
+    # The last of `quick` ends once `slow` has begun, the first of `slow` once `child` has.
+    behave(waits_for={"quick/2": "opened-slow", "slow/0": "opened-child"})
     events = []
     results = pipeline(graph(), on_event=events.append)
     assert list(results) == ["quick", "slow", "child"]
@@ -95,8 +99,12 @@ def test_siblings_run_side_by_side_and_a_child_as_soon_as_its_parent_is_known(
         for one in events
         if isinstance(one, StageStarted | StageFinished)
     ]
-    assert names[:2] == [("StageStarted", "quick"), ("StageStarted", "slow")]
-    assert names.index(("StageStarted", "child")) < names.index(("StageFinished", "slow"))
+    assert names[:4] == [
+        ("StageStarted", "quick"),
+        ("StageStarted", "slow"),
+        ("StageFinished", "quick"),
+        ("StageStarted", "child"),
+    ]
     parents = {one["parents"][0] for one in calls("open") if one["stage"] == "child"}
     assert len(parents) == 1 and None not in parents
     # Two workers for all three stages: whoever has nothing to do, waits for the next stage.
@@ -143,7 +151,7 @@ def test_a_finalist_whose_worker_fails_is_measured_by_another(pipeline, behave, 
 
 
 def test_a_pause_leaves_what_runs_for_the_next_driver(pipeline, behave, settings):
-    behave(sleep=0.3)
+    behave(waits_for={"quick/1": NEVER})
     control = FakeControl("pause", lambda one: isinstance(one, TrialStarted) and one.number == 1)
     with pytest.raises(SweepPaused, match="alignery sweep resume graph"):
         pipeline(graph(), ["quick"], on_event=control.hear, control=control, max_concurrent=1)
@@ -157,13 +165,13 @@ def test_a_pause_leaves_what_runs_for_the_next_driver(pipeline, behave, settings
 def test_a_line_that_is_stopped_finishes_with_its_best_and_the_rest_goes_on(
     pipeline, behave, settings
 ):
-    behave(sleeps={"quick": 0.3, "slow": 0.1})
+    behave(waits_for={"quick/1": NEVER})
     first = functools.partial(finished_trial, "quick")
     control = FakeControl("stop", first, "graph/quick")
     results = pipeline(graph(trials=6), on_event=control.hear, control=control)
     assert list(results) == ["quick", "slow", "child"]
     quick = states(settings, "graph/quick")
-    assert set(quick.values()) == {"COMPLETE", "FAIL"} and len(quick) < 6
+    assert (quick[0], quick[1]) == ("COMPLETE", "FAIL") and len(quick) < 6
     reasons = {one.reason for one in results["quick"].trials if one.state == "FAIL"}
     assert reasons == {"stopped on request"}
     assert set(states(settings, "graph/slow").values()) == {"COMPLETE"}
@@ -171,7 +179,7 @@ def test_a_line_that_is_stopped_finishes_with_its_best_and_the_rest_goes_on(
 
 
 def test_a_launch_that_is_stopped_returns_what_there_is(pipeline, behave, settings):
-    behave(sleeps={"quick": 0.1, "slow": 9.0})
+    behave(waits_for={"quick/1": NEVER, "slow": NEVER})
     control = FakeControl("stop", functools.partial(finished_trial, "quick"))
     results = pipeline(graph(trials=6), on_event=control.hear, control=control)
     assert list(results) == ["quick"]
@@ -213,7 +221,7 @@ def test_what_ray_ends_for_memory_is_run_again_with_fewer_at_a_time(
         return failures.WorkerEnded(str(found), "memory") if found is not error else found
 
     monkeypatch.setattr(failures, "worker_ended", as_memory)
-    behave(die=[1], sleep=0.2)
+    behave(die=[1], waits_for={"quick/0": "opened-quick-1"})  # so that it has one beside it
     events = []
     result = pipeline(graph(retries=0), ["quick"], on_event=events.append)["quick"]
     assert [one.state for one in result.trials] == ["COMPLETE"] * 3  # not held against it
@@ -223,7 +231,7 @@ def test_what_ray_ends_for_memory_is_run_again_with_fewer_at_a_time(
 
 
 def test_one_stage_that_fails_ends_all_and_its_siblings_can_go_on(pipeline, behave, settings):
-    behave(sleeps={"slow": 9.0}, nan=[0, 1, 2])
+    behave(waits_for={"slow": NEVER, "quick/2": "opened-slow"}, nan=[0, 1, 2])
     with pytest.raises(SweepError, match="no trial of graph/quick"):
         pipeline(graph())
     assert newest(open_database(settings), "graph/slow").state == "stopped"

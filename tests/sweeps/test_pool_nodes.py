@@ -29,7 +29,8 @@ def pool(monkeypatch, settings):
 
 def test_a_trial_goes_on_elsewhere_when_its_machine_has_gone(pool, settings, behave, calls):
     nodes = [pool.join() for _ in range(2)]
-    behave(sleep=0.5)
+    # One is certain to be in the middle of its work, on a worker that is known by then.
+    behave(sleep=0.5, waits_for={"quick/5": "left"})
     events, left, measured, where = [], [], set(), {}
 
     def listen(event):
@@ -46,6 +47,7 @@ def test_a_trial_goes_on_elsewhere_when_its_machine_has_gone(pool, settings, beh
         if found := [one for one in nodes if one.node_id in busy and one.node_id != ran["node"]]:
             left.append(found[0])
             pool.leave(found[0])
+            (settings.home / "left").touch()
             pool.join(cpus=2)
 
     recipe = graph(retries=0, trials=30)  # so many that there is enough to do when one has joined

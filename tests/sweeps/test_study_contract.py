@@ -159,7 +159,7 @@ def test_processes_that_start_at_once_on_an_empty_database_do_not_collide(
     processes = [start(name, tmp_path / f"home-{index}") for index, name in enumerate(names)]
     for one in processes:
         assert one.stdout.readline() == "ready\n", one.stderr.read()
-    ended = [one.communicate("\n", timeout=120) for one in processes]
+    ended = [one.communicate("\n", timeout=300) for one in processes]
     assert [out for out, _ in ended] == ["done\n"] * 2, ended
     assert [len(read_trials(settings, name)) for name in names] == [3, 3]
 
@@ -189,7 +189,7 @@ def test_one_driver_at_a_time_and_a_killed_one_lets_go(settings, database, opene
     finally:
         holder.kill()
         holder.wait()
-    deadline = time.monotonic() + 30  # the server notices a lost connection by itself
+    deadline = time.monotonic() + 120  # the server notices a lost connection by itself
     while True:
         try:
             lock = StudyLock(settings, database, STUDY)
