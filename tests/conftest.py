@@ -5,6 +5,7 @@ each kind of database that is supported.
 """
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ for _name in (
     *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
 ):
     os.environ.pop(_name, None)
+
+
+# A shell without job control has what it runs in the background ignore Ctrl-C, and children inherit
+# that: tests that press it would depend on where they were started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _default_folder() -> Path:
