@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -196,6 +197,54 @@ def test_joining_a_running_ray_leaves_it_running_until_its_owner_is_terminated(
         host.communicate(timeout=120)
     assert host.returncode == 128 + signal.SIGTERM
     assert_gone(folder)
+
+
+#: A Ray that somebody has started without a token.
+HOLD_OPEN = """
+import sys, time, ray
+from ray._private import ray_constants
+ray_constants.ENABLE_RAY_CLUSTER = False  # on loopback
+context = ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
+                   logging_level="ERROR", object_store_memory=10**8, _temp_dir=sys.argv[1])
+print(context.address_info["address"], flush=True)
+sys.stdin.readline()
+ray.shutdown()
+"""
+
+
+def test_a_ray_without_tokens_is_joined_with_a_warning_that_names_what_follows(
+    tmp_path: Path,
+) -> None:
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "ALIGNERY_HOME")},
+        "HOME": str(tmp_path),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+    with tempfile.TemporaryDirectory(prefix="al-", dir="/tmp") as folder:
+        host = subprocess.Popen(
+            [sys.executable, "-c", HOLD_OPEN, folder],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert host.stdin is not None and host.stdout is not None
+        address = host.stdout.readline().strip()
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", JOIN, address],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+        finally:
+            host.stdin.close()
+            host.wait(300)
+    assert done.stdout == "1.0\n", done.stderr
+    assert done.stderr.startswith(f"warning: the Ray at {address} asks nobody for a token: ")
+    assert "can run code" in done.stderr and done.stderr.count("\n") == 1
 
 
 def join(address: str) -> None:
