@@ -267,7 +267,9 @@ def test_tokens_of_a_stream_gather_where_there_are_many_but_its_end_does_not_wai
     assert [one.tokens for one in texts()] == [1] * 30 + [4] * 30
 
 
-def test_what_the_engine_cannot_do_is_logged_and_requests_go_on(make_worker, caplog, monkeypatch):
+def test_what_the_engine_cannot_do_is_logged_and_requests_go_on(
+    make_worker, serve_log, monkeypatch
+):
     engine = FakeEngine()
     monkeypatch.setattr(engine, "keep", lambda _: 1 / 0)
     worker = make_worker(engine)
@@ -277,4 +279,4 @@ def test_what_the_engine_cannot_do_is_logged_and_requests_go_on(make_worker, cap
         return [await worker.complete(GenerateJob((CHAT,))) for _ in range(2)]
 
     assert all(isinstance(one, Outcome) for one in go(ask()))
-    assert "the engine could not do what it was sent" in caplog.text
+    assert "the engine could not do what it was sent" in serve_log.text

@@ -180,7 +180,7 @@ class Deaf:
         raise ConnectionError("no replica")
 
 
-def test_what_nobody_waits_for_is_logged_when_it_fails(monkeypatch, caplog):
+def test_what_nobody_waits_for_is_logged_when_it_fails(monkeypatch, serve_log):
     """Else asyncio prints a traceback whenever it happens to collect the task."""
     monkeypatch.setattr("serve.catalogue.catalogue.PERIOD_SECONDS", 0.0)
     monkeypatch.setattr("serve.catalogue.catalogue.LOOK_SECONDS", 0.0)
@@ -191,19 +191,23 @@ def test_what_nobody_waits_for_is_logged_when_it_fails(monkeypatch, caplog):
 
     async def go() -> None:
         await catalogue.start()
-        while "no replica" not in caplog.text:
-            await asyncio.sleep(0.001)
+        await _logged("no replica", serve_log)
         source.read = lambda known: overdue.wait(60) and 1 / 0  # type: ignore[assignment]
         await catalogue.refresh()
         assert catalogue.trouble is not None
         overdue.set()
-        while "division by zero" not in caplog.text:
-            await asyncio.sleep(0.001)
+        await _logged("division by zero", serve_log)
         await catalogue.close()
 
     asyncio.run(go())
     gc.collect()
-    assert "never retrieved" not in caplog.text
+    assert "never retrieved" not in serve_log.text
+
+
+async def _logged(text: str, log: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(60):
+        while text not in log.text:
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
