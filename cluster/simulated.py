@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from cluster.pool import ACCELERATOR
-from cluster.ray import _environment, _loopback, _temp_dir
+from cluster.ray import _end, _environment, _loopback, _processes, _temp_dir
 from cluster.token import local_token
 
 #: Of each node; every byte is of this machine's memory.
@@ -75,7 +77,7 @@ def simulated_pool() -> Iterator[SimulatedPool]:
             try:
                 yield SimulatedPool(cluster)
             finally:
-                cluster.shutdown()
+                _shut_down(cluster, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -106,7 +108,7 @@ def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
             write_ray_address(cluster.address, str(folder))
             yield f"http://127.0.0.1:{ports[0]}"
         finally:
-            cluster.shutdown()
+            _shut_down(cluster, folder)
 
 
 def _head(folder: Path, **options: Any) -> Any:
@@ -131,3 +133,12 @@ def _head(folder: Path, **options: Any) -> Any:
             del os.environ["RAY_TMPDIR"]
         else:
             os.environ["RAY_TMPDIR"] = before
+
+
+def _shut_down(cluster: Any, folder: Path) -> None:
+    """End all nodes and wait for the workers, which outlive them for a moment and write there."""
+    processes = _processes(folder)
+    try:
+        cluster.shutdown()
+    finally:
+        _end(processes, psutil.Process.kill)
