@@ -21,9 +21,9 @@ from align.errors import RecipeError
 if TYPE_CHECKING:
     from openai import OpenAI
 
+    from align.data.arithmetic import Problem
+    from align.evaluation.metrics import Evaluation
     from align.recipe import Recipe
-    from align.stages.data.arithmetic import Problem
-    from align.stages.evaluation.measures import Evaluation
     from cluster.settings import Settings
     from serve.experiments import Report
     from sweeps.sweep import SweepResult
@@ -126,7 +126,7 @@ class Story:
 
     def introduce(self, fresh: bool) -> None:
         """Check what can be checked, say what is coming and where it will lie."""
-        from align.inputs import check_inputs
+        from align.preflight import check_inputs
 
         check_inputs(self.recipe)
         for method in ("sft", "reward", "dpo", "grpo"):
@@ -139,7 +139,7 @@ class Story:
 
     def measure_base(self) -> None:
         """The untouched base on the final items, asked plainly and after worked examples."""
-        from sweeps.final import System, evaluate_many
+        from sweeps.results.final_evaluation import System, evaluate_many
 
         self.say(f"\n[bold]1 The base[/] on {self.items} held-out items")
         systems = [System(BASE), System(WORKED, shots=SHOTS)]
@@ -150,9 +150,9 @@ class Story:
     def search(self, fresh: bool) -> None:
         """A sweep for each stage; the best of each becomes its line's champion."""
         from cluster.database import open_database
-        from sweeps.driving import drive_launch
-        from sweeps.launches import Options
         from sweeps.progress import Progress
+        from sweeps.run_store import Options
+        from sweeps.runner import drive_launch
 
         self.say("\n[bold]2 The search[/]: the best trial of each stage becomes its champion")
         what = self.settings, open_database(self.settings), self.recipe, self.recipe.order()
@@ -165,7 +165,7 @@ class Story:
 
     def measure_champions(self) -> None:
         """Every champion, and the base's answers judged by the reward model, on the final items."""
-        from sweeps.final import System, evaluate_many
+        from sweeps.results.final_evaluation import System, evaluate_many
 
         self.say(f"\n[bold]3 The champions[/] on the same {self.items} items, never searched on")
         judge = self.sweeps[self.stage("reward")].version
@@ -195,7 +195,7 @@ class Story:
 
     def score(self, client: OpenAI, problem: Problem) -> None:
         """The reward model's view of a right and a wrong answer."""
-        from align.stages.data.arithmetic import asked, right, wrong
+        from align.data.arithmetic import asked, right, wrong
 
         judge = self.sweeps[self.stage("reward")].version.name
         answers = [right(problem, "concise"), wrong(problem, random.Random(0), "concise")]
@@ -228,7 +228,7 @@ class Story:
 
     def one_user(self, client: OpenAI, experiment: str, user: str, problem: Problem) -> None:
         """Ask, check the answer, say what it was worth."""
-        from align.stages.rewards import correctness
+        from align.rewards import correctness
 
         answer = self.ask(client, experiment, problem, user=user)
         value = correctness(answer.choices[0].message.content or "", str(problem.answer))
@@ -237,7 +237,7 @@ class Story:
 
     def conclude(self, keep_serving: bool) -> None:
         """The final table, what it says, where things lie, and what to type next."""
-        from sweeps.standings import table, verdicts
+        from sweeps.results.results_table import table, verdicts
 
         names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
         self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
@@ -267,7 +267,7 @@ class Story:
 
     def result(self) -> dict[str, Any]:
         """Everything as plain data."""
-        from sweeps.standings import summary
+        from sweeps.results.results_table import summary
 
         base, worked = self.measured[BASE].metrics(), self.measured[WORKED].metrics()
         return {
@@ -281,7 +281,7 @@ class Story:
 
     def ask(self, client: OpenAI, model: str, problem: Problem, **more: Any) -> Any:
         """A greedy answer under the limit that everything was measured with."""
-        from align.stages.data.arithmetic import asked
+        from align.data.arithmetic import asked
 
         body: dict[str, Any] = {"messages": asked(problem), "temperature": 0, **more}
         tokens = self.recipe.evaluation.max_new_tokens
@@ -289,7 +289,7 @@ class Story:
 
     def problems(self) -> Iterator[Problem]:
         """What users ask: problems that neither training nor measuring has seen."""
-        from align.stages.data.arithmetic import problems
+        from align.data.arithmetic import problems
 
         return problems(self.recipe.seed, "live")
 

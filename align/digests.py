@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from align.remembered import Remembered
+from align.lru_cache import Remembered
 
 _DIGESTS: Remembered[str] = Remembered(8)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from align.adapter.tensors import LoraFactors, write_factors
+from align.adapters.tensors import LoraFactors, write_factors
 from align.base import Base
 
 #: An adapter's delta against its weight (ratio of standard deviations) in the first and the last

@@ -11,7 +11,7 @@ from datasets import Dataset
 from peft import LoraConfig, set_peft_model_state_dict
 from trl import GRPOConfig, GRPOTrainer
 
-from align.adapter.tensors import PREFIX, LoraFactors
+from align.adapters.tensors import PREFIX, LoraFactors
 from align.base import Base
 from align.precision import precision
 from benchmarks.adapters import AdapterPool

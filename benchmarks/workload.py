@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from align.stages.data.arithmetic import Problem, asked, problems
+from align.data.arithmetic import Problem, asked, problems
 from benchmarks.cases import Case
 from benchmarks.errors import BenchmarkError
 

@@ -15,7 +15,7 @@ import typer
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
-    from align.stages.evaluation.comparison import Compared
+    from align.evaluation.comparison import Compared
     from cluster.promotion import Expected, HistoryEntry
     from cluster.registry import AdapterVersion, Registry
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from align.errors import AdapterError
-from align.stages.evaluation.comparison import Compared, compare_examples, incomparable
-from align.stages.evaluation.examples import EXAMPLES, Example, read_examples
+from align.evaluation.comparison import Compared, compare_examples, incomparable
+from align.evaluation.examples import EXAMPLES, Example, read_examples
 from cluster.registry import AdapterVersion, Registry
 
 

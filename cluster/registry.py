@@ -16,7 +16,7 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from align.adapter import Manifest, read_manifest, verify_folder
+from align.adapters import Manifest, read_manifest, verify_folder
 from align.errors import AdapterError
 from cluster.aliases import alias_history, locked_alias, move_alias, target_of
 from cluster.database import Database, open_database

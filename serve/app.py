@@ -33,17 +33,17 @@ from serve.batching.jobs import (
     Scores,
     Tokens,
 )
-from serve.batching.tokens import TokenizerVocabulary
+from serve.batching.token_text import TokenizerVocabulary
 from serve.batching.worker import Worker
 from serve.catalogue import Source
 from serve.client import ReplicaClient, TallyClient
+from serve.coordinator import MAX_ONGOING, Tally
 from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
 from serve.metrics.reporter import report_regularly
 from serve.replica_port import check_closed, listen_on_node_address
 from serve.sizes import Sizes
-from serve.tally import MAX_ONGOING, Tally
 
 #: More engines are started once those there are have so large a share of their slots taken.
 FULL = 0.75

@@ -24,6 +24,7 @@ from ray.serve.exceptions import (
 )
 
 from serve.access.key import Key
+from serve.batching.errors import lost, no_room
 from serve.batching.jobs import (
     Accepted,
     AdapterRef,
@@ -38,9 +39,8 @@ from serve.batching.jobs import (
     Text,
     Tokens,
 )
-from serve.batching.refusals import lost, no_room
 from serve.errors import ServeError
-from serve.metrics.families import Report
+from serve.metrics.snapshots import Report
 
 _log = logging.getLogger("ray.serve")
 

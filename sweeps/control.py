@@ -16,13 +16,13 @@ from sqlalchemy import select
 from cluster.database import Database
 from cluster.database.tables import Launch, Sweep, now
 from cluster.settings import Settings
-from sweeps import launches, ledger
+from sweeps import run_store, sweep_store
 from sweeps.errors import SweepLocked, SweepPaused
 from sweeps.events import Event, OnEvent, StageFinished, StageStarted
 from sweeps.heartbeat import BEAT_SECONDS, SILENT_SECONDS, beating
-from sweeps.launches import INTERRUPTED, PAUSE, PAUSED, STOP
-from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED
+from sweeps.run_store import INTERRUPTED, PAUSE, PAUSED, STOP
 from sweeps.study.lock import StudyLock
+from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED
 
 #: Seconds between two looks at what is asked.
 LOOK_SECONDS = 1.0
@@ -52,7 +52,7 @@ class Control:
         """Show that the driver lives; writes at most every 5 s."""
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._beaten = time.monotonic()
-            launches.update(self._database, self.launch, beat_at=now())
+            run_store.update(self._database, self.launch, beat_at=now())
 
     def _read(self) -> dict[str | None, str]:
         with self._database.session(write=False) as session:
@@ -66,9 +66,9 @@ def noting(database: Database, launch: int, on_event: OnEvent) -> OnEvent:
 
     def heard(event: Event) -> None:
         if isinstance(event, StageStarted):
-            ledger.attach(database, event.line, event.run, launch)
+            sweep_store.attach(database, event.line, event.run, launch)
         elif isinstance(event, StageFinished) and event.reused:
-            ledger.attach(database, event.line, None, launch)
+            sweep_store.attach(database, event.line, None, launch)
         on_event(event)
 
     return heard
@@ -132,9 +132,9 @@ def pause(settings: Settings, database: Database, launch: Launch) -> bool:
     True where there is a driver to wait for.
     """
     if is_driven(settings, database, launch):
-        launches.update(database, launch.id, request=PAUSE)
+        run_store.update(database, launch.id, request=PAUSE)
         return True
-    launches.update(database, launch.id, state=PAUSED, reason="paused on request")
+    run_store.update(database, launch.id, state=PAUSED, reason="paused on request")
     return False
 
 
@@ -145,9 +145,9 @@ def stop(settings: Settings, database: Database, launch: Launch, row: Sweep | No
     """
     if is_driven(settings, database, launch):
         if row is None:
-            launches.update(database, launch.id, request=STOP)
+            run_store.update(database, launch.id, request=STOP)
         else:
-            ledger.update(database, row.id, request=STOP)
+            sweep_store.update(database, row.id, request=STOP)
         return True
     finish_alone(settings, database, launch, row)
     return False
@@ -161,11 +161,11 @@ def finish_alone(
 
     with_lock = _lock(settings, database, launch)  # nobody resumes it meanwhile
     try:
-        for one in launches.rows_of(database, launch) if row is None else [row]:
+        for one in run_store.rows_of(database, launch) if row is None else [row]:
             if one.state not in (FINISHED, FAILED):
                 finish_without_workers(settings, one)
         if row is None:
-            launches.update(database, launch.id, state=STOPPED, reason="stopped on request")
+            run_store.update(database, launch.id, state=STOPPED, reason="stopped on request")
     finally:
         with_lock.release()
 
@@ -209,31 +209,31 @@ def stop_job_of(
 
 
 def _obeyed(database: Database, launch: Launch, row: Sweep | None) -> bool:
-    if launches.read(database, launch.id).state != RUNNING:
+    if run_store.read(database, launch.id).state != RUNNING:
         return True
-    return row is not None and not ledger.read(database, row.id).request
+    return row is not None and not sweep_store.read(database, row.id).request
 
 
 def _begin(database: Database, launch: Launch) -> None:
-    for row in launches.rows_of(database, launch):
+    for row in run_store.rows_of(database, launch):
         if row.request:  # whoever goes on with a launch wants what was stopped to go on
-            ledger.update(database, row.id, request="")
+            sweep_store.update(database, row.id, request="")
     fresh = {"state": RUNNING, "reason": "", "request": "", "beat_at": now()}
-    launches.update(database, launch.id, driver=_here(), **fresh)
+    run_store.update(database, launch.id, driver=_here(), **fresh)
 
 
 def _end(database: Database, launch: Launch) -> None:
-    stopped = launches.read(database, launch.id).request == STOP
+    stopped = run_store.read(database, launch.id).request == STOP
     state = {"state": STOPPED, "reason": "stopped on request"} if stopped else {"state": FINISHED}
-    launches.update(database, launch.id, **state)
+    run_store.update(database, launch.id, **state)
 
 
 def _end_with(database: Database, launch: Launch, error: BaseException) -> None:
-    if isinstance(error, SweepLocked) and not launches.rows_of(database, launch):
-        launches.forget(database, launch.id)  # it came second, and did nothing
+    if isinstance(error, SweepLocked) and not run_store.rows_of(database, launch):
+        run_store.forget(database, launch.id)  # it came second, and did nothing
         return
     state, reason = _ending(error)
-    launches.update(database, launch.id, state=state, reason=reason)
+    run_store.update(database, launch.id, state=state, reason=reason)
 
 
 def _ending(error: BaseException) -> tuple[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from align.recipe.space import Value
-from align.stages.evaluation.comparison import Compared
-from sweeps.finalists import Standing
+from align.evaluation.comparison import Compared
+from align.space.spaces import Value
+from sweeps.results.finalists import Standing
 from sweeps.study.trials import Milestone, TrialSummary
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from align.stages.evaluation.measures import key_of
+from align.evaluation.metrics import key_of
 from cluster.database import Database
 from cluster.database.tables import Sweep
 from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
-from sweeps.default import DEFAULT, gain_over_default
+from sweeps.cleanup import Leftovers
 from sweeps.errors import SweepError
 from sweeps.events import (
     Event,
@@ -26,15 +26,15 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
-from sweeps.finalists import Standing
-from sweeps.ledger import FAILED, FINISHED, RUNNING, STOPPED, read, update
-from sweeps.leftovers import Leftovers
-from sweeps.measuring import Finals
-from sweeps.pool.job import Job, Measurement, trial_key
-from sweeps.pool.work import End, Task
-from sweeps.result import SweepResult
-from sweeps.study.bridge import StudyBridge
+from sweeps.pool.protocols import End, Task
+from sweeps.pool.stage_job import Job, Measurement, trial_key
+from sweeps.results.baseline import DEFAULT, gain_over_default
+from sweeps.results.finalist_queue import Finals
+from sweeps.results.finalists import Standing
+from sweeps.results.sweep_result import SweepResult
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import Assignment, Milestone, TrialSummary, best_of
+from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 
 STOPPED_REASON = "stopped on request"
 

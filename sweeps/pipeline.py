@@ -13,16 +13,16 @@ from cluster.names import CHAMPION
 from cluster.pool import read_pool
 from cluster.registry import AdapterVersion, Registry, open_registry
 from cluster.settings import Settings
+from sweeps.dependencies import find_needs
 from sweeps.errors import SweepError, SweepPaused
 from sweeps.events import OnEvent, PoolChanged, ignore
-from sweeps.ledger import Search, begin
-from sweeps.needs import find_needs
 from sweeps.open_sweep import Driver, OpenSweep
 from sweeps.pool.dispatch import Dispatcher
-from sweeps.pool.job import TRIAL, Job, portable
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import ship_data
-from sweeps.result import SweepResult
+from sweeps.pool.stage_job import TRIAL, Job, portable
+from sweeps.results.sweep_result import SweepResult
+from sweeps.sweep_store import Search, begin
 
 
 class Asked(Protocol):
@@ -127,7 +127,7 @@ def search(
     factory: str,
 ) -> dict[str, SweepResult]:
     """Search the stages of `order` in one pool of workers; `done` hears of each result at once."""
-    from sweeps.pool.shelf import shelf_session
+    from sweeps.pool.ray_artifact_cache import shelf_session
     from sweeps.pool.tune import run_trials  # imports Ray
 
     database = open_database(settings)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from align.inputs import check_inputs
+from align.preflight import check_inputs
 from align.recipe import Recipe
 from align.recipe.rewards import PythonConfig
 from align.recipe.show import to_yaml
@@ -79,8 +79,8 @@ def prepare(
     variables that the cluster must have. SettingsError if something that travels holds a secret;
     ClusterError if the tree is too large; what is wrong with the recipe and its data.
     """
-    from sweeps.launches import choose
     from sweeps.pool.shipping import ship_data
+    from sweeps.run_store import choose
 
     needed = needed_variables(settings, secrets)
     environment = {} if env_file is None else read_environment(env_file)
@@ -142,7 +142,7 @@ def stop_unbegun(settings: Settings, database: Database, name: str) -> Job | Non
 
     One that searches reads what it is asked from the database.
     """
-    from sweeps.launches import launches
+    from sweeps.run_store import launches
 
     if settings.jobs_address is None:
         return None

@@ -8,14 +8,14 @@ from cluster.database import open_database
 from cluster.database.tables import Sweep
 from cluster.registry import AdapterVersion
 from cluster.settings import Settings
+from sweeps.dependencies import check_adapter, check_rank, check_same_weights
 from sweeps.errors import SweepError
 from sweeps.events import OnEvent, ignore
-from sweeps.needs import check_adapter, check_rank, check_same_weights
 from sweeps.open_sweep import Driver, OpenSweep
 from sweeps.pipeline import Needs, search
-from sweeps.pool.job import TRIAL, Job, portable
 from sweeps.pool.placement import Placement, make_placement
-from sweeps.result import SweepResult
+from sweeps.pool.stage_job import TRIAL, Job, portable
+from sweeps.results.sweep_result import SweepResult
 
 __all__ = ["SweepResult", "finish_without_workers", "run_sweep"]
 

@@ -328,10 +328,10 @@ def test_an_adapter_that_was_never_registered(
 def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
     from cluster.database import open_database
     from cluster.settings import Settings
-    from sweeps.launches import launches
-    from sweeps.ledger import RUNNING, Search, begin, read
+    from sweeps.run_store import launches
     from sweeps.study.lock import StudyLock
     from sweeps.study.storage import read_trials
+    from sweeps.sweep_store import RUNNING, Search, begin, read
 
     settings = Settings()
     database = open_database(settings)

@@ -11,11 +11,11 @@ import typer
 import yaml
 
 from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
+from align.data.formats import Findings, inspect_file
 from align.errors import RecipeError
-from align.inputs import check_inputs
+from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
-from align.recipe.formats import Findings, inspect_file
-from align.recipe.new import draft_recipe, recipe_name, write_recipe
+from align.recipe.scaffold import draft_recipe, recipe_name, write_recipe
 from align.recipe.show import columns, plain, promises, space_table, to_yaml
 from align.sources import check_base, on_hub
 
@@ -109,7 +109,7 @@ def sample(
         raise RecipeError(
             f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
         )
-    from align.stages.data.splits import load_split
+    from align.data.splits import load_split
 
     rows = load_split(loaded, stage, split.value, seed)[:count]
     if as_json:
@@ -191,7 +191,7 @@ def _data(recipe: Recipe, stage: str, read: bool) -> str:
     """Rows of each split in words. DataError if they overlap or cannot be read."""
     data = recipe.data_of(stage)
     if read and data.dataset is None:
-        from align.stages.data.splits import check_disjoint, load_split
+        from align.data.splits import check_disjoint, load_split
 
         splits = {split.value: load_split(recipe, stage, split.value) for split in SplitName}
         check_disjoint(splits)

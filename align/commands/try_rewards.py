@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
-from align.commands.tried import plain, show
+from align.commands.rewards_table import plain, show
 from align.errors import RecipeError
 from align.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from align.stages.rewards import Rewards
-    from align.stages.rewards.samples import Sample
+    from align.rewards import Rewards
+    from align.rewards.samples import Sample
 
 _PIPE_COLUMNS = 120
 
@@ -59,8 +59,8 @@ def try_rewards(
     stage = _stage(loaded, stage)
     if completions_from is not None and adapter is not None:
         raise RecipeError("--completions-from and --adapter exclude each other: name one")
-    from align.stages.rewards.report import try_rewards as tried
-    from align.stages.rewards.samples import read_samples
+    from align.rewards.report import try_rewards as tried
+    from align.rewards.samples import read_samples
 
     if completions_from is not None:
         samples, source = read_samples(completions_from), f"from {completions_from}"
@@ -97,7 +97,7 @@ def _stage(recipe: Recipe, name: str) -> str:
 
 def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
     """The stage's rewards; a model is loaded only where a judge or the engine needs one."""
-    from align.stages.rewards import Rewards
+    from align.rewards import Rewards
 
     configs = recipe.stages[stage].rewards
     if reward_model is None:
@@ -107,7 +107,7 @@ def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
             f"--reward-model: stage '{stage}' has no reward 'reward_model'; "
             f"it has: {', '.join(configs)}"
         )
-    from align.stages.evaluation.evaluate import Evaluator
+    from align.evaluation.evaluate import Evaluator
 
     return Evaluator(recipe, reward_model).rewards(configs)
 
@@ -135,9 +135,9 @@ def _written(
     seed: int | None,
 ) -> list[Sample]:
     """Completions of the stage's first training prompts, as its trial 0 would begin with."""
-    from align.stages.data.splits import load_split
-    from align.stages.evaluation.evaluate import shared_engine
-    from align.stages.rewards.samples import write_samples
+    from align.data.splits import load_split
+    from align.evaluation.evaluate import shared_engine
+    from align.rewards.samples import write_samples
 
     config = recipe.stages[stage].resolve()
     rows, engine = load_split(recipe, stage, "train")[:prompts], shared_engine(recipe.base)

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import torch
 
-from align.adapter.tensors import LoraFactors
+from align.adapters.tensors import LoraFactors
 from align.base import Base
 from align.errors import AdapterError
-from align.inference.cache import fit
-from align.inference.calls import complete, scores, summed_log_probabilities
+from align.inference.batch_api import complete, scores, summed_log_probabilities
 from align.inference.families import check_layout, check_logits, is_fused
-from align.inference.graphs import capture_on_cuda
-from align.inference.known import KnownAdapters
-from align.inference.limits import check_request
-from align.inference.model import Model, Reading, Writing
+from align.inference.loaded_adapters import KnownAdapters
+from align.inference.modeling.cuda_graphs import capture_on_cuda
+from align.inference.modeling.kv_cache import fit
+from align.inference.modeling.model import Model, Reading, Writing
 from align.inference.options import EngineOptions
-from align.inference.reading import Read
+from align.inference.prompt_scoring import Read
+from align.inference.request_limits import check_request
 from align.inference.sampler import Sampler
-from align.inference.scheduler import Chunk, Plan, Scheduler
-from align.inference.sequence import Sequence as Scheduled
+from align.inference.scheduling.scheduler import Chunk, Plan, Scheduler
+from align.inference.scheduling.sequence import Sequence as Scheduled
 from align.inference.stopping import Written
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from align.inference.draw import draw, draw_few, draw_nucleus, likeliest, ranked
+from align.inference.sampling_ops import draw, draw_few, draw_nucleus, likeliest, ranked
 from align.inference.types import GenerationRequest, TokenLogprobs
 
 #: Below it, dividing by the temperature could overflow; the likeliest token is then all there is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from align.inference.text import Decode, TextStream
+from align.inference.detokenizer import Decode, TextStream
 from align.inference.types import Completion, FinishReason, GenerationRequest
 
 if TYPE_CHECKING:

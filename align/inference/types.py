@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from align.adapter.tensors import LoraFactors  # imports torch, which this module must not
+    from align.adapters.tensors import LoraFactors  # imports torch, which this module must not
 
 FinishReason = Literal["stop", "length", "cancelled"]
 

@@ -17,9 +17,9 @@ from align.memory.workload import Workload
 #: TRL's loss projects onto the vocabulary in tiles of at most this many tokens and so many columns
 #: (trl.kernels.chunked_logprob; the columns are allocated even for a small vocabulary).
 TILE_TOKENS, TILE_COLUMNS = 4096, 32768
-#: On a CPU (align.stages.head) so many tokens at a time, with their logits and probabilities.
+#: Tokens at a time on a CPU, with their logits and probabilities (align.training.lm_head).
 CPU_TOKENS = 64
-#: Attention weights of a sample up to which align.stages.attention takes the gradient there.
+#: Attention weights of a sample up to which training.cpu_attention takes the gradient there.
 CPU_WEIGHTS = 2**20
 FP32 = 4
 
@@ -81,7 +81,7 @@ def saved_by_layer(work: Workload, shape: ModelShape, machine: Machine) -> int:
 
 
 def _own_attention(work: Workload, shape: ModelShape, machine: Machine) -> bool:
-    """Whether align.stages.attention takes the gradient: short rows on a CPU, a head for each."""
+    """Whether training.cpu_attention takes the gradient: short rows on a CPU, a head for each."""
     for_each = work.padded or shape.query_width == shape.key_width
     short = shape.heads * work.length**2 <= CPU_WEIGHTS
     return machine.device == "cpu" and for_each and short

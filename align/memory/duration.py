@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from align.memory.machines import Machine
 from align.memory.shape import ModelShape
 from align.memory.workload import Workload
-from align.recipe.milestones import Kind
+from align.recipe.metric_schedule import Kind
 
 #: Products of one position with the vocabulary: forward, again in the chunked loss's backward pass
 #: (trl.kernels.chunked_logprob), and the gradient. On a CPU each is computed once.

@@ -12,7 +12,7 @@ from align.memory.peak import Peak, predict
 from align.memory.shape import ModelShape
 from align.memory.workload import PROMPT_TOKENS, Lora, Workload, lora_of, workload
 from align.recipe import Recipe, StageConfig
-from align.recipe.space import Value
+from align.space.spaces import Value
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from align.recipe.search import PRUNERS, SAMPLERS, class_name
-from align.recipe.space import Value, scalar
+from align.space.optuna_names import PRUNERS, SAMPLERS, class_name
+from align.space.spaces import Value, scalar
 
 GENERATORS = ("arithmetic", "expressions")
 REASONING_GYM = r"reasoning_gym/[a-z0-9_]+"
@@ -74,7 +74,7 @@ class SweepConfig(Block):
 
     `rungs` are optimizer steps at which the objective is measured on validation items and a
     trial may be pruned; the last step is always measured and never pruned at. `sampler` and
-    `pruner` are names of `align.recipe.search`, their options those of Optuna's classes.
+    `pruner` are names of `optuna_names`, their options those of Optuna's classes.
     `startup_trials` are drawn at random before the sampler learns (None: as many as suit the
     number of trials). `points` are parameters by dotted path that are tried after trial 0.
     `warm_start` names an earlier search: a line, with `:run` one of its runs, or a study.

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from align.errors import RecipeError
 from align.recipe.model import Recipe
 from align.recipe.rewards import located
-from align.recipe.space import is_space
+from align.space.spaces import is_space
 
 BUILTIN = Path(__file__).parent.parent / "recipes"
 

@@ -10,7 +10,7 @@ from pydantic import WrapValidator, model_validator
 
 from align.inference.options import EngineOptions
 from align.recipe.blocks import Block
-from align.recipe.searched import (
+from align.space.field_types import (
     Flag,
     Names,
     SearchedFraction,
@@ -18,7 +18,7 @@ from align.recipe.searched import (
     SearchedPositive,
     searched,
 )
-from align.recipe.space import listed
+from align.space.spaces import listed
 
 #: The bank's: adapters of a higher rank are not served.
 MAX_RANK = EngineOptions.max_rank

@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 
 from align.errors import RecipeError
 from align.recipe.blocks import Block, DataConfig, EvaluationConfig
-from align.recipe.constraints import needed
-from align.recipe.fields import value_of
+from align.recipe.field_paths import value_of
 from align.recipe.lora import MAX_RANK
 from align.recipe.rewards import RewardConfig
-from align.recipe.space import Space, Tie, Value
 from align.recipe.stage import MINIMISED, OBJECTIVES, Objective, StageConfig
-from align.recipe.trl import Method
+from align.recipe.trl_fields.installed import Method
+from align.space.constraints import needed
+from align.space.spaces import Space, Tie, Value
 
 __all__ = ["MINIMISED", "OBJECTIVES", "Method", "Objective", "Recipe", "StageConfig"]
 

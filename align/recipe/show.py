@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from align.recipe.fields import value_of
+from align.recipe.field_paths import value_of
 from align.recipe.model import Recipe
-from align.recipe.space import Space, Tie
+from align.space.spaces import Space, Tie
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:

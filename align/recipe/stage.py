@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from align.recipe import searching, variants
+from align.recipe import candidates, resolution
 from align.recipe.blocks import Block, DataConfig, SweepConfig
-from align.recipe.checks import complaints
-from align.recipe.extra import elsewhere, parse_extra, unknown
 from align.recipe.lora import LoraConfig
-from align.recipe.milestones import unmeasured
+from align.recipe.metric_schedule import unmeasured
 from align.recipe.rewards import RewardConfigs
-from align.recipe.searched import (
+from align.recipe.trl_fields.installed import CONFIGS, Method, trl_fields
+from align.recipe.trl_fields.passthrough import elsewhere, parse_extra, unknown
+from align.recipe.validation_errors import again, raise_if, unknown_at, wrong_at
+from align.recipe.validators import complaints
+from align.space.field_types import (
     Flag,
     Float,
     SearchedFloat,
@@ -27,9 +29,7 @@ from align.recipe.searched import (
     unsearched,
     whole,
 )
-from align.recipe.space import Space, Value
-from align.recipe.trl import CONFIGS, Method, trl_fields
-from align.recipe.wrong import again, raise_if, unknown_at, wrong_at
+from align.space.spaces import Space, Value
 
 Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "label_auc", "win_rate"]
 
@@ -50,7 +50,7 @@ Scheduler = Literal[
     "warmup_stable_decay", "greedy",
 ]  # fmt: skip
 if TYPE_CHECKING:
-    _Scheduler = Scheduler  # of a resolved stage: see align.recipe.searched
+    _Scheduler = Scheduler  # of a resolved stage: see align.space.field_types
 else:
     _Scheduler = Annotated[Scheduler | Space, one_of(get_args(Scheduler))]
 
@@ -191,14 +191,14 @@ class StageConfig(Block):
 
     def search_order(self) -> list[str]:
         """Searched fields so that each comes after those that decide whether it is active."""
-        return searching.search_order(self)
+        return resolution.search_order(self)
 
     def is_active(self, path: str, values: Mapping[str, Value]) -> bool:
         """Whether a trial with these values searches the field; see `Space.when`.
 
         What `values` lacks has its default. A field that depends on an inactive one is inactive.
         """
-        return searching.is_active(self, path, values)
+        return resolution.is_active(self, path, values)
 
     def active(self, values: Mapping[str, Value]) -> list[str]:
         """The fields that a trial with these values searches, in the order of `search_order`."""
@@ -217,18 +217,18 @@ class StageConfig(Block):
         parameter that is not searched, is inactive with the others, lies outside its space, or a
         tie that cannot be computed.
         """
-        return searching.resolve(self, params)
+        return resolution.resolve(self, params)
 
     def reaching(self, path: str, value: Value) -> dict[str, Value] | None:
         """The fewest parameters of a trial that searches the field and has this value there.
 
         None if no trial can have it.
         """
-        return variants.reaching(self, path, value)
+        return candidates.reaching(self, path, value)
 
     def variants(self) -> list[dict[str, Value]]:
         """Parameters of trials that together show what a trial may be; trial 0's come first."""
-        return variants.variants(self)
+        return candidates.variants(self)
 
     def largest_rank(self) -> int:
         """The highest rank that a trial may draw. RecipeError if one of them cannot be trained."""
@@ -267,13 +267,13 @@ def _extra(
 
 def _searched_wrongly(stage: StageConfig) -> Iterator[InitErrorDetails]:
     """What is wrong with conditions, ties, points and constraints, at the fields that hold them."""
-    wrong = [*searching.wrong_conditions(stage), *searching.wrong_ties(stage)]
+    wrong = [*resolution.wrong_conditions(stage), *resolution.wrong_ties(stage)]
     for path, text in wrong:
         yield wrong_at(tuple(path.split(".")), text)
     for index, text in unmeasured(stage):
         yield wrong_at(("constraints", index), text, stage.constraints[index])
     for index, point in enumerate(() if wrong else stage.sweep.points):
         try:
-            stage.sweep.points[index] = searching.read_point(stage, point)
+            stage.sweep.points[index] = resolution.read_point(stage, point)
         except ValueError as error:
             yield wrong_at(("sweep", "points", index), str(error), point)

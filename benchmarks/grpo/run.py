@@ -18,12 +18,12 @@ from unittest.mock import patch
 from trl import GRPOTrainer
 
 from align.base import Base, load_base
+from align.data.splits import load_split
+from align.evaluation.evaluate import shared_engine
 from align.inference import Engine
 from align.recipe import Recipe, load_recipe
-from align.stages.data.splits import load_split
-from align.stages.evaluation.evaluate import shared_engine
-from align.stages.rewards import Rewards, reward_functions
-from align.stages.train import PUBLISHED, train
+from align.rewards import Rewards, reward_functions
+from align.training.train import PUBLISHED, train
 from benchmarks.folder import claim
 from benchmarks.machine import machine_facts
 from benchmarks.progress import Progress

@@ -11,15 +11,15 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from align.inputs import check_inputs
+from align.data.splits import load_split
+from align.evaluation.metrics import Evaluation, compare, paired
+from align.preflight import check_inputs
 from align.recipe import Recipe, parse_recipe
-from align.stages.data.splits import load_split
-from align.stages.evaluation.measures import Evaluation, compare, paired
 from cluster.ray import ray_session
 from cluster.settings import Settings
-from sweeps.final import System, evaluate_many
 from sweeps.pipeline import run_pipeline
 from sweeps.progress import Progress
+from sweeps.results.final_evaluation import System, evaluate_many
 
 RECIPE = Path(__file__).parent / "recipe.yaml"
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from align.stages import compact
+from align.compat import trl_logits
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Batches:
 def observed() -> Iterator[Batches]:
     """Watch all micro-batches inside."""
     seen = Batches()
-    head = compact.LogProbabilities
+    head = trl_logits.LogProbabilities
 
     class Watched:
         @staticmethod
@@ -45,7 +45,7 @@ def observed() -> Iterator[Batches]:
 
     hook = register_module_forward_pre_hook(look)
     try:
-        with patch.object(compact, "LogProbabilities", Watched):
+        with patch.object(trl_logits, "LogProbabilities", Watched):
             yield seen
     finally:
         hook.remove()

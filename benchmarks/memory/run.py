@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 
 from align.base import Base, load_base
+from align.data.splits import load_split
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.memory.machines import Dtype, Machine, gpu
@@ -23,9 +24,8 @@ from align.memory.shape import ModelShape, read_shape
 from align.memory.workload import SEQUENCES, Lora, Workload, lora_of, workload
 from align.precision import device, precision
 from align.recipe import Recipe
-from align.stages.data.splits import load_split
-from align.stages.rewards import Judge, RewardFunction, Rewards, reward_functions
-from align.stages.train import PUBLISHED, train
+from align.rewards import Judge, RewardFunction, Rewards, reward_functions
+from align.training.train import PUBLISHED, train
 from benchmarks.machine import machine_facts
 from benchmarks.memory.allocator import Peak
 from benchmarks.memory.observed import Batches, observed

@@ -16,7 +16,7 @@ from cluster.settings import Settings
 from cluster.simulated import simulated_pool
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import make_placement
-from sweeps.pool.reach import check_workers
+from sweeps.pool.worker_preflight import check_workers
 from sweeps.study.trials import TrialSummary
 
 #: A machine below this is at rest; another one's work is not waited for longer.

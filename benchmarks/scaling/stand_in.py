@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.recipe import Recipe
-from align.recipe.space import Value
+from align.space.spaces import Value
 
 
 class StandIn:

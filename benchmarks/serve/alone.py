@@ -46,7 +46,7 @@ def main(spec_file: str, out_file: str) -> None:
 def _worker(spec: AloneSpec) -> Worker:
     from align.base import load_base
     from align.inference import load_engine
-    from serve.batching.tokens import TokenizerVocabulary
+    from serve.batching.token_text import TokenizerVocabulary
 
     sizes = Sizes(**spec.sizes)
     engine = load_engine(spec.base, sizes.engine_options())

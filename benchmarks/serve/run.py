@@ -112,7 +112,7 @@ def _peers(settings: Settings, folders: dict[str, Path]) -> list[tuple[Peer, str
 
 def _bodies(settings: Settings, count: int) -> list[dict[str, Any]]:
     """Chats of about 60 tokens, each for the next adapter, with answers of one length."""
-    from align.stages.data.arithmetic import asked, problems
+    from align.data.arithmetic import asked, problems
 
     stream = problems(0, "live")
     return [
@@ -129,7 +129,7 @@ def _bodies(settings: Settings, count: int) -> list[dict[str, Any]]:
 
 def _adapters(settings: Settings, root: Path) -> dict[str, Path]:
     """Random adapters, with manifests that a registry takes, by the name they will have."""
-    from align.adapter import Manifest, adapter_id, write_manifest
+    from align.adapters import Manifest, adapter_id, write_manifest
     from align.base import load_base
 
     base = load_base(settings.base)

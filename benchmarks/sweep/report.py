@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from align.stages.evaluation.measures import paired
+from align.evaluation.metrics import paired
 from benchmarks.sweep.outcome import PHASES
 from benchmarks.sweep.run import CONTENDERS, Contender, Run
 

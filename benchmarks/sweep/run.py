@@ -118,7 +118,7 @@ def _judged(settings: Settings, folder: Path, seed: int, contender: Contender) -
     outcome, kept = read_outcome(_file(folder, seed, contender)), folder / "unseen"
     file = kept / f"{contender}-{seed}.json"
     if not file.exists():
-        from align.stages.evaluation.evaluate import evaluate_adapter
+        from align.evaluation.evaluate import evaluate_adapter
 
         recipe = recipe_of(seed, settings.trials, settings.steps)
         adapter = Path(str(outcome.best.folder))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from align.recipe import Recipe, load_recipe
-from align.recipe.space import Value
+from align.space.spaces import Value
 
 RECIPE = Path(__file__).parent / "recipe.yaml"
 STAGE = "sft"
@@ -60,7 +60,7 @@ def task_of(recipe: Recipe, folder: Path, concurrent: int, fixed: bool) -> Task:
     `fixed` makes every point of the search the same for all, drawn from the space by the seed.
     """
     from align.base import model_source
-    from align.stages.data.splits import load_split
+    from align.data.splits import load_split
 
     stage = recipe.stages[STAGE]
     files = {}

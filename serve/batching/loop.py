@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from align.inference.types import Engine, GenerationRequest, Traffic
+from serve.batching.errors import failed, refused_by
 from serve.batching.jobs import (
     Accepted,
     Done,
@@ -24,10 +25,9 @@ from serve.batching.jobs import (
     ScoreJob,
     Tokens,
 )
-from serve.batching.orders import Order, generation_requests, score_requests
-from serve.batching.refusals import failed, refused_by
-from serve.batching.rows import Row
-from serve.batching.tokens import Vocabulary
+from serve.batching.queued_request import Order, generation_requests, score_requests
+from serve.batching.sequence_stream import Row
+from serve.batching.token_text import Vocabulary
 from serve.metrics.engine import EngineMeter
 
 _log = logging.getLogger("ray.serve")

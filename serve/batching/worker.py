@@ -11,6 +11,7 @@ from pathlib import Path
 from align.errors import AligneryError
 from align.inference.types import Engine
 from serve.batching.adapters import AdapterCache
+from serve.batching.errors import overloaded, refused_by, too_many
 from serve.batching.jobs import (
     Accepted,
     AdapterRef,
@@ -28,11 +29,10 @@ from serve.batching.jobs import (
     Tokens,
 )
 from serve.batching.loop import EngineLoop
-from serve.batching.orders import Order
-from serve.batching.refusals import overloaded, refused_by, too_many
-from serve.batching.tokens import Vocabulary
+from serve.batching.queued_request import Order
+from serve.batching.token_text import Vocabulary
 from serve.metrics.engine import EngineMeter
-from serve.metrics.families import watch
+from serve.metrics.snapshots import watch
 
 #: The longest that a token is held back so that more go with it, in seconds.
 LONGEST_PAUSE = 0.2

@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from cluster.errors import DatabaseError
 from serve.batching.jobs import AdapterRef, EngineClient
-from serve.catalogue.moves import Move, Moves
+from serve.catalogue.alias_rollout import Move, Moves
 from serve.catalogue.snapshot import Snapshot, Source, ref_of
 
 _log = logging.getLogger("ray.serve")

@@ -16,12 +16,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cluster.errors import DatabaseError
 from serve.batching.jobs import Refused, ScoreJob
-from serve.http.answering import answered, spend
-from serve.http.answers import ChatForm, TextForm
+from serve.http.auth_middleware import Gate, key_of
 from serve.http.backend import Backend, backend_of
+from serve.http.body_limit import Intake
+from serve.http.completion_handler import answered, spend
+from serve.http.db_executor import soon
 from serve.http.errors import ApiError, install_handlers
-from serve.http.gate import Gate, key_of
-from serve.http.intake import Intake
+from serve.http.openai_format import ChatForm, TextForm
 from serve.http.schemas import (
     Body,
     ChatRequest,
@@ -31,9 +32,8 @@ from serve.http.schemas import (
     TokenizeRequest,
     chat,
 )
-from serve.http.waiting import soon
-from serve.metrics.families import collect, page
 from serve.metrics.requests import Metered
+from serve.metrics.snapshots import collect, page
 
 IGNORED_HEADER = "x-alignery-ignored"
 MOST_NAMED = 20

@@ -11,10 +11,10 @@ from serve.access.limits import Limits
 from serve.batching.jobs import EngineClient
 from serve.catalogue import Catalogue, Source
 from serve.experiments.exposures import Exposures
-from serve.http.names import Names
-from serve.metrics.board import Metrics
-from serve.metrics.families import watch
+from serve.http.model_resolver import Names
+from serve.metrics.aggregator import Metrics
 from serve.metrics.requests import RequestMeter
+from serve.metrics.snapshots import watch
 
 
 class Tally(Limits, Metrics, Protocol):
@@ -24,7 +24,7 @@ class Tally(Limits, Metrics, Protocol):
 class Backend:
     """What the routes work on: an engine, the names and keys of one database, and what was used.
 
-    `keys_asked`: see `serve.http.gate.Gate`.
+    `keys_asked`: see `serve.http.auth_middleware.Gate`.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from cluster.threads import background
-from serve.metrics.families import Report, collect
+from serve.metrics.snapshots import Report, collect
 
 _log = logging.getLogger("ray.serve")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cluster.database import Database
     from cluster.database.tables import Launch, Sweep
     from cluster.settings import Settings
-    from sweeps.launches import Target
+    from sweeps.run_store import Target
 
 #: As the tables have them; their modules are heavy.
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -51,19 +51,19 @@ def resume(
     directory only data files are read, and they must not have changed. A line
     with --add, --trials or --failed searches that stage alone.
     """
-    from sweeps import launches
+    from sweeps import run_store
     from sweeps.control import check_free
-    from sweeps.resuming import Change, prepare
+    from sweeps.resume import Change, prepare
 
     change = Change(trials, add, failed)
     settings, database = open_all()
-    target = launches.to_resume(database, name)
+    target = run_store.to_resume(database, name)
     launch = _launch(target)
     check_free(settings, database, launch)
     if launch.state == FINISHED and not change:
         _tell_finished(settings, database, launch, as_json)
         return
-    launches.check_files(launch)
+    run_store.check_files(launch)
     resumed = prepare(settings, database, target, change)
     if resumed is None:
         typer.echo("nothing to do: there are so many trials already, and none has failed", err=True)
@@ -89,11 +89,11 @@ def pause(name: NameArgument, wait: WaitOption = True) -> None:
     Trials keep their newest checkpoints, and `alignery sweep resume` goes on.
     A line stands for the whole run that searches it.
     """
-    from sweeps import launches
+    from sweeps import run_store
     from sweeps.control import pause as ask
 
     settings, database = open_all()
-    launch = _launch(launches.find(database, name))
+    launch = _launch(run_store.find(database, name))
     if launch.state != RUNNING:
         typer.echo(f"{launch.name} is {launch.state} already")
         return
@@ -111,7 +111,7 @@ def stop(name: NameArgument, wait: WaitOption = True) -> None:
     of a line, those that build on it take its best. `alignery sweep resume`
     goes on after all. A submitted job that has not begun is ended as well.
     """
-    from sweeps import launches
+    from sweeps import run_store
     from sweeps.control import stop as ask
     from sweeps.submission import stop_unbegun
 
@@ -119,7 +119,7 @@ def stop(name: NameArgument, wait: WaitOption = True) -> None:
     if (job := stop_unbegun(settings, database, name)) is not None:
         typer.echo(f"job {job.id} had not begun to search, and is {job.status.lower()}")
         return
-    target = launches.find(database, name)
+    target = run_store.find(database, name)
     launch, row = _launch(target), target.row
     state = launch.state if row is None else row.state
     if state in (FINISHED, FAILED):
@@ -142,7 +142,7 @@ def _wait(
     from rich.console import Console
 
     from sweeps.control import finish_alone, stop_job_of, wait_until_obeyed
-    from sweeps.launches import read
+    from sweeps.run_store import read
 
     if not wait:
         typer.echo(f"asked {launch.driver}; `alignery sweep status {launch.name}` shows its answer")
@@ -162,8 +162,8 @@ def _wait(
 
 
 def _tell_ended(settings: Settings, database: Database, launch: Launch, row: Sweep | None) -> None:
-    from sweeps.launches import rows_of
-    from sweeps.ledger import read
+    from sweeps.run_store import rows_of
+    from sweeps.sweep_store import read
 
     for one in rows_of(database, launch) if row is None else [read(database, row.id)]:
         if one.state == FINISHED:
@@ -174,7 +174,7 @@ def _tell_ended(settings: Settings, database: Database, launch: Launch, row: Swe
 
 
 def _tell_finished(settings: Settings, database: Database, launch: Launch, as_json: bool) -> None:
-    from sweeps.launches import rows_of
+    from sweeps.run_store import rows_of
 
     rows = rows_of(database, launch)
     versions = ", ".join(version_of(settings, database, row) for row in rows if row.adapter_id)
@@ -189,9 +189,9 @@ def _tell_finished(settings: Settings, database: Database, launch: Launch, as_js
 
 def _tell_children(database: Database, recipe: Recipe, before: Sweep) -> None:
     """Say what was searched on the former best, where there is another one now."""
-    from sweeps.launches import newest_of
-    from sweeps.ledger import sweeps
-    from sweeps.resuming import builds_on
+    from sweeps.resume import builds_on
+    from sweeps.run_store import newest_of
+    from sweeps.sweep_store import sweeps
 
     if newest_of(database, before.line).adapter_id == before.adapter_id:
         return

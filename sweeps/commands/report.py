@@ -26,9 +26,9 @@ def report(
 
     Of a run that goes on, what there is so far.
     """
-    from sweeps.launches import find
     from sweeps.report.gather import gather
     from sweeps.report.write import write
+    from sweeps.run_store import find
 
     settings, database = open_all()
     target = find(database, name)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cluster.database import Database
     from cluster.database.tables import Launch
     from cluster.settings import Settings
-    from sweeps.launches import Options
-    from sweeps.result import SweepResult
+    from sweeps.results.sweep_result import SweepResult
+    from sweeps.run_store import Options
 
 TrialsOption = Annotated[
     int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
@@ -91,15 +91,15 @@ def run(
     as it is, as long as recipe, data and parents are the same; more --trials
     continue it.
     """
-    from align.inputs import check_inputs
+    from align.preflight import check_inputs
     from align.recipe import load_recipe
     from cluster.database import open_database
     from cluster.registry import open_registry
     from cluster.settings import Settings
     from cluster.storage import Storage
-    from sweeps import launches
+    from sweeps import run_store
+    from sweeps.dependencies import find_needs
     from sweeps.errors import SweepError
-    from sweeps.needs import find_needs
     from sweeps.pool.shipping import localise
 
     for name, given in (("--price", price), ("--gpus", gpus)):
@@ -108,14 +108,14 @@ def run(
     if gpus is not None and accelerator is None:
         raise SweepError("--gpus: which ones? give --accelerator too, for example T4")
     labels, loaded, settings = _labels(label or []), load_recipe(recipe), Settings()
-    stages = launches.choose(loaded, only, start)
+    stages = run_store.choose(loaded, only, start)
     here = localise(loaded, Storage(settings))
     if settings.ray_address is None:  # a cluster's machines may see what this one does not
         check_inputs(here, stages)
     needs = find_needs(open_registry(settings), loaded, stages)
     if trials is not None:
         loaded = with_trials(loaded, dict.fromkeys(stages, trials))
-    options = launches.Options(
+    options = run_store.Options(
         fresh=fresh,
         promote=promote,
         cpus_per_trial=cpus_per_trial,
@@ -124,7 +124,7 @@ def run(
         labels=labels,
         grow=grow,
         needs={name: version.name for name, version in needs.items()},
-        files=launches.files_of(here, stages),
+        files=run_store.files_of(here, stages),
     )
     if dry_run:
         _show_plan(settings, loaded, stages, options, price, gpus, as_json)
@@ -142,8 +142,8 @@ def drive(
     as_json: bool = False,
 ) -> None:
     """Search `stages` and tell the results; goes on with `launch`, or makes one."""
-    from sweeps.driving import drive_launch
     from sweeps.progress import Progress
+    from sweeps.runner import drive_launch
 
     planned = {stage: recipe.steps(stage) * recipe.stages[stage].sweep.trials for stage in stages}
     with Progress(planned=planned) as progress:
@@ -160,7 +160,7 @@ def drive(
 
 def tell(settings: Settings, database: Database, launch: Launch) -> None:
     """A launch's sweeps as JSON, by stage."""
-    from sweeps.launches import rows_of
+    from sweeps.run_store import rows_of
 
     rows = rows_of(database, launch)
     print_json({row.stage: plain_sweep(settings, database, row) for row in rows})
@@ -184,8 +184,8 @@ def _show_plan(
     as_json: bool,
 ) -> None:
     from cluster.ray import ray_session
-    from sweeps.driving import placement_of
-    from sweeps.plan import plan_pipeline
+    from sweeps.planning.plan import plan_pipeline
+    from sweeps.runner import placement_of
 
     if settings.ray_address is None and options.accelerator is not None:
         plan = plan_pipeline(  # on machines that are not there

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.pool import Node, read_pool
-from sweeps.pool.job import Job
 from sweeps.pool.placement import Placement
-from sweeps.pool.work import End, Source, Task, Work
+from sweeps.pool.protocols import End, Source, Task, Work
+from sweeps.pool.stage_job import Job
 from sweeps.study.trials import Assignment
 
 #: How often it is looked what machines there are.

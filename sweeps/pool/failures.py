@@ -15,7 +15,7 @@ import ray
 from ray._private import state
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
-from sweeps.pool.work import End
+from sweeps.pool.protocols import End
 
 #: What Ray 2.60 says of a worker that went with its machine, in lower case.
 _WITH_ITS_MACHINE = (

@@ -10,7 +10,7 @@ from align.recipe import Recipe
 from cluster.pool import ACCELERATOR, Node, accelerator_named, node_of, read_pool, summary
 from cluster.settings import Settings
 from sweeps.errors import SweepError
-from sweeps.pool.sharing import gpu_shares
+from sweeps.pool.gpu_sharing import gpu_shares
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory

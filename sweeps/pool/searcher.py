@@ -11,11 +11,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweeps.pool.actor_cache import WarmWorkers
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.failures import classify, node_lost, watch_workers
 from sweeps.pool.lean import without_tune
 from sweeps.pool.trainable import TrialRunner
-from sweeps.pool.warm import WarmWorkers
 
 
 class Left(Exception):

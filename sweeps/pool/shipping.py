@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from align.data.user_rows import KINDS
 from align.recipe import DataConfig, Recipe
 from align.recipe.rewards import PythonConfig, RewardConfig
-from align.recipe.rows import KINDS
 from cluster.settings import Settings
 from cluster.storage import Storage
 

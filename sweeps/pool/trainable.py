@@ -17,7 +17,10 @@ import ray
 from align.errors import AligneryError, TrainingError
 from cluster.storage import Storage
 from sweeps.pool.actor import Actor
-from sweeps.pool.job import (
+from sweeps.pool.gpu_sharing import hold_to_share
+from sweeps.pool.ray_artifact_cache import use_shelf
+from sweeps.pool.shipping import localise
+from sweeps.pool.stage_job import (
     METRICS,
     Job,
     Measurement,
@@ -30,9 +33,6 @@ from sweeps.pool.job import (
     trial_key,
     unseen_key,
 )
-from sweeps.pool.sharing import hold_to_share
-from sweeps.pool.shelf import use_shelf
-from sweeps.pool.shipping import localise
 from sweeps.pool.workspace import Workspace
 from sweeps.study.trials import Assignment, Milestone
 

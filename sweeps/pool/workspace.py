@@ -12,7 +12,7 @@ from pathlib import Path
 from cluster.errors import StorageError
 from cluster.settings import Settings
 from cluster.storage import Storage
-from sweeps.pool.job import Trial, trial_key
+from sweeps.pool.stage_job import Trial, trial_key
 
 _LOG = "milestones.json"
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.live import Live
 
 from sweeps.events import Event, StageFinished
+from sweeps.progress.formatting import line
 from sweeps.progress.view import SweepView
-from sweeps.progress.words import line
 
 
 class Progress:

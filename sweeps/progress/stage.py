@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sweeps.default import DEFAULT
 from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
@@ -14,8 +13,9 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
-from sweeps.progress.left import seconds_left, work_left
-from sweeps.progress.words import system_name
+from sweeps.progress.formatting import system_name
+from sweeps.progress.time_left import seconds_left, work_left
+from sweeps.results.baseline import DEFAULT
 from sweeps.study.trials import TrialSummary, best_of
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")

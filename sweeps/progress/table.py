@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.progress.formatting import objective_text, short, value_text
 from sweeps.progress.stage import StageView
-from sweeps.progress.words import objective_text, short, value_text
 from sweeps.study.trials import TrialSummary, ranked
 
 _STATES = {

@@ -9,7 +9,6 @@ from threading import RLock
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from sweeps.default import beside_default
 from sweeps.events import (
     Event,
     FinalistMeasured,
@@ -21,10 +20,11 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
-from sweeps.progress.left import pace
+from sweeps.progress.formatting import clock_time, objective_text, pool_text, standing_text
 from sweeps.progress.stage import StageView
 from sweeps.progress.table import trials_table
-from sweeps.progress.words import clock_time, objective_text, pool_text, standing_text
+from sweeps.progress.time_left import pace
+from sweeps.results.baseline import beside_default
 
 #: Trials of a stage that are listed at most; the head of the table and the count of the rest.
 _MOST, _AROUND = 16, 2

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from align.recipe.space import Space, Value
-from sweeps.finalists import Standing
+from align.space.spaces import Space, Value
 from sweeps.progress import short
+from sweeps.results.finalists import Standing
 from sweeps.study.trials import TrialSummary, best_of
 
 

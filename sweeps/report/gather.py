@@ -8,7 +8,7 @@ from importlib.metadata import version
 import optuna
 from pydantic import ValidationError
 
-from align.adapter.provenance import code_commit, versions
+from align.adapters.provenance import code_commit, versions
 from align.recipe import Recipe
 from align.recipe.show import to_yaml
 from cluster.database import Database
@@ -18,10 +18,10 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.control import state_of
 from sweeps.errors import SweepError
-from sweeps.finalists import Standing
-from sweeps.launches import Target, rows_of
 from sweeps.report.data import Report, StageReport, parameters
 from sweeps.report.importance import importance
+from sweeps.results.finalists import Standing
+from sweeps.run_store import Target, rows_of
 from sweeps.study.storage import read_trials
 
 _PACKAGES = ("ray", "optuna")

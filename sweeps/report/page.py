@@ -9,13 +9,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from sweeps.finalists import Difference
 from sweeps.progress import objective_text, value_text
 from sweeps.report import figures, spaces
 from sweeps.report.data import Report, StageReport
 from sweeps.report.tables import VALIDATION, Placed, leaderboard
 from sweeps.report.template import CSS, PAGE
 from sweeps.report.timeline import bars, idle_share, lanes, timeline, window
+from sweeps.results.finalists import Difference
 
 #: By this a folder is known to hold a report.
 GENERATOR = "alignery sweep report"

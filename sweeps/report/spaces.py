@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from align.recipe.space import Value, same
+from align.space.spaces import Value, same
 from sweeps.progress import value_text
 from sweeps.report.data import Parameter, StageReport
 from sweeps.report.style import CHOSEN, INK, MUTED, PAPER, SCALE, blank

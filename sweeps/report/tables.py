@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from align.recipe.space import Value
-from sweeps.finalists import Difference, Entry
+from align.space.spaces import Value
 from sweeps.report.data import Report, StageReport, ranks
 from sweeps.report.timeline import bars
+from sweeps.results.finalists import Difference, Entry
 
 VALIDATION = "validation"
 

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from align.recipe import Space, StageConfig
-from align.recipe.space import Value
+from align.space.spaces import Value
 
 
 def distribution(space: Space) -> BaseDistribution:

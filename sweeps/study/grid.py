@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from align.recipe import Space, StageConfig
-from align.recipe.space import Value
+from align.space.spaces import Value
 from sweeps.errors import SweepError
 
 _FIELD = "sweep.sampler_options.search_space"

@@ -20,7 +20,7 @@ from typing import Any
 import optuna
 
 from align.recipe import StageConfig, SweepConfig
-from align.recipe.search import PRUNERS, class_name
+from align.space.optuna_names import PRUNERS, class_name
 from sweeps.errors import SweepError
 from sweeps.study.options import build, check_options, check_packages, nested, signature
 

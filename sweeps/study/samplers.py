@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 
 from align.recipe import StageConfig, SweepConfig
-from align.recipe.search import SAMPLERS, class_name
+from align.space.optuna_names import SAMPLERS, class_name
 from sweeps.errors import SweepError
 from sweeps.study.grid import Grid
 from sweeps.study.options import build, check_options, check_packages, nested, signature

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from align.recipe.space import Value
+from align.space.spaces import Value
 
 #: Names of a trial's user attributes in the study.
 RUNG = "rung:"  # + step: the metrics measured there

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from align.inference.scheduler import Plan, Scheduler
-from align.inference.sequence import Sequence
+from align.inference.scheduling.scheduler import Plan, Scheduler
+from align.inference.scheduling.sequence import Sequence
 
 END = 0
 Tagged = list[tuple[int, int]]

@@ -5,9 +5,9 @@ from itertools import islice
 
 import pytest
 
-from align.stages.data import arithmetic
-from align.stages.evaluation.measures import longer_rule
-from align.stages.rewards import correctness
+from align.data import arithmetic
+from align.evaluation.metrics import longer_rule
+from align.rewards import correctness
 
 SPLITS = ("train", "validation", "test", "live")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from align.stages.attention import MOST, _Short, attention, short_attention
+from align.compat.torch_attention import MOST, _Short, attention, short_attention
 
 TORCH = functional.scaled_dot_product_attention
 BATCH, HEADS, LENGTH, WIDTH = 3, 4, 37, 16

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from align.adapter import Manifest
-from align.adapter.card import card
+from align.adapters import Manifest
+from align.adapters.card import card
 
 ABOUT: dict[str, Any] = {
     "id": "a" * 64,

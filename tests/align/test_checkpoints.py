@@ -13,9 +13,9 @@ from training import METHODS, rows_of, run, same, stage_of
 from align.base import Base, load_base
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
-from align.stages import run as running
-from align.stages.checkpoints import make_visible, newest_checkpoint
-from align.stages.record import last_metrics, read_record
+from align.training import attempt as running
+from align.training.checkpoints import make_visible, newest_checkpoint
+from align.training.train_record import last_metrics, read_record
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import trl.trainer.utils
 from training import rows_of, shortness, stage_of
 
 from align.base import load_base
-from align.stages import dpo, grpo, kto, sft
-from align.stages.compact import compact_logits
-from align.stages.job import Job
-from align.stages.rewards import RewardFunction
+from align.compat.trl_logits import compact_logits
+from align.methods import dpo, grpo, kto, sft
+from align.rewards import RewardFunction
+from align.training.trainer_inputs import Job
 
 BUILDERS = {"sft": sft.build, "dpo": dpo.build, "kto": kto.build, "grpo": grpo.build}
 REWARDS: list[tuple[str, float, RewardFunction]] = [("shortness", 1.0, shortness)]

@@ -8,9 +8,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from align.adapter import adapter_id
-from align.adapter.beneath import put_beneath
-from align.adapter.tensors import read_factors, write_factors
+from align.adapters import adapter_id
+from align.adapters.stacked_parent import put_beneath
+from align.adapters.tensors import read_factors, write_factors
 from align.errors import AdapterError
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]

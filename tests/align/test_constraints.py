@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from align.errors import DataError, RecipeError
-from align.inputs import check_inputs
+from align.evaluation.eval_plan import HeldOut
+from align.evaluation.metrics import Evaluation
+from align.preflight import check_inputs
 from align.recipe import Recipe, load_recipe, parse_recipe
-from align.recipe.constraints import broken, needed, read_constraint
-from align.recipe.milestones import METRICS, at_end, kind_of, measures
+from align.recipe.metric_schedule import METRICS, at_end, kind_of, measures
 from align.recipe.model import OBJECTIVES
-from align.recipe.trl import Method
-from align.stages.evaluation.held_out import HeldOut
-from align.stages.evaluation.measures import Evaluation
-from align.stages.trial import Trial
+from align.recipe.trl_fields.installed import Method
+from align.space.constraints import broken, needed, read_constraint
+from align.training.trial import Trial
 
 Raw = dict[str, Any]
 

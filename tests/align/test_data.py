@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 from datasets import Dataset
 
+from align.data.splits import check_disjoint, fingerprint, load_answers, load_split
 from align.errors import DataError
 from align.recipe import parse_recipe
-from align.stages.data.splits import check_disjoint, fingerprint, load_answers, load_split
 
 
 def recipe(tmp_path, rows, method="sft", **sizes):
@@ -139,7 +139,7 @@ def test_the_built_in_rows_are_what_they_were(method, split, count):
 
 
 def test_the_built_in_task_labels_right_answers_for_kto():
-    from align.stages.rewards import correctness
+    from align.rewards import correctness
 
     rows = load_split(generated("kto"), "one", "train")
     liked = [row for row in rows if row["label"]]

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_families import in_dtype, random_adapter, random_base, random_tokens
 
-from align.adapter import Manifest, write_manifest
-from align.adapter.tensors import LoraFactors
+from align.adapters import Manifest, write_manifest
+from align.adapters.tensors import LoraFactors
 from align.base import load_base
 from align.errors import AdapterError, RequestError
 from align.inference import EngineOptions, GenerationRequest

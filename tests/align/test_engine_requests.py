@@ -8,13 +8,13 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from align.adapter import Manifest, write_manifest
-from align.adapter.tensors import read_factors
+from align.adapters import Manifest, write_manifest
+from align.adapters.tensors import read_factors
 from align.inference import EngineOptions, GenerationRequest
-from align.inference import model as forward
 from align.inference.engine import BankEngine
 from align.inference.kernels.plain import PlainOps
-from align.stages.reward import with_head
+from align.inference.modeling import model as forward
+from align.methods.reward import with_head
 
 OPTIONS = EngineOptions(slots=12, slot_tokens=160, adapters=4, chunk_tokens=16)
 PROMPT = [ord(one) % 200 + 20 for one in "Ana has 12 apples and finds 7 more."]

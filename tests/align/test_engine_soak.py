@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-from align.adapter.tensors import LoraFactors
+from align.adapters.tensors import LoraFactors
 from align.inference import EngineOptions, GenerationRequest
 from align.inference.engine import BankEngine
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 from peft import PeftModel
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.base import load_base
+from align.data.splits import load_answers, load_split
 from align.errors import DataError
+from align.evaluation import evaluate
+from align.evaluation.eval_plan import HeldOut, at_end, at_rung
+from align.evaluation.evaluate import Evaluator
+from align.evaluation.examples import examples
+from align.evaluation.statistics import longer_rule
+from align.evaluation.systems import Systems, shared_engine
 from align.recipe import Recipe, load_recipe, parse_recipe
-from align.stages.data.splits import load_answers, load_split
-from align.stages.evaluation import evaluate
-from align.stages.evaluation.evaluate import Evaluator
-from align.stages.evaluation.examples import examples
-from align.stages.evaluation.held_out import HeldOut, at_end, at_rung
-from align.stages.evaluation.statistics import longer_rule
-from align.stages.evaluation.systems import Systems, shared_engine
 
 SMOKE = load_recipe("arithmetic-smoke")
 

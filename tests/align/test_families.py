@@ -8,11 +8,11 @@ from tiny_families import assorted, greedy, in_dtype, random_base, random_tokens
 
 from align.errors import ModelError
 from align.inference import EngineOptions, GenerationRequest
-from align.inference import model as forward
 from align.inference.engine import BankEngine
 from align.inference.kernels.build import compiled
 from align.inference.kernels.plain import PlainOps
-from align.inference.model import Model, Reading, Writing
+from align.inference.modeling import model as forward
+from align.inference.modeling.model import Model, Reading, Writing
 
 #: Largest difference of a logit, as a share of the largest logit: fp32 sums in another order.
 TIGHT = 1e-4

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from align.adapter.tensors import read_factors
-from align.inference import model as model_module
-from align.inference.graphs import length_bucket, row_bucket
+from align.adapters.tensors import read_factors
 from align.inference.kernels.plain import PlainOps
-from align.inference.model import Model, Reading, Writing
+from align.inference.modeling import model as model_module
+from align.inference.modeling.cuda_graphs import length_bucket, row_bucket
+from align.inference.modeling.model import Model, Reading, Writing
 
 
 @pytest.mark.parametrize(

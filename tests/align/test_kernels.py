@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from align.adapter.tensors import LoraFactors
-from align.inference.bank import Bank
+from align.adapters.tensors import LoraFactors
 from align.inference.kernels import Batch, Heads, LayerCache, LoraPart
 from align.inference.kernels.build import compiled
 from align.inference.kernels.native import NativeOps
 from align.inference.kernels.plain import PlainOps
+from align.inference.modeling.bank import Bank
 from align.inference.options import TALLEST
 
 #: Relative to the largest value: sums in another order; in bf16 one rounding more or less.

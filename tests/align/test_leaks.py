@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from align.data import leaks
+from align.data.leaks import check_chain
 from align.errors import DataError
-from align.inputs import check_inputs
+from align.preflight import check_inputs
 from align.recipe import Recipe, load_recipe, parse_recipe
-from align.stages.data import leaks
-from align.stages.data.leaks import check_chain
 
 ROW = {"completion": "c", "chosen": "good", "rejected": "bad", "answer": "1"}
 OBJECTIVES = {"sft": "nll", "reward": "pair_accuracy", "dpo": "pair_accuracy", "grpo": "reward"}

@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 
+from align.evaluation.evaluate import Evaluator
+from align.evaluation.metrics import paired
 from align.recipe import load_recipe
-from align.stages.evaluation.evaluate import Evaluator
-from align.stages.evaluation.measures import paired
-from align.stages.trial import Trial
+from align.training.trial import Trial
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from trl import (
 )
 
 from align.base import Base
+from align.data.lengths import Lengths, measure_lengths
 from align.errors import DataError
-from align.stages.data.lengths import Lengths, measure_lengths
 
 LIMIT = 64
 
@@ -57,7 +57,7 @@ def kept(
     trainer_class, config = kinds[method]
     model = base.shell()
     if method == "reward":
-        from align.stages.reward import with_head
+        from align.methods.reward import with_head
 
         model = with_head(model, base.tokenizer.pad_token_id, 0)
     args = config(

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from align.errors import RequestError
-from align.inference.limits import check_request
+from align.inference.request_limits import check_request
 from align.inference.types import GenerationRequest
 
 

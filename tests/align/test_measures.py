@@ -7,11 +7,11 @@ from statistics import fmean, pstdev
 import pytest
 import torch
 
+from align.evaluation.metrics import Evaluation, key_of, objective, paired, wilson
+from align.evaluation.statistics import auc, divergence, paired_auc
 from align.precision import choose
 from align.recipe.rewards import configure
-from align.stages.evaluation.measures import Evaluation, key_of, objective, paired, wilson
-from align.stages.evaluation.statistics import auc, divergence, paired_auc
-from align.stages.rewards import Judge, Rewards, brevity, correctness
+from align.rewards import Judge, Rewards, brevity, correctness
 
 
 def test_wilson_interval_of_a_known_share():

@@ -9,6 +9,7 @@ import pytest
 from shapes import QWEN
 
 from align.base import load_base
+from align.compat import torch_attention
 from align.errors import ModelError, RequestError
 from align.inference.options import EngineOptions
 from align.memory.activations import (
@@ -26,7 +27,7 @@ from align.memory.shape import ModelShape, read_shape, shape_of
 from align.memory.workload import Lora, Workload, workload
 from align.recipe import StageConfig, parse_recipe
 from align.sources import SMOLLM2, TINY
-from align.stages import attention, head
+from align.training import lm_head
 
 T4 = GPUS["T4"]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -112,8 +113,8 @@ def test_the_loss_is_a_tile_on_a_gpu_and_a_block_of_tokens_on_a_cpu() -> None:
 
 
 def test_what_is_counted_on_a_cpu_is_what_training_does_there() -> None:
-    assert head.BLOCK == CPU_TOKENS
-    assert attention.MOST == CPU_WEIGHTS
+    assert lm_head.BLOCK == CPU_TOKENS
+    assert torch_attention.MOST == CPU_WEIGHTS
 
 
 def test_short_rows_on_a_cpu_save_less_of_attention() -> None:

@@ -14,8 +14,8 @@ from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.precision import choose
 from align.recipe import StageConfig
-from align.stages.batches import halved, sized, smaller
-from align.stages.record import OutOfMemory, read_record
+from align.training.oom_backoff import halved, sized, smaller
+from align.training.train_record import OutOfMemory, read_record
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,9 @@ def full(monkeypatch, rows: int, step: int, error: Exception = GPU):
 
 @pytest.fixture
 def fp32(monkeypatch):
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+    )
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "grpo"])

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
 from align.base import Base, model_source
-from align.stages.compact import compact_logits
+from align.compat.trl_logits import compact_logits
 
 
 def rows() -> list[dict[str, Any]]:

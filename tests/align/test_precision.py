@@ -11,6 +11,7 @@ from align import base as bases
 from align import precision as policy
 from align.base import load_base
 from align.errors import ModelError, TrainingError
+from align.methods import reward, sft
 from align.precision import (
     CARDS,
     apply_forced_card,
@@ -19,9 +20,8 @@ from align.precision import (
     memory_fraction,
     precision,
 )
-from align.stages import reward, sft
-from align.stages.job import Job
-from align.stages.steps import SKIPPED_AT_MOST, Watching
+from align.training.callbacks import SKIPPED_AT_MOST, Watching
+from align.training.trainer_inputs import Job
 
 
 def test_a_t4_gets_fp16_and_an_a100_bf16():
@@ -45,7 +45,9 @@ def job(method, model, tmp_path):
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
 def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeypatch, capability):
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cuda", capability, False))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cuda", capability, False)
+    )
     made = job("sft", None, tmp_path).arguments()
     assert made["fp16"] is (capability == (7, 5))
     assert made["bf16"] is (capability == (8, 0))
@@ -56,7 +58,9 @@ def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeyp
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch, method, dtype):
     """GradScaler refuses fp16 gradients, and half precision loses small updates."""
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+    )
     shell = copy.deepcopy(load_base("tiny-random").model).to(dtype)
     build = {"sft": sft.build, "reward": reward.build}[method]
     model = build(job(method, shell, tmp_path)).model

@@ -18,10 +18,10 @@ from peft import LoraConfig
 from transformers import AutoTokenizer, set_seed
 
 from align.base import Base, model_source
+from align.data import prepared
+from align.data.prepared import FIELDS, Prepared, kept
 from align.digests import template_digest, tokenizer_digest
-from align.stages.data import prepared
-from align.stages.data.prepared import FIELDS, Prepared, kept
-from align.stages.reward import with_head
+from align.methods.reward import with_head
 
 
 class SFT(Prepared, trl.SFTTrainer):  # type: ignore[misc]
@@ -234,7 +234,7 @@ def test_the_bounds_are_kept_by_last_use(own_home: Path, monkeypatch: pytest.Mon
 PROCESS = """
 import time
 from datasets import Dataset
-from align.stages.data.prepared import kept
+from align.data.prepared import kept
 
 def make():
     print("made", flush=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from align.data.problems import SPLITS
+from align.data.reasoning import problem_rows, score
+from align.data.splits import check_disjoint, fingerprint, load_answers, load_split
 from align.errors import DataError
-from align.inputs import check_inputs
+from align.preflight import check_inputs
 from align.recipe import Recipe, parse_recipe
-from align.stages.data.problems import SPLITS
-from align.stages.data.reasoning import problem_rows, score
-from align.stages.data.splits import check_disjoint, fingerprint, load_answers, load_split
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("reasoning_gym") is None,
@@ -88,7 +88,7 @@ def test_scoring_is_the_tasks_own(task: str) -> None:
     """Entries survive JSON: tuples, keys that are numbers, and numpy's scalars among them."""
     from reasoning_gym import create_dataset
 
-    from align.stages.data.reasoning import _decoded, _row
+    from align.data.reasoning import _decoded, _row
 
     dataset = create_dataset(task, seed=3, size=4)
     for index in range(4):

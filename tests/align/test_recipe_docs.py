@@ -15,12 +15,12 @@ from align.recipe import (
     SweepConfig,
     parse_recipe,
 )
-from align.recipe.decided import patterns
 from align.recipe.lora import NOT_COMPOSED
 from align.recipe.model import OBJECTIVES
 from align.recipe.rewards import BUILTIN, PythonConfig
-from align.recipe.space import KINDS
-from align.recipe.trl import CONFIGS
+from align.recipe.trl_fields.installed import CONFIGS
+from align.recipe.trl_fields.unsupported import patterns
+from align.space.spaces import KINDS
 
 TEXT = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)

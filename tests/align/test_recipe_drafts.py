@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from align.data.formats import Findings, inspect_file
 from align.recipe import Recipe, load_recipe
-from align.recipe.formats import Findings, inspect_file
-from align.recipe.new import draft_recipe, write_recipe
-from align.recipe.trl import Method
+from align.recipe.scaffold import draft_recipe, write_recipe
+from align.recipe.trl_fields.installed import Method
 
 
 def labelled(path: Path, **columns: Any) -> Findings:

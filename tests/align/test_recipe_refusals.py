@@ -9,7 +9,7 @@ from align.errors import RecipeError
 from align.recipe import LoraConfig, Recipe, StageConfig, parse_recipe
 from align.recipe.lora import MAX_RANK, NOT_COMPOSED
 from align.recipe.model import OBJECTIVES, is_reference
-from align.recipe.trl import Method
+from align.recipe.trl_fields.installed import Method
 
 Raw = dict[str, Any]
 
@@ -186,7 +186,7 @@ def test_what_is_refused_here_is_what_an_adapter_folder_is_refused_for() -> None
 
     from peft import LoraConfig as Peft
 
-    from align.adapter.tensors import _NOT_A_SUM
+    from align.adapters.tensors import _NOT_A_SUM
     from align.inference import EngineOptions
 
     assert set(_NOT_A_SUM) <= set(NOT_COMPOSED)

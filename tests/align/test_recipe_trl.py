@@ -14,12 +14,19 @@ import yaml
 
 from align.errors import RecipeError, TrainingError
 from align.recipe import Recipe, StageConfig, parse_recipe
-from align.recipe.decided import decided, patterns
-from align.recipe.extra import VALUES
 from align.recipe.model import OBJECTIVES
 from align.recipe.show import plain, space_table, to_yaml
 from align.recipe.stage import Scheduler
-from align.recipe.trl import CONFIGS, Method, enum_values, methods_with, trl_fields, trl_refusals
+from align.recipe.trl_fields.installed import (
+    CONFIGS,
+    Method,
+    enum_values,
+    methods_with,
+    trl_fields,
+    trl_refusals,
+)
+from align.recipe.trl_fields.passthrough import VALUES
+from align.recipe.trl_fields.unsupported import decided, patterns
 
 
 def stage(method: Method, **fields: Any) -> dict[str, Any]:
@@ -93,7 +100,7 @@ def test_what_is_refused_exists() -> None:
 
 
 def test_what_every_job_sets_itself_is_not_the_recipes(tmp_path: Path) -> None:
-    from align.stages.job import Job
+    from align.training.trainer_inputs import Job
 
     settled = config("sft").resolve()
     arguments = Job(None, None, settled, 3, [], tmp_path, 0).arguments()  # type: ignore[arg-type]

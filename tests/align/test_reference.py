@@ -11,13 +11,15 @@ from trl import DPOTrainer
 
 from align.errors import TrainingError
 from align.precision import choose
-from align.stages import run as running
-from align.stages.reference import give_reference
+from align.training import attempt as running
+from align.training.reference_logprobs import give_reference
 
 
 @pytest.fixture(autouse=True)
 def fp32(monkeypatch, home):
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+    )
 
 
 @pytest.fixture

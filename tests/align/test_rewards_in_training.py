@@ -6,13 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from align.data.splits import load_split
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.recipe import load_recipe
 from align.recipe.rewards import configure, located
-from align.stages.data.splits import load_split
-from align.stages.rewards import Rewards, reward_functions
-from align.stages.train import train
+from align.rewards import Rewards, reward_functions
+from align.training.train import train
 
 SMOKE = load_recipe("arithmetic-smoke")
 STAGE = SMOKE.stages["grpo"].resolve({"beta": 0.0})

@@ -8,21 +8,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from align.adapter.beneath import put_beneath
-from align.adapter.tensors import LoraFactors, read_factors
+from align.adapters.stacked_parent import put_beneath
+from align.adapters.tensors import LoraFactors, read_factors
 from align.base import load_base
+from align.compat.trl_logits import compact_logits
+from align.data.splits import load_split
 from align.errors import AdapterError, TrainingError
 from align.inference import GenerationRequest
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
+from align.methods.grpo import build
 from align.precision import choose
 from align.recipe import load_recipe
-from align.stages.compact import compact_logits
-from align.stages.data.splits import load_split
-from align.stages.grpo import build
-from align.stages.job import Job
-from align.stages.rollouts import POLICY, Rollouts
-from align.stages.train import train
+from align.training.rollouts import POLICY, Rollouts
+from align.training.train import train
+from align.training.trainer_inputs import Job
 
 SMOKE = load_recipe("arithmetic-smoke")
 STAGE = SMOKE.stages["grpo"].resolve({"beta": 0.0})
@@ -39,7 +39,9 @@ REWARDS = [("shortness", 1.0, shortness)]
 
 @pytest.fixture
 def fp32(monkeypatch):
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+    )
 
 
 @pytest.fixture
@@ -164,7 +166,9 @@ def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     Measured: 0.035 to 0.046 nats a token on average, 0.6 at most, without bias. That is rounding
     on both sides: each is 0.03 from fp32, where they are 1e-5 apart.
     """
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, True))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, True)
+    )
     base = load_base("smollm2-135m-instruct")
     base = replace(base, model=copy.deepcopy(base.model).to(torch.bfloat16))
     below = beneath_of(base.model)

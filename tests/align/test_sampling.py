@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align.inference.draw import draw, draw_few, draw_nucleus, likeliest, ranked
 from align.inference.sampler import Sampler
+from align.inference.sampling_ops import draw, draw_few, draw_nucleus, likeliest, ranked
 from align.inference.types import GenerationRequest
 
 VOCABULARY = 70  # no multiple of a block

@@ -3,8 +3,8 @@
 import pytest
 from simulated_engine import SimulatedEngine, endless
 
-from align.inference.scheduler import Chunk, Copy, Plan, Scheduler
-from align.inference.sequence import Sequence
+from align.inference.scheduling.scheduler import Chunk, Copy, Plan, Scheduler
+from align.inference.scheduling.sequence import Sequence
 
 LONG = 10_000
 FAR = 50  # tokens that a sequence writes when it shall live for the whole test

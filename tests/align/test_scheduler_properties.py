@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulated_engine import SimulatedEngine, endless, expected
 
-from align.inference.chunks import share_out
-from align.inference.sequence import Sequence
-from align.inference.slots import shared_prefix
+from align.inference.scheduling.chunks import share_out
+from align.inference.scheduling.kv_slots import shared_prefix
+from align.inference.scheduling.sequence import Sequence
 
 ADAPTERS = 5  # with the base; more than there are places in the bank
 

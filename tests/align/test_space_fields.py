@@ -10,8 +10,8 @@ from align.errors import RecipeError
 from align.recipe import Recipe, StageConfig, parse_recipe
 from align.recipe.model import OBJECTIVES
 from align.recipe.show import plain, to_yaml
-from align.recipe.space import Space, scalar
-from align.recipe.trl import Method
+from align.recipe.trl_fields.installed import Method
+from align.space.spaces import Space, scalar
 
 Raw = dict[str, Any]
 

@@ -7,7 +7,7 @@ import pytest
 
 from align.errors import RecipeError
 from align.recipe import SweepConfig, parse_recipe
-from align.recipe.search import PRUNERS, SAMPLERS, class_name
+from align.space.optuna_names import PRUNERS, SAMPLERS, class_name
 
 
 def sweep(**fields: Any) -> SweepConfig:

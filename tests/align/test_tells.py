@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from align.stages.rewards.tells import correlation, repetition, tells, zero_variance
+from align.rewards.reward_diagnostics import correlation, repetition, tells, zero_variance
 
 
 def test_correlation_with_length():

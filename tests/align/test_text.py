@@ -9,9 +9,9 @@ from tokenizers import decoders
 from transformers import AutoTokenizer
 
 from align.base import model_source
+from align.inference.detokenizer import TextStream
 from align.inference.sampler import Picked
 from align.inference.stopping import Written
-from align.inference.text import TextStream
 from align.inference.types import GenerationRequest, TokenLogprobs
 from align.sources import packaged_smollm2
 

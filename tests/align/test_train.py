@@ -10,18 +10,18 @@ from safetensors.torch import load_file
 from training import METHODS, rows_of, run
 from transformers import AutoModelForSequenceClassification
 
-from align.adapter import adapter_id, read_manifest
+from align.adapters import adapter_id, read_manifest
 from align.base import load_base, model_source
+from align.data.splits import load_split
 from align.errors import TrainingError
+from align.evaluation.evaluate import evaluate_adapter
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.precision import choose
 from align.recipe import load_recipe, parse_recipe
-from align.stages.data.splits import load_split
-from align.stages.evaluation.evaluate import evaluate_adapter
-from align.stages.record import read_record
-from align.stages.train import train
-from align.stages.trial import Trial
+from align.training.train import train
+from align.training.train_record import read_record
+from align.training.trial import Trial
 
 SMOKE = load_recipe("arithmetic-smoke")
 
@@ -143,7 +143,9 @@ def test_publish_replaces_nothing_by_halves(published, tmp_path):
 
 @pytest.fixture
 def fp32(monkeypatch):
-    monkeypatch.setattr("align.stages.job.precision", lambda: choose("cpu", None, False))
+    monkeypatch.setattr(
+        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -162,7 +164,7 @@ def test_a_published_adapter_that_is_not_what_was_trained_shows(
 ):
     """As it would if the parent were left out."""
     engine = BankEngine(tiny, EngineOptions(slots=16, slot_tokens=512))
-    monkeypatch.setattr("align.adapter.tensors.LoraFactors.stacked_on", lambda own, _: own)
+    monkeypatch.setattr("align.adapters.tensors.LoraFactors.stacked_on", lambda own, _: own)
     given = {"parent": make_adapter("parent", 1), "engine": engine}
     _, checkpoint = run(tiny, "sft", tmp_path / "run", to=1, steps=1, **given)
     assert read_record(checkpoint).stack_difference["mean"] > 0.01

@@ -9,12 +9,12 @@ from training import rows_of, run, stage_of
 from transformers import AutoTokenizer
 from trl import SFTTrainer
 
-from align.adapter import Manifest, write_manifest
-from align.adapter.tensors import read_factors
+from align.adapters import Manifest, write_manifest
+from align.adapters.tensors import read_factors
 from align.base import load_base, model_source
 from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
-from align.stages.job import Job
-from align.stages.record import read_record
+from align.training.train_record import read_record
+from align.training.trainer_inputs import Job
 
 
 def test_every_field_of_the_recipe_arrives_and_alignerys_own_win(tmp_path):
@@ -54,7 +54,7 @@ def test_weights_that_are_no_numbers_are_not_published(tmp_path, monkeypatch):
     def broken(folder):
         raise AdapterError(f"{folder}: tensor x holds NaN or infinite values")
 
-    monkeypatch.setattr("align.stages.run.read_factors", broken)
+    monkeypatch.setattr("align.training.attempt.read_factors", broken)
     with pytest.raises(TrainingError, match=r"step 1: .*not finite.*learning_rate"):
         run(load_base("tiny-random"), "sft", tmp_path, to=1)
     assert list(tmp_path.iterdir()) == []

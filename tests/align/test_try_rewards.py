@@ -10,8 +10,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
+from align.evaluation.evaluate import shared_engine
 from align.recipe.load import BUILTIN
-from align.stages.evaluation.evaluate import shared_engine
 from alignery import app
 
 MOODY = """

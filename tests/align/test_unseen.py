@@ -4,14 +4,14 @@ import math
 
 import pytest
 
+from align.data.splits import load_answers, load_split
 from align.errors import AdapterError, DataError
+from align.evaluation.comparison import compare_examples
+from align.evaluation.eval_plan import HeldOut
+from align.evaluation.examples import read_examples
+from align.evaluation.systems import shared_engine
 from align.recipe import load_recipe, parse_recipe
-from align.stages.data.splits import load_answers, load_split
-from align.stages.evaluation.comparison import compare_examples
-from align.stages.evaluation.examples import read_examples
-from align.stages.evaluation.held_out import HeldOut
-from align.stages.evaluation.systems import shared_engine
-from align.stages.unseen import measure_unseen
+from align.training.test_evaluation import measure_unseen
 
 SMOKE = load_recipe("arithmetic-smoke")
 

@@ -11,13 +11,13 @@ from trl import DPOTrainer
 
 from align import digests
 from align.base import load_base
+from align.data import lengths, prepared
+from align.evaluation import systems
+from align.lru_cache import Remembered
 from align.precision import device, precision
 from align.recipe import load_recipe, parse_recipe
-from align.remembered import Remembered
-from align.stages import parents, shared
-from align.stages.data import lengths, prepared
-from align.stages.evaluation import systems
-from align.stages.trial import Trial
+from align.training import artifact_cache, parents
+from align.training.trial import Trial
 
 SMOKE = load_recipe("arithmetic-smoke")
 
@@ -102,7 +102,7 @@ class Folder:
 def test_another_machine_takes_what_is_on_the_shelf(
     forgotten, counted, home, make_adapter, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(shared, "_shelf", Folder(tmp_path / "shelf"))
+    monkeypatch.setattr(artifact_cache, "_shelf", Folder(tmp_path / "shelf"))
     parent = make_adapter("parent", 1)
     first = trial("dpo", tmp_path / "one", parent).advance(4)
     assert {one.name for one in (tmp_path / "shelf").iterdir()} == {

@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from align.adapter.tensors import LoraFactors, read_factors
+from align.adapters.tensors import LoraFactors, read_factors
 from align.base import Base
 
 END = 1

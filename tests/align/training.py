@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from align.base import Base
+from align.data.splits import load_split
+from align.data.user_rows import Row
 from align.recipe import Recipe, StageConfig, load_recipe
-from align.recipe.rows import Row
-from align.stages.data.splits import load_split
-from align.stages.train import train
+from align.training.train import train
 
 METHODS = ("sft", "reward", "dpo", "kto", "grpo")
 SMOKE: Recipe = load_recipe("arithmetic-smoke")

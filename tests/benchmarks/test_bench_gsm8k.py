@@ -8,8 +8,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import alignery
-from align.inputs import check_inputs
-from align.stages.evaluation.measures import Evaluation
+from align.evaluation.metrics import Evaluation
+from align.preflight import check_inputs
 from benchmarks.gsm8k.run import _likelihoods, _pairs, load, table
 
 

@@ -11,9 +11,9 @@ import torch
 from typer.testing import CliRunner
 
 from align.base import load_base
+from align.evaluation import systems
 from align.memory.peak import Peak as Predicted
 from align.recipe import Recipe, parse_recipe
-from align.stages.evaluation import systems
 from alignery import app
 from benchmarks.memory import run as running
 from benchmarks.memory import stand_ins

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from cluster.database import Database, open_database
 from cluster.registry import Registry
 from cluster.settings import Settings

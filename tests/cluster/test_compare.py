@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from align.errors import AdapterError
-from align.stages.evaluation.examples import named, write_examples
-from align.stages.evaluation.measures import Evaluation
+from align.evaluation.examples import named, write_examples
+from align.evaluation.metrics import Evaluation
 from cluster.commands import adapter_app
 from cluster.errors import AdapterNotFound
 from cluster.registry import open_registry

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from align.adapter import adapter_id
+from align.adapters import adapter_id
 from align.errors import AdapterError, AligneryError
 from cluster.database import Database
 from cluster.database.tables import Alias

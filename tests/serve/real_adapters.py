@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.base import load_base
 from cluster.settings import Settings
 

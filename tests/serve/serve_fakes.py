@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import AdapterError, RequestError
 from align.inference.types import (
     Completion,
@@ -23,7 +23,7 @@ from align.inference.types import (
     Update,
 )
 from serve.access.limits import Counter
-from serve.metrics.board import Board
+from serve.metrics.aggregator import Board
 
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
 BASE = "tiny-random"

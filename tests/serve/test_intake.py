@@ -12,7 +12,7 @@ from serve_fakes import ask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from serve.http.intake import Intake
+from serve.http.body_limit import Intake
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

@@ -11,8 +11,8 @@ from serve_fakes import FakeEngine, FakeVocabulary, ask
 
 from serve.batching.jobs import AdapterRef, GenerateJob
 from serve.batching.worker import Limits, Worker
-from serve.metrics.board import GONE_SECONDS, Board
-from serve.metrics.families import Report, added, collect, page
+from serve.metrics.aggregator import GONE_SECONDS, Board
+from serve.metrics.snapshots import Report, added, collect, page
 
 
 def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:

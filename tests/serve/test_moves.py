@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from align.adapter import Manifest
+from align.adapters import Manifest
 from cluster.registry import AdapterVersion
-from serve.catalogue.moves import RETRY_SECONDS, Move, Moves
+from serve.catalogue.alias_rollout import RETRY_SECONDS, Move, Moves
 
 ALIAS = "arithmetic/sft@champion"
 

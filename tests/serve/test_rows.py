@@ -8,8 +8,8 @@ import pytest
 
 from align.inference.types import Completion, TokenLogprobs, Update
 from serve.batching.jobs import Done, GenerateJob, Text
-from serve.batching.orders import Order
-from serve.batching.rows import Row
+from serve.batching.queued_request import Order
+from serve.batching.sequence_stream import Row
 from serve.http.logprobs import chat_logprobs, text_logprobs
 from serve.metrics.engine import EngineMeter
 

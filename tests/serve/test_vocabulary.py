@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from align.base import load_base
-from serve.batching.tokens import TokenizerVocabulary
+from serve.batching.token_text import TokenizerVocabulary
 
 TEXT = " Grüße, 世界 🙂!"
 

@@ -12,9 +12,9 @@ import yaml
 from conftest import FAKE, RECIPE
 
 from cluster.database import open_database
-from sweeps.launches import launches
-from sweeps.ledger import newest
+from sweeps.run_store import launches
 from sweeps.study.storage import read_trials
+from sweeps.sweep_store import newest
 
 #: The command line itself; `with` a number of CPUs where it starts its own Ray.
 PROGRAM = f"""

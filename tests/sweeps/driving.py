@@ -4,7 +4,7 @@ import copy
 import math
 
 from align.recipe import parse_recipe
-from sweeps.study.bridge import StudyBridge
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import Milestone
 
 STUDY = "toy/sft/1-abc"

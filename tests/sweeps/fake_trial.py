@@ -19,9 +19,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import DataError, TrainingError
-from align.stages.evaluation.examples import EXAMPLES, Example
+from align.evaluation.examples import EXAMPLES, Example
 
 CALLS = "calls.jsonl"
 #: Seconds after which what is waited for will never come.
@@ -134,7 +134,7 @@ ITEMS = 20
 
 
 def measure_unseen(recipe, stage, params, adapter, *, parent, reward_model, target=None):
-    """A stand-in for align.stages.unseen.measure_unseen."""
+    """A stand-in for align.training.test_evaluation.measure_unseen."""
     home = Path(os.environ["ALIGNERY_HOME"])
     file = home / "behaviour.json"
     behaviour = json.loads(file.read_text()) if file.is_file() else {}
@@ -166,7 +166,7 @@ def measure_unseen(recipe, stage, params, adapter, *, parent, reward_model, targ
 
 def evaluate(recipe, adapter, *, system, stage, split, reward_model, shots, earlier):
     """A stand-in for evaluate_adapter."""
-    from align.stages.evaluation.measures import Evaluation
+    from align.evaluation.metrics import Evaluation
 
     if earlier is not None:
         return replace(earlier, reward=[1.0])

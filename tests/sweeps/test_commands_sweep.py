@@ -16,8 +16,8 @@ import sweeps.pipeline
 from cluster.database import open_database
 from sweeps.commands import sweep_app
 from sweeps.errors import SweepError, SweepNotFound
-from sweeps.ledger import Search, begin
 from sweeps.pipeline import run_pipeline
+from sweeps.sweep_store import Search, begin
 
 
 @pytest.fixture

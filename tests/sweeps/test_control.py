@@ -10,7 +10,7 @@ from driving import at
 from cluster.database import open_database
 from cluster.database.tables import now
 from cluster.registry import open_registry
-from sweeps import launches, ledger
+from sweeps import run_store, sweep_store
 from sweeps.control import (
     Control,
     check_free,
@@ -24,11 +24,11 @@ from sweeps.control import (
 )
 from sweeps.errors import SweepLocked, SweepPaused
 from sweeps.events import StageStarted
-from sweeps.launches import Options
-from sweeps.ledger import Search, begin
-from sweeps.pool.job import trial_key
-from sweeps.study.bridge import StudyBridge
+from sweeps.pool.stage_job import trial_key
+from sweeps.run_store import Options
 from sweeps.study.storage import read_trials
+from sweeps.study.study_session import StudyBridge
+from sweeps.sweep_store import Search, begin
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def database(settings):
 @pytest.fixture
 def launch(database, recipe):
     recipe.stages["sft"].sweep.finalists = 0
-    return launches.create(database, recipe, ["sft"], Options())
+    return run_store.create(database, recipe, ["sft"], Options())
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def test_a_driver_hears_what_is_asked_of_it_and_of_its_lines(
 ):
     control = Control(database, launch.id)
     assert (control.asked(), control.asked(row.line), control.asked("toy/dpo")) == ("", "", "")
-    ledger.update(database, row.id, request="stop")
+    sweep_store.update(database, row.id, request="stop")
     assert (control.asked(), control.asked(row.line)) == ("", "stop")
-    launches.update(database, launch.id, request="pause")
+    run_store.update(database, launch.id, request="pause")
     assert control.asked() == "pause"
     assert launch.beat_at is None
     control.beat()
-    assert launches.read(database, launch.id).beat_at is not None
+    assert run_store.read(database, launch.id).beat_at is not None
 
 
 def ended(settings, database, launch, error=None):
@@ -74,13 +74,13 @@ def ended(settings, database, launch, error=None):
         with driving(settings, database) as begin:
             begin(launch)
             assert is_driven(settings, database, launch)
-            assert launches.read(database, launch.id).state == "running"
+            assert run_store.read(database, launch.id).state == "running"
             if error is not None:
                 raise error
     except BaseException as raised:
         assert raised is error
     assert not is_driven(settings, database, launch)
-    row = launches.read(database, launch.id)
+    row = run_store.read(database, launch.id)
     return row.state, row.reason
 
 
@@ -95,8 +95,8 @@ def test_a_launch_knows_how_it_ended(settings, database, launch):
         assert ended(settings, database, launch, error) == expected
     with driving(settings, database) as begin:
         begin(launch)
-        launches.update(database, launch.id, request="stop")
-    kept = launches.read(database, launch.id)
+        run_store.update(database, launch.id, request="stop")
+    kept = run_store.read(database, launch.id)
     assert (kept.state, kept.reason, kept.request) == ("stopped", "stopped on request", "")
 
 
@@ -105,11 +105,11 @@ def test_a_second_driver_is_told_and_leaves_no_trace(settings, database, launch,
         begin(launch)
         with pytest.raises(SweepLocked, match="already driven by process"):
             check_free(settings, database, launch)
-        late = launches.create(database, recipe, ["sft"], Options())
+        late = run_store.create(database, recipe, ["sft"], Options())
         with pytest.raises(SweepLocked), driving(settings, database) as start:
             start(late)
             raise SweepLocked("sweep toy/sft/1-abc is already driven")
-        assert [one.id for one in launches.launches(database)] == [launch.id]
+        assert [one.id for one in run_store.launches(database)] == [launch.id]
 
 
 def test_sweeps_that_a_launch_drives_are_noted(database, recipe, launch):
@@ -119,21 +119,21 @@ def test_sweeps_that_a_launch_drives_are_noted(database, recipe, launch):
     event = StageStarted("toy/sft", "sft", row.run, 4, 30, "accuracy", False, 1)
     listen(event)
     assert heard == [event]
-    assert ledger.read(database, row.id).launch_id == launch.id
+    assert sweep_store.read(database, row.id).launch_id == launch.id
 
 
 def test_what_should_run_and_has_no_driver_is_interrupted(settings, database, launch):
-    launches.update(database, launch.id, driver="process 1 on elsewhere", beat_at=now())
+    run_store.update(database, launch.id, driver="process 1 on elsewhere", beat_at=now())
 
     def state():
-        return state_of(settings, database, launches.read(database, launch.id))
+        return state_of(settings, database, run_store.read(database, launch.id))
 
     assert state() == "running"  # it beat just now, wherever it is
-    launches.update(database, launch.id, beat_at=now() - timedelta(seconds=31))
+    run_store.update(database, launch.id, beat_at=now() - timedelta(seconds=31))
     assert state() == "interrupted"
     with driving(settings, database) as begin:
         begin(launch)
-        launches.update(database, launch.id, beat_at=now() - timedelta(seconds=31))
+        run_store.update(database, launch.id, beat_at=now() - timedelta(seconds=31))
         assert state() == "running"  # silent, but it holds its lock
     assert state() == "finished"
 
@@ -141,35 +141,35 @@ def test_what_should_run_and_has_no_driver_is_interrupted(settings, database, la
 def test_a_killed_driver_of_this_machine_is_noticed_at_once(settings, database, launch, tmp_path):
     code = (
         "from cluster.settings import Settings; from cluster.database import open_database\n"
-        "from sweeps.control import driving; from sweeps.launches import read\n"
+        "from sweeps.control import driving; from sweeps.run_store import read\n"
         "import os, signal\n"
         f"d = open_database(Settings()); l = read(d, {launch.id})\n"
         "with driving(Settings(), d) as begin: begin(l); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, timeout=300)
-    kept = launches.read(database, launch.id)
+    kept = run_store.read(database, launch.id)
     assert kept.state == "running" and state_of(settings, database, kept) == "interrupted"
 
 
 def test_a_dead_driver_is_marked_as_paused(settings, database, launch):
     assert pause(settings, database, launch) is False
-    assert launches.read(database, launch.id).state == "paused"
+    assert run_store.read(database, launch.id).state == "paused"
 
 
 def test_a_living_driver_is_asked(settings, database, launch, row):
     with driving(settings, database) as begin:
         begin(launch)
         assert pause(settings, database, launch) is True
-        assert launches.read(database, launch.id).request == "pause"
+        assert run_store.read(database, launch.id).request == "pause"
         assert stop(settings, database, launch, row) is True
-        assert ledger.read(database, row.id).request == "stop"
-        ledger.update(database, row.id, state="finished")  # as the pool does
+        assert sweep_store.read(database, row.id).request == "stop"
+        sweep_store.update(database, row.id, state="finished")  # as the pool does
         assert wait_until_obeyed(settings, database, launch, row)
     assert wait_until_obeyed(settings, database, launch)
 
 
 def test_waiting_ends_with_a_driver_that_died(settings, database, launch, row):
-    ledger.update(database, row.id, request="stop")
+    sweep_store.update(database, row.id, request="stop")
     assert not wait_until_obeyed(settings, database, launch, row)
 
 
@@ -188,10 +188,10 @@ def test_stopping_without_a_driver_takes_the_best_there_is(
     assert stop(settings, database, launch, None if whole else row) is False
     trials = {one.number: one for one in read_trials(settings, row.study)}
     assert (trials[left.number].state, trials[left.number].reason) == ("FAIL", "stopped on request")
-    now_row = ledger.read(database, row.id)
+    now_row = sweep_store.read(database, row.id)
     names = [one.name for one in open_registry(settings).versions("toy/sft")]
     assert (now_row.state, names) == (("finished", ["toy/sft:1"]) if complete else ("stopped", []))
-    assert launches.read(database, launch.id).state == ("stopped" if whole else "running")
+    assert run_store.read(database, launch.id).state == ("stopped" if whole else "running")
 
 
 def publish(settings, recipe, study, trial, tmp_path):

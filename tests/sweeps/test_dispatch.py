@@ -17,9 +17,9 @@ from ray.exceptions import (
 from cluster.pool import Node
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.failures import WorkerEnded, classify, watch_workers, worker_ended
-from sweeps.pool.job import Job
 from sweeps.pool.placement import Placement
-from sweeps.pool.work import End
+from sweeps.pool.protocols import End
+from sweeps.pool.stage_job import Job
 from sweeps.study.trials import Assignment
 
 

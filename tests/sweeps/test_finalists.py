@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from align.evaluation.examples import Example
 from align.recipe import parse_recipe
-from align.stages.evaluation.examples import Example
-from sweeps.finalists import Measured, Standing, beside, finalists, standing
+from sweeps.results.finalists import Measured, Standing, beside, finalists, standing
 from sweeps.study.trials import TrialSummary
 
 

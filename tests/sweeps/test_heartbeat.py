@@ -12,10 +12,10 @@ import pytest
 
 from cluster.database import open_database
 from cluster.errors import DatabaseError
-from sweeps import launches
+from sweeps import run_store
 from sweeps.control import driving
 from sweeps.errors import SweepLocked
-from sweeps.launches import Options
+from sweeps.run_store import Options
 
 ROOT = Path(__file__).parents[2]
 #: Seconds after which a test hangs.
@@ -31,7 +31,7 @@ def database(settings):
 
 @pytest.fixture
 def launch(database, recipe):
-    return launches.create(database, recipe, ["sft"], Options())
+    return run_store.create(database, recipe, ["sft"], Options())
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ def test_none_is_given_once_the_end_is_written(
     """A launch that came second is deleted: a sign of life after that would find no row."""
     alive = []
     for name in ("forget", "update"):
-        write = getattr(launches, name)
+        write = getattr(run_store, name)
 
         def noted(database, identity, write=write, **fields):
             if "beat_at" not in fields:
                 alive.append([one.name for one in threading.enumerate()])
             return write(database, identity, **fields)
 
-        monkeypatch.setattr(launches, name, noted)
+        monkeypatch.setattr(run_store, name, noted)
     expected = pytest.raises(type(error)) if error else nullcontext()
     with expected, driving(settings, database) as begin:
         begin(launch)
@@ -114,7 +114,7 @@ def test_a_closed_database_is_no_traceback_either(
         database.close()
         (Path(settings.home) / "alignery.db").unlink(missing_ok=True)
         try:
-            launches.read(database, launch.id)
+            run_store.read(database, launch.id)
         finally:
             beats()
 

@@ -6,11 +6,11 @@ from conftest import RECIPE
 from align.recipe import parse_recipe
 from cluster.database import open_database
 from cluster.database.tables import now
-from sweeps import launches
+from sweeps import run_store
 from sweeps.errors import SweepError, SweepNotFound
-from sweeps.launches import Options, choose, create, find, rows_of, to_resume, update
-from sweeps.ledger import FINISHED, STOPPED, Search, attach, begin
-from sweeps.ledger import update as update_row
+from sweeps.run_store import Options, choose, create, find, rows_of, to_resume, update
+from sweeps.sweep_store import FINISHED, STOPPED, Search, attach, begin
+from sweeps.sweep_store import update as update_row
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def launch(database, recipe):
 def test_a_launch_is_kept_as_it_was_asked(database, recipe):
     options = Options(promote=True, labels={"pool": "t4"}, needs={"sft": "toy/sft:3"})
     made = create(database, recipe, ["reward", "grpo"], options, job_id="job-1")
-    kept = launches.read(database, made.id)
+    kept = run_store.read(database, made.id)
     assert (kept.name, kept.state, kept.stages) == ("toy", "running", ["reward", "grpo"])
-    assert launches.recipe_of(kept) == recipe
-    assert launches.options_of(kept) == options
+    assert run_store.recipe_of(kept) == recipe
+    assert run_store.options_of(kept) == options
     assert kept.job_id == "job-1" and kept.ended_at is None
 
 
@@ -125,7 +125,7 @@ def test_a_fresh_launch_begins_each_sweep_anew_but_once(database, recipe, launch
 
 
 def test_the_name_of_a_parent_is_not_part_of_a_search_its_id_is(recipe):
-    named = launches.with_needs(recipe, {"sft": "toy/sft:1"})
+    named = run_store.with_needs(recipe, {"sft": "toy/sft:1"})
     assert named.stages["reward"].parent == "toy/sft:1"
     assert named.stages["grpo"].reward_model == "reward"
     one, other = "1" * 64, "2" * 64
@@ -153,16 +153,16 @@ def test_a_data_file_that_changed_is_named(database, tmp_path):
     raw = {**RECIPE, "data": {"path": str(rows)}, "stages": {"sft": RECIPE["stages"]["sft"]}}
     raw["stages"]["sft"] = {**raw["stages"]["sft"], "objective": "nll"}
     changed = parse_recipe(raw)
-    files = launches.files_of(changed, ["sft"])
+    files = run_store.files_of(changed, ["sft"])
     assert list(files) == [str(rows)]
     made = create(database, changed, ["sft"], Options(files=files))
-    launches.check_files(made)
+    run_store.check_files(made)
     rows.write_text("")
     with pytest.raises(SweepError, match=r"rows\.jsonl has changed since.*`alignery sweep run`"):
-        launches.check_files(made)
+        run_store.check_files(made)
     rows.unlink()
     with pytest.raises(SweepError, match="is not there any more"):
-        launches.check_files(made)
+        run_store.check_files(made)
 
 
 def test_stopped_rows_are_begun_again(database, recipe, launch):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster.storage import Storage
-from sweeps.leftovers import Leftovers
-from sweeps.pool.job import trial_key
+from sweeps.cleanup import Leftovers
+from sweeps.pool.stage_job import trial_key
 from sweeps.study.trials import TrialSummary
 
 STUDY = "toy/sft/1-abc"

@@ -6,13 +6,13 @@ import json
 import pytest
 from conftest import FAKE, RECIPE
 
-from align.adapter import Manifest, adapter_id, write_manifest
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import DataError
 from align.recipe import parse_recipe
 from cluster.registry import open_registry
 from sweeps.errors import SweepError
-from sweeps.final import System, evaluate_many
 from sweeps.pipeline import chosen, run_pipeline
+from sweeps.results.final_evaluation import System, evaluate_many
 
 
 @pytest.fixture

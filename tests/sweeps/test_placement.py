@@ -9,8 +9,8 @@ from conftest import RECIPE
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
+from sweeps.pool.gpu_sharing import hold_to_share, tensor_fraction
 from sweeps.pool.placement import place
-from sweeps.pool.sharing import hold_to_share, tensor_fraction
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 

@@ -17,11 +17,11 @@ from align.memory.workload import workload
 from align.recipe import SweepConfig, load_recipe, parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
-from sweeps.pace import Pace, pace_of
-from sweeps.plan import plan_pipeline
-from sweeps.planned import Plan, StagePlan
+from sweeps.planning.plan import plan_pipeline
+from sweeps.planning.plan_view import Plan, StagePlan
+from sweeps.planning.pruning_estimate import halved, survivors
+from sweeps.planning.throughput import Pace, pace_of
 from sweeps.study.trials import TrialSummary
-from sweeps.survivors import halved, survivors
 
 CPU = Machine("CPU", 2**34, "bfloat16", "cpu")
 
@@ -95,7 +95,7 @@ def test_planning_starts_nothing(tmp_path):
 import sys
 from align.recipe import load_recipe
 from cluster.settings import Settings
-from sweeps.plan import plan_pipeline
+from sweeps.planning.plan import plan_pipeline
 recipe = load_recipe("arithmetic")
 plan_pipeline(Settings(), recipe, recipe.order(), accelerator="T4", gpus=2).table()
 import ray

@@ -18,11 +18,11 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
-from sweeps.ledger import newest
 from sweeps.pipeline import run_pipeline
 from sweeps.pool import failures
 from sweeps.pool.placement import Placement
 from sweeps.study.storage import read_trials
+from sweeps.sweep_store import newest
 
 STAGE = {
     "method": "sft",

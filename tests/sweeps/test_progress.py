@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from align.stages.evaluation.comparison import Compared
-from align.stages.evaluation.statistics import Paired
+from align.evaluation.comparison import Compared
+from align.evaluation.statistics import Paired
 from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
@@ -18,8 +18,8 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
-from sweeps.finalists import Difference, Entry, Standing
 from sweeps.progress import Progress, SweepView, clock_time, line, seconds_left
+from sweeps.results.finalists import Difference, Entry, Standing
 from sweeps.study.trials import Milestone, TrialSummary
 
 STARTED = StageStarted(

@@ -14,11 +14,11 @@ from align.recipe.show import to_yaml
 from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.errors import SweepError
-from sweeps.pool import reach
-from sweeps.pool.job import portable
+from sweeps.pool import worker_preflight
 from sweeps.pool.placement import make_placement
-from sweeps.pool.probe import Probe, find_fault
-from sweeps.pool.reach import check_workers, localise, ship_data
+from sweeps.pool.stage_job import portable
+from sweeps.pool.worker_preflight import check_workers, localise, ship_data
+from sweeps.pool.worker_probe import Probe, find_fault
 
 POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 
@@ -28,13 +28,13 @@ def fault(settings, nonce, **more):
 
 
 def test_a_machine_that_sees_all_of_it_has_no_fault(settings):
-    with reach._written(settings) as nonce:
+    with worker_preflight._written(settings) as nonce:
         assert fault(settings, nonce) == ""
     assert Storage(settings).keys("checks") == []  # nothing is left
 
 
 def test_another_machine_does_not_see_a_sqlite_file(settings, tmp_path):
-    with reach._written(settings) as nonce:
+    with worker_preflight._written(settings) as nonce:
         there = Settings(
             home=settings.home,
             storage=settings.storage,
@@ -46,7 +46,7 @@ def test_another_machine_does_not_see_a_sqlite_file(settings, tmp_path):
 
 
 def test_another_machine_does_not_see_a_storage_folder(settings, tmp_path):
-    with reach._written(settings) as nonce:
+    with worker_preflight._written(settings) as nonce:
         there = Settings(
             home=settings.home,
             storage=str(tmp_path / "there"),
@@ -58,7 +58,7 @@ def test_another_machine_does_not_see_a_storage_folder(settings, tmp_path):
 
 def test_another_machine_does_not_see_a_base_or_cannot_make_the_home(settings, tmp_path):
     (tmp_path / "file").touch()
-    with reach._written(settings) as nonce:
+    with worker_preflight._written(settings) as nonce:
         assert "do not see the base /models/mine" in fault(settings, nonce, base="/models/mine")
         raw = {**portable(settings), "home": str(tmp_path / "file" / "home")}
         assert "ALIGNERY_HOME" in find_fault(Probe(raw, nonce))
@@ -85,7 +85,7 @@ def fresh_database():
 def test_two_postgresql_databases_are_told_apart(settings):
     with fresh_database() as here, fresh_database() as other:
         mine = Settings(home=settings.home, database_url=here)
-        with reach._written(mine) as nonce:
+        with worker_preflight._written(mine) as nonce:
             assert fault(mine, nonce) == ""
             told = fault(Settings(home=settings.home, database_url=other), nonce)
             assert "do not reach the database" in told and "another one answers there" in told
@@ -98,12 +98,12 @@ def test_every_node_is_asked_before_the_first_trial(local_ray, settings, recipe,
     placement = make_placement(settings, recipe, ["sft"])
     check_workers(settings, placement, recipe)  # local: nothing is asked
     joined = Settings(ray_address=local_ray)
-    monkeypatch.setattr(reach, "_answers", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(worker_preflight, "_answers", lambda *_: pytest.fail("asked"))
     check_workers(joined, placement, recipe)  # this machine: nor here
     monkeypatch.undo()
-    monkeypatch.setattr(reach, "_here", lambda node: False)
+    monkeypatch.setattr(worker_preflight, "_here", lambda node: False)
     check_workers(joined, placement, recipe)
-    monkeypatch.setattr(reach, "_marked", lambda *_: nullcontext())
+    monkeypatch.setattr(worker_preflight, "_marked", lambda *_: nullcontext())
     with pytest.raises(SweepError, match=r"^workers on \S+ cannot see the database .*PostgreSQL"):
         check_workers(joined, placement, recipe)
 
@@ -131,7 +131,7 @@ def test_files_travel_through_storage_by_their_content(settings, tmp_path):
         (tmp_path / name).unlink()
     here = localise(shipped, Storage(settings))
     assert Path(here.data.path).read_text() == '{"prompt": "1+1", "completion": "2"}\n'
-    from align.stages.rewards.functions import Function
+    from align.rewards.functions import Function
 
     assert Function("mine", here.stages["grpo"].rewards["mine"])([], "2", {}) == 1.0
     assert localise(recipe, Storage(settings)) == recipe

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 import alignery
 from align.recipe import parse_recipe
 from cluster.database import open_database
-from sweeps import launches
-from sweeps.ledger import FINISHED, Search, begin
-from sweeps.ledger import update as update_row
+from sweeps import run_store
 from sweeps.report.timeline import Bar, idle_share, lanes
 from sweeps.study.distributions import distribution
 from sweeps.study.storage import open_storage
+from sweeps.sweep_store import FINISHED, Search, begin
+from sweeps.sweep_store import update as update_row
 
 BEGAN = 1_790_000_000.0
 LAST = 30
@@ -138,7 +138,7 @@ def sweep(settings, database, recipe):
     """A launch of the recipe and the sweep of its first stage."""
 
     def make(trials=TRIALS, recipe=recipe, standing=STANDING, **fields):
-        launch = launches.create(database, recipe, recipe.order(), launches.Options())
+        launch = run_store.create(database, recipe, recipe.order(), run_store.Options())
         row = begin(database, Search(recipe, "sft"), launch=launch.id)
         if trials is not None:
             make_study(settings, row, recipe.stages["sft"], trials)
@@ -256,7 +256,7 @@ def test_where_nothing_is_searched(sweep, report, tmp_path):
 
 
 def test_before_any_stage_has_begun(database, recipe, report, tmp_path):
-    launches.create(database, recipe, recipe.order(), launches.Options())
+    run_store.create(database, recipe, recipe.order(), run_store.Options())
     assert "0 of 3 stages" in report()
     assert "No stage has begun yet" in (tmp_path / "report-toy" / "index.html").read_text()
 

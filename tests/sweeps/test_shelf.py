@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from align.stages import shared
-from sweeps.pool.shelf import RayShelf, shelf_session, use_shelf
+from align.training import artifact_cache
+from sweeps.pool.ray_artifact_cache import RayShelf, shelf_session, use_shelf
 
 
 @ray.remote(num_cpus=0)
@@ -22,8 +22,8 @@ class Machine:
         """What had to be computed here, and the rows."""
         from datasets import Dataset
 
-        from align.stages.data import prepared
-        from align.stages.evaluation import kept
+        from align.data import prepared
+        from align.evaluation import eval_cache
 
         computed = []
 
@@ -36,17 +36,17 @@ class Machine:
             return [0.5, 1.5]
 
         found = prepared.kept(key, rows)["input_ids"]
-        assert kept.kept(key, measured) == [0.5, 1.5]
+        assert eval_cache.kept(key, measured) == [0.5, 1.5]
         return computed, list(found)
 
     def offer(self, key: str, text: str) -> None:
         file = Path(os.environ["ALIGNERY_HOME"]) / key
         file.write_text(text)
-        shared.shelf().offer("reference", key, file)
+        artifact_cache.shelf().offer("reference", key, file)
 
     def fetch(self, key: str) -> str | None:
         file = Path(os.environ["ALIGNERY_HOME"]) / f"fetched-{key}"
-        return file.read_text() if shared.shelf().fetch("reference", key, file) else None
+        return file.read_text() if artifact_cache.shelf().fetch("reference", key, file) else None
 
     def die(self) -> None:
         os._exit(1)
@@ -113,10 +113,10 @@ def test_a_shelf_that_is_gone_has_nothing(machine, tmp_path):
 
 
 def test_a_process_without_a_shelf_shares_with_none(tmp_path):
-    before = shared.shelf()
+    before = artifact_cache.shelf()
     try:
         use_shelf(None)
-        shared.shelf().offer("reference", "x", tmp_path)
-        assert not shared.shelf().fetch("reference", "x", tmp_path / "there")
+        artifact_cache.shelf().offer("reference", "x", tmp_path)
+        assert not artifact_cache.shelf().fetch("reference", "x", tmp_path / "there")
     finally:
-        shared.install(before)
+        artifact_cache.install(before)

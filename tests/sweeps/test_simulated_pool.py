@@ -18,8 +18,8 @@ from cluster.simulated import simulated_pool
 from sweeps.events import MilestoneReported, PoolChanged, TrialRetried
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import make_placement
-from sweeps.pool.reach import check_workers
-from sweeps.study.bridge import StudyBridge
+from sweeps.pool.worker_preflight import check_workers
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import Milestone
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
+from align.evaluation.comparison import Compared
+from align.evaluation.metrics import Evaluation
+from align.evaluation.statistics import Paired
 from align.recipe import load_recipe
-from align.stages.evaluation.comparison import Compared
-from align.stages.evaluation.measures import Evaluation
-from align.stages.evaluation.statistics import Paired
-from sweeps.standings import pair_rule, summary, table, verdicts
+from sweeps.results.results_table import pair_rule, summary, table, verdicts
 from sweeps.study.trials import TrialSummary
 
 RECIPE = load_recipe("arithmetic-smoke")

@@ -8,8 +8,8 @@ import pytest
 from align.recipe import parse_recipe
 from cluster.database import open_database
 from sweeps.errors import SweepError, SweepLocked
-from sweeps.study.bridge import StudyBridge
 from sweeps.study.storage import open_storage, read_trials
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import Milestone, best_of
 
 STUDY = "toy/sft/1-abc"

@@ -11,11 +11,11 @@ from sqlalchemy import create_engine, text
 
 from cluster.database import open_database
 from sweeps.errors import SweepError, SweepLocked
-from sweeps.ledger import Search, begin
-from sweeps.study.bridge import StudyBridge
 from sweeps.study.lock import StudyLock
 from sweeps.study.storage import open_storage, read_trials
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import FROM
+from sweeps.sweep_store import Search, begin
 
 
 @pytest.fixture

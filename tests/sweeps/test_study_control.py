@@ -4,8 +4,8 @@ import pytest
 from driving import STUDY, at, run, run_all, stage_with, told, value
 
 from cluster.database import open_database
-from sweeps.study.bridge import StudyBridge
 from sweeps.study.storage import read_trials
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import best_of, ranked
 
 RAN = {"began": 100.0, "ended": 104.5, "node": "10.0.0.1", "worker": "w1"}

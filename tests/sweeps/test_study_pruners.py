@@ -8,9 +8,9 @@ from driving import STUDY, stage_with
 
 from cluster.database import open_database
 from sweeps.errors import SweepError
-from sweeps.study.bridge import StudyBridge
 from sweeps.study.pruners import Pruning
 from sweeps.study.storage import open_storage
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import Milestone
 
 RUNGS = [5, 7, 11, 13, 17]

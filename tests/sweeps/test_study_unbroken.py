@@ -8,8 +8,8 @@ import pytest
 from driving import STUDY, at, run, run_all, search, stage_with, told, value
 
 from cluster.database import open_database
-from sweeps.study.bridge import StudyBridge
 from sweeps.study.storage import open_storage
+from sweeps.study.study_session import StudyBridge
 
 WITH_CMAES = pytest.param(
     "cmaes",

@@ -9,10 +9,10 @@ from driving import at, recipe_with, run_all, search, told, value
 from cluster.database import open_database
 from cluster.database.tables import Sweep
 from sweeps.errors import SweepError
-from sweeps.ledger import Search, begin
-from sweeps.study.bridge import StudyBridge
 from sweeps.study.storage import open_storage, read_trials
+from sweeps.study.study_session import StudyBridge
 from sweeps.study.trials import FROM
+from sweeps.sweep_store import Search, begin
 
 LINE = "toy/sft"
 

@@ -443,8 +443,8 @@ def test_a_stopped_job_that_is_submitted_again_goes_on_with_its_sweep(
     The sweep is stopped as soon as it has a trial, and the project's code is changed meanwhile.
     """
     from cluster.database import open_database
-    from sweeps.launches import launches
-    from sweeps.ledger import sweeps
+    from sweeps.run_store import launches
+    from sweeps.sweep_store import sweeps
 
     (project / ".env").unlink()
     (project / "toy.yaml").write_text(yaml.safe_dump(own_data_and_rewards(project)))

@@ -11,8 +11,8 @@ from cluster.registry import open_registry
 from cluster.storage import Storage
 from sweeps.errors import SweepError
 from sweeps.events import MilestoneReported, StageFinished, StageStarted, TrialFinished
-from sweeps.ledger import Search, begin, newest
 from sweeps.sweep import run_sweep
+from sweeps.sweep_store import Search, begin, newest
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_published_adapters_are_discarded_alone(place, tmp_path):
 @pytest.mark.parametrize("place", ["remote"], indirect=True)
 def test_training_goes_on_elsewhere_from_the_newest_upload(place, recipe, monkeypatch):
     """A machine that is lost between two milestones costs what it trained since `save_steps`."""
-    from align.stages.trial import Trial
+    from align.training.trial import Trial
 
     raw = recipe.model_dump(mode="json")
     raw["data"] |= {"train": 32, "validation": 4, "test": 4}

@@ -1,0 +1,14 @@
+"""Adapter folders: plain PEFT files plus a manifest. This module imports no torch."""
+
+from align.adapters.folder import ADAPTER_FILES, adapter_id, verify_folder
+from align.adapters.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+
+__all__ = [
+    "ADAPTER_FILES",
+    "MANIFEST",
+    "Manifest",
+    "adapter_id",
+    "read_manifest",
+    "verify_folder",
+    "write_manifest",
+]

@@ -1,0 +1,199 @@
+"""The model card beside an adapter: its manifest, for a person to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from align.adapters.manifest import Manifest
+from align.adapters.metric_tables import MEASURES, how_good, table
+from align.sources import EMBEDDED
+
+CARD = "README.md"
+
+METHODS = {
+    "sft": "supervised fine-tuning on completions",
+    "reward": "reward modelling on pairs of answers",
+    "dpo": "direct preference optimisation on pairs of answers",
+    "kto": "Kahneman-Tversky optimisation on liked and disliked answers",
+    "grpo": "group-relative policy optimisation on rewards",
+}
+
+
+_NOT_SETTINGS = {"method", "parent", "reward_model", "data", "sweep", "budget_seconds"}
+_ROLLOUTS = {"num_generations", "max_completion_length", "temperature"}
+
+
+def write_card(folder: Path, manifest: Manifest) -> None:
+    """Write the folder's README.md."""
+    (folder / CARD).write_text(card(manifest), encoding="utf-8")
+
+
+def card(manifest: Manifest) -> str:
+    """The manifest as Markdown with the front matter that PEFT writes for the hub."""
+    parts = (_front(manifest), _what(manifest), _how(manifest), how_good(manifest), _use(manifest))
+    return "\n\n".join("\n".join(part) for part in (*parts, _limits(manifest))) + "\n"
+
+
+def _base(manifest: Manifest) -> str:
+    """The base's name; of a folder its last part, since its place says nothing elsewhere."""
+    return Path(manifest.base).name if manifest.base[:1] in ("/", ".", "~") else manifest.base
+
+
+def _front(manifest: Manifest) -> Iterator[str]:
+    base = json.dumps(_base(manifest))  # quoted, as YAML reads it
+    yield from ("---", f"base_model: {base}", "library_name: peft")
+    if manifest.method != "reward":
+        yield "pipeline_tag: text-generation"
+    tags = [f"base_model:adapter:{_base(manifest)}", "alignery", "lora", manifest.method, "trl"]
+    yield from ("tags:", *(f"- {json.dumps(tag)}" for tag in tags), "---")
+
+
+def _what(manifest: Manifest) -> Iterator[str]:
+    yield f"# {manifest.line}"
+    yield ""
+    kind = "a reward model" if manifest.method == "reward" else "a language model"
+    yield (
+        f"A LoRA adapter of rank {manifest.rank} for `{_base(manifest)}`: {kind}, made by "
+        f"{METHODS.get(manifest.method, manifest.method)}."
+    )
+    if description := manifest.recipe.get("description"):
+        yield f"It comes from the recipe *{manifest.recipe.get('name', '')}*: {description}"
+    yield ""
+    yield f"- id `{manifest.id}`"
+    yield f"- base weights `{manifest.base_digest[:16]}`" + (
+        f", revision `{manifest.base_revision}`" if manifest.base_revision else ""
+    )
+    if manifest.parents:
+        yield f"- built on {_chain(manifest)}, whose weights this adapter contains"
+    if manifest.reward_model:
+        yield f"- judged by the reward model `{manifest.reward_model[:16]}`"
+    if manifest.created_at:
+        yield f"- made {manifest.created_at}"
+
+
+def _chain(manifest: Manifest) -> str:
+    """Parents, nearest first, down to the base."""
+    lines = manifest.parent_lines or [""] * len(manifest.parents)
+    links = [
+        f"{line} `{one[:16]}`".strip() for line, one in zip(lines, manifest.parents, strict=True)
+    ]
+    return " → ".join(links)
+
+
+def _how(manifest: Manifest) -> Iterator[str]:
+    yield "## How it was trained"
+    yield ""
+    if manifest.data:
+        sizes = [f"{one.rows:,} rows of {name}" for name, one in manifest.data.items()]
+        yield (
+            f"{_source(manifest)}: {', '.join(sizes)}; no prompt is in two of them. "
+            f"Seed {manifest.seed}, {manifest.dtype}, {_seconds(manifest)}."
+        )
+    training = manifest.training
+    if lengths := _lengths(training.get("lengths", {})):
+        yield f"Of the training rows, {lengths}."
+    if out := training.get("out_of_memory"):
+        yield f"Memory ran out {len(out)} time(s); the micro-batch was halved each time."
+    settings = [[f"`{name}`", f"`{_value(value)}`"] for name, value in _settings(manifest)]
+    if settings:
+        yield from ("", *table(["setting", "value"], settings))
+    if manifest.versions:
+        names = ", ".join(f"{name} {one}" for name, one in sorted(manifest.versions.items()))
+        commit = f"; commit `{manifest.code_commit}`" if manifest.code_commit else ""
+        yield from ("", f"{names}{commit}")
+
+
+def _source(manifest: Manifest) -> str:
+    data = manifest.stage.get("data") or manifest.recipe.get("data") or {}
+    kinds = {"task": "the task", "path": "the file", "dataset": "the dataset"}
+    for kind, words in kinds.items():
+        if name := data.get(kind):
+            # A path tells nothing on another machine, and its folders are nobody's business.
+            return f"Trained on {words} `{Path(name).name if kind == 'path' else name}`"
+    return "Trained on"
+
+
+def _seconds(manifest: Manifest) -> str:
+    wall = f"{manifest.wall_seconds:,.0f} s of training"
+    used = manifest.accelerator_seconds
+    return f"{wall}, {used:,.0f} s of them on an accelerator" if used else wall
+
+
+def _lengths(lengths: Mapping[str, int]) -> str:
+    told = {
+        "too_long": "were cut at `max_length`",
+        "left_out": "were left out, since nothing of the answer would have been left",
+    }
+    return " and ".join(
+        f"{lengths[name]} {words}" for name, words in told.items() if lengths.get(name)
+    )
+
+
+def _settings(manifest: Manifest) -> Iterator[tuple[str, Any]]:
+    """The resolved settings that were given, searched ones marked, nested ones by dotted name."""
+    grpo = manifest.method == "grpo"
+    skipped = _NOT_SETTINGS | ({"max_length"} if grpo else _ROLLOUTS)
+    for name, value in manifest.stage.items():
+        if name == "lora" and isinstance(value, Mapping):
+            yield from ((f"lora.{inner}", leaf) for inner, leaf in value.items())
+        elif name not in skipped and value not in (None, {}, []):
+            yield name, value
+
+
+def _use(manifest: Manifest) -> Iterator[str]:
+    kind = "SequenceClassification" if manifest.method == "reward" else "CausalLM"
+    model = f"AutoModelFor{kind}"
+    labels = ", num_labels=1" if manifest.method == "reward" else ""
+    packaged = manifest.base in EMBEDDED
+    name = json.dumps(_base(manifest))
+    yield from ("## How to use it", "", "```python")
+    if packaged:
+        yield "from align.base import model_source"
+    yield from (
+        "from peft import PeftModel",
+        f"from transformers import {model}, AutoTokenizer",
+        "",
+        f"source = {f'model_source({name})  # its folder' if packaged else name}",
+        "tokenizer = AutoTokenizer.from_pretrained(source)",
+        f"base = {model}.from_pretrained(source{labels})",
+    )
+    if manifest.method == "reward":
+        yield f"base.config.pad_token_id = {manifest.pad_token_id}"
+    yield from ('model = PeftModel.from_pretrained(base, ".")  # this folder', "```")
+    yield ""
+    yield "Or behind an OpenAI-compatible endpoint, as one of many adapters:"
+    yield ""
+    yield from (
+        "```sh",
+        f"alignery adapter register {manifest.line} .",
+        "alignery serve run",
+        f"# then ask for the model {manifest.line}@champion, or {manifest.line}:1",
+        "```",
+    )
+
+
+def _limits(manifest: Manifest) -> Iterator[str]:
+    yield "## What is not known"
+    yield ""
+    yield (
+        "- Only what stands above was measured, on held-out items like the training data. Other "
+        "tasks, languages, long conversations, safety and bias were not."
+    )
+    wanted = ("accuracy", "mean_reward", "win_rate", "nll", "kl_per_token")
+    if manifest.method != "reward":
+        if missing := [MEASURES[name] for name in wanted if name not in manifest.metrics]:
+            yield f"- Not measured of this adapter: {'; '.join(missing)}."
+        if "mean_reward" in manifest.metrics:
+            yield "- A reward says what it was made to say. Read answers in `evaluation.jsonl`."
+    if manifest.reward_failures:
+        yield f"- A reward gave no number for {manifest.reward_failures} answers; see the manifest."
+    if difference := manifest.training.get("stack_difference"):
+        told = ", ".join(f"{name} {value:.2g}" for name, value in difference.items())
+        yield f"- The stack that was trained and this adapter as it is served differ by {told}."
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

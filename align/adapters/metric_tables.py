@@ -1,0 +1,100 @@
+"""The figures of an adapter beside its parent's and its base's, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from align.adapters.manifest import Difference, Manifest
+
+#: Measures in the order of a card, with what they are called and their unit.
+MEASURES = {
+    "accuracy": "accuracy",
+    "mean_reward": "reward, weighted sum",
+    "pair_accuracy": "pairs ranked right",
+    "longer_rule": "pairs that “the longer answer is right” ranks right",
+    "implicit_pair_accuracy": "pairs ranked right by the log-ratio to the parent",
+    "implicit_margin": "margin of the log-ratio to the parent, nats",
+    "margin": "margin, chosen − rejected",
+    "label_auc": "liked above disliked, by the log-ratio to the parent (AUC)",
+    "nll": "negative log-likelihood, nats a token",
+    "win_rate": "answers preferred to the parent's by the reward model",
+    "kl_per_token": "KL from the parent, nats a token",
+    "kl_per_answer": "KL from the parent, nats an answer",
+    "length": "answer length, characters",
+    "tokens": "answer length, tokens",
+    "truncated": "answers cut at the token limit",
+    "repetition": "repeated 4-grams in answers",
+    "reward_length_correlation": "correlation of reward and length",
+    "train/frac_reward_zero_std": "groups in training with rewards all alike",
+}
+_SHARES = {
+    "accuracy", "pair_accuracy", "longer_rule", "implicit_pair_accuracy", "win_rate", "truncated",
+    "repetition", "train/frac_reward_zero_std",
+}  # fmt: skip
+
+
+def how_good(manifest: Manifest) -> Iterator[str]:
+    """The section that holds the figures of adapter, parent and base, as Markdown lines."""
+    yield "## How good it is"
+    yield ""
+    metrics = manifest.metrics
+    named = [name for name in MEASURES if name in metrics]
+    parts = sorted(name for name in metrics if name.startswith(("reward/", "pair_accuracy/")))
+    if not named:
+        yield "Nothing was measured."
+        return
+    items = f"{manifest.data['validation'].rows} " if "validation" in manifest.data else ""
+    yield (
+        f"On {items}validation items, answered greedily by every system alike. Intervals are 95 %, "
+        "by paired bootstrap over the items. A search chooses its best trial by these same items, "
+        "which flatters that one a little; its test items were not looked at here."
+    )
+    yield ""
+    above = "parent" if manifest.parents else None
+    columns = ["", "this adapter"]
+    columns += ["parent", "difference to the parent"] if above else []
+    columns += ["base", "difference to the base"]
+    yield from table(columns, [_row(manifest, name, bool(above)) for name in (*named, *parts)])
+
+
+def _row(manifest: Manifest, name: str, above: bool) -> list[str]:
+    cells = [
+        MEASURES.get(name, name.replace("reward/", "reward: ").replace("pair_accuracy/", "pairs: "))
+    ]
+    cells.append(_figure(name, manifest.metrics.get(name)))
+    if above:
+        cells.append(_figure(name, manifest.parent_metrics.get(name)))
+        cells.append(_gain(name, manifest.against_parent.get(name)))
+    cells.append(_figure(name, manifest.base_metrics.get(name)))
+    cells.append(_gain(name, manifest.against_base.get(name)))
+    return cells
+
+
+def _share(name: str) -> bool:
+    return name in _SHARES or name.startswith("pair_accuracy/")
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1%}" if _share(name) else f"{value:.3g}"
+
+
+def _gain(name: str, gain: Difference | None) -> str:
+    if gain is None:
+        return "–"
+    if gain.low == gain.high == 0:
+        return "none"
+    scale, form = (100, "+.1f") if _share(name) else (1, "+.3g")
+    low, middle, high = (
+        format(scale * one, form) for one in (gain.low, gain.difference, gain.high)
+    )
+    return f"{middle} ({low} to {high})" + (" points" if scale == 100 else "")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table, line by line."""
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{' --- |' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"

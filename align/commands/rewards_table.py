@@ -1,0 +1,105 @@
+"""How tried rewards look: a table of completions, figures, failures, remarks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from align.rewards.report import Report
+
+_FAILURES, _HEADING = 5, 12
+
+
+def plain(report: Report, left_out: list[str]) -> dict[str, Any]:
+    """The report for a program; a reward that failed is null."""
+    return {
+        "samples": [
+            {
+                "prompt": one.prompt,
+                "completion": one.text,
+                "truncated": one.truncated,
+                "parts": {name: _null(values[at]) for name, values in report.parts.items()},
+                "total": report.total[at],
+            }
+            for at, one in enumerate(report.samples)
+        ],
+        "rewards": {
+            name: {key: _null(value) for key, value in vars(one).items()}
+            for name, one in report.figures.items()
+        },
+        "left_out": left_out,
+        "failures": [vars(one) for one in report.failures],
+        "tells": report.tells,
+        "remarks": report.remarks,
+    }
+
+
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def show(console: Console, report: Report, left_out: list[str], title: str) -> None:
+    """The report for a person."""
+    console.print(Text(title), _completions(report), "", _figures(report))
+    for name in left_out:
+        console.print(f"{name} is left out: name its trained adapter with --reward-model FOLDER")
+    if report.failures:
+        console.print("\n[bold]Failed[/]")
+    for one in report.failures[:_FAILURES]:
+        console.print(Text(f"  {one.reward} on {_short(one.text)!r}: {one.error}"))
+    if (more := len(report.failures) - _FAILURES) > 0:
+        console.print(f"  … and {more} more, which --json prints")
+    console.print("\n[bold]What to look at[/]" if report.remarks else "\nnothing looks off")
+    for remark in report.remarks:
+        console.print(Text(f"  {remark}"))
+
+
+def _completions(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("prompt and completions", ratio=1)
+    for name in (*report.parts, "total"):
+        table.add_column(_heading(name), justify="right", min_width=6)
+    for group in report.groups:
+        prompt = report.samples[group[0]].prompt
+        table.add_row(Text(_short(prompt[-1]["content"]), style="bold"))
+        for at in group:
+            values = [values[at] for values in report.parts.values()]
+            cells = [*map(_number, values), f"{report.total[at]:.3f}"]
+            table.add_row(Text("  " + _short(report.samples[at].text)), *cells)
+    return table
+
+
+def _figures(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("reward", "weight", "mean", "std", "min", "max", "failed"):
+        table.add_column(name, justify="left" if name == "reward" else "right")
+    for name, one in report.figures.items():
+        numbers = (one.mean, one.std, one.low, one.high)
+        failed = f"{one.failed}/{one.count}" if one.failed else "–"
+        table.add_row(name, f"{one.weight:g}", *map(_number, numbers), failed)
+    return table
+
+
+def _heading(name: str) -> str:
+    """A reward's name on as many lines as keep its column narrow."""
+    lines = [""]
+    for part in name.replace("_", "_ ").split():
+        if lines[-1] and len(lines[-1] + part) > _HEADING:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return "failed" if math.isnan(value) else f"{value:.3f}"
+
+
+def _short(text: str, limit: int = 160) -> str:
+    """One line that cannot move a terminal's cursor."""
+    line = "".join(one if one.isprintable() else "�" for one in " ".join(text.split()))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -1,0 +1,1 @@
+"""What can only be had by replacing functions of a library, a file for each library."""

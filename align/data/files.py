@@ -1,0 +1,170 @@
+"""Rows of a user's file or a hub dataset, in TRL's conversational form, cut into splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from align.data.formats import FORMATS, format_for, tidied
+from align.data.problems import Split
+from align.data.prompts import prompt_key
+from align.data.row_validation import as_label, check_rows, plain_prompt
+from align.data.user_rows import Row, numbers, read_rows
+from align.errors import DataError
+from align.recipe import DataConfig
+from align.recipe.trl_fields.installed import Method
+
+Messages = list[dict[str, str]]
+_ANSWERS = ("completion", "chosen", "rejected")
+_KNOWN = {column for one in FORMATS for column in one.columns}
+
+
+def source_of(data: DataConfig) -> str:
+    """The file, or the dataset with its split, as messages name it."""
+    return data.path or f"dataset '{data.dataset}' (split '{data.split}')"
+
+
+def read(data: DataConfig) -> dict[int, Row]:
+    """The rows by number, those of a dataset counted from 1.
+
+    DataError if the file or dataset cannot be read.
+    """
+    return _read(data.path, data.dataset, data.split, stamp(data))
+
+
+def stamp(data: DataConfig) -> tuple[int, int] | None:
+    """What changes when a file is written anew; None for what is no file."""
+    if data.path is None or not Path(data.path).is_file():
+        return None
+    found = Path(data.path).stat()
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=4)
+def _read(
+    path: str | None, dataset: str | None, split: str, stamp: tuple[int, int] | None
+) -> dict[int, Row]:
+    if path is not None:
+        return tidied(read_rows(Path(path)))
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(dataset, split=split)
+        return tidied(dict(enumerate(rows, start=1)))
+    except Exception as error:  # datasets raises many kinds; each means the same to a user
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise DataError(
+            f"dataset '{dataset}' (split '{split}') cannot be read: {reason}. "
+            "Is the hub reachable, or name a local file with data.path"
+        ) from None
+
+
+def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
+    """DataError if a row has nothing in one of `columns`, which `why` is the reason to need."""
+    rows = read(data)
+    for column in columns:
+        without = [n for n, row in rows.items() if row.get(column) is None or row[column] == ""]
+        if without:
+            where = "no row has" if len(without) == len(rows) else f"{numbers(without)}: nothing in"
+            raise DataError(f"{source_of(data)}: {where} column '{column}', and {why} needs it")
+
+
+def conversational(rows: dict[int, Row], method: Method, source: str) -> list[Row]:
+    """TRL's conversational form with an explicit prompt.
+
+    A pair gives kto two rows, a good and a bad one. DataError names missing columns with those
+    that are there, or the rows that are not whole.
+    """
+    if not rows:
+        return []
+    columns = format_for(method, source, rows).columns
+    answered = ("answer",) if "answer" in next(iter(rows.values())) else ()
+    check_rows(source, rows, (*columns, *answered), optional=answered)
+    return [one for row in rows.values() for one in _converted(row, columns, method)]
+
+
+def _converted(row: Row, columns: tuple[str, ...], method: Method) -> Iterator[Row]:
+    parts = _parts(row, columns)
+    if row.get("answer") not in (None, ""):
+        parts["answer"] = str(row["answer"])
+    if method in ("sft", "grpo"):
+        # What evaluation asks and judges; a person's own reward may want any column.
+        parts |= {name: value for name, value in row.items() if name not in _KNOWN}
+    if method == "kto" and "chosen" in parts:
+        for side in ("chosen", "rejected"):
+            rest = {name: value for name, value in parts.items() if name not in _ANSWERS}
+            yield {**rest, "completion": parts[side], "label": side == "chosen"}
+        return
+    if method == "kto":
+        parts["label"] = as_label(row["label"])
+    yield parts
+
+
+def _parts(row: Row, columns: tuple[str, ...]) -> Row:
+    if columns == ("messages",):
+        return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
+    if "prompt" not in row:
+        return _implicit(row)
+    prompt = _turns(row["prompt"], "user")
+    parts: Row = {"prompt": prompt}
+    for column in columns:
+        if column in _ANSWERS:
+            turns, head = _turns(row[column], "assistant"), len(prompt)
+            parts[column] = turns[head:] if turns[:head] == prompt else turns
+    return parts
+
+
+def _implicit(row: Row) -> Row:
+    """What chosen and rejected begin with alike is the prompt, as in TRL."""
+    if isinstance(row["chosen"], str):
+        prefix = plain_prompt(row)
+        answers = {side: _turns(row[side][len(prefix) :], "assistant") for side in _ANSWERS[1:]}
+        return {"prompt": _turns(prefix.rstrip(), "user"), **answers}
+    return {"prompt": row["chosen"][:-1], **{side: row[side][-1:] for side in _ANSWERS[1:]}}
+
+
+def _turns(value: Any, role: str) -> Messages:
+    return [{"role": role, "content": value}] if isinstance(value, str) else list(value)
+
+
+def cut(rows: list[Row], data: DataConfig, split: Split, source: str) -> list[Row]:
+    """A split's rows, in the order of their prompts' hashes; equal prompts stay together."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(prompt_key(row["prompt"]), []).append(row)
+    order = sorted(groups, key=lambda key: hashlib.sha256(f"{data.seed} {key}".encode()).digest())
+    sizes = {"test": data.test, "validation": data.validation, "train": data.train}
+    keys, parts = iter(order), {}
+    for name, size in sizes.items():
+        part: list[Row] = []
+        while len(part) < size and (key := next(keys, None)) is not None:
+            part += groups[key]
+        parts[name] = part[:size]
+    if any(len(parts[name]) < size for name, size in sizes.items()):
+        raise DataError(_too_few(len(rows), len(groups), sizes, source))
+    return parts["test" if split == "live" else split]
+
+
+def _too_few(rows: int, prompts: int, sizes: dict[str, int], source: str) -> str:
+    wanted = " + ".join(f"{name} {size}" for name, size in sizes.items())
+    if not rows:
+        return f"{source}: no rows; {wanted} = {sum(sizes.values())} are needed"
+    found = f"{rows} rows with {prompts} different prompts are" if rows > 1 else "1 row is"
+    least = "" if prompts >= len(sizes) else f", and at least {len(sizes)} prompts are needed"
+    return (
+        f"{source}: {found} too few for {wanted} = {sum(sizes.values())} without a prompt in two "
+        f"of them{least}: add rows, or lower these numbers in the recipe's data"
+    )
+
+
+def mixed(rows: list[Row], seed: int) -> list[Row]:
+    """The rows in the order of their own hashes, so that answers to one prompt lie apart."""
+
+    def place(row: Row) -> bytes:
+        return hashlib.sha256(f"{seed} {json.dumps(row, sort_keys=True)}".encode()).digest()
+
+    return sorted(rows, key=place)

@@ -1,0 +1,235 @@
+"""Which of TRL's data formats rows are in, and what they can train."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from align.data.prompts import prompt_key
+from align.data.row_validation import as_label, check_rows, plain_prompt
+from align.data.user_rows import Row, numbers, read_rows
+from align.errors import DataError
+from align.recipe.trl_fields.installed import Method
+
+
+@dataclass(frozen=True)
+class Format:
+    """A set of columns with a meaning.
+
+    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` says what to
+    do where it drafts none.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    methods: tuple[Method, ...] = ()
+    drafts: tuple[Method, ...] = ()
+    advice: str = ""
+
+
+#: TRL's names; a method takes the first of its formats that is there. For `recipe new`, the first
+#: whose columns contain another's hides it.
+FORMATS = (
+    Format("unpaired preference", ("prompt", "completion", "label"), ("kto",), ("kto",)),
+    Format("prompt-completion", ("prompt", "completion"), ("sft",), ("sft",)),
+    Format("conversations", ("messages",), ("sft",), ("sft",)),
+    Format("preference", ("chosen", "rejected"), ("reward", "dpo", "kto"), ("reward", "dpo")),
+    Format("prompt with answer", ("prompt", "answer"), ("grpo",), ("grpo",)),
+    Format(
+        "language modelling",
+        ("text",),
+        advice="stages train on answers to prompts; split the text into prompt and completion",
+    ),
+    Format(
+        "prompt only",
+        ("prompt",),
+        ("grpo",),
+        advice="GRPO needs an answer column to check completions against, or a recipe of your "
+        "own whose rewards need none (format, length, a reward model, python)",
+    ),
+)
+#: ShareGPT's names of who speaks.
+_SPEAKERS = {"human": "user", "gpt": "assistant"}
+#: Fewer different prompts than this cannot be trained, compared and tested on.
+MIN_PROMPTS = 10
+
+
+def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
+    """The format that a stage of this method reads the rows in. DataError if there is none.
+
+    `source` is what the message begins with.
+    """
+    columns = set(next(iter(rows.values())))
+    usable = [one for one in FORMATS if method in one.methods]
+    found = next((one for one in usable if set(one.columns) <= columns), None)
+    if found is None:
+        # What contains another's columns is another way to the same.
+        wanted = [
+            " + ".join(one.columns)
+            for one in usable
+            if not any(set(other.columns) < set(one.columns) for other in usable)
+        ]
+        raise DataError(
+            f"{source}: {method} needs the columns {' or '.join(wanted)}; "
+            f"found {', '.join(sorted(columns))}"
+        )
+    if method == "sft" and found.name == "prompt-completion" and "label" in columns:
+        bad = [number for number, row in rows.items() if as_label(row["label"]) is False]
+        if bad:
+            raise DataError(
+                f"{source}: {numbers(bad)}: label is false, and sft would imitate that answer; "
+                "leave such rows out, train with kto, or rename the column"
+            )
+    return found
+
+
+def tidied(rows: dict[int, Row]) -> dict[int, Row]:
+    """The rows with TRL's other spellings resolved.
+
+    `conversations` is `messages`, and messages of `from` and `value` (ShareGPT's) are such of
+    `role` and `content`.
+    """
+    return {number: _tidied(row) for number, row in rows.items()}
+
+
+def _tidied(row: Row) -> Row:
+    if "conversations" in row and "messages" not in row:
+        row = {"messages" if name == "conversations" else name: row[name] for name in row}
+    return {
+        name: _turns(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+
+
+def _turns(value: list[Any]) -> list[Any]:
+    return [
+        {"role": _SPEAKERS.get(one["from"], one["from"]), "content": one["value"]}
+        if isinstance(one, dict) and {"from", "value"} <= one.keys() and "role" not in one
+        else one
+        for one in value
+    ]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a data file holds.
+
+    `prompts` counts different prompts, `repeats` the rows of the most frequent one. `characters`
+    is the length that 95 % of rows stay under, prompt included; `answer_characters` that of the
+    longest answer in a row alone (0 where the file has none).
+    """
+
+    path: Path
+    rows: int
+    columns: tuple[str, ...]
+    formats: tuple[Format, ...]
+    prompts: int
+    repeats: int
+    characters: int
+    answer_characters: int
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What `recipe new` drafts, in the order of the stages."""
+        allowed = {method for one in self.formats for method in one.drafts}
+        order: tuple[Method, ...] = ("sft", "reward", "dpo", "kto", "grpo")
+        return tuple(method for method in order if method in allowed)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Columns that no format has a use for."""
+        used = {"prompt"} | {column for one in self.formats for column in one.columns}
+        return tuple(column for column in self.columns if column not in used)
+
+
+def inspect_file(path: Path) -> Findings:
+    """Recognise a JSONL, JSON, CSV or Parquet file.
+
+    DataError names the rows that are malformed, the columns that were found and those that
+    would do, or why a format that was recognised cannot be used.
+    """
+    rows = tidied(read_rows(path))
+    if not rows:
+        raise DataError(f"{path}: no rows; at least {MIN_PROMPTS} different prompts are needed")
+    columns = tuple(next(iter(rows.values())))
+    formats = _checkable(path, rows, _recognise(path, columns))
+    check_rows(str(path), rows, {column for one in formats for column in one.columns})
+    prompts = Counter(_prompt(row) for row in rows.values())
+    return Findings(
+        path=path,
+        rows=len(rows),
+        columns=columns,
+        formats=formats,
+        prompts=len(prompts),
+        repeats=max(prompts.values()),
+        characters=_most(_length(row) for row in rows.values()),
+        answer_characters=_most(_answer_length(row) for row in rows.values()),
+    )
+
+
+def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
+    found: list[Format] = []
+    for one in FORMATS:
+        hidden = any(set(one.columns) <= set(other.columns) for other in found)
+        if set(one.columns) <= set(columns) and not hidden:
+            found.append(one)
+    usable = tuple(one for one in found if one.drafts)
+    if usable:
+        return usable
+    if found:
+        raise DataError(f"{path}: {found[0].name}: {found[0].advice}")
+    allowed = "; ".join(" + ".join(one.columns) for one in FORMATS if one.drafts)
+    raise DataError(
+        f"{path}: the columns {', '.join(columns)} are none of TRL's formats; allowed: {allowed}"
+    )
+
+
+def _checkable(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    """Without GRPO where an answer holds no number. DataError if nothing else is left."""
+    without = [n for n, row in rows.items() if not re.search(r"\d", str(row.get("answer", 0)))]
+    left = tuple(one for one in formats if "answer" not in one.columns)
+    if not without or left == formats:
+        return formats
+    if not left:
+        raise DataError(
+            f"{path}: {numbers(without)}: column 'answer' holds no number, and the reward "
+            "'correctness' compares the last numbers of completion and answer"
+        )
+    return left
+
+
+def _prompt(row: Row) -> str:
+    if "prompt" in row:
+        return prompt_key(row["prompt"])
+    if isinstance(row.get("chosen"), str):
+        return prompt_key(plain_prompt(row))
+    return prompt_key((row["messages"] if "messages" in row else row["chosen"])[:-1])
+
+
+def _text(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(len(message["content"]) for message in value)
+    return len(str(value))
+
+
+def _length(row: Row) -> int:
+    answers = [
+        _text(row[column]) for column in ("completion", "chosen", "rejected") if column in row
+    ]
+    return _text(row.get("prompt", "")) + _text(row.get("messages", "")) + max(answers, default=0)
+
+
+def _answer_length(row: Row) -> int:
+    answers = [row[column] for column in ("completion", "chosen", "rejected") if column in row]
+    if "messages" in row:
+        answers.append(row["messages"][-1:])
+    return max((_text(one[-1:] if isinstance(one, list) else one) for one in answers), default=0)
+
+
+def _most(lengths: Iterator[int]) -> int:
+    """The 95th percentile."""
+    ordered = sorted(lengths)
+    return ordered[int(0.95 * (len(ordered) - 1))]

@@ -1,0 +1,195 @@
+"""Tokenised training data, kept on disk by content and shared by all trials."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars
+from datasets import enable_progress_bars as enable_bars
+from filelock import FileLock
+
+from align.digests import tokenizer_digest
+from align.lru_cache import Remembered
+from align.sources import cache_folder
+from align.training.artifact_cache import shelf
+
+#: What is kept at most; the entries that were not used for longest go first.
+MOST_ENTRIES = 64
+MOST_BYTES = 4 * 2**30
+#: Entries that a process keeps open; they are mapped, not in its memory.
+_OPEN: Remembered[Dataset] = Remembered(4)
+
+#: The fields of each trainer's config that its preparation reads. A test holds this against TRL.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "SFTTrainer": (
+        "assistant_only_loss", "completion_only_loss", "dataset_num_proc", "dataset_text_field",
+        "max_length", "packing_strategy", "seed", "shuffle_dataset", "truncation_mode",
+    ),
+    "RewardTrainer": ("dataset_num_proc", "max_length"),
+    "DPOTrainer": ("dataset_num_proc", "max_length", "truncation_mode"),
+    # The answers that KTO estimates the divergence with are those of the same micro-batch.
+    "KTOTrainer": ("dataset_num_proc", "loss_type", "max_length", "per_device_train_batch_size"),
+}  # fmt: skip
+_DIGEST = "digest.json"
+_STALE_SECONDS = 24 * 3600
+
+
+class Prepared:
+    """In front of a TRL trainer: rows that were prepared before are read, not tokenised again.
+
+    An entry is found by the SHA-256 of the rows, the tokenizer with its template, the config
+    fields in FIELDS, and the versions of what prepares. Progress bars are switched off.
+    """
+
+    def _prepare_dataset(
+        self, dataset: Dataset, processing_class: Any, args: Any, *rest: Any
+    ) -> Dataset:
+        """TRL's signature; `rest` differs by trainer, and ends with the dataset's name."""
+
+        def make() -> Dataset:
+            return super(Prepared, self)._prepare_dataset(  # type: ignore[misc]
+                dataset, processing_class, args, *rest
+            )
+
+        trainer = next(one.__name__ for one in type(self).__mro__ if one.__name__ in FIELDS)
+        key = entry_key(dataset, processing_class, trainer, args, rest)
+        with no_progress_bars():
+            return kept(key, make)
+
+
+def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: Any = ()) -> str:
+    """SHA-256 of everything that the prepared rows depend on."""
+    digest = hashlib.sha256()
+    about = {
+        "trainer": trainer,
+        "fields": {name: str(getattr(args, name)) for name in FIELDS[trainer]},
+        "rest": [str(one) for one in rest],
+        "tokenizer": tokenizer_digest(tokenizer),
+        "features": str(dataset.features),
+        # Some templates write the day into the system turn.
+        "day": str(date.today()) if "strftime_now" in str(tokenizer.chat_template) else "",
+        "versions": [version(one) for one in ("trl", "transformers", "tokenizers", "datasets")],
+    }
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    for row in dataset:
+        digest.update(json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def kept(key: str, make: Callable[[], Dataset]) -> Dataset:
+    """The entry of that key; `make` is called where there is none, or a damaged one.
+
+    The last few stay open in this process; what lies on the shelf is fetched before it is made.
+    """
+    folder = cache_folder("prepared")
+    # A copy shares the table; what a trainer sets on it stays its own.
+    return copy.copy(_OPEN.of((str(folder), key), lambda: _open(folder, key, make)))
+
+
+def _open(folder: Path, key: str, make: Callable[[], Dataset]) -> Dataset:
+    locks, entry = folder / ".locks", folder / key
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / key[:2]):
+        found = _read(entry)
+        if found is None:
+            found = _fetched(key, entry) or _made(entry, make)
+            _prune(folder, key)
+    shelf().offer("prepared", key, entry)
+    return found
+
+
+def _fetched(key: str, entry: Path) -> Dataset | None:
+    shutil.rmtree(entry, ignore_errors=True)
+    return _read(entry) if shelf().fetch("prepared", key, entry) else None
+
+
+def _made(entry: Path, make: Callable[[], Dataset]) -> Dataset:
+    shutil.rmtree(entry, ignore_errors=True)
+    made = make()
+    _write(entry, made)
+    return _read(entry) or made  # mapped, where TRL's own lies in this process's memory
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep `datasets` from drawing bars, which a worker's log would be full of."""
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_bars()
+
+
+def _read(entry: Path) -> Dataset | None:
+    """None if there is no such entry, or not what was written."""
+    try:
+        if json.loads((entry / _DIGEST).read_text()) != _digests(entry):
+            return None
+        found = Dataset.load_from_disk(str(entry))
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    os.utime(entry)
+    return found
+
+
+def _write(entry: Path, rows: Dataset) -> None:
+    partial = entry.with_name(f".{entry.name}-{uuid.uuid4().hex}")
+    try:
+        rows.save_to_disk(str(partial))
+        (partial / _DIGEST).write_text(json.dumps(_digests(partial)))
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _digests(entry: Path) -> dict[str, str]:
+    """SHA-256 of each file."""
+    found = {}
+    for path in sorted(entry.iterdir()):
+        if path.name != _DIGEST:
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _prune(folder: Path, newest: str) -> None:
+    """Keep to the bounds. Files that another process has open stay readable for it."""
+    entries = []
+    for path in folder.iterdir():
+        try:
+            used = path.stat().st_mtime
+        except FileNotFoundError:
+            continue  # another process prunes, too
+        if path.name.startswith("."):
+            if path.name != ".locks" and used < time.time() - _STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+        elif path.name != newest:
+            entries.append((used, path))
+    kept_bytes = _bytes(folder / newest)
+    for count, (_, path) in enumerate(sorted(entries, reverse=True), start=2):
+        kept_bytes += _bytes(path)
+        if count > MOST_ENTRIES or kept_bytes > MOST_BYTES:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _bytes(entry: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in entry.iterdir())
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,138 @@
+"""Rows of a stage's splits: from the built-in tasks, reasoning_gym, a local file, or the hub.
+
+Rows are in TRL's conversational form: `prompt` a list of messages; `completion`, `chosen` and
+`rejected` lists with the assistant's message; `label` whether a completion is a good one;
+`answer` a string where there is one to check, `entry` a problem of reasoning_gym.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice
+
+from align.data import arithmetic
+from align.data.files import conversational, cut, mixed, read, source_of, stamp
+from align.data.problems import Split
+from align.data.prompts import prompt_key, shown
+from align.data.user_rows import Row
+from align.errors import DataError
+from align.recipe import DataConfig, Recipe
+from align.recipe.trl_fields.installed import Method
+
+#: Rows of these methods have prompts, and perhaps answers, that evaluation can ask.
+_ASKED: tuple[Method, ...] = ("grpo", "sft")
+
+
+def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None) -> list[Row]:
+    """A stage's rows of one split, always the same for the same recipe and seed.
+
+    DataError names a missing file, column or row.
+    """
+    return split_rows(recipe.data_of(stage), recipe.stages[stage].method, split, seed)
+
+
+def split_rows(
+    data: DataConfig, method: Method, split: Split, seed: int | None = None
+) -> list[Row]:
+    """The rows of one split of `data` as a stage of `method` takes them; see `load_split`."""
+    seed = data.seed if seed is None else seed
+    return _rows(data.model_dump_json(), method, split, seed, stamp(data))
+
+
+def load_answers(recipe: Recipe, split: Split, seed: int | None = None) -> list[Row]:
+    """Prompts with checkable answers of a split, for evaluation; empty where there are none."""
+    stage = answers_stage(recipe)
+    return [] if stage is None else load_split(recipe, stage, split, seed)
+
+
+def answers_stage(recipe: Recipe) -> str | None:
+    """The stage whose rows have checkable answers, GRPO's before SFT's; None if none has."""
+    for stage in _asked_stages(recipe):
+        data, method = recipe.data_of(stage), recipe.stages[stage].method
+        if data.task is not None or all("answer" in row for row in _whole_of(data, method)):
+            return stage
+    return None
+
+
+def _asked_stages(recipe: Recipe) -> list[str]:
+    stages = [name for name, one in recipe.stages.items() if one.method in _ASKED]
+    return sorted(stages, key=lambda name: recipe.stages[name].method != "grpo")
+
+
+def fingerprint(rows: list[Row]) -> str:
+    """SHA-256 over the rows' content, in order."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def check_disjoint(splits: dict[str, list[Row]]) -> None:
+    """DataError if a prompt stands in two splits."""
+    owner: dict[str, str] = {}
+    for name, rows in splits.items():
+        for row in rows:
+            key = prompt_key(row["prompt"])
+            if owner.setdefault(key, name) != name:
+                raise DataError(f"the prompt {shown(key)} stands in both {owner[key]} and {name}")
+
+
+@lru_cache(maxsize=64)
+def _rows(
+    data_json: str, method: Method, split: Split, seed: int, stamp: tuple[int, int] | None
+) -> list[Row]:
+    data = DataConfig.model_validate_json(data_json)
+    if data.task is not None:
+        return list(islice(_generated(data, method, split, seed), _size(data, split)))
+    rows = cut(_whole_of(data, method), data, split, source_of(data))
+    # TRL's KTO takes rows in their order, and pairs each prompt with its neighbour's answer.
+    return mixed(rows, seed) if method == "kto" else rows
+
+
+def _whole_of(data: DataConfig, method: Method) -> list[Row]:
+    return _whole(data.model_dump_json(), method, stamp(data))
+
+
+@lru_cache(maxsize=8)
+def _whole(data_json: str, method: Method, stamp: tuple[int, int] | None) -> list[Row]:
+    data = DataConfig.model_validate_json(data_json)
+    return conversational(read(data), method, source_of(data))
+
+
+def _size(data: DataConfig, split: Split) -> int:
+    return {"train": data.train, "validation": data.validation}.get(split, data.test)
+
+
+def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Iterator[Row]:
+    if data.task != "arithmetic" and method != "grpo":
+        raise DataError(
+            f"task '{data.task}' has prompts and no worked solutions, so it is for grpo alone; "
+            f"{method} needs task 'arithmetic', a file (path) or a dataset"
+        )
+    if data.task == "expressions":
+        yield from arithmetic.expression_rows(seed, split)
+        return
+    if data.task != "arithmetic":
+        from align.data.reasoning import problem_rows
+
+        yield from problem_rows(str(data.task), data.task_config or {}, seed, split)
+        return
+    make: dict[Method, Callable[..., Row]] = {
+        "sft": arithmetic.sft_row,
+        "reward": arithmetic.pair_row,
+        "dpo": arithmetic.pair_row,
+        "grpo": arithmetic.prompt_row,
+        "kto": arithmetic.labelled_row,
+    }
+    rng = random.Random(f"{method} {seed} {split}")
+    # Each method draws its own problems, so that DPO does not repeat what SFT has shown.
+    for problem in arithmetic.problems(_stream(seed, method), split):
+        yield make[method](problem, rng)
+
+
+def _stream(seed: int, method: Method) -> int:
+    return seed * 10 + ("sft", "reward", "dpo", "grpo", "kto").index(method)

@@ -1,0 +1,78 @@
+"""What was measured at a checkpoint: `measured.json` in it, so that any worker can publish it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from align.evaluation.comparison import compare_examples
+from align.evaluation.examples import examples
+from align.evaluation.metrics import Evaluation
+from align.rewards import Failure
+
+MEASURED = "measured.json"
+
+#: Failures of rewards that are kept with their text; all are counted.
+KEPT = 20
+
+
+@dataclass
+class Measured:
+    """A trial's held-out evaluation, what its parent and the base did on the same items, and the
+    differences to them; `failed` counts answers for which a reward gave no number, in training
+    and measuring, up to this checkpoint."""
+
+    evaluation: Evaluation
+    parent_metrics: dict[str, float] = field(default_factory=dict)
+    base_metrics: dict[str, float] = field(default_factory=dict)
+    against_parent: dict[str, dict[str, float]] = field(default_factory=dict)
+    against_base: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def put_beside(self, parent: Evaluation | None, base: Evaluation) -> None:
+        """Take in the parent's evaluation (None if that is the base) and the base's."""
+        parent = base if parent is None else parent
+        self.parent_metrics, self.base_metrics = parent.metrics(), base.metrics()
+        self.against_parent = differences(self.evaluation, parent)
+        self.against_base = differences(self.evaluation, base)
+
+    def add_failures(self, count: int, failures: Sequence[Failure]) -> None:
+        """Count answers for which a reward failed, and keep the first with their texts."""
+        self.failed += count
+        self.failures = [*self.failures, *map(asdict, failures)][:KEPT]
+
+
+def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, float]]:
+    """By measure, the paired difference with its interval; see the manifest's `Difference`."""
+    # A reward model's margins are scores, any other system's log-probabilities.
+    other_units = {"margin"} if ours.chosen_scores and not theirs.chosen_scores else set()
+    return {
+        one.measure: {
+            "difference": one.gain.difference,
+            "low": one.gain.low,
+            "high": one.gain.high,
+            "items": one.gain.count,
+        }
+        for one in compare_examples(examples(ours), examples(theirs))
+        if one.measure not in other_units
+    }
+
+
+def write_measured(checkpoint: Path, measured: Measured) -> None:
+    """Write the checkpoint's `measured.json`, whole or not at all."""
+    fresh = checkpoint / f".{uuid.uuid4().hex}"
+    fresh.write_text(json.dumps(asdict(measured)), encoding="utf-8")
+    fresh.replace(checkpoint / MEASURED)
+
+
+def read_measured(checkpoint: Path | None) -> Measured | None:
+    """What was measured there; None if nothing was."""
+    if checkpoint is None or not (checkpoint / MEASURED).exists():
+        return None
+    raw: dict[str, Any] = json.loads((checkpoint / MEASURED).read_text(encoding="utf-8"))
+    return Measured(**{**raw, "evaluation": Evaluation(**raw["evaluation"])})

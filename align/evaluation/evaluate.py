@@ -1,0 +1,284 @@
+"""Held-out evaluation of published adapters on the untouched base, in serving dtype."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from align.data.problems import Split
+from align.data.splits import load_answers, load_split
+from align.data.user_rows import Row
+from align.evaluation.checking import accuracies
+from align.evaluation.examples import named
+from align.evaluation.metrics import Evaluation, compare
+from align.evaluation.systems import Systems, shared_engine
+from align.recipe import Recipe
+from align.recipe.rewards import RewardConfig
+from align.rewards import Failure, Rewards, columns_of
+
+__all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
+
+#: Prompts at most that the divergence is measured at: each costs an answer of its own.
+DRAWN = 64
+
+_SIDES = ("chosen", "rejected")
+
+
+class Evaluator:
+    """Measures adapters of one recipe. Adapters are folders; None is the base.
+
+    What is computed of the adapters in `lasting`, which are published, is kept on disk; see
+    `Systems`. `failed` counts the answers of the others for which a reward gave no number, and
+    `failures` has the first of them.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        reward_model: Path | None = None,
+        lasting: Collection[Path | None] = (),
+    ):
+        self._recipe, self._lasting = recipe, lasting
+        self._systems = Systems(recipe, reward_model, lasting)
+        self.failed, self.failures = 0, list[Failure]()
+
+    def rewards(self, configs: Mapping[str, RewardConfig]) -> Rewards:
+        """These rewards with this evaluator's judge."""
+        return Rewards(configs, self._systems.judge, self._systems.tokens)
+
+    def prompts(self, split: Split, stage: str | None) -> list[Row]:
+        """The recipe's rows with checkable answers; where there are none, the stage's own."""
+        rows = load_answers(self._recipe, split)
+        return rows if rows or stage is None else load_split(self._recipe, stage, split)
+
+    def answering(
+        self,
+        adapter: Path | None,
+        split: Split,
+        configs: Mapping[str, RewardConfig],
+        *,
+        stage: str | None = None,
+        shots: int = 0,
+        system: str = "",
+        earlier: Evaluation | None = None,
+    ) -> Evaluation:
+        """Accuracy, reward and length of greedy answers, or of those that `earlier` holds.
+
+        Where no prompt of the recipe has an answer to check, those of `stage` are asked, and there
+        is no accuracy. DataError if the rows lack a column that a reward needs.
+        """
+        started = time.perf_counter()
+        rows = self.prompts(split, stage)
+        if earlier is None:
+            done = self._systems.answers(adapter, rows, shots)
+            texts = [text for text, _, _ in done]
+            tokens = [float(count) for _, count, _ in done]
+            truncated = [float(cut) for _, _, cut in done]
+        else:
+            texts, tokens, truncated = earlier.texts, earlier.tokens, earlier.truncated
+        rewards = self.rewards(configs if rows else {})
+        parts = self._parts(adapter, rewards, rows, texts)
+        return Evaluation(
+            system=system,
+            split=split,
+            texts=texts,
+            correct=accuracies(rows, texts),
+            reward=rewards.total(parts) if parts else [],
+            parts=parts,
+            lengths=[float(len(text)) for text in texts],
+            tokens=tokens,
+            truncated=truncated,
+            seconds=time.perf_counter() - started,
+            **named("answers", rows),
+        )
+
+    def _parts(
+        self, adapter: Path | None, rewards: Rewards, rows: Sequence[Row], texts: Sequence[str]
+    ) -> dict[str, list[float]]:
+        prompts, columns = [row["prompt"] for row in rows], columns_of(rows)
+        parts = {
+            name: self._systems.preferences(adapter, prompts, texts)
+            if name == "reward_model"
+            else rewards.part(name, prompts, texts, columns)
+            for name in rewards.weights
+        }
+        if adapter not in self._lasting:
+            self.failed += rewards.failed
+            self.failures += rewards.failures
+        return parts
+
+    def winning(
+        self,
+        answered: Evaluation,
+        adapter: Path | None,
+        parent: Path | None,
+        stage: str,
+        split: Split,
+    ) -> Evaluation:
+        """How often the judge prefers the answers that this adapter gave to its parent's."""
+        started = time.perf_counter()
+        rows = self.prompts(split, stage)
+        prompts = [row["prompt"] for row in rows]
+        theirs = [text for text, _, _ in self._systems.answers(parent, rows)]
+        first = answered.parts.get("reward_model") or self._systems.preferences(
+            adapter, prompts, answered.texts
+        )
+        second = self._systems.preferences(parent, prompts, theirs)
+        return Evaluation(
+            system="",
+            split=split,
+            wins=[compare(a, b) for a, b in zip(first, second, strict=True)],
+            seconds=time.perf_counter() - started,
+            **named("answers", rows),
+        )
+
+    def ranking(
+        self, adapter: Path | None, stage: str, split: Split, *, by_score: bool
+    ) -> Evaluation:
+        """Pair accuracy on a stage's pairs: a reward model's by score, a policy's by likelihood.
+
+        A policy ranks the answer first to which it gives the higher summed log-probability.
+        """
+        started = time.perf_counter()
+        rows = load_split(self._recipe, stage, split)
+        both = [[*row["prompt"], *row[side]] for side in _SIDES for row in rows]
+        if by_score and adapter is not None:
+            values = self._systems.scores(adapter, both)
+        else:
+            cut = [self._systems.cut(one) for one in both]
+            values = self._systems.log_probabilities(adapter, cut)
+        chosen, rejected = values[: len(rows)], values[len(rows) :]
+        return Evaluation(
+            system="",
+            split=split,
+            pairs=[compare(a, b) for a, b in zip(chosen, rejected, strict=True)],
+            pair_kinds=[str(row["kind"]) for row in rows if "kind" in row],
+            margins=[a - b for a, b in zip(chosen, rejected, strict=True)],
+            longer=[compare(*(_characters(row[side]) for side in _SIDES)) for row in rows],
+            chosen_scores=chosen if by_score and adapter is not None else [],
+            seconds=time.perf_counter() - started,
+            **named("pairs", rows, *_SIDES),
+        )
+
+    def implying(
+        self, adapter: Path | None, parent: Path | None, stage: str, split: Split
+    ) -> Evaluation:
+        """`ranking` of a policy, with its margins less its parent's.
+
+        These are differences of DPO's implicit reward over beta (Rafailov et al., arXiv
+        2305.18290, eq. 5), so trials of different beta can be compared by them.
+        """
+        ours, theirs = (
+            self.ranking(one, stage, split, by_score=False) for one in (adapter, parent)
+        )
+        ours.implicit_margins = [a - b for a, b in zip(ours.margins, theirs.margins, strict=True)]
+        ours.seconds += theirs.seconds
+        return ours
+
+    def likelihood(self, adapter: Path | None, stage: str, split: Split) -> Evaluation:
+        """Negative log-likelihood of held-out completions, nats a token."""
+        started = time.perf_counter()
+        rows = load_split(self._recipe, stage, split)
+        cut = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
+        sums = self._systems.log_probabilities(adapter, cut)
+        return Evaluation(
+            system="",
+            split=split,
+            nll=[-value / max(1, len(rest)) for value, (_, rest) in zip(sums, cut, strict=True)],
+            seconds=time.perf_counter() - started,
+            **named("completions", rows, "completion"),
+        )
+
+    def labelling(
+        self, adapter: Path | None, parent: Path | None, stage: str, split: Split
+    ) -> Evaluation:
+        """How much likelier than its parent an adapter finds liked and disliked completions."""
+        started = time.perf_counter()
+        rows = load_split(self._recipe, stage, split)
+        cut = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
+        ours, theirs = (self._systems.log_probabilities(one, cut) for one in (adapter, parent))
+        return Evaluation(
+            system="",
+            split=split,
+            log_ratios=[a - b for a, b in zip(ours, theirs, strict=True)],
+            liked=[float(row["label"]) for row in rows],
+            seconds=time.perf_counter() - started,
+            **named("labels", rows, "completion", "label"),
+        )
+
+    def diverging(
+        self, adapter: Path | None, parent: Path | None, stage: str, split: Split
+    ) -> Evaluation:
+        """How far an adapter's own answers lie from its parent's, at the first DRAWN prompts.
+
+        See `Systems.divergences`.
+        """
+        started = time.perf_counter()
+        rows = self.prompts(split, stage)
+        found = self._systems.divergences(adapter, parent, rows[:DRAWN])
+        found += [(math.nan, math.nan)] * (len(rows) - DRAWN)
+        return Evaluation(
+            system="",
+            split=split,
+            kl_tokens=[token for token, _ in found],
+            kl_answers=[answer for _, answer in found],
+            seconds=time.perf_counter() - started,
+            **named("answers", rows),
+        )
+
+    def forget(self, adapter: Path) -> None:
+        """Unload an adapter that will not be asked for again."""
+        self._systems.forget(adapter)
+
+
+def _characters(turns: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(turn["content"]) for turn in turns)
+
+
+def evaluate_adapter(
+    recipe: Recipe,
+    adapter: Path | None,
+    *,
+    system: str,
+    stage: str | None = None,
+    split: Split = "test",
+    reward_model: Path | None = None,
+    shots: int = 0,
+    earlier: Evaluation | None = None,
+) -> Evaluation:
+    """Everything that can be measured of one system on a split.
+
+    `earlier` is what was measured of the same system before there was a reward model: its
+    answers are judged anew and not produced again.
+
+    `stage` is the stage that made the adapter (None for the base): a reward model is measured on
+    pairs alone; anything else answers, ranks the pairs of the recipe's DPO (else reward) stage
+    where there is one, and reads the completions of an SFT stage that is searched by them.
+    """
+    evaluator = Evaluator(recipe, reward_model)
+    methods = {name: one.method for name, one in recipe.stages.items()}
+    if stage is not None and methods[stage] == "reward":
+        evaluation = evaluator.ranking(adapter, stage, split, by_score=True)
+        evaluation.system = system
+        return evaluation
+    evaluation = evaluator.answering(
+        adapter, split, recipe.rewards(), shots=shots, system=system, earlier=earlier
+    )
+    if earlier is not None:
+        return replace(earlier, **{name: getattr(evaluation, name) for name in _JUDGED})
+    if shots:
+        return evaluation
+    for method in ("dpo", "reward"):
+        if pairs := [name for name in methods if methods[name] == method]:
+            evaluation.with_(evaluator.ranking(adapter, pairs[0], split, by_score=False))
+            break
+    if read := [name for name, one in recipe.stages.items() if one.objective == "nll"]:
+        evaluation.with_(evaluator.likelihood(adapter, read[0], split))
+    return evaluation
+
+
+#: What a judge that was not there before can change.
+_JUDGED = ("parts", "reward", "seconds")

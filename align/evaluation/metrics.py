@@ -1,0 +1,150 @@
+"""Held-out measurements as plain numbers, and what they say together. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, pstdev
+
+from align.evaluation.statistics import Paired, auc, compare, longer_rule, paired, wilson
+from align.rewards.reward_diagnostics import tells
+
+__all__ = [
+    "Evaluation",
+    "Paired",
+    "compare",
+    "key_of",
+    "longer_rule",
+    "objective",
+    "paired",
+    "wilson",
+]
+
+
+@dataclass
+class Evaluation:
+    """What one system did on one split. Lists hold one entry for each item, in the split's order.
+
+    Items are of four sets, and each list belongs to one; `keys` and `prompts` name a set's items.
+
+    `answers`: greedy `texts`; `correct` is 0 or 1; `reward` the weighted sum of `parts` (NaN where
+    a part failed); `lengths` in characters, `tokens` in tokens; `truncated` 1 where the token limit
+    cut the answer; `wins` 1 where the judge prefers it to the parent's, 0.5 on a tie; `kl_tokens`
+    and `kl_answers` the divergence from the parent in nats, a token and an answer.
+    `pairs`: 1 where the chosen answer was ranked first, 0 where the rejected one was, 0.5 on a tie;
+    `margins` chosen minus rejected, in a reward model's scores or nats of summed log-probability;
+    `implicit_margins` the same less the parent's; `longer` what "the longer answer is right" says;
+    `chosen_scores` a reward model's, raw.
+    `completions`: `nll` nats a token. `labels`: `log_ratios` nats of summed log-probability over
+    the parent's, `liked` 1 or 0. Empty lists were not measured.
+    """
+
+    system: str
+    split: str
+    texts: list[str] = field(default_factory=list)
+    correct: list[float] = field(default_factory=list)
+    reward: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    lengths: list[float] = field(default_factory=list)
+    tokens: list[float] = field(default_factory=list)
+    truncated: list[float] = field(default_factory=list)
+    pairs: list[float] = field(default_factory=list)
+    pair_kinds: list[str] = field(default_factory=list)
+    margins: list[float] = field(default_factory=list)
+    implicit_margins: list[float] = field(default_factory=list)
+    longer: list[float] = field(default_factory=list)
+    chosen_scores: list[float] = field(default_factory=list)
+    nll: list[float] = field(default_factory=list)
+    wins: list[float] = field(default_factory=list)
+    kl_tokens: list[float] = field(default_factory=list)
+    kl_answers: list[float] = field(default_factory=list)
+    log_ratios: list[float] = field(default_factory=list)
+    liked: list[float] = field(default_factory=list)
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    prompts: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def numbers(self) -> dict[str, dict[str, list[float]]]:
+        """By set of items and measure: one number for each item, only of what was measured."""
+        implicit = [compare(one, 0.0) for one in self.implicit_margins]
+        answers = {
+            "accuracy": self.correct,
+            "mean_reward": self.reward,
+            **{f"reward/{name}": values for name, values in self.parts.items()},
+            "length": self.lengths,
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+            "win_rate": self.wins,
+            "kl_per_token": self.kl_tokens,
+            "kl_per_answer": self.kl_answers,
+        }
+        pairs = {
+            "pair_accuracy": self.pairs,
+            "margin": self.margins,
+            "implicit_pair_accuracy": implicit,
+            "implicit_margin": self.implicit_margins,
+            "longer_rule": self.longer,
+        }
+        labels = {"log_ratio": self.log_ratios, "liked": self.liked}
+        sets = {
+            "answers": answers,
+            "pairs": pairs,
+            "completions": {"nll": self.nll},
+            "labels": labels,
+        }
+        return {
+            name: measured
+            for name, lists in sets.items()
+            if (measured := {key: values for key, values in lists.items() if values})
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """Means by name, only of what was measured; NaN stands for no number and counts nothing."""
+        sets = self.numbers()
+        sets.pop("labels", None)
+        lists = {name: values for measured in sets.values() for name, values in measured.items()}
+        for kind in sorted(set(self.pair_kinds)):
+            lists[f"pair_accuracy/{kind}"] = [
+                value for value, one in zip(self.pairs, self.pair_kinds, strict=True) if one == kind
+            ]
+        means = {name: fmean(kept) for name, values in lists.items() if (kept := _finite(values))}
+        if self.chosen_scores:
+            means["chosen_mean"] = fmean(self.chosen_scores)
+            means["chosen_std"] = max(pstdev(self.chosen_scores), 1e-6)
+        if self.log_ratios:
+            means["label_auc"] = auc(self.log_ratios, self.liked)
+        if self.texts:
+            lengths = self.lengths if self.reward else []
+            means |= tells(self.reward, lengths, texts=self.texts)
+        return {name: value for name, value in means.items() if math.isfinite(value)}
+
+    def with_(self, other: Evaluation) -> Evaluation:
+        """Both together: what `other` measured is added, its seconds too."""
+        for name, value in vars(other).items():
+            if isinstance(value, dict):
+                getattr(self, name).update(value)
+            elif isinstance(value, list) and value:
+                setattr(self, name, value)
+        self.seconds += other.seconds
+        return self
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def key_of(objective: str, method: str) -> str:
+    """The metric that an objective of a method is.
+
+    A DPO policy ranks pairs by the log-ratio to its parent, which is DPO's implicit reward over
+    beta (Rafailov et al., arXiv 2305.18290, eq. 5), so beta does not enter.
+    """
+    if (objective, method) == ("pair_accuracy", "dpo"):
+        return "implicit_pair_accuracy"
+    return "mean_reward" if objective == "reward" else objective
+
+
+def objective(name: str, evaluation: Evaluation, method: str = "") -> float:
+    """The number that a sweep maximises (or minimises, for `nll`); NaN if it was not measured."""
+    return evaluation.metrics().get(key_of(name, method), math.nan)

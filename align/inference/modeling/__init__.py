@@ -1,0 +1,1 @@
+"""What the engine computes: forward passes, the adapter bank, attention and the KV cache."""

@@ -1,0 +1,127 @@
+"""Attention, MLP and norm of the Llama kind, over the bank's linears and over slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from align.inference.kernels import Attention, Batch, Heads, LayerCache
+from align.inference.modeling.bank import Bank
+
+Positions = tuple[torch.Tensor, torch.Tensor]
+
+
+class FusedAttention(nn.Module):
+    """Self-attention of the Llama kind over the bank's linears and the slots of one layer."""
+
+    def __init__(self, own: Any, name: str, window: int | None, bank: Bank, cache: LayerCache):
+        super().__init__()
+        inputs = {f"{name}.{one}": getattr(own, one) for one in ("q_proj", "k_proj", "v_proj")}
+        self.qkv_proj = bank.linear(inputs)
+        self.o_proj = bank.linear({f"{name}.o_proj": own.o_proj})
+        head, normed = own.head_dim, isinstance(getattr(own, "q_norm", None), nn.Module)
+        self._heads = Heads(
+            heads=own.q_proj.out_features // head,
+            kv_heads=own.k_proj.out_features // head,
+            head=head,
+            scale=own.scaling,
+            window=window,
+            query_norm=own.q_norm.weight.detach() if normed else None,
+            key_norm=own.k_norm.weight.detach() if normed else None,
+            eps=own.q_norm.variance_epsilon if normed else 0.0,
+        )
+        self._bank, self._cache = bank, cache
+        self._attention: Attention = bank.ops.attention(self._heads, cache)
+
+    def forward(
+        self, hidden_states: torch.Tensor, position_embeddings: Positions, **_: Any
+    ) -> tuple[torch.Tensor, None]:
+        """hidden_states (1, N, hidden) → the same shape; transformers' signature."""
+        batch = self._bank.batch
+        assert batch is not None
+        cosine, sine = position_embeddings
+        qkv = self.qkv_proj(hidden_states)[0]
+        qkv = self._attention.rotate_and_store(qkv, cosine[0], sine[0], batch)
+        if batch.spans:
+            shape = self._heads
+            queries = qkv.view(qkv.shape[0], -1, shape.head)[:, : shape.heads]
+            out = read(self._cache, queries, batch, shape.scale, shape.window)
+        else:
+            out = self._attention.attend(qkv, batch)
+        return self.o_proj(out[None]), None
+
+
+class FusedMLP(nn.Module):
+    """silu(gate) * up, then down."""
+
+    def __init__(self, own: Any, name: str, bank: Bank):
+        super().__init__()
+        inputs = {f"{name}.{one}": getattr(own, one) for one in ("gate_proj", "up_proj")}
+        self.gate_up_proj = bank.linear(inputs)
+        self.down_proj = bank.linear({f"{name}.down_proj": own.down_proj})
+        self._ops = bank.ops
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (1, N, hidden) → the same shape."""
+        down: torch.Tensor = self.down_proj(self._ops.silu_mul(self.gate_up_proj(x)))
+        return down
+
+
+class FusedNorm(nn.Module):
+    """An RMS norm in one step."""
+
+    def __init__(self, own: Any, bank: Bank):
+        super().__init__()
+        self.weight, self._eps, self._ops = own.weight, own.variance_epsilon, bank.ops
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (…, hidden) → the same shape."""
+        return self._ops.rms_norm(x, self.weight, self._eps)
+
+
+def read(
+    cache: LayerCache, queries: torch.Tensor, batch: Batch, scale: float, window: int | None
+) -> torch.Tensor:
+    """Reading prompts: queries (N, heads, head) over what each span's slot holds
+    → (N, heads * head)."""
+    outs = []
+    for first, end, slot, start in batch.spans:
+        until = start + end - first
+        keys, values = cache.keys[slot, :, :until], cache.values[slot, :, :until]
+        span = queries[first:end].transpose(0, 1)
+        outs.append(_attend_span(span, keys, values, start, scale, window))
+    return torch.cat(outs)
+
+
+def _attend_span(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    start: int,
+    scale: float,
+    window: int | None,
+) -> torch.Tensor:
+    """Queries (heads, new, head) at positions from `start` over keys (kv heads, start + new, head)
+    → (new, heads * head)."""
+    heads, new, head = queries.shape
+    kv_heads, length = keys.shape[:2]
+    grouped = queries.reshape(kv_heads, heads // kv_heads, new, head)
+    mask = None
+    if start or (window is not None and length > window):
+        places = torch.arange(length, device=keys.device)
+        newest = torch.arange(start, length, device=keys.device)[:, None]
+        mask = places <= newest
+        if window is not None:
+            mask &= places > newest - window
+    out = functional.scaled_dot_product_attention(
+        grouped,
+        keys[:, None].expand(-1, heads // kv_heads, -1, -1),
+        values[:, None].expand(-1, heads // kv_heads, -1, -1),
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+    )
+    return out.view(heads, new, head).transpose(0, 1).reshape(new, heads * head)

@@ -1,0 +1,136 @@
+"""Many adapters on one frozen base: linear layers that add each token's own LoRA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from align.adapters.tensors import LoraFactors
+from align.errors import AdapterError
+from align.inference.kernels import Batch, Lora, LoraPart, Ops
+from align.inference.modeling.packed_linear import product
+
+#: An adapter in the bank's dtype: by module, A (rank, in) and B (rank, out) with scaling in B.
+Prepared = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+class Bank:
+    """`slots` adapters of mixed ranks and targets; `batch` says which token takes which.
+
+    One factor pair of memory is held for each slot and module, as tall as the tallest rank so far.
+    """
+
+    def __init__(self, slots: int, max_rank: int, ops: Ops):
+        self.slots, self.max_rank, self.ops = slots, max_rank, ops
+        self.batch: Batch | None = None
+        self.version = 0  # counts how often factors were moved to make room
+        self._linears: list[BankLinear] = []
+        self._shapes: dict[str, tuple[int, int]] = {}
+
+    def linear(self, parts: Mapping[str, nn.Linear]) -> BankLinear:
+        """One layer for these linears, by full module name, whose outputs lie side by side."""
+        made = BankLinear(parts, self)
+        self._linears.append(made)
+        for name, linear in parts.items():
+            self._shapes[name] = (linear.out_features, linear.in_features)
+        return made
+
+    def prepare(self, factors: LoraFactors, source: str) -> Prepared:
+        """Checked factors as `put` takes them. AdapterError, with `source`, if they do not fit."""
+        weight = self._linears[0].weight
+        prepared = {}
+        for name, (a, b) in factors.modules.items():
+            if name not in self._shapes:
+                known = sorted({one.rpartition(".")[2] for one in self._shapes})
+                raise AdapterError(
+                    f"{source}: it adapts '{name}'; this base's bank adapts {', '.join(known)}"
+                )
+            if self._shapes[name] != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
+                out, width = self._shapes[name]
+                raise AdapterError(
+                    f"{source}: '{name}' is {b.shape[0]}x{a.shape[1]} with rank {a.shape[0]}, "
+                    f"the base's is {out}x{width}: it was trained on another base"
+                )
+            if not 0 < a.shape[0] <= self.max_rank:
+                raise AdapterError(
+                    f"{source}: '{name}' has rank {a.shape[0]}, over this bank's limit of "
+                    f"{self.max_rank}; raise max_rank"
+                )
+            pair = (a.to(weight).contiguous(), b.T.to(weight).contiguous())
+            if not all(bool(torch.isfinite(one).all()) for one in pair):
+                raise AdapterError(
+                    f"{source}: '{name}' holds values that are no numbers in "
+                    f"{str(weight.dtype).removeprefix('torch.')}"
+                )
+            prepared[name] = pair
+        return prepared
+
+    def put(self, slot: int, adapter: Prepared) -> None:
+        """Fill a slot; what was there is gone."""
+        for linear in self._linears:
+            linear.put(slot, adapter)
+
+
+class BankLinear(nn.Module):
+    """`x W.T + bias`, plus each token's LoRA; for several linears on one input, fused.
+
+    Weights are copied into one (packed for the processor where that is faster), unless there is
+    only one and nothing to pack.
+    """
+
+    def __init__(self, parts: Mapping[str, nn.Linear], bank: Bank):
+        super().__init__()
+        self._bank, self._names = bank, tuple(parts)
+        linears = list(parts.values())
+        self._product = product(linears)
+        self._widths = [one.out_features for one in linears]
+        self.in_features, self.out_features = linears[0].in_features, sum(self._widths)
+        self.weight = linears[0].weight
+        self._parts: tuple[LoraPart, ...] = ()
+        self._lora: Lora | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (…, in) → (…, out)."""
+        y = self._product(x)
+        batch = self._bank.batch
+        if batch is None or not batch.adapted or self._lora is None:
+            return y
+        rows = x.contiguous().view(-1, self.in_features)  # some families pass a slice
+        self._lora.add(rows, y.view(-1, self.out_features), batch)
+        return y
+
+    def put(self, slot: int, adapter: Prepared) -> None:
+        """This layer's share of an adapter into a slot."""
+        given = [adapter.get(name) for name in self._names]
+        tallest = max((one[0].shape[0] for one in given if one is not None), default=0)
+        if tallest > self._capacity:
+            self._grow(tallest)
+        for part, one in zip(self._parts, given, strict=False):
+            rank = 0 if one is None else one[0].shape[0]
+            part.ranks[slot] = rank
+            part.a[slot, rank:], part.b[slot, rank:] = 0, 0
+            if one is not None:
+                part.a[slot, :rank], part.b[slot, :rank] = one
+
+    @property
+    def _capacity(self) -> int:
+        return self._parts[0].a.shape[1] if self._parts else 0
+
+    def _grow(self, rank: int) -> None:
+        """Room for this rank in every slot, with what is there."""
+        rank, old = min(1 << (rank - 1).bit_length(), self._bank.max_rank), self._parts
+        slots, weight, offset, parts = self._bank.slots, self.weight, 0, []
+        for at, width in enumerate(self._widths):
+            a = weight.new_zeros(slots, rank, self.in_features)
+            b = weight.new_zeros(slots, rank, width)
+            ranks = torch.zeros(slots, dtype=torch.int32, device=weight.device)
+            if old:
+                a[:, : self._capacity], b[:, : self._capacity] = old[at].a, old[at].b
+                ranks = old[at].ranks
+            parts.append(LoraPart(a, b, ranks, offset))
+            offset += width
+        self._parts = tuple(parts)
+        self._bank.version += 1
+        self._lora = self._bank.ops.lora(self._parts)

@@ -1,0 +1,143 @@
+"""Forward passes over slots and bank. Computes; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from align.base import Base
+from align.inference.families import logit_factor
+from align.inference.kernels import Batch, choose_ops
+from align.inference.modeling.bank import Bank
+from align.inference.modeling.cuda_graphs import Capture, DecodeGraphs
+from align.inference.modeling.kv_cache import KVCache
+from align.inference.modeling.module_patching import equip
+from align.inference.modeling.packed_linear import product
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A run of prompt tokens for one slot, the first at `start`; `bank` -1: no adapter."""
+
+    tokens: Sequence[int]
+    slot: int
+    start: int
+    bank: int
+
+
+@dataclass(frozen=True)
+class Writing:
+    """One row of a decode step: its newest token and that token's position."""
+
+    token: int
+    slot: int
+    position: int
+    bank: int
+
+
+class Model:
+    """A shell of the base over its own slots and bank.
+
+    `slots` of `tokens` each for keys and values, `adapters` bank slots of at most `max_rank`.
+    With `capture`, decode steps are recorded once and replayed.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        slots: int,
+        tokens: int,
+        adapters: int,
+        max_rank: int,
+        capture: Capture | None = None,
+    ):
+        model: Any = base.shell()
+        weight = next(model.parameters())
+        self._device = weight.device
+        self.bank = Bank(adapters, max_rank, choose_ops(weight.device, weight.dtype))
+        held = slots + (capture is not None)  # one more, for the rows that fill up a graph's
+        self.cache = KVCache(model.config, held, tokens, weight.dtype, weight.device)
+        equip(model, self.bank, self.cache)
+        self._factor = logit_factor(model.config)
+        self._body, self._head = model.base_model, product([model.get_output_embeddings()])
+        # Keeps transformers from making a mask: attention here knows what each row may see.
+        self._no_mask = weight.new_zeros(1, 1, 1, 1)
+        self._graphs = capture and DecodeGraphs(self._step, slots, tokens, capture)
+
+    def read(self, readings: Sequence[Reading]) -> torch.Tensor:
+        """Final hidden states (tokens, hidden) of all runs one after the other, after the norm."""
+        spans: list[tuple[int, int, int, int]] = []
+        groups: list[tuple[int, int, int]] = []
+        slots: list[int] = []
+        positions: list[int] = []
+        bank: list[int] = []
+        for one in readings:
+            first, count = len(slots), len(one.tokens)
+            spans.append((first, first + count, one.slot, one.start))
+            slots += [one.slot] * count
+            positions += range(one.start, one.start + count)
+            bank += [one.bank] * count
+            if groups and groups[-1][2] == one.bank:
+                groups[-1] = (groups[-1][0], first + count, one.bank)
+            else:
+                groups.append((first, first + count, one.bank))
+        groups = [group for group in groups if group[2] >= 0]
+        batch = Batch(
+            slots=self._ints(slots),
+            positions=self._ints(positions),
+            bank=self._ints(bank),
+            longest=max(positions) + 1,
+            adapted=bool(groups),
+            spans=tuple(spans),
+            groups=tuple(groups),
+        )
+        tokens = [token for one in readings for token in one.tokens]
+        return self._forward(torch.tensor(tokens, device=self._device), batch)
+
+    def write(self, rows: Sequence[Writing]) -> torch.Tensor:
+        """One decode step: logits (rows, vocabulary)."""
+        batch = Batch(
+            slots=self._ints([one.slot for one in rows]),
+            positions=self._ints([one.position for one in rows]),
+            bank=self._ints([one.bank for one in rows]),
+            longest=max(one.position for one in rows) + 1,
+            adapted=any(one.bank >= 0 for one in rows),
+        )
+        tokens = torch.tensor([one.token for one in rows], device=self._device)
+        if self._graphs is None:
+            return self._step(tokens, batch)
+        return self._graphs.run(tokens, batch, self.bank.version)
+
+    def _step(self, tokens: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return self.logits(self._forward(tokens, batch))
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Of final hidden states (rows, hidden) → (rows, vocabulary)."""
+        logits = self._head(hidden)
+        return logits if self._factor == 1 else logits * self._factor
+
+    def probe(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Logits (tokens, vocabulary) of a base sequence, read in two pieces, its last one written.
+
+        Slot 0 must be nobody's.
+        """
+        half, last = len(tokens) // 2, len(tokens) - 1
+        pieces = [Reading(tokens[:half], 0, 0, -1), Reading(tokens[half:last], 0, half, -1)]
+        read = [self.logits(self.read([piece])) for piece in pieces]
+        return torch.cat([*read, self.write([Writing(tokens[last], 0, last, -1)])])
+
+    def _forward(self, tokens: torch.Tensor, batch: Batch) -> torch.Tensor:
+        self.bank.batch = batch
+        hidden: torch.Tensor = self._body(
+            input_ids=tokens[None],
+            position_ids=batch.positions[None].long(),
+            attention_mask=self._no_mask,
+            use_cache=False,
+        ).last_hidden_state
+        return hidden[0]
+
+    def _ints(self, values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.int32, device=self._device)

@@ -1,0 +1,58 @@
+"""What is wanted of a prompt besides its continuation: log-probabilities, a reward score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from align.inference.loaded_adapters import RewardHead
+from align.inference.types import Completion, GenerationRequest
+
+#: Positions whose logits are held at a time: a large vocabulary is a megabyte for four of them.
+_AT_ONCE = 256
+
+
+class Read:
+    """Takes the hidden states of a prompt chunk by chunk.
+
+    `first` is how many prompt tokens need not be computed again if another sequence has them.
+    """
+
+    def __init__(
+        self, prompt: tuple[int, ...], request: GenerationRequest, head: RewardHead | None
+    ):
+        self._prompt, self._from = prompt, request.prompt_logprobs
+        self._head = head if request.score else None
+        scored = len(prompt) - 1 if self._head is None else self._head.place(prompt)
+        read = len(prompt) - 1 if self._from is None else self._from - 1
+        self.first = min(len(prompt) - 1, scored, read)
+
+    def take(
+        self,
+        start: int,
+        hidden: torch.Tensor,
+        completion: Completion,
+        logits: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        """Hidden states (count, hidden) of the prompt's tokens from `start` on."""
+        if self._head is not None:
+            at = self._head.place(self._prompt) - start
+            if 0 <= at < len(hidden):
+                completion.score = float((hidden[at] @ self._head.weight[0]).float())
+        if self._from is not None:
+            # A token's probability comes from the state before it; the last state has no next.
+            first = max(self._from - 1 - start, 0)
+            last = min(len(hidden), len(self._prompt) - 1 - start)
+            for begin in range(first, last, _AT_ONCE):
+                end = min(begin + _AT_ONCE, last)
+                following = self._prompt[start + begin + 1 : start + end + 1]
+                values = _log_probabilities(logits(hidden[begin:end]), following)
+                completion.prompt_logprobs += values.tolist()
+
+
+def _log_probabilities(logits: torch.Tensor, tokens: tuple[int, ...]) -> torch.Tensor:
+    """Of each token under its row of logits (rows, vocabulary), in fp32."""
+    wide = logits.float()
+    chosen = wide.gather(-1, torch.tensor(tokens, device=wide.device)[:, None])[:, 0]
+    return chosen - wide.logsumexp(-1)

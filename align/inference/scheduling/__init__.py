@@ -1,0 +1,1 @@
+"""What the engine decides for each step. Imports no torch."""

@@ -1,0 +1,1 @@
+"""The training methods, on TRL's trainers."""

@@ -1,0 +1,23 @@
+"""Direct preference optimisation against the parent."""
+
+from __future__ import annotations
+
+from trl import DPOConfig, DPOTrainer
+
+from align.data.prepared import Prepared
+from align.training.trainer_inputs import Job
+
+
+class Trainer(Prepared, DPOTrainer):  # type: ignore[misc]
+    """TRL's, with rows that are tokenised once for all trials."""
+
+
+def build(job: Job) -> DPOTrainer:
+    """TRL's DPOTrainer; its reference is the model with the new adapter off: the parent."""
+    return Trainer(
+        model=job.model,
+        args=DPOConfig(**job.arguments()),
+        train_dataset=job.columns("prompt", "chosen", "rejected"),
+        processing_class=job.tokenizer,
+        peft_config=job.lora(),
+    )

@@ -1,0 +1,23 @@
+"""Supervised fine-tuning on completions."""
+
+from __future__ import annotations
+
+from trl import SFTConfig, SFTTrainer
+
+from align.data.prepared import Prepared
+from align.training.trainer_inputs import Job
+
+
+class Trainer(Prepared, SFTTrainer):  # type: ignore[misc]
+    """TRL's, with rows that are tokenised once for all trials."""
+
+
+def build(job: Job) -> SFTTrainer:
+    """TRL's SFTTrainer; the loss is taken on the completion alone unless the recipe says else."""
+    return Trainer(
+        model=job.model,
+        args=SFTConfig(**{"completion_only_loss": True, **job.arguments()}),
+        train_dataset=job.columns("prompt", "completion"),
+        processing_class=job.tokenizer,
+        peft_config=job.lora(),
+    )

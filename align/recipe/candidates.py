@@ -1,0 +1,95 @@
+"""Which trials of a search are tried before it begins: what they may draw must be trainable."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import TYPE_CHECKING
+
+from align.recipe.field_paths import locate
+from align.recipe.resolution import conditions, is_active, search_order
+from align.space.spaces import Tie, Value, alike
+
+if TYPE_CHECKING:
+    from align.recipe.stage import StageConfig
+
+#: Trials that combine several fields' values; beyond so many, a sample of them.
+LIMIT = 256
+#: Values of one `int` space that are tried by themselves.
+SINGLE = 64
+#: Fields that count steps: their ends are combined with others', though they are no choices.
+_COUNTED = ("num_train_epochs", "warmup_steps")
+
+
+def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | None:
+    """Parameters, as few as can be, of a trial in which the field is active and has this value.
+
+    None if no trial can have it.
+    """
+    spaces, found = stage.space(), {path: value}
+    for field, allowed in conditions(stage, path).items():
+        if field not in spaces:
+            continue
+        default = spaces[field].default
+        first = default if any(alike(default, one) for one in allowed) else allowed[0]
+        above = reaching(stage, field, spaces[field].read(first))
+        if above is None or any(found.get(name, one) != one for name, one in above.items()):
+            return None
+        found |= above
+    ordered = {name: found[name] for name in search_order(stage) if name in found}
+    return ordered if all(is_active(stage, name, ordered) for name in ordered) else None
+
+
+def variants(stage: StageConfig) -> list[dict[str, Value]]:
+    """Parameters of trials: trial 0, each field's ends and choices, and these combined.
+
+    Combined are the fields of which a value, or one with another, may not go: choices, whole
+    numbers, and what others are tied to.
+    """
+    found: list[dict[str, Value]] = [{}]
+    for path, space in stage.space().items():
+        reached = (reaching(stage, path, value) for value in space.spread(SINGLE))
+        found += [one for one in reached if one is not None]
+    every = {tuple(sorted(one.items())): one for one in (*found, *_combined(stage))}
+    return list(every.values())
+
+
+def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
+    spaces, tied = stage.space(), _tied(stage)
+    paths = [
+        path
+        for path in search_order(stage)
+        if spaces[path].kind in ("choice", "int") or path in tied or path in _COUNTED
+    ]
+    values = [spaces[path].spread(8) for path in paths]
+    if math.prod(map(len, values)) > LIMIT:
+        values = [spaces[path].ends() for path in paths]
+    every = math.prod(map(len, values))
+    draw = random.Random(0)
+    grid = (
+        product(*values)
+        if every <= LIMIT
+        else (tuple(map(draw.choice, values)) for _ in range(LIMIT))
+    )
+    for one in grid if len(paths) > 1 else ():
+        yield _active(stage, dict(zip(paths, one, strict=True)))
+
+
+def _tied(stage: StageConfig) -> set[str | None]:
+    """Fields that others are computed from."""
+    return {
+        locate(stage, name, path)
+        for path, value in stage.fields()
+        if isinstance(value, Tie)
+        for name in value.names
+    }
+
+
+def _active(stage: StageConfig, values: Mapping[str, Value]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for path, value in values.items():
+        if is_active(stage, path, found):
+            found[path] = value
+    return found

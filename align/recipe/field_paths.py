@@ -1,0 +1,93 @@
+"""A stage's fields by dotted path: its own and TRL's by name, its adapter's as `lora.r`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from align.recipe.lora import LoraConfig
+from align.recipe.trl_fields.installed import Method, trl_fields
+from align.recipe.trl_fields.passthrough import parse_extra
+from align.recipe.trl_fields.unsupported import decided
+
+if TYPE_CHECKING:
+    from align.recipe.stage import StageConfig
+
+_LORA = "lora."
+
+
+def locate(stage: StageConfig, name: str, own: str = "") -> str | None:
+    """The dotted path that `name` has for the field `own`: in its block, else in the stage.
+
+    None if there is no such field, or a recipe does not set it.
+    """
+    if own.startswith(_LORA) and name in LoraConfig.model_fields:
+        return _LORA + name
+    if name.startswith(_LORA):
+        return name if name.removeprefix(_LORA) in LoraConfig.model_fields else None
+    if name in type(stage).model_fields:
+        return name if name != "lora" else None
+    return name if name in trl_fields(stage.method) and not decided(name) else None
+
+
+def value_of(stage: StageConfig, path: str) -> Any:
+    """What the stage, else TRL's config, has for a field."""
+    if path.startswith(_LORA):
+        return getattr(stage.lora, path.removeprefix(_LORA))
+    if path in type(stage).model_fields:
+        return getattr(stage, path)
+    return stage.trl_value(path)
+
+
+def put(stage: StageConfig, path: str, value: Any) -> None:
+    """Set a field, unchecked."""
+    block: BaseModel = stage.lora if path.startswith(_LORA) else stage
+    setattr(block, path.removeprefix(_LORA), value)
+
+
+def reader(stage: StageConfig, path: str) -> Callable[[Any], Any]:
+    """What the field makes of a value; raises ValueError for one that it may not have."""
+    if path.startswith(_LORA):
+        return _reader(LoraConfig, path.removeprefix(_LORA))
+    if path in type(stage).model_fields:
+        return _reader(type(stage), path)
+    return lambda value: parse_extra(stage.method, path, value)
+
+
+def near(stage: StageConfig, name: str, own: str = "") -> str:
+    """What to say after a name that no field has."""
+    block = list(LoraConfig.model_fields) if own.startswith(_LORA) else []
+    found = difflib.get_close_matches(name, [*block, *_names(stage.method, type(stage))], n=1)
+    if found:
+        return f"; did you mean '{found[0]}'?"
+    return "; allowed: fields of the stage, and of its lora as lora.r" + (
+        f", and here {', '.join(block)}" if block else ""
+    )
+
+
+@cache
+def _names(method: Method, stage: type[StageConfig]) -> list[str]:
+    lora = [_LORA + name for name in LoraConfig.model_fields]
+    return [*stage.model_fields, *(one for one in trl_fields(method) if not decided(one)), *lora]
+
+
+@cache
+def _reader(model: type[BaseModel], name: str) -> Callable[[Any], Any]:
+    field = model.model_fields[name]
+    kind: Any = field.annotation
+    if field.metadata:
+        kind = Annotated[(kind, *field.metadata)]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def read(value: Any) -> Any:
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            text = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(text) from None
+
+    return read

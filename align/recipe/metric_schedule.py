@@ -1,0 +1,135 @@
+"""What is measured of a trial at a rung and at its last step, and which metrics come of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from align.recipe.trl_fields.installed import Method
+from align.space.constraints import Constraint, needed, read_constraint
+
+if TYPE_CHECKING:
+    from align.recipe.stage import StageConfig
+
+#: The kinds of measurement; each is one pass over one set of held-out items.
+Kind = Literal["answers", "wins", "pairs", "implied", "completions", "labels", "divergence"]
+
+_BY_OBJECTIVE: dict[str, tuple[Kind, ...]] = {
+    "accuracy": ("answers",),
+    "reward": ("answers",),
+    "win_rate": ("answers", "wins"),
+    "nll": ("completions",),
+    "label_auc": ("labels",),
+}
+_BY_METHOD: dict[Method, tuple[Kind, ...]] = {
+    "sft": ("answers", "completions", "divergence"),
+    "reward": ("pairs",),
+    "dpo": ("answers", "implied", "divergence"),
+    "kto": ("answers", "labels", "divergence"),
+    "grpo": ("answers", "divergence"),
+}
+#: Of a parent and a base: what is not measured against the parent.
+ABSOLUTE: dict[Kind, Kind] = {
+    "answers": "answers",
+    "pairs": "pairs",
+    "implied": "pairs",
+    "completions": "completions",
+}
+#: Metrics that every pass of a kind gives. With `/…`, one for each reward or kind of pair.
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "answers": (
+        "accuracy", "mean_reward", "reward/", "length", "tokens", "truncated", "repetition",
+        "reward_length_correlation",
+    ),
+    "wins": ("win_rate",),
+    "pairs": ("pair_accuracy", "pair_accuracy/", "margin", "longer_rule"),
+    "implied": (
+        "pair_accuracy", "pair_accuracy/", "margin", "longer_rule", "implicit_pair_accuracy",
+        "implicit_margin",
+    ),
+    "completions": ("nll",),
+    "labels": ("label_auc",),
+    "divergence": ("kl_per_token", "kl_per_answer"),
+}  # fmt: skip
+#: How long answers are: what a constraint on them needs is measured at every rung.
+LENGTHS = ("length", "tokens", "truncated")
+
+
+def at_rung(stage: StageConfig) -> tuple[Kind, ...]:
+    """What the objective needs, and the answers where a constraint bounds their length."""
+    if stage.objective == "pair_accuracy":
+        kinds: tuple[Kind, ...] = ("pairs",) if stage.method == "reward" else ("implied",)
+    else:
+        kinds = _BY_OBJECTIVE[stage.objective]
+    answers = "answers" in _BY_METHOD[stage.method] and "answers" not in kinds
+    bound = answers and not needed(stage.constraints).isdisjoint(LENGTHS)
+    return ("answers", *kinds) if bound else kinds
+
+
+def at_end(stage: StageConfig) -> tuple[Kind, ...]:
+    """Everything that the stage's data and its reward model allow."""
+    judged = stage.reward_model is not None and stage.method != "reward"
+    kinds: tuple[Kind, ...] = (*_BY_METHOD[stage.method], *(("wins",) if judged else ()))
+    return tuple(dict.fromkeys((*at_rung(stage), *kinds)))
+
+
+def kind_of(stage: StageConfig, metric: str) -> Kind | None:
+    """The pass that gives this metric of a trial; None if the stage has no such."""
+    return next((kind for kind in at_end(stage) if _gives(kind, metric)), None)
+
+
+def kind_beside(stage: StageConfig, metric: str) -> Kind | None:
+    """The pass that gives this metric of the stage's parent and base too; None if none does.
+
+    A reward model's margins are scores, those of a parent and a base log-probabilities.
+    """
+    if stage.method == "reward" and metric == "margin":
+        return None
+    kinds = dict.fromkeys(ABSOLUTE[one] for one in at_end(stage) if one in ABSOLUTE)
+    return next((kind for kind in kinds if _gives(kind, metric)), None)
+
+
+def measures(stage: StageConfig, beside: bool = False) -> list[str]:
+    """The metrics of a trial at its last step, or (`beside`) of its parent and base."""
+    find = kind_beside if beside else kind_of
+    names = dict.fromkeys(one for names in METRICS.values() for one in names)
+    return [name for name in names if find(stage, name)]
+
+
+def unmeasured(stage: StageConfig) -> Iterator[tuple[int, str]]:
+    """By index, constraints that cannot be read or that ask for what nothing measures."""
+    for index, text in enumerate(stage.constraints):
+        try:
+            found = list(_lacking(stage, read_constraint(text)))
+        except ValueError as error:
+            found = [str(error)]
+        yield from ((index, one) for one in found)
+
+
+def _lacking(stage: StageConfig, one: Constraint) -> Iterator[str]:
+    if kind_of(stage, one.metric) is None:
+        judge = "; it needs a judge: the field reward_model" if one.metric == "win_rate" else ""
+        yield f"{stage.method} measures no '{one.metric}'" + (judge or _near(one.metric, stage))
+    for system, metric in one.beside:
+        name = f"{system}.{metric}"
+        if system == "parent" and stage.parent is None:
+            yield f"{name}: this stage has no parent; use base.{metric}"
+        elif kind_beside(stage, metric) is None:
+            known = [f"{system}.{name}" for name in measures(stage, beside=True)]
+            yield f"nothing measures {name}; allowed: {_listed(known)}"
+
+
+def _near(metric: str, stage: StageConfig) -> str:
+    known = measures(stage)
+    near = difflib.get_close_matches(metric, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {_listed(known)}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"{name}<name>" if name.endswith("/") else name for name in names)
+
+
+def _gives(kind: Kind, metric: str) -> bool:
+    family, slash, _ = metric.partition("/")
+    return family + slash in METRICS[kind]

@@ -1,0 +1,214 @@
+"""A stage's search: which fields are active, what is tied to what, and a trial's settled stage."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from align.errors import RecipeError
+from align.recipe.field_paths import locate, near, put, reader, value_of
+from align.space import expressions
+from align.space.spaces import Space, Tie, Value, When, alike, scalar
+
+if TYPE_CHECKING:
+    from align.recipe.stage import StageConfig
+
+
+def conditions(stage: StageConfig, path: str) -> When:
+    """A space's `when` with the fields' whole paths."""
+    space = value_of(stage, path)
+    return {locate(stage, name, path) or name: values for name, values in space.when.items()}
+
+
+def search_order(stage: StageConfig) -> list[str]:
+    """Searched fields so that each comes after those that decide whether it is active.
+
+    ValueError names a circle.
+    """
+    spaces = stage.space()
+    return _sorted(spaces, lambda path: [one for one in conditions(stage, path) if one in spaces])
+
+
+def tie_order(stage: StageConfig) -> list[str]:
+    """Tied fields so that each comes after those that it is computed from. ValueError: a circle."""
+    ties = {path: value for path, value in stage.fields() if isinstance(value, Tie)}
+
+    def needs(path: str) -> Iterator[str]:
+        for name in ties[path].names:
+            if (found := locate(stage, name, path)) is not None and found in ties:
+                yield found
+
+    return _sorted(ties, needs)
+
+
+def is_active(stage: StageConfig, path: str, values: Mapping[str, Value]) -> bool:
+    """Whether a trial with these values searches the field.
+
+    What `values` lacks has its default. A field that is not active makes those that depend on it
+    inactive too.
+    """
+    spaces = stage.space()
+    for field, allowed in conditions(stage, path).items():
+        if field in spaces:
+            if not is_active(stage, field, values):
+                return False
+            value = values.get(field, spaces[field].default)
+        else:
+            value = scalar(value_of(stage, field))
+        if not any(alike(value, one) for one in allowed):
+            return False
+    return True
+
+
+def resolve(stage: StageConfig, params: Mapping[str, Value] | None = None) -> StageConfig:
+    """See `StageConfig.resolve`."""
+    params, space = dict(params or {}), stage.space()
+    if unsearched := set(params) - set(space):
+        raise RecipeError(f"not searched here: {sorted(unsearched)}; searched: {sorted(space)}")
+    for path, value in params.items():
+        if not space[path].contains(value):
+            raise RecipeError(f"{path} = {value!r} lies outside {space[path].short()}")
+        if not is_active(stage, path, params):
+            raise RecipeError(f"{path} = {value!r}: {inactive(stage, path)}")
+    copy = stage.model_copy(deep=True)
+    for path, one in space.items():
+        put(copy, path, params.get(path, one.default))
+    for path in tie_order(stage):
+        put(copy, path, _tied(copy, path, value_of(stage, path)))
+    copy.sweep.points = []  # they belong to the spaces, and there are none
+    try:
+        return type(stage).model_validate(copy.model_dump(warnings=False))
+    except ValidationError as error:
+        raise RecipeError("; ".join(_line(one) for one in error.errors())) from None
+
+
+def inactive(stage: StageConfig, path: str) -> str:
+    """Why a field is not searched, as the end of a message."""
+    told = " and ".join(
+        f"{field} is {' or '.join(map(str, values))}"
+        for field, values in conditions(stage, path).items()
+    )
+    return f"the field is only searched where {told}"
+
+
+def wrong_conditions(stage: StageConfig) -> Iterator[tuple[str, str]]:
+    """By path, what is wrong with the `when` of searched fields."""
+    found = [
+        (path, f"when: {text}")
+        for path, space in stage.space().items()
+        for name, values in space.when.items()
+        if (text := _wrong_condition(stage, path, name, values))
+    ]
+    yield from found
+    if not found:
+        yield from _circle(lambda: search_order(stage), "when: active only if each other is")
+
+
+def wrong_ties(stage: StageConfig) -> Iterator[tuple[str, str]]:
+    """By path, what is wrong with tied fields."""
+    found = [
+        (path, f"{value.tie}: {text}")
+        for path, value in stage.fields()
+        if isinstance(value, Tie) and (text := _wrong_tie(stage, path, value))
+    ]
+    yield from found
+    if not found:
+        yield from _circle(lambda: tie_order(stage), "tied to each other")
+
+
+def _wrong_tie(stage: StageConfig, path: str, tie: Tie) -> str | None:
+    try:
+        unknown = [name for name in tie.names if locate(stage, name, path) is None]
+    except ValueError as error:
+        return str(error)
+    return f"unknown name '{unknown[0]}'{near(stage, unknown[0], path)}" if unknown else None
+
+
+def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Value]:
+    """A point's values as a trial holds them, in the order of `search_order`.
+
+    What it does not name has its default. ValueError says what is wrong with it.
+    """
+    spaces = stage.space()
+    if unknown := [path for path in point if path not in spaces]:
+        near = difflib.get_close_matches(unknown[0], spaces, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"searched: {', '.join(spaces) or 'none'}"
+        raise ValueError(f"'{unknown[0]}' is not searched; {hint}")
+    found: dict[str, Value] = {}
+    for path in (one for one in search_order(stage) if one in point):
+        try:
+            found[path] = spaces[path].read(point[path])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        if not is_active(stage, path, found):
+            raise ValueError(f"{path}: {inactive(stage, path)}")
+    return found
+
+
+def _tied(stage: StageConfig, path: str, tie: Tie) -> float:
+    def number(name: str) -> float:
+        value = value_of(stage, locate(stage, name, path) or name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"'{name}' is {value!r} and no number")
+        return value
+
+    try:
+        return expressions.evaluate(expressions.read(tie.tie), number)
+    except ValueError as error:
+        raise RecipeError(f"{path}: {tie.tie}: {error}") from None
+
+
+def _wrong_condition(
+    stage: StageConfig, path: str, name: str, values: tuple[Value, ...]
+) -> str | None:
+    field = locate(stage, name, path)
+    if field is None:
+        return f"no field '{name}'{near(stage, name, path)}"
+    held = value_of(stage, field)
+    if isinstance(held, Tie):
+        return f"'{name}' is tied to other fields; name what it is computed from"
+    if isinstance(held, Space) and held.kind in ("uniform", "loguniform"):
+        return f"'{name}' is searched by {held.kind}; a condition needs a choice, an int or a value"
+    if isinstance(held, BaseModel | Mapping) and not isinstance(held, Space):
+        return f"'{name}' holds no single value"
+    read = held.read if isinstance(held, Space) else reader(stage, field)
+    try:
+        scalar(held)
+        for value in values:
+            read(value)
+    except ValueError as error:
+        return f"{name}: {error}"
+    return None
+
+
+def _circle(order: Callable[[], object], what: str) -> Iterator[tuple[str, str]]:
+    try:
+        order()
+    except ValueError as error:
+        yield str(error).partition(" ")[0], f"{what}, in a circle: {error}"
+
+
+def _sorted(paths: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[str]:
+    """Each after what it needs. ValueError holds a circle, `a -> b -> a`."""
+    done: list[str] = []
+
+    def visit(path: str, above: tuple[str, ...]) -> None:
+        if path in above:
+            raise ValueError(" -> ".join((*above[above.index(path) :], path)))
+        for need in needs(path):
+            visit(need, (*above, path))
+        if path not in done:
+            done.append(path)
+
+    for path in paths:
+        visit(path, ())
+    return done
+
+
+def _line(error: Any) -> str:
+    where = ".".join(map(str, error["loc"]))
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {text}" if where else text

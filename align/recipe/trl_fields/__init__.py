@@ -1,0 +1,1 @@
+"""TRL's own configuration fields: read from the installed version, checked, or refused."""

@@ -1,0 +1,166 @@
+"""TRL's fields beyond the typed ones: which a stage may hold, and what they may hold."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from align.recipe.trl_fields.installed import CONFIGS, Method, TrlField, methods_with, trl_fields
+from align.recipe.trl_fields.unsupported import decided
+from align.space.field_types import searched
+from align.space.spaces import is_space, listed
+
+#: What TRL names in its trainers alone, where it is too late.
+VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
+    ("dpo", "loss_type"): (
+        "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
+        "aot", "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+    ),
+    ("dpo", "f_divergence_type"): (
+        "reverse_kl", "forward_kl", "js_divergence", "alpha_divergence",
+    ),
+    ("kto", "loss_type"): ("kto", "apo_zero_unpaired"),
+    ("grpo", "loss_type"): (
+        "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo",
+    ),
+    ("grpo", "scale_rewards"): ("group", "batch", "none"),
+    ("grpo", "importance_sampling_level"): ("token", "sequence"),
+    ("grpo", "multi_objective_aggregation"): ("sum_then_normalize", "normalize_then_sum"),
+}  # fmt: skip
+#: Ranges that no annotation says.
+BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "adam_beta1": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "adam_beta2": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "adam_epsilon": ("above 0", lambda x: x > 0),
+    "top_p": ("above 0, at most 1", lambda x: 0 < x <= 1),
+    "top_k": ("from 0 on", lambda x: x >= 0),
+    "num_iterations": ("from 1 on", lambda x: x >= 1),
+    "steps_per_generation": ("from 1 on", lambda x: x >= 1),
+    "generation_batch_size": ("from 2 on", lambda x: x >= 2),
+    "desirable_weight": ("from 0 on", lambda x: x >= 0),
+    "undesirable_weight": ("from 0 on", lambda x: x >= 0),
+    "label_smoothing": ("from 0 to below 0.5", lambda x: 0 <= x < 0.5),
+    "label_smoothing_factor": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "dataset_num_proc": ("from 1 on", lambda x: x >= 1),
+    "dataloader_num_workers": ("from 0 on", lambda x: x >= 0),
+    "torch_empty_cache_steps": ("from 1 on", lambda x: x >= 1),
+}
+
+
+def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
+    """What to say of a field that the method's config lacks, as the end of a message; None if it
+    has it. `typed` are the names of the stage's own fields."""
+    fields, own = trl_fields(method), list(typed)
+    if name in fields:
+        return None
+    usable = [*own, *(field for field in fields if not decided(field))]
+    near = difflib.get_close_matches(name, usable, n=1) or difflib.get_close_matches(name, fields)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; allowed: {', '.join(own)}, and the fields of TRL's {CONFIGS[method]}"
+
+
+def elsewhere(method: Method, name: str) -> str | None:
+    """Which methods have the field if this one lacks it; None if it has it or nobody does."""
+    found = methods_with(name)
+    if not found or method in found:
+        return None
+    return f"'{name}' is a field of {', '.join(found)}; {method} has none"
+
+
+def parse_extra(method: Method, name: str, value: Any) -> Any:
+    """The field's value as its config takes it, a search space or a tie. ValueError otherwise."""
+    if reason := decided(name):
+        raise ValueError(f"a recipe does not set this: {reason}")
+    kind = _type(method, name)
+    words = _words(method, name)
+    one = _checker(method, name)
+    members = _members(kind)
+    if any(get_origin(member) is dict for member in members) or dict in members:
+        if is_space(value):
+            raise ValueError("this field holds a mapping: only single values can be searched")
+        return one(value)
+    number = float if float in members else int if int in members else None
+    return searched(value, one, words, None if str in members else number)
+
+
+@cache
+def _checker(method: Method, name: str) -> Callable[[Any], Any]:
+    kind, words = _type(method, name), _words(method, name)
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    members = _members(kind)
+    lists = any(get_origin(member) is list for member in members)
+    names = [str(name) for one in members if get_origin(one) is Literal for name in get_args(one)]
+    _, allows = BOUNDS.get(name, ("", lambda _: True))
+
+    def one(value: Any) -> Any:
+        near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        wrong = ValueError(f"expected {words}; got {value!r}{hint}")
+        if isinstance(value, bool) and not _takes_bool(members):
+            raise wrong
+        if lists and isinstance(value, str) and "," in value:
+            value = listed(value) or value  # what stands for a list in a trial's parameters
+        try:
+            found = adapter.validate_python(value)
+        except ValidationError:
+            raise wrong from None
+        number = isinstance(found, int | float) and not isinstance(found, bool)
+        if number and not (math.isfinite(found) and allows(found)):
+            raise wrong
+        return found
+
+    return one
+
+
+def _type(method: Method, name: str) -> Any:
+    field = trl_fields(method)[name]
+    values = VALUES.get((method, name), field.choices)
+    if not values:
+        return field.type
+    literal: Any = Literal.__getitem__(values)
+    if get_origin(field.type) is list:
+        return literal | list.__class_getitem__(literal)  # TRL takes one alone too
+    return literal | None if _optional(field) else literal
+
+
+def _optional(field: TrlField) -> bool:
+    return NoneType in get_args(field.type)
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, or the type itself."""
+    alternatives = () if get_origin(kind) in (Literal, list, dict) else get_args(kind)
+    return alternatives or (kind,)
+
+
+def _takes_bool(members: tuple[Any, ...]) -> bool:
+    return any(
+        member in (bool, Any) or (get_origin(member) is Literal and False in get_args(member))
+        for member in members
+    )
+
+
+@cache
+def _words(method: Method, name: str) -> str:
+    told = [_told(member) for member in _members(_type(method, name))]
+    bound = BOUNDS.get(name)
+    return " or ".join(dict.fromkeys(told)) + (f" {bound[0]}" if bound else "")
+
+
+def _told(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        values = [str(value) for value in get_args(kind)]
+        return f"one of {', '.join(values[:20])}{', …' if values[20:] else ''}"
+    if get_origin(kind) is list:
+        inner = get_args(kind)[0]
+        return "a list of them" if get_origin(inner) is Literal else f"a list, each {_told(inner)}"
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    other = {NoneType: "null", Any: "any value", dict: "a mapping"}
+    return plain.get(kind) or other.get(get_origin(kind) or kind) or str(kind)

@@ -1,0 +1,67 @@
+"""Signs that a reward is gamed, or teaches nothing. Plain numbers, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from align.rewards.answers import repeated
+
+#: Words of an n-gram whose repetition is counted.
+NGRAM = 4
+_ALIKE = 1e-8
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Pearson's r over the pairs without NaN; None for fewer than two, or where one is constant."""
+    pairs = [
+        (a, b) for a, b in zip(first, second, strict=True) if not (math.isnan(a) or math.isnan(b))
+    ]
+    if len(pairs) < 2:
+        return None
+    mean_a, mean_b = fmean(a for a, _ in pairs), fmean(b for _, b in pairs)
+    spread_a = math.sqrt(math.fsum((a - mean_a) ** 2 for a, _ in pairs))
+    spread_b = math.sqrt(math.fsum((b - mean_b) ** 2 for _, b in pairs))
+    if spread_a <= _ALIKE or spread_b <= _ALIKE:
+        return None
+    both = math.fsum((a - mean_a) * (b - mean_b) for a, b in pairs)
+    return max(-1.0, min(1.0, both / (spread_a * spread_b)))
+
+
+def zero_variance(groups: Sequence[Sequence[float]]) -> float | None:
+    """The share of groups whose rewards are all alike: GRPO learns nothing from them.
+
+    NaN is left out, as TRL does; a group with fewer than two rewards teaches nothing either.
+    None for no groups. TRL logs the same of training as `frac_reward_zero_std`.
+    """
+    if not groups:
+        return None
+    kept = [[value for value in group if not math.isnan(value)] for group in groups]
+    return fmean(float(len(one) < 2 or max(one) - min(one) <= _ALIKE) for one in kept)
+
+
+def repetition(texts: Sequence[str]) -> float | None:
+    """Mean share of repeated 4-grams of words in each text; None for no texts."""
+    return fmean(repeated(text, NGRAM) for text in texts) if texts else None
+
+
+def tells(
+    rewards: Sequence[float],
+    lengths: Sequence[float],
+    groups: Sequence[Sequence[float]] | None = None,
+    texts: Sequence[str] | None = None,
+    truncated: Sequence[float] | None = None,
+) -> dict[str, float]:
+    """By name, what can be told of answers with these total rewards and lengths (any unit).
+
+    `groups` are rewards of completions of one prompt together; `truncated` is 1 where an answer
+    was cut at the token limit, else 0. What cannot be told is absent.
+    """
+    found = {
+        "reward_length_correlation": correlation(rewards, lengths),
+        "zero_variance_groups": zero_variance(groups or []),
+        "repetition": repetition(texts or []),
+        "truncated": fmean(truncated) if truncated else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}

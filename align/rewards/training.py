@@ -1,0 +1,44 @@
+"""A recipe's rewards as TRL's GRPOTrainer calls them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from align.rewards.reward_sum import Rewards
+
+#: (prompts, completions, the rows' columns and the trainer's extras by name) → a reward for each
+#: completion, None where it failed: TRL leaves that part out of the completion's sum, and a
+#: completion without any part out of its group.
+RewardFunction = Callable[..., list[float | None]]
+
+#: What TRL passes beside the rows' columns.
+_EXTRAS = frozenset({"trainer_state", "log_extra", "environments"})
+
+
+def reward_functions(rewards: Rewards) -> list[tuple[str, float, RewardFunction]]:
+    """A recipe's rewards as TRL takes them: (name, weight, function).
+
+    Each logs `rewards/<name>/failed`, the share of completions that it gave no number for.
+    """
+    return [(name, weight, _function(rewards, name)) for name, weight in rewards.weights.items()]
+
+
+def _function(rewards: Rewards, name: str) -> RewardFunction:
+    def reward(
+        prompts: list[Any],
+        completions: list[Any],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        given = {key: value for key, value in columns.items() if key not in _EXTRAS}
+        texts = [turns[0]["content"] for turns in completions]
+        values = rewards.part(name, prompts, texts, given)
+        done = [None if math.isnan(value) else value for value in values]
+        if log_metric is not None:
+            log_metric(f"rewards/{name}/failed", done.count(None) / max(1, len(done)))
+        return done
+
+    reward.__name__ = name
+    return reward

@@ -1,0 +1,100 @@
+"""Constraints: what a trial's measurements must hold beside its objective.
+
+`length <= 1.2 * parent.length`: a metric of the trial, `<=` or `>=`, and arithmetic of numbers and
+of the same stage's measurements of its parent and of the base.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from align.space import expressions
+
+System = Literal["parent", "base"]
+
+_METRIC = r"[A-Za-z_]\w*(?:/(?!parent\.|base\.)[A-Za-z_][\w-]*)*"
+_WHOLE = re.compile(rf"\s*({_METRIC})\s*(<=|>=)\s*([^<>=\s][^<>=]*)")
+_BESIDE = re.compile(rf"\b(parent|base)\.({_METRIC})")
+_FORM = "<metric> <= <bound> or <metric> >= <bound>, e.g. length <= 1.2 * parent.length"
+#: The objective's name for the metric `mean_reward`.
+_NAMES = {"reward": "mean_reward"}
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One constraint. `beside` are the measurements of other systems that its bound uses."""
+
+    text: str
+    metric: str
+    at_most: bool
+    beside: tuple[tuple[System, str], ...]
+    bound: ast.expr
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it looks at: the trial's metric, then `parent.…` and `base.…`."""
+        return (self.metric, *(f"{system}.{metric}" for system, metric in self.beside))
+
+    def violation(self, value: float, beside: Mapping[tuple[System, str], float]) -> float:
+        """How far a trial with this `value` of the metric is beyond the bound, relative to it.
+
+        `length / bound - 1` for `<=`, `1 - value / bound` for `>=`, so 0 and below is kept and 0.1
+        is broken by a tenth. The sign of a bound does not matter: the difference is divided by its
+        size, or left as it is where the bound is 0. ValueError if the bound cannot be computed.
+        """
+        named = {f"_{index}": beside[one] for index, one in enumerate(self.beside)}
+        bound = expressions.evaluate(self.bound, named.__getitem__)
+        beyond = value - bound if self.at_most else bound - value
+        return beyond / abs(bound) if abs(bound) > 1e-9 else beyond
+
+
+@lru_cache(maxsize=512)
+def read_constraint(text: str) -> Constraint:
+    """The constraint that `text` is. ValueError says what is wrong with it."""
+    parts = _WHOLE.fullmatch(text)
+    if parts is None:
+        raise ValueError(f"expected {_FORM}; got {text!r}")
+    metric, sign, bound = parts.groups()
+    beside: dict[tuple[System, str], str] = {}
+
+    def stand_in(found: re.Match[str]) -> str:
+        one: tuple[System, str] = (found[1], _named(found[2]))  # type: ignore[assignment]
+        return beside.setdefault(one, f"_{len(beside)}")
+
+    tree = expressions.read(_BESIDE.sub(stand_in, bound))
+    if foreign := [name for name in expressions.names_in(tree) if name not in beside.values()]:
+        raise ValueError(
+            f"'{foreign[0]}': a bound may use numbers, parent.<metric> and base.<metric>; "
+            f"got {text!r}"
+        )
+    return Constraint(text, _named(metric), sign == "<=", tuple(beside), tree)
+
+
+def needed(constraints: Iterable[str]) -> set[str]:
+    """The metrics that they look at, of the trial, its parent and the base."""
+    read = [read_constraint(text) for text in constraints]
+    return {name for one in read for name in (one.metric, *(metric for _, metric in one.beside))}
+
+
+def broken(
+    constraint: Constraint, metrics: Mapping[str, float], beside: Mapping[tuple[System, str], float]
+) -> float | None:
+    """The violation of a constraint; None if something that it needs was not measured.
+
+    ValueError if its bound cannot be computed.
+    """
+    value = metrics.get(constraint.metric, math.nan)
+    known = [beside.get(one, math.nan) for one in constraint.beside]
+    if not all(map(math.isfinite, (value, *known))):
+        return None
+    return constraint.violation(value, beside)
+
+
+def _named(metric: str) -> str:
+    return _NAMES.get(metric, metric)

@@ -1,0 +1,236 @@
+"""Search spaces that may stand in a recipe where a value would, and fields tied to others."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from align.space import expressions
+
+Value = float | int | str | bool
+Kind = Literal["loguniform", "uniform", "int", "choice"]
+KINDS: tuple[str, ...] = get_args(Kind)
+#: Fields by dotted path with the values that one of which they must have.
+When = dict[str, tuple[Value, ...]]
+
+_LISTED = re.compile(r"[\w.-]+(,[\w.-]+)*")
+
+
+class Space(BaseModel):
+    """`{loguniform: [low, high], default: x, when: {field: value}}` as one typed object.
+
+    `low` and `high` are inclusive. `values` is used by `choice` alone; a list among the choices is
+    its comma-joined text. `default` is what trial 0 uses: the geometric middle of a `loguniform`,
+    the middle of a `uniform` or `int`, the first of a `choice`, unless the recipe names one. Where
+    a field of `when` has none of the values there, the space is inactive: the field has the
+    default, and the trial's parameters do not name it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    low: float = 0.0
+    high: float = 0.0
+    values: tuple[Value, ...] = ()
+    log: bool = False
+    default: Value = 0.0
+    when: When = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, raw: Any) -> Any:
+        """Accept the recipe's short form; the long form is what `model_dump` wrote."""
+        if not isinstance(raw, Mapping) or "kind" in raw:
+            return raw
+        kinds = [key for key in raw if key in KINDS]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"a search space needs exactly one of {', '.join(KINDS)}; got {sorted(raw)}"
+            )
+        kind = kinds[0]
+        allowed = {kind, "default", "when", *(["log"] if kind == "int" else [])}
+        if unknown := set(raw) - allowed:
+            raise ValueError(f"{kind} does not take {sorted(unknown)}; allowed: {sorted(allowed)}")
+        found = _choice(raw) if kind == "choice" else _interval(kind, raw)
+        return {**found, "when": _when(raw["when"]) if "when" in raw else {}}
+
+    def contains(self, value: Value) -> bool:
+        """Whether a trial may hold `value`."""
+        if self.kind == "choice":
+            return any(same(value, one) for one in self.values)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        whole = self.kind != "int" or value == int(value)
+        return self.low <= value <= self.high and whole
+
+    def read(self, value: Value) -> Value:
+        """`value` as a person writes it (1e-3 is text in YAML) as a trial holds it.
+
+        ValueError if the space does not contain it.
+        """
+        if self.kind == "choice":
+            found = next((one for one in self.values if same(_number(value), _number(one))), None)
+            if found is None:
+                raise ValueError(f"{value!r} is not among {self._told()}{self._near(value)}")
+            return found
+        number = _number(value)
+        if not self.contains(number):
+            raise ValueError(f"{value!r} lies outside {self._told()}")
+        return int(number) if self.kind == "int" else float(number)
+
+    def ends(self) -> tuple[Value, ...]:
+        """Its lowest and its highest value, or every choice."""
+        if self.kind == "choice":
+            return self.values
+        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
+
+    def spread(self, count: int) -> tuple[Value, ...]:
+        """Every choice; of an interval its ends, and of `int` up to `count` values between them."""
+        if self.kind != "int":
+            return self.ends()
+        low, high = int(self.low), int(self.high)
+        pieces = max(1, min(count - 1, high - low))
+        between = {low + (high - low) * piece // pieces for piece in range(pieces + 1)}
+        return tuple(sorted(between))
+
+    def short(self) -> dict[str, Any]:
+        """The form that a recipe's author writes."""
+        bounds: list[Value] = list(self.ends())
+        extra: dict[str, Any] = {"log": True} if self.kind == "int" and self.log else {}
+        when = {
+            name: values[0] if len(values) == 1 else list(values)
+            for name, values in self.when.items()
+        }
+        return {
+            self.kind: bounds,
+            **extra,
+            "default": self.default,
+            **({"when": when} if when else {}),
+        }
+
+    def _told(self) -> str:
+        return str({self.kind: list(self.ends())})
+
+    def _near(self, value: Value) -> str:
+        words = [one for one in self.values if isinstance(one, str)]
+        near = difflib.get_close_matches(str(value), words, n=1)
+        return f"; did you mean '{near[0]}'?" if near else ""
+
+
+class Tie(BaseModel):
+    """A field computed from others of its block, or of its stage: `lora_alpha: 2 * r`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tie: str
+
+    @property
+    def names(self) -> list[str]:
+        """What it is computed from, as written. ValueError if it is no arithmetic."""
+        return expressions.names_in(expressions.read(self.tie))
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two values are the same one: 8 and 8.0 are, 1 and true are not."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def alike(one: Value, other: Value) -> bool:
+    """As `same`; a number written as text (YAML's 1e-3) is that number."""
+    return same(_number(one), _number(other))
+
+
+def scalar(value: Any) -> Any:
+    """A list of names or numbers as the text that stands for it: `q_proj,v_proj`.
+
+    Anything else stays. ValueError for a list of which that text would not read back.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    names = [str(one) for one in value if type(one) in (str, int, float)]
+    text = ",".join(names)
+    if not names or len(names) != len(value) or listed(text) != names:
+        raise ValueError(f"a value to search is one value or a list of names; got {value!r}")
+    return text
+
+
+def listed(text: str) -> list[str]:
+    """The names that a list's text holds; empty if it is something else, such as a pattern."""
+    return text.split(",") if _LISTED.fullmatch(text) else []
+
+
+def is_space(raw: Any) -> bool:
+    """Whether raw data have a search space's form."""
+    names = {"default", "log", "when"}
+    return (
+        isinstance(raw, Mapping)
+        and any(isinstance(raw.get(kind), list) for kind in KINDS)
+        and set(raw) <= {*KINDS, *names}
+    )
+
+
+def _number(value: Value) -> Value:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _when(raw: Any) -> When:
+    if not isinstance(raw, Mapping) or not raw:
+        raise ValueError(f"when needs {{field: value}} or {{field: [values]}}; got {raw!r}")
+    found: When = {}
+    for name, values in raw.items():
+        kept = tuple(values) if isinstance(values, list | tuple) else (values,)
+        if not kept or not all(isinstance(one, int | float | str) for one in kept):
+            raise ValueError(f"when: {name} needs a value or a list of values; got {values!r}")
+        found[str(name)] = kept
+    return found
+
+
+def _choice(raw: Mapping[str, Any]) -> dict[str, Any]:
+    values = raw["choice"]
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError("empty search space: choice needs a list with at least one value")
+    kept = [scalar(one) for one in values]
+    default = scalar(raw.get("default", kept[0]))
+    if not any(alike(default, one) for one in kept):
+        raise ValueError(f"default {default!r} is not among the choices {kept}")
+    return {"kind": "choice", "values": tuple(kept), "default": default}
+
+
+def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    bounds = raw[kind]
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        raise ValueError(f"{kind} needs two numbers [low, high]; got {bounds!r}")
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        raise ValueError(f"{kind} needs two numbers [low, high]; got {bounds!r}") from None
+    if not (math.isfinite(low) and math.isfinite(high)) or low > high:
+        raise ValueError(f"empty search space: {kind} [{low:g}, {high:g}] holds no value")
+    log = kind == "loguniform" or bool(raw.get("log", False))
+    if log and low <= 0:
+        raise ValueError(f"{kind} on a log scale needs low > 0; got {low:g}")
+    middle = math.sqrt(low * high) if log else (low + high) / 2
+    if kind == "int":
+        if low != int(low) or high != int(high):
+            raise ValueError(f"int needs two whole numbers; got [{low:g}, {high:g}]")
+        middle = round(middle)
+    try:
+        default = float(raw.get("default", middle))
+    except (TypeError, ValueError):
+        raise ValueError(f"default {raw['default']!r} is not a number") from None
+    if not low <= default <= high:
+        raise ValueError(f"default {default:g} lies outside [{low:g}, {high:g}]")
+    if kind == "int" and default != int(default):
+        raise ValueError(f"int needs a whole number as its default; got {default:g}")
+    value: float | int = int(default) if kind == "int" else default
+    return {"kind": kind, "low": low, "high": high, "log": log, "default": value}

@@ -1,1 +1,0 @@
-"""One stage on one worker: data, rewards, trainers, evaluation."""

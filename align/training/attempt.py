@@ -1,0 +1,127 @@
+"""One run of a stage: what stays the same however often it has to begin again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from align.adapters.stacked_parent import put_beneath
+from align.adapters.tensors import LoraFactors, read_factors, write_factors
+from align.base import Base
+from align.data.user_rows import Row
+from align.errors import AdapterError, TrainingError
+from align.inference import Engine
+from align.recipe import StageConfig
+from align.recipe.trl_fields.installed import Method, trl_refusals
+from align.rewards import RewardFunction
+from align.training.callbacks import OnCheckpoint, OnStep
+from align.training.checkpoints import PUBLISHED, STATE, make_visible
+from align.training.publish_drift import stack_difference
+from align.training.reference_logprobs import give_reference, reference_of
+from align.training.rollouts import Rollouts
+from align.training.train_record import write_record
+from align.training.trainer_inputs import Job
+from align.training.usage import Costs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stage's data, parent, folder and end. Its micro-batch may change, so the stage is not here.
+
+    It ends at step `to` of `steps`. `parent_id` is the parent's adapter id. `on_begin` is called as
+    the first step begins, `on_checkpoint` with the step of each checkpoint before `to`.
+    """
+
+    base: Base
+    rows: list[Row]
+    folder: Path
+    to: int
+    steps: int
+    seed: int
+    parent: LoraFactors | None
+    parent_id: str | None
+    rewards: list[tuple[str, float, RewardFunction]]
+    engine: Engine | None
+    on_step: OnStep | None
+    on_begin: Callable[[], None] | None
+    on_checkpoint: OnCheckpoint | None
+    costs: Costs
+
+    def rollouts(self, stage: StageConfig) -> Rollouts | None:
+        """What writes GRPO's completions; None where TRL does, and for other methods."""
+        if stage.method != "grpo" or self.engine is None:
+            return None
+        return Rollouts(self.engine, self.parent)
+
+    def trainer(self, stage: StageConfig, work: Path, rollouts: Rollouts | None) -> Any:
+        """A TRL trainer on a shell of the base, with the parent beneath its new adapter.
+
+        RecipeError if TRL refuses the stage.
+        """
+        model, tokenizer = self.base.shell(), copy.deepcopy(self.base.tokenizer)
+        if self.parent is not None:
+            put_beneath(model, self.parent)
+        job = Job(
+            model, tokenizer, stage, self.steps, self.rows, work, self.seed, self.rewards, rollouts
+        )
+        set_seed(self.seed)
+        with trl_refusals(stage.method):
+            trainer = _build(stage.method, job)
+        if stage.method == "dpo":
+            reference = reference_of(trainer, self.base.digest, self.parent_id)
+            give_reference(trainer, reference, self.to)
+        return trainer
+
+    def save(self, stage: StageConfig, trainer: Any, work: Path, step: int) -> None:
+        """Make a checkpoint of what TRL just wrote into `work`.
+
+        TrainingError if the weights are not finite.
+        """
+        saved, fresh = work / f"checkpoint-{step}", work / "step"
+        try:
+            published = read_factors(saved).stacked_on(self.parent)
+        except AdapterError as error:
+            raise TrainingError(
+                f"step {step}: the trained weights are not finite ({error}): the learning rate is "
+                "probably too high; lower learning_rate"
+            ) from None
+        fresh.mkdir()
+        write_factors(fresh / PUBLISHED, published, self.base.ref)
+        record = self.costs.record(stage, trainer.state.log_history, step)
+        if step >= self.to and self.engine is not None:
+            record.stack_difference = stack_difference(
+                trainer, self.engine, published, self.rows, stage.max_length
+            )
+        write_record(fresh, record)
+        saved.rename(fresh / STATE)
+        make_visible(fresh, self.folder, step)
+        if self.on_checkpoint is not None and step < self.to:
+            self.on_checkpoint(step)
+
+
+def _build(method: Method, job: Job) -> Any:
+    """The method's TRL trainer; each module is imported by the worker that needs it."""
+    if method == "sft":
+        from align.methods.sft import build as sft
+
+        return sft(job)
+    if method == "reward":
+        from align.methods.reward import build as reward
+
+        return reward(job)
+    if method == "dpo":
+        from align.methods.dpo import build as dpo
+
+        return dpo(job)
+    if method == "kto":
+        from align.methods.kto import build as kto
+
+        return kto(job)
+    from align.methods.grpo import build as grpo
+
+    return grpo(job)

@@ -1,0 +1,86 @@
+"""A stage's parent, read once for all trials: whether it can lie beneath a new adapter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from align.adapters import MANIFEST, adapter_id, read_manifest
+from align.adapters.folder import ADAPTER_FILES
+from align.adapters.tensors import LoraFactors, read_factors
+from align.base import Base
+from align.errors import AdapterError
+from align.lru_cache import Remembered
+from align.recipe import LoraConfig
+from align.recipe.lora import MAX_RANK
+
+#: Parents of the stages that a worker runs in turn.
+_FACTORS: Remembered[LoraFactors] = Remembered(2)
+_IDS: Remembered[str] = Remembered(64)
+
+
+def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactors | None:
+    """The parent's factors, None without a parent.
+
+    AdapterError if it was trained on another base, or is so deep that the published adapter would
+    not fit the bank.
+    """
+    if folder is None:
+        return None
+    if (folder / MANIFEST).exists():
+        _check_base(folder, base)
+    factors = _FACTORS.of(_stamp(folder), lambda: read_factors(folder))
+    if (rank := _published_rank(factors, lora)) > MAX_RANK:
+        raise AdapterError(
+            f"{folder}: the chain of its parents has rank {factors.rank}; with this stage's "
+            f"lora.r {lora.r} the published adapter would have {rank}, and the bank holds "
+            f"{MAX_RANK} at most: lower r here or in the stages before, or start from fewer stages"
+        )
+    return factors
+
+
+def published_id(folder: Path) -> str:
+    """`adapter_id` of a published adapter, whose files are not read again while they are the same.
+
+    AdapterError if a file is missing.
+    """
+    return _IDS.of(_stamp(folder), lambda: adapter_id(folder))
+
+
+def _stamp(folder: Path) -> tuple[object, ...]:
+    """The folder, and what tells its files from others that lay there before."""
+    found: list[object] = [str(folder)]
+    for name in ADAPTER_FILES:
+        path = folder / name
+        if path.exists():
+            about = path.stat()
+            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
+    return tuple(found)
+
+
+def _check_base(folder: Path, base: Base) -> None:
+    manifest = read_manifest(folder)
+    if manifest.base_digest != base.digest:
+        raise AdapterError(
+            f"{folder}: the parent was trained on '{manifest.base}' "
+            f"({manifest.base_digest[:12]}), this stage's base is '{base.ref}' "
+            f"({base.digest[:12]}): use that base, or a parent trained on this one"
+        )
+
+
+def _published_rank(parent: LoraFactors, lora: LoraConfig) -> int:
+    """The largest rank of a module of parent and new adapter together."""
+    own = lora.r
+    assert isinstance(own, int)  # a resolved stage holds no space
+    together = [a.shape[0] + own for name, (a, _) in parent.modules.items() if _adapts(lora, name)]
+    return max([parent.rank, own, *together])
+
+
+def _adapts(lora: LoraConfig, module: str) -> bool:
+    """PEFT's rule for `target_modules`: all, the whole name by a pattern, or its end by a list."""
+    targets = lora.target_modules
+    if targets == "all-linear":
+        return True
+    if isinstance(targets, str):
+        return re.fullmatch(targets, module) is not None
+    return any(module == one or module.endswith(f".{one}") for one in targets)

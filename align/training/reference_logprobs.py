@@ -1,0 +1,192 @@
+"""DPO's reference log-probabilities: computed once for a parent, kept for all trials on it.
+
+The reference is the parent, whatever rank, learning rate, beta or seed a trial has. TRL keeps what
+it precomputes by a hash of the whole model with the new LoRA in it, so no trial finds another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from align.sources import cache_folder
+from align.training.artifact_cache import shelf
+
+Values = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What reference log-probabilities of a row's tokens depend on.
+
+    `parent` is an adapter's id, None for the base itself. The rows' own tokens, and so template
+    and tokenizer, are in the name of each value.
+    """
+
+    base_digest: str
+    parent: str | None
+    max_length: int | None
+    truncation_mode: str
+    ld_alpha: float | None
+    dtype: str
+    mixed_precision: str
+    device: str
+    trl: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def path(self) -> Path:
+        """The file that holds them."""
+        return cache_folder("reference") / f"{self.digest}.json"
+
+
+def reference_of(trainer: Any, base_digest: str, parent: str | None) -> Reference:
+    """The reference of a DPO trainer whose model holds this parent."""
+    args = trainer.args
+    return Reference(
+        base_digest=base_digest,
+        parent=parent,
+        max_length=args.max_length,
+        truncation_mode=args.truncation_mode,
+        ld_alpha=args.ld_alpha,
+        dtype=str(trainer.model.dtype),
+        mixed_precision=trainer.accelerator.mixed_precision,
+        device=trainer.accelerator.device.type,
+        trl=version("trl"),
+    )
+
+
+def give_reference(trainer: Any, reference: Reference, until: int) -> None:
+    """Let a DPO trainer read its reference log-probabilities from its rows.
+
+    What trainers before it computed is read, from disk or from the shelf; what is missing of the
+    rows up to step `until` is computed by TRL's own `compute_ref_log_probs`, in the micro-batches
+    of this run. Rows that come later hold NaN, which would end the run at once. Two trials of a
+    machine at a time compute nothing twice.
+    """
+    rows = trainer.train_dataset
+    batches = list(_batches(trainer, until))
+    names = {at: _name(rows[at]) for at in sorted({at for batch in batches for at in batch})}
+    values = _values(trainer, reference, batches, names)
+    chosen, rejected = [float("nan")] * len(rows), [float("nan")] * len(rows)
+    for at, name in names.items():
+        chosen[at], rejected[at] = values[name]
+    rows = rows.add_column("ref_chosen_logps", chosen)
+    trainer.train_dataset = rows.add_column("ref_rejected_logps", rejected)
+    trainer.precompute_ref_logps = True
+
+
+def _values(
+    trainer: Any, reference: Reference, batches: list[list[int]], names: dict[int, str]
+) -> Values:
+    """The values of all these rows, by name."""
+    path, wanted = reference.path, set(names.values())
+    together = hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()
+    key = f"{reference.digest[:32]}-{together[:32]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        values = _read(path)
+        before = len(values)
+        try:
+            if not wanted <= values.keys():
+                values = _fetched(key, path.parent) | values
+            _compute(trainer, batches, names, values)
+        finally:
+            if len(values) > before:
+                _write(path, values)
+    _offer(key, path.parent, {name: values[name] for name in wanted})
+    return values
+
+
+def _compute(trainer: Any, batches: list[list[int]], names: dict[int, str], values: Values) -> None:
+    """Add to `values` what is missing."""
+    rows = trainer.train_dataset
+    for batch in batches:
+        if all(names[at] in values for at in batch):
+            continue
+        inputs = trainer._prepare_inputs(trainer.data_collator([rows[at] for at in batch]))
+        with without_dropout(trainer.model):
+            both = trainer.compute_ref_log_probs(trainer.model, inputs)
+        for at, chosen, rejected in zip(batch, *(one.tolist() for one in both), strict=True):
+            values.setdefault(names[at], (chosen, rejected))
+
+
+def _fetched(key: str, folder: Path) -> Values:
+    """What another worker computed of the same rows."""
+    with _scratch(folder) as file:
+        return _read(file) if shelf().fetch("reference", key, file) else {}
+
+
+def _offer(key: str, folder: Path, values: Values) -> None:
+    with _scratch(folder) as file:
+        file.write_text(json.dumps(values))
+        shelf().offer("reference", key, file)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    file = folder / f".{uuid.uuid4().hex}"
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _batches(trainer: Any, until: int) -> Iterator[list[int]]:
+    """Row numbers of the micro-batches of the first `until` steps, until every row was there."""
+    loader = trainer.get_train_dataloader()
+    left, unseen = until * trainer.args.gradient_accumulation_steps, len(trainer.train_dataset)
+    seen: set[int] = set()
+    epoch = 0
+    while left > 0 and len(seen) < unseen:
+        loader.set_epoch(epoch)
+        for batch in islice(loader.batch_sampler, left):
+            seen.update(batch)
+            left -= 1
+            yield batch
+        epoch += 1
+
+
+def _name(row: dict[str, Any]) -> str:
+    """A row by its tokens."""
+    text = json.dumps([row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """The model as it answers."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _read(path: Path) -> Values:
+    try:
+        return {name: (a, b) for name, (a, b) in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+
+
+def _write(path: Path, values: Values) -> None:
+    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")
+    partial.write_text(json.dumps(values))
+    partial.replace(path)

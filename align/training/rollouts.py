@@ -1,0 +1,118 @@
+"""GRPO's completions, written by the engine with the weights that are being trained."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+
+from align.adapters.tensors import LoraFactors
+from align.errors import AdapterError, TrainingError
+from align.inference.types import Completion, Engine, GenerationRequest, Messages
+
+#: What the engine knows the adapter in training by; one trainer at a time uses an engine.
+POLICY = "grpo-policy"
+
+
+class Rollouts:
+    """TRL's `rollout_func` for one trainer.
+
+    The trainer's LoRA on top of `parent`, what lies beneath it, goes to the engine from memory,
+    once for each optimizer step. Completions depend on the training seed, the step and the
+    weights alone, so a resumed run repeats an unbroken one.
+    """
+
+    def __init__(self, engine: Engine, parent: LoraFactors | None):
+        self._engine, self._parent = engine, parent
+        self._layers: list[_Layer] = []
+        self._step: int | None = None
+        self._randoms: dict[bool, Random] = {}
+
+    def __call__(self, prompts: list[Messages], trainer: Any) -> dict[str, Any]:
+        """One completion for each prompt (messages), in order, as unpadded lists.
+
+        `prompt_ids`, `completion_ids` (with the end of turn where there is one) and `logprobs` of
+        the completions' tokens under the distribution they were drawn from, or None where the
+        temperature is not 1: the engine's are those before temperature.
+
+        TrainingError if the weights are no longer finite, AdapterError if they do not fit the
+        engine, RequestError if a prompt leaves no room for its completion.
+        """
+        if trainer.state.global_step != self._step:
+            self._load(trainer)
+        random = self._randoms[trainer.model.training]
+        requests = [
+            GenerationRequest(
+                self._engine.tokenize_chat(prompt),
+                POLICY,
+                trainer.max_completion_length,
+                temperature=trainer.temperature,
+                top_p=trainer.top_p,
+                top_k=trainer.top_k,
+                seed=random.getrandbits(63),
+                logprobs=0 if trainer.temperature == 1 else None,
+            )
+            for prompt in prompts
+        ]
+        done = self._engine.generate(requests)
+        values = [[token.logprob for token in one.logprobs] for one in done]
+        return {
+            "prompt_ids": [list(request.prompt_ids) for request in requests],
+            "completion_ids": [_with_end(one) for one in done],
+            "logprobs": values if trainer.temperature == 1 else None,
+        }
+
+    def close(self) -> None:
+        """Take the policy from the engine."""
+        self._engine.unload(POLICY)
+        self._step = None
+
+    def _load(self, trainer: Any) -> None:
+        """Give the engine the trainer's weights, and draw as this step does."""
+        self._layers = self._layers or _layers(trainer.model)
+        step, loaded = trainer.state.global_step, self._step is not None
+        self._engine.unload(POLICY)
+        self._engine.start_anew()  # a resumed run has asked nothing yet
+        factors = LoraFactors({layer.name: layer.factors() for layer in self._layers})
+        try:
+            self._engine.load(POLICY, factors.stacked_on(self._parent))
+        except AdapterError as error:
+            if not loaded:
+                raise
+            # Shapes fitted before, so it is the values.
+            raise TrainingError(
+                f"step {step}: {error}: the learning rate is probably too high"
+            ) from None
+        self._step = step
+        # Apart, so that evaluating in between changes nothing of the training.
+        self._randoms = {
+            training: Random(f"{trainer.args.seed} {step} {training}") for training in (True, False)
+        }
+
+
+class _Layer:
+    """A linear layer's LoRA parameters, looked up once."""
+
+    def __init__(self, name: str, layer: Any, adapter: str):
+        self.name = name
+        self._a, self._b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        self._scaling: float = layer.scaling[adapter]
+
+    def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A and B as they are now, scaling in B; copies, since training goes on in place."""
+        return self._a.detach().float().clone(), self._b.detach().float() * self._scaling
+
+
+def _layers(model: Any) -> list[_Layer]:
+    return [
+        _Layer(name, module, model.active_adapter)
+        for name, module in model.get_base_model().named_modules()
+        if isinstance(module, LoraLayer)
+    ]
+
+
+def _with_end(completion: Completion) -> list[int]:
+    """Its tokens as TRL wants them: the end of turn is one that the policy learns to write."""
+    return [*completion.token_ids, *([] if completion.ended is None else [completion.ended])]

@@ -1,0 +1,182 @@
+"""Training one adapter, from its newest checkpoint to a given step.
+
+`align.training.checkpoints` says what a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import PrinterCallback
+
+from align.base import Base
+from align.compat.torch_attention import short_attention
+from align.compat.trl_logits import compact_logits
+from align.data.lengths import measure_lengths
+from align.data.user_rows import Row
+from align.errors import AligneryError, RecipeError, TrainingError
+from align.inference import Engine
+from align.recipe import StageConfig
+from align.rewards import RewardFunction
+from align.training.attempt import Run
+from align.training.callbacks import OnCheckpoint, OnStep, Saving, Watching
+from align.training.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
+from align.training.logging_utils import quiet
+from align.training.oom_backoff import sized, smaller
+from align.training.parents import published_id, read_parent
+from align.training.train_record import read_record
+from align.training.usage import Costs
+
+__all__ = ["PUBLISHED", "newest_checkpoint", "train"]
+
+_log = logging.getLogger(__name__)
+
+
+def train(
+    base: Base,
+    stage: StageConfig,
+    rows: list[Row],
+    folder: Path,
+    *,
+    to: int,
+    steps: int,
+    seed: int,
+    parent: Path | None = None,
+    rewards: list[tuple[str, float, RewardFunction]] | None = None,
+    engine: Engine | None = None,
+    on_step: OnStep | None = None,
+    on_begin: Callable[[], None] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+) -> Path:
+    """Train up to step `to` of `steps`; the checkpoint there.
+
+    `stage` is resolved. Continues from the newest checkpoint in `folder`; nothing is done if it
+    is at `to` or beyond. GRPO takes `rewards`, and writes its completions on `engine`, which must
+    be on the same base; without one TRL writes them. A run that is out of memory goes on with
+    smaller micro-batches, and tells `on_step` the steps since its newest checkpoint again.
+    `on_begin` is called when all is loaded and the first step begins, `on_checkpoint` with the
+    step of each checkpoint before `to`.
+
+    RecipeError if TRL refuses the stage, AdapterError if the parent does not fit, DataError if no
+    row is short enough, TrainingError if loss or gradients are not finite or memory does not
+    suffice for the smallest micro-batch.
+    """
+    done, checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None and done >= to:
+        return checkpoint
+    factors = read_parent(parent, base, stage.lora)
+    before = None if checkpoint is None else read_record(checkpoint)
+    if before is not None:
+        stage = sized(stage, before.per_device_train_batch_size)
+    lengths = _lengths(base, stage, rows, engine) if before is None else before.lengths
+    run = Run(
+        base=base,
+        rows=rows,
+        folder=folder,
+        to=to,
+        steps=steps,
+        seed=seed,
+        parent=factors,
+        parent_id=None if parent is None else published_id(parent),
+        rewards=rewards or [],
+        engine=engine,
+        on_step=on_step,
+        on_begin=on_begin,
+        on_checkpoint=on_checkpoint,
+        costs=Costs(before, lengths),
+    )
+    while (step := _attempt(run, stage)) is not None:
+        stage = _with_less(run, stage, step)
+    done, checkpoint = newest_checkpoint(folder)
+    assert checkpoint is not None  # an attempt that ends has saved its last step
+    return checkpoint
+
+
+def _attempt(run: Run, stage: StageConfig) -> int | None:
+    """Train to the end. The step that was out of memory, if one was."""
+    watching = Watching(run.on_step, run.on_begin)
+    try:
+        _train(run, stage, watching)
+        failed = None
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
+        failed = watching.step
+    on_cuda = torch.cuda.is_available()
+    if failed is not None or on_cuda:
+        gc.collect()  # only now, as the error's traceback held the trainer
+    if on_cuda:
+        torch.cuda.empty_cache()
+    return failed
+
+
+def _ran_out(error: RuntimeError) -> bool:
+    """Whether memory was short; neither a CPU's allocator nor cuBLAS says so by a type."""
+    if isinstance(error, AligneryError):
+        return False
+    told = "CUBLAS_STATUS_ALLOC_FAILED" in str(error) or should_reduce_batch_size(error)
+    return told or isinstance(error, torch.OutOfMemoryError)
+
+
+def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
+    done, checkpoint = newest_checkpoint(run.folder)
+    watching.step = done + 1
+    work, rollouts = new_work_folder(run.folder), run.rollouts(stage)
+    try:
+        with quiet(), compact_logits(), short_attention():
+            trainer = run.trainer(stage, work, rollouts)
+            trainer.remove_callback(PrinterCallback)
+            trainer.add_callback(watching)
+            save = partial(run.save, stage, trainer, work)
+            trainer.add_callback(Saving(run.to, stage.save_steps, save))
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
+    except ImportError as error:  # an optimizer's package, asked for as late as this
+        raise RecipeError(
+            f"a field of this {stage.method} stage needs a package: {error}"
+        ) from None
+    finally:
+        if rollouts is not None:
+            rollouts.close()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _with_less(run: Run, stage: StageConfig, step: int) -> StageConfig:
+    """The stage with smaller micro-batches. TrainingError if they cannot be smaller."""
+    less, rows = smaller(stage), stage.per_device_train_batch_size
+    if less is None:
+        raise TrainingError(
+            f"step {step}: out of memory even with per_device_train_batch_size {rows}: set "
+            "gradient_checkpointing: true, or lower max_length (max_completion_length for grpo) "
+            "or lora.r; `alignery recipe fit` tells what a GPU holds"
+        )
+    run.costs.ran_out(step, stage, less)
+    _log.warning(
+        "step %d: out of memory with per_device_train_batch_size %d; going on with %d, and as "
+        "many more accumulation steps",
+        step,
+        rows,
+        less.per_device_train_batch_size,
+    )
+    return less
+
+
+def _lengths(
+    base: Base, stage: StageConfig, rows: list[Row], engine: Engine | None
+) -> dict[str, int]:
+    """How long the rows are, told where they are too long."""
+    most = stage.max_length
+    if stage.method == "grpo":
+        context = base.model.config.max_position_embeddings
+        most = (context if engine is None else engine.context_length) - stage.max_completion_length
+    lengths = measure_lengths(base.tokenizer, rows, stage.method, most, stage.trl())
+    if sentence := lengths.sentence():
+        _log.warning("%s", sentence)
+    return asdict(lengths)

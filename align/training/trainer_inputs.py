@@ -1,0 +1,80 @@
+"""What a trainer is built from, and the arguments that all trainers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig
+from transformers import PreTrainedTokenizerBase
+
+from align.precision import precision
+from align.recipe import StageConfig
+from align.rewards import RewardFunction
+from align.training.rollouts import Rollouts
+
+
+@dataclass
+class Job:
+    """One training run: a model that holds its parent, resolved settings, rows.
+
+    `rewards` holds (name, weight, function) for GRPO, `rollouts` writes its completions.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    stage: StageConfig
+    steps: int
+    rows: Sequence[dict[str, Any]]
+    output: Path
+    seed: int
+    rewards: list[tuple[str, float, RewardFunction]] = field(default_factory=list)
+    rollouts: Rollouts | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """What the method's TRL config is made from: the recipe's fields, then Alignery's own."""
+        given = self.stage.trl()
+        return {
+            **given,
+            "output_dir": str(self.output),
+            "max_steps": self.steps,
+            "gradient_checkpointing_kwargs": {
+                **(given.get("gradient_checkpointing_kwargs") or {}),
+                "use_reentrant": False,
+            },
+            "seed": self.seed,
+            "data_seed": self.seed,
+            "logging_steps": 1,
+            # Else a loss that is no number is logged as the mean of those before it.
+            "logging_nan_inf_filter": False,
+            "save_strategy": "no",
+            "report_to": "none",
+            "log_level": "error",
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+            **precision().args,
+        }
+
+    def lora(self, task_type: str = "CAUSAL_LM", save: list[str] | None = None) -> LoraConfig:
+        """PEFT's config of the new adapter."""
+        lora = self.stage.lora
+        return LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.lora_alpha,
+            lora_dropout=lora.lora_dropout,
+            target_modules=lora.target_modules,
+            use_rslora=lora.use_rslora,
+            bias="none",
+            task_type=task_type,
+            modules_to_save=save,
+        )
+
+    def columns(self, *names: str) -> Any:
+        """The rows as a dataset with these columns alone (those that exist)."""
+        from datasets import Dataset
+
+        return Dataset.from_list(
+            [{name: row[name] for name in names if name in row} for row in self.rows]
+        )

@@ -1,0 +1,175 @@
+"""One trial of a stage on one worker: train to a milestone, measure, publish."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from align.adapters import Manifest, write_manifest
+from align.base import load_base
+from align.data.leaks import check_chain
+from align.data.splits import load_split
+from align.evaluation.eval_plan import HeldOut
+from align.evaluation.eval_result import Measured, read_measured, write_measured
+from align.evaluation.evaluate import shared_engine
+from align.evaluation.metrics import key_of
+from align.recipe import Recipe
+from align.rewards import Rewards, reward_functions
+from align.space.spaces import Value
+from align.training.callbacks import OnCheckpoint
+from align.training.publish import Origin, manifest_of, publish
+from align.training.train import PUBLISHED, newest_checkpoint, train
+from align.training.train_record import read_record
+
+#: A training metric that tells whether the reward still teaches anything; TRL's name.
+_NO_VARIANCE = "train/frac_reward_zero_std"
+
+
+class Trial:
+    """A stage with one choice of its searched fields.
+
+    Everything it does is in `folder`, so another worker can go on from there. `parent` and
+    `reward_model` are published adapter folders. `on_checkpoint` hears of the step of each
+    checkpoint between two milestones (`save_steps`) as soon as it is in `folder`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        stage: str,
+        params: Mapping[str, Value],
+        *,
+        parent: Path | None,
+        reward_model: Path | None,
+        folder: Path,
+        on_checkpoint: OnCheckpoint | None = None,
+    ):
+        self._on_checkpoint = on_checkpoint
+        self._recipe, self._stage, self._folder = recipe, stage, folder
+        self._config = recipe.stages[stage].resolve(params)
+        self._parent, self._reward_model = parent, reward_model
+        self._origin = Origin(recipe, stage, self._config, dict(params), parent, reward_model)
+        self._steps = recipe.steps(stage, params)
+
+    @property
+    def milestones(self) -> tuple[int, ...]:
+        """Steps at which the trial is measured: the rungs, then the last step."""
+        return (*self._config.sweep.rungs, self._steps)
+
+    @property
+    def step(self) -> int:
+        """The newest checkpoint's step, 0 if there is none."""
+        return newest_checkpoint(self._folder)[0]
+
+    def advance(self, to: int) -> dict[str, float]:
+        """Train to step `to` and measure the published adapter on validation items.
+
+        At a rung only what the objective needs is measured; at the last step everything that the
+        data allow, and the parent and the base on the same items. The result holds `objective`,
+        `violation` where the stage has constraints of which something was measured (above 0: one
+        is broken, by that share of its bound), `step`, `seconds_load` up to the first optimizer
+        step, `seconds_train`, `seconds_evaluate` and what else was measured; at the end also the
+        parent's and the base's figure for the objective, as `parent_…` and `base_…`. DataError,
+        ModelError and AdapterError mean that no trial of this stage can run; TrainingError that
+        this one went wrong.
+        """
+        started = time.perf_counter()
+        _settle(self._recipe.base)
+        if self.step == 0:
+            check_chain(self._recipe, self._stage)
+        items = HeldOut(self._recipe, self._stage, self._config, self._parent, self._reward_model)
+        earlier = read_measured(newest_checkpoint(self._folder)[1])
+        rewards = items.evaluator.rewards(self._config.rewards)
+        checkpoint, loaded = self._train(to, rewards)
+        trained = time.perf_counter()
+        last = to >= self._steps
+        measured = self._measure(items, checkpoint, last)
+        outcome = items.outcome(measured.evaluation, last)
+        if earlier is not None:
+            measured.failed, measured.failures = earlier.failed, earlier.failures
+        measured.add_failures(rewards.failed, rewards.failures)
+        measured.add_failures(items.evaluator.failed, items.evaluator.failures)
+        write_measured(checkpoint, measured)
+        return {
+            **self._metrics(measured, checkpoint),
+            **_beside(measured, key_of(self._config.objective, self._config.method)),
+            **outcome,
+            "step": float(to),
+            "seconds_load": loaded - started,
+            "seconds_train": trained - loaded,
+            "seconds_evaluate": time.perf_counter() - trained,
+        }
+
+    def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
+        """The checkpoint at step `to`, and when the first optimizer step began, or would have."""
+        begun: list[float] = []
+        engine = shared_engine(self._recipe.base)
+        engine.start_anew()
+        checkpoint = train(
+            load_base(self._recipe.base),
+            self._config,
+            load_split(self._recipe, self._stage, "train"),
+            self._folder,
+            to=to,
+            steps=self._steps,
+            seed=self._recipe.seed,
+            parent=self._parent,
+            rewards=reward_functions(rewards),
+            engine=engine,
+            on_begin=lambda: begun.append(time.perf_counter()),
+            on_checkpoint=self._on_checkpoint,
+        )
+        return checkpoint, begun[0] if begun else time.perf_counter()
+
+    def _measure(self, items: HeldOut, checkpoint: Path, last: bool) -> Measured:
+        published = checkpoint / PUBLISHED
+        # A reward head is read by the pad token that its manifest names.
+        write_manifest(published, manifest_of(self._origin, published, read_record(checkpoint), {}))
+        try:
+            if not last:
+                return Measured(items.rung(published))
+            measured = Measured(items.end(published))
+        finally:
+            items.evaluator.forget(published)
+        parent = None if self._parent is None else items.beside(self._parent)
+        measured.put_beside(parent, items.beside(None))
+        return measured
+
+    def _metrics(self, measured: Measured, checkpoint: Path) -> dict[str, float]:
+        metrics, training = measured.evaluation.metrics(), read_record(checkpoint).metrics
+        kept = {name: training[name] for name in (_NO_VARIANCE,) if name in training}
+        return metrics | kept
+
+    def publish(self, target: Path, metrics: Mapping[str, float] | None = None) -> Manifest:
+        """Put the newest checkpoint's adapter, its manifest, model card and rows into `target`.
+
+        `metrics` are what `advance` returned; without them those that it measured.
+        """
+        _, checkpoint = newest_checkpoint(self._folder)
+        if checkpoint is None:
+            raise FileNotFoundError(f"{self._folder}: no checkpoint to publish")
+        if metrics is None:
+            measured = read_measured(checkpoint)
+            metrics = self._metrics(measured, checkpoint) if measured else {}
+        return publish(self._origin, checkpoint, target, dict(metrics))
+
+
+def _beside(measured: Measured, measure: str) -> dict[str, float]:
+    sides = (("parent", measured.parent_metrics), ("base", measured.base_metrics))
+    return {f"{name}_{measure}": of[measure] for name, of in sides if measure in of}
+
+
+@lru_cache(maxsize=1)
+def _settle(base: str) -> None:
+    """Load what all trials on this base share, and spare the garbage collector a look at it.
+
+    accelerate collects garbage as every run begins, and imports and models are a few hundred
+    thousand objects that stay.
+    """
+    gc.unfreeze()  # of another base, which can go now
+    shared_engine(base)
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,64 @@
+"""What a run has cost so far, over its segments and retries: seconds, memory, smaller batches."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from align.recipe import StageConfig
+from align.training.train_record import OutOfMemory, TrainRecord, last_metrics
+
+
+class Costs:
+    """Counts from now on, on top of what the newest checkpoint's record holds."""
+
+    def __init__(self, before: TrainRecord | None, lengths: dict[str, int]):
+        self._before, self._lengths = before, lengths
+        self._retries = [] if before is None else list(before.out_of_memory)
+        self._started = time.perf_counter()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def ran_out(self, step: int, before: StageConfig, after: StageConfig) -> None:
+        """Note that `step` ran out of memory and what follows."""
+        self._retries.append(OutOfMemory(step=step, before=_batch(before), after=_batch(after)))
+
+    def record(
+        self, stage: StageConfig, history: Sequence[Mapping[str, Any]], step: int
+    ) -> TrainRecord:
+        """The record of a checkpoint at `step`, from TRL's log `history`."""
+        seconds = time.perf_counter() - self._started
+        on_cuda = seconds if torch.cuda.is_available() else 0.0
+        peak, earlier = peak_bytes(), self._before
+        if earlier is not None:
+            seconds += earlier.wall_seconds
+            on_cuda += earlier.accelerator_seconds
+            peak = max(peak, earlier.peak_bytes)
+        rows, accumulation = _batch(stage)
+        return TrainRecord(
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=accumulation,
+            out_of_memory=list(self._retries),
+            lengths=self._lengths,
+            wall_seconds=seconds,
+            accelerator_seconds=on_cuda,
+            peak_bytes=peak,
+            metrics=last_metrics(history, step),
+        )
+
+
+def peak_bytes() -> int:
+    """Most memory held: by torch on the GPU since the run began, else by this process ever."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _batch(stage: StageConfig) -> tuple[int, int]:
+    return stage.per_device_train_batch_size, stage.gradient_accumulation_steps

@@ -1,0 +1,61 @@
+"""One row of an order: what each step of its sequence means for the client."""
+
+from __future__ import annotations
+
+from align.inference.types import Completion, Update
+from serve.batching.jobs import Done, Event, Scored, ScoreJob, Text, TokenLogprob
+from serve.batching.queued_request import Order
+from serve.batching.token_text import Spelling, Vocabulary
+from serve.metrics.engine import RowClock
+
+
+class Row:
+    """One completion or score that the engine works on."""
+
+    def __init__(
+        self, order: Order, index: int, vocabulary: Vocabulary, clock: RowClock, prompt: int
+    ) -> None:
+        self.order = order
+        self.clock = clock
+        self._prompt = prompt  # tokens
+        self._index = index
+        self._scored = isinstance(order.job, ScoreJob)
+        self._streamed = not isinstance(order.job, ScoreJob) and order.job.streamed
+        asked = not isinstance(order.job, ScoreJob) and order.job.logprobs is not None
+        self._spelling = Spelling(vocabulary) if asked else None
+        self._released = 0  # characters
+        self._untold = 0  # tokens that no Text has brought, since their text is not whole yet
+
+    def events(self, update: Update, now: float) -> list[Event]:
+        """What the update, which came `now`, has for the client."""
+        done = update.completion
+        self.clock.update(update, now)
+        if update.done:
+            self.clock.over(self._prompt, update)
+        if self._scored:
+            return [self._score(done)] if update.done else []
+        logprobs = self._logprobs(update)
+        events: list[Event] = []
+        self._untold += 1
+        if self._streamed and (update.text or logprobs):
+            events.append(Text(self._index, update.text, logprobs, self._untold))
+            self._untold = 0
+        if update.done:
+            # A stream has brought them already.
+            whole = None if self._streamed else logprobs
+            count, reason = len(done.token_ids), done.finish_reason
+            events.append(Done(self._index, done.text, count, reason, whole))
+        return events
+
+    def _logprobs(self, update: Update) -> tuple[TokenLogprob, ...] | None:
+        if self._spelling is None:
+            return None
+        self._spelling.extend(update.completion)
+        self._released += len(update.text)
+        if update.done:
+            return self._spelling.rest(update.completion)
+        return self._spelling.settled(self._released) if self._streamed else ()
+
+    def _score(self, completion: Completion) -> Scored:
+        assert completion.score is not None  # asked for by the request
+        return Scored(self._index, completion.score)

@@ -1,0 +1,104 @@
+"""From a request whose model is known to its answer, whole or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from cluster.errors import DatabaseError
+from serve.access.key import Key
+from serve.batching.jobs import GenerateJob, Refused
+from serve.http.auth_middleware import key_of
+from serve.http.backend import Backend, backend_of
+from serve.http.db_executor import soon
+from serve.http.errors import ApiError
+from serve.http.model_resolver import Target
+from serve.http.openai_format import Answer, Form
+from serve.http.schemas import ChatRequest, CompletionRequest
+
+VARIANT_HEADER = "x-alignery-variant"
+
+
+async def answered(
+    request: Request,
+    body: ChatRequest | CompletionRequest,
+    target: Target,
+    job: GenerateJob,
+    form: Form,
+    headers: dict[str, str],
+) -> Response:
+    """The answer; `headers` are sent with it. ApiError for what the engine refuses."""
+    backend, key = backend_of(request), key_of(request)
+    request.state.adapter = target.adapter.name if target.adapter else "base"
+    fingerprint = target.adapter.adapter_id if target.adapter else "base"
+    answer = Answer(
+        form=form,
+        model=body.model,
+        # In an experiment nobody should see from the answer which variant it came from.
+        fingerprint=None if target.exposed else fingerprint,
+        rows=job.rows,
+        include_usage=body.include_usage,
+    )
+    if target.exposed:
+        headers = {**headers, VARIANT_HEADER: target.exposed.variant}
+    if job.streamed:
+        return await _streamed(backend, target, job, answer, headers, key)
+    outcome = await backend.engine.complete(job)
+    if isinstance(outcome, Refused):
+        raise ApiError.of(outcome)
+    await _expose(backend, answer.id, target)
+    whole = answer.whole(outcome)
+    await spend(backend, key, answer.usage.total)
+    return JSONResponse(whole, headers=headers)
+
+
+async def _streamed(
+    backend: Backend,
+    target: Target,
+    job: GenerateJob,
+    answer: Answer,
+    headers: dict[str, str],
+    key: Key | None,
+) -> Response:
+    stream = backend.engine.stream(job)
+    try:
+        first = await anext(stream)
+        if isinstance(first[0], Refused):
+            raise ApiError.of(first[0])
+        await _expose(backend, answer.id, target)
+    except BaseException:
+        await stream.aclose()
+        raise
+    headers = {**headers, "cache-control": "no-cache"}
+
+    async def events() -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(answer.events(first, stream)) as parts:
+                async for part in parts:
+                    yield part
+        finally:  # a client that hangs up has had what it has had
+            await spend(backend, key, answer.usage.total)
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+async def spend(backend: Backend, key: Key | None, tokens: int) -> None:
+    """Count them against the key's quota."""
+    if key is not None and key.limited:
+        await backend.tally.spend(key, tokens)
+
+
+async def _expose(backend: Backend, request_id: str, target: Target) -> None:
+    """Note the exposure before the answer leaves, or its feedback could come first."""
+    if target.exposed is None:
+        return
+    exposure = request_id, target.exposed, target.adapter.adapter_id if target.adapter else None
+    if backend.catalogue.trouble is None:
+        try:
+            return await soon(backend.exposures.record, *exposure)
+        except DatabaseError:  # perhaps it is written yet: then the second time is no harm
+            pass
+    backend.exposures.keep(*exposure)

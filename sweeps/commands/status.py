@@ -1,0 +1,246 @@
+"""`alignery sweep status`, `best` and `list`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweeps.commands.common import (
+    JsonOption,
+    open_all,
+    plain_launch,
+    plain_row,
+    plain_sweep,
+    print_json,
+    print_table,
+    sweep_app,
+    trials_of,
+    version_of,
+)
+
+if TYPE_CHECKING:
+    from cluster.database import Database
+    from cluster.database.tables import Launch, Sweep
+    from cluster.settings import Settings
+    from sweeps.study.trials import TrialSummary
+
+#: States of a launch after which `alignery sweep resume` has something to do.
+_GOES_ON = ("paused", "stopped", "failed", "interrupted")
+
+
+@sweep_app.command()
+def status(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>. Default: the newest."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a run stands, with all trials of its stages.
+
+    Of a line, its newest sweep. `interrupted` is what should be running and
+    has no living driver.
+    """
+    from sweeps.run_store import find, rows_of
+
+    settings, database = open_all()
+    target = find(database, name)
+    launch = target.launch
+    rows = rows_of(database, launch) if target.row is None and launch else [target.row]
+    found = [row for row in rows if row is not None]
+    plain = None if launch is None else plain_launch(settings, database, launch)
+    if as_json:
+        told = [plain_sweep(settings, database, row) for row in found]
+        print_json({"launch": plain, "sweeps": told})
+        return
+    if plain is not None:
+        typer.echo(_launch_line(plain))
+    for row in found:
+        typer.echo()
+        _print_sweep(settings, database, row)
+    if launch is not None:
+        _tell_waiting(launch, found if target.row is None else rows_of(database, launch))
+    if plain is not None and plain["state"] in _GOES_ON:
+        typer.echo(f"`alignery sweep resume {plain['recipe']}` goes on where it stopped", err=True)
+
+
+@sweep_app.command()
+def best(
+    line: Annotated[str, typer.Argument(help="<recipe>/<stage>.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show the chosen trial of a line's newest finished sweep, and the version it became."""
+    from sweeps.sweep_store import finished
+
+    settings, database = open_all()
+    row = finished(database, line)
+    if as_json:
+        print_json(plain_sweep(settings, database, row))
+        return
+    trial = next(one for one in trials_of(settings, row) if one.number == row.best_trial)
+    params = ", ".join(f"{name} = {value}" for name, value in trial.params.items())
+    version = version_of(settings, database, row)
+    typer.echo(f"{version}: trial {trial.number}, objective {trial.objective:.4g} ({params})")
+    if row.unseen:
+        typer.echo(_unseen_line(row.unseen))
+
+
+@sweep_app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """Show all runs and all sweeps, oldest first."""
+    from sweeps.run_store import launches
+    from sweeps.sweep_store import sweeps
+
+    settings, database = open_all()
+    runs = [plain_launch(settings, database, one) for one in launches(database)]
+    rows = [plain_row(row) for row in sweeps(database)]
+    if as_json:
+        print_json({"launches": runs, "sweeps": rows})
+        return
+    if not rows and not runs:
+        typer.echo("no sweeps yet: `alignery sweep run RECIPE` starts some", err=True)
+        return
+    if runs:
+        print_table(
+            ("run", "recipe", "stages", "state", "started", "reason"),
+            [
+                (
+                    str(one["id"]),
+                    one["recipe"],
+                    ", ".join(one["stages"]),
+                    one["state"],
+                    one["created_at"][:19],
+                    one["reason"],
+                )
+                for one in runs
+            ],
+        )
+        typer.echo()
+    print_table(
+        ("line", "sweep", "in run", "state", "best trial", "seconds", "started"),
+        [
+            (
+                one["line"],
+                str(one["run"]),
+                _or_dash(one["launch"]),
+                one["state"],
+                _or_dash(one["best_trial"]),
+                f"{one['seconds']:.0f}",
+                one["created_at"][:19],
+            )
+            for one in rows
+        ],
+    )
+
+
+def _launch_line(launch: dict[str, Any]) -> str:
+    asked = f", asked to {launch['request']}" if launch["request"] else ""
+    why = f" ({launch['reason']})" if launch["reason"] else ""
+    by = f", {launch['driver']}" if launch["state"] == "running" else ""
+    job = f", job {launch['job']}" if launch["job"] else ""
+    return f"{launch['recipe']}: {launch['state']}{why}{asked}{by}{job}"
+
+
+def _tell_waiting(launch: Launch, begun: list[Sweep]) -> None:
+    waiting = [stage for stage in launch.stages if stage not in {row.stage for row in begun}]
+    if waiting:
+        typer.echo(f"\nnot begun: {', '.join(waiting)}")
+
+
+def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
+    trials = trials_of(settings, row)
+    version = f", {version_of(settings, database, row)}" if row.adapter_id else ""
+    typer.echo(f"{row.line} sweep {row.run}: {row.state}, {row.seconds:.0f} s{version}")
+    _print_trials(row, trials)
+    if row.unseen:
+        _print_unseen(row.unseen)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of trials, left out where no trial has anything in it."""
+
+    title: str
+    cells: list[str]
+
+
+def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
+    from sweeps.progress import objective_text, short, value_text
+
+    def column(title: str, cell: Any) -> _Column:
+        return _Column(title, [cell(one) for one in trials])
+
+    default = next((one.objective for one in trials if one.number == 0), None)
+
+    def against_default(one: TrialSummary) -> str:
+        if one.state != "COMPLETE" or one.number == 0 or None in (one.objective, default):
+            return ""
+        return f"{(one.objective or 0.0) - (default or 0.0):+.3g}"
+
+    names = list(dict.fromkeys(name for one in trials for name in one.params))
+    columns = [
+        column("trial", lambda one: str(one.number)),
+        column("state", lambda one: one.state + (" *" if one.number == row.best_trial else "")),
+        column("step", lambda one: str(one.step)),
+        *(
+            column(short(name), lambda one, name=name: value_text(one.params.get(name)))
+            for name in names
+        ),
+        column("objective", lambda one: objective_text(one.objective)),
+        column("to default", against_default),
+        column("violation", lambda one: "" if one.violation is None else f"{one.violation:.3g}"),
+        column("seconds", lambda one: f"{one.seconds:.1f}"),
+        column("repeats", lambda one: "" if one.again is None else str(one.again)),
+        column("reason", lambda one: one.reason),
+    ]
+    shown = [one for one in columns if any(one.cells)]
+    print_table(
+        tuple(one.title for one in shown),
+        list(zip(*(one.cells for one in shown), strict=True)),
+    )
+
+
+def _print_unseen(unseen: dict[str, Any]) -> None:
+    typer.echo(f"on {unseen['items']} unseen items ({unseen['split']}), {unseen['measure']}:")
+    print_table(
+        ("system", "objective", "95 % interval", "to default", "to parent"),
+        [
+            (
+                one["name"] + (" *" if one["number"] == unseen["chosen"] else ""),
+                f"{one['objective']:.4g}" + ("" if one["feasible"] else ", breaks a constraint"),
+                _interval(one),
+                _difference(one["against_default"]),
+                _difference(one["against_parent"]),
+            )
+            for one in unseen["systems"]
+        ],
+    )
+
+
+def _unseen_line(unseen: dict[str, Any]) -> str:
+    chosen = next(one for one in unseen["systems"] if one["number"] == unseen["chosen"])
+    text = f"{unseen['items']} unseen items: {unseen['measure']} {chosen['objective']:.4g}"
+    if interval := _interval(chosen):
+        text += f" ({interval})"
+    for other in ("default", "parent"):
+        if told := _difference(chosen[f"against_{other}"]):
+            text += f", to the {other} {told}"
+    return text
+
+
+def _interval(system: dict[str, Any]) -> str:
+    if system["low"] is None or system["high"] is None:
+        return ""
+    return f"{system['low']:.4g} to {system['high']:.4g}"
+
+
+def _difference(one: dict[str, float] | None) -> str:
+    return (
+        "" if one is None else f"{one['difference']:+.3g} ({one['low']:+.3g} to {one['high']:+.3g})"
+    )
+
+
+def _or_dash(value: int | None) -> str:
+    return "–" if value is None else str(value)

@@ -1,0 +1,167 @@
+"""How long a stage's trials take: as an earlier sweep of its line measured, else by arithmetic."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from align.data.user_rows import Row
+from align.errors import AligneryError
+from align.memory.duration import Range, measured_seconds, step_seconds
+from align.memory.machines import Machine
+from align.memory.shape import ModelShape
+from align.memory.workload import SEQUENCES, workload
+from align.recipe import Recipe
+from align.recipe.metric_schedule import at_end, at_rung
+from cluster.database import open_database
+from cluster.registry import open_registry
+from cluster.settings import Settings
+from sweeps.study.storage import read_trials
+from sweeps.study.trials import TrialSummary
+from sweeps.sweep_store import FINISHED, sweeps
+
+#: A token of English text has about so many characters; a row's template adds some tokens.
+_CHARACTERS, _TEMPLATE = 4, 30
+#: Rows that are looked at.
+_LOOKED = 64
+#: Imports, and the base into memory: once for each worker. Building trainer and optimizer: each
+#: trial. Of machines between a laptop and a spot node with a cold disk.
+WORKER_SECONDS, TRIAL_SECONDS = Range(10, 60), Range(1, 5)
+#: What was measured varies from run to run.
+_MEASURED = Range(0.9, 1.2)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of an optimizer step, of measuring at a rung and at the end, of a trial's beginning.
+
+    `source` names where they are from: a study, or `rough`.
+    """
+
+    step: Range
+    rung: Range
+    end: Range
+    begin: Range
+    source: str
+
+
+def find_pace(
+    settings: Settings, recipe: Recipe, stage: str, machine: Machine, shape: ModelShape, cores: int
+) -> Pace:
+    """What is known of the stage's line on this kind of machine, else what arithmetic gives."""
+    return measured_pace(settings, recipe.line(stage), machine) or rough_pace(
+        recipe, stage, machine, shape, cores
+    )
+
+
+def measured_pace(settings: Settings, line: str, machine: Machine) -> Pace | None:
+    """From the newest finished sweep of a line whose adapter was trained on such a machine."""
+    file = settings.database_url.removeprefix("sqlite:///")
+    if file != settings.database_url and not Path(file).exists():
+        return None  # looking would create it
+    database = open_database(settings)
+    try:
+        rows = [row for row in sweeps(database, line) if row.state == FINISHED]
+    finally:
+        database.close()
+    kinds = (
+        {
+            one.adapter_id: (one.manifest.accelerator_seconds > 0, one.manifest.dtype)
+            for one in open_registry(settings).versions(line)
+        }
+        if rows
+        else {}
+    )
+    wanted = (machine.device == "cuda", machine.dtype)
+    for row in reversed(rows):
+        if kinds.get(row.adapter_id or "") == wanted:
+            return pace_of(read_trials(settings, row.study), row.study)
+    return None
+
+
+def pace_of(trials: Iterable[TrialSummary], study: str) -> Pace | None:
+    """The medians of what trials measured of themselves; None if they did not."""
+    steps: list[float] = []
+    rungs: list[float] = []
+    ends: list[float] = []
+    begins: list[float] = []
+    for trial in trials:
+        before = 0
+        for step, metrics in trial.rungs.items():
+            if "seconds_train" in metrics and step > before:
+                steps.append(metrics["seconds_train"] / (step - before))
+                last = trial.state == "COMPLETE" and step == trial.step
+                (ends if last else rungs).append(metrics.get("seconds_evaluate", 0.0))
+                if not before:
+                    begins.append(metrics.get("seconds_load", 0.0))
+            before = step
+    if not steps:
+        return None
+    return Pace(
+        step=_around(steps),
+        rung=_around(rungs or ends),
+        end=_around(ends or rungs),
+        begin=_around(begins),
+        source=study,
+    )
+
+
+def rough_pace(recipe: Recipe, stage: str, machine: Machine, shape: ModelShape, cores: int) -> Pace:
+    """By arithmetic, for the default trial on rows as long as those of its data."""
+    config, data = recipe.stages[stage].resolve(), recipe.data_of(stage)
+    work, tokens = workload(config, shape), _tokens(recipe, stage)
+    answer = recipe.evaluation.max_new_tokens
+    rung, end = (
+        measured_seconds(kinds, data.validation, tokens.whole, answer, shape, machine, cores)
+        for kinds in (at_rung(config), at_end(config))
+    )
+    low, high = (
+        step_seconds(work, shape, machine, min(length, work.length), cores)
+        for length in (tokens.typical, tokens.whole)
+    )
+    return Pace(Range(low.low, high.high), rung, end, TRIAL_SECONDS, "rough")
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Of a training sequence: typical, and at most where that is not known."""
+
+    typical: int
+    whole: int
+
+
+def _tokens(recipe: Recipe, stage: str) -> _Tokens:
+    """Counted from characters; of rows on a hub, which are not asked for, from `max_length`."""
+    config, data = recipe.stages[stage], recipe.data_of(stage)
+    written = config.max_completion_length if config.method == "grpo" else 0
+    longest = config.max_length if config.method != "grpo" else 4 * written
+    try:
+        rows = [] if data.dataset is not None else _rows(recipe, stage)
+    except AligneryError:  # said by the check of the inputs
+        rows = []
+    if not rows:
+        return _Tokens(max(8, longest // 4), longest)
+    texts = [sum(map(_characters, row.values())) for row in rows]
+    pairs = SEQUENCES[config.method]
+    typical = round(statistics.mean(texts) / _CHARACTERS / max(1.0, pairs * 0.75)) + _TEMPLATE
+    return _Tokens(typical + written, typical + written)
+
+
+def _rows(recipe: Recipe, stage: str) -> Sequence[Row]:
+    from align.data.splits import load_split
+
+    return load_split(recipe, stage, "train")[:_LOOKED]
+
+
+def _characters(value: object) -> int:
+    """Of a row's messages; other columns are no text of the model's."""
+    if not isinstance(value, list):
+        return 0
+    return sum(len(str(one.get("content", ""))) for one in value if isinstance(one, dict))
+
+
+def _around(values: Sequence[float]) -> Range:
+    middle = statistics.median(values) if values else 0.0
+    return Range(middle * _MEASURED.low, middle * _MEASURED.high)

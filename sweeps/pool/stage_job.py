@@ -1,0 +1,148 @@
+"""What all trials of a sweep share, as it travels from the driver to its workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from align.adapters import Manifest
+from align.recipe import Recipe
+from align.space.spaces import Value
+from cluster.settings import Settings
+from cluster.storage import Storage
+
+#: What a worker builds a trial with: `module:attribute`.
+TRIAL = "align.training.trial:Trial"
+#: What it measures finalists with. A stand-in for trials has one in its own module.
+UNSEEN = "align.training.test_evaluation:measure_unseen"
+#: What a finalist was measured to do, beside its rows.
+METRICS = "metrics.json"
+
+
+class Trial(Protocol):
+    """A trial as a worker drives it; `align.training.trial.Trial` describes the members."""
+
+    @property
+    def milestones(self) -> tuple[int, ...]: ...
+    @property
+    def step(self) -> int: ...
+    def advance(self, to: int) -> dict[str, float]: ...
+    def publish(self, target: Path, metrics: dict[str, float]) -> Manifest: ...
+
+
+class TrialFactory(Protocol):
+    """What the dotted name of a job's `factory` stands for."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        stage: str,
+        params: dict[str, Value],
+        *,
+        parent: Path | None,
+        reward_model: Path | None,
+        folder: Path,
+        on_checkpoint: Callable[[int], None] | None = None,
+    ) -> Trial: ...
+
+
+class MeasureUnseen(Protocol):
+    """What the dotted name of a job's `measure` stands for; see `training.test_evaluation`."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        stage: str,
+        params: Mapping[str, Value],
+        adapter: Path | None,
+        *,
+        parent: Path | None,
+        reward_model: Path | None,
+        target: Path | None = None,
+    ) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A finalist to measure on unseen items: a trial, or `parent` or `base`, which have no number.
+
+    `params` are the trial's, or the default's, since they say what is measured and how.
+    """
+
+    name: str
+    number: int | None
+    params: dict[str, Value]
+
+
+class Job(BaseModel):
+    """One stage to search. Ids are those of registered adapters.
+
+    A trial has `cpus` and the share `gpus` of one GPU; `shelf` names what workers share.
+    """
+
+    settings: dict[str, str | None]
+    recipe: Recipe
+    stage: str
+    study: str
+    parent_id: str | None = None
+    reward_model_id: str | None = None
+    cpus: int = 1
+    gpus: float = 0.0
+    shelf: str | None = None
+    factory: str = TRIAL
+
+    @property
+    def measure(self) -> str:
+        """The dotted name of what measures finalists."""
+        module = self.factory.partition(":")[0]
+        return UNSEEN if self.factory == TRIAL else f"{module}:{UNSEEN.partition(':')[2]}"
+
+    def storage(self) -> Storage:
+        """The artifacts, wherever this process runs."""
+        return Storage(self.open_settings())
+
+    def open_settings(self) -> Settings:
+        """The driver's settings; a worker's own environment may have others."""
+        return Settings(**self.settings)
+
+
+def portable(settings: Settings) -> dict[str, str | None]:
+    """Settings as plain data, password and all: for our own workers only."""
+    return settings.model_dump(mode="json")
+
+
+def import_dotted(name: str) -> Any:
+    """What `module:attribute` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def adapter_folder(storage: Storage, identity: str | None) -> Path | None:
+    """A registered adapter's files, by id."""
+    return None if identity is None else storage.get_folder(f"adapters/{identity}")
+
+
+def unseen_key(study: str, name: str) -> str:
+    """Storage key of what a finalist did on unseen items: its metrics and its rows."""
+    return f"sweeps/{study}/unseen/{name.replace(' ', '_')}"
+
+
+def read_unseen(storage: Storage, key: str) -> dict[str, float] | None:
+    """Metrics that were measured there before; None if there are none."""
+    if not storage.exists(key):
+        return None
+    metrics: dict[str, float] = json.loads(
+        (storage.get_folder(key) / METRICS).read_text(encoding="utf-8")
+    )
+    return metrics
+
+
+def trial_key(study: str, number: int, part: str) -> str:
+    """Storage key of a trial's `checkpoints` or `published` adapter."""
+    return f"sweeps/{study}/trial_{number}/{part}"

@@ -1,0 +1,133 @@
+"""Figures and events of a sweep in words. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from align.space.spaces import Value
+from sweeps.events import (
+    Event,
+    FinalistMeasured,
+    MilestoneReported,
+    PoolChanged,
+    StageStarted,
+    TrialFinished,
+    TrialRetried,
+    TrialStarted,
+)
+from sweeps.results.baseline import beside_default
+from sweeps.results.finalists import Difference, Entry, Standing
+
+
+def clock_time(seconds: float) -> str:
+    """`m:ss`, or `h:mm:ss` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def short(name: str) -> str:
+    """A column's title for a dotted field."""
+    return {"lora.r": "rank", "learning_rate": "lr"}.get(name, name.removeprefix("lora."))
+
+
+def value_text(value: Value | None) -> str:
+    """A parameter in a few characters."""
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def objective_text(value: float | None) -> str:
+    """An objective, or a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def line(event: Event) -> str:
+    """An event in one plain line; what workers say may have several."""
+    return " ".join(_told(event).split())
+
+
+def _told(event: Event) -> str:
+    if isinstance(event, StageStarted):
+        return _started(event)
+    if isinstance(event, TrialStarted):
+        params = ", ".join(f"{short(name)} {value_text(v)}" for name, v in event.params.items())
+        again = f" goes on after step {event.step}" if event.step else ""
+        return f"{event.stage} trial {event.number}{again}: {params or 'defaults'}"
+    if isinstance(event, MilestoneReported):
+        return _measured(event)
+    if isinstance(event, TrialRetried):
+        told = f"{event.stage} trial {event.number}: its worker ended, another goes on"
+        return f"{told}: {event.reason}"
+    if isinstance(event, TrialFinished):
+        reason = f": {event.trial.reason}" if event.trial.reason else ""
+        return f"{event.stage} trial {event.trial.number}: {event.trial.state}{reason}"
+    if isinstance(event, FinalistMeasured):
+        name = system_name(event)
+        return f"{event.stage} {name} on unseen items: objective {objective_text(event.objective)}"
+    if isinstance(event, PoolChanged):
+        return f"pool: {pool_text(event)}"
+    budget = f" of {event.budget_seconds:.0f} s" if event.budget_seconds else ""
+    unseen = f"; {standing_text(event.unseen)}" if event.unseen else ""
+    return (
+        f"{event.name}: trial {event.best.number}, objective "
+        f"{objective_text(event.best.objective)}, "
+        f"{beside_default(event.trials, event.best, event.gain)}, {event.seconds:.0f} s{budget}"
+        + unseen
+        + (" (searched before; --fresh searches anew)" if event.reused else "")
+    )
+
+
+def system_name(event: FinalistMeasured) -> str:
+    """`trial 3`, `parent` or `base`."""
+    return event.name or ("parent or base" if event.number is None else f"trial {event.number}")
+
+
+def pool_text(pool: PoolChanged) -> str:
+    """Its machines, and the trials that they hold."""
+    nodes = "1 node" if pool.nodes == 1 else f"{pool.nodes} nodes"
+    return f"{nodes}, room for {pool.slots} trial{'' if pool.slots == 1 else 's'} at once"
+
+
+def standing_text(unseen: Standing) -> str:
+    """The chosen trial on unseen items, with its interval and against default and parent."""
+    chosen = next(one for one in unseen.systems if one.number == unseen.chosen)
+    text = f"on {unseen.items} unseen items {unseen.measure} {_with_interval(chosen)}"
+    for name, found in (("default", chosen.against_default), ("parent", chosen.against_parent)):
+        if found is not None and not (name == "default" and chosen.number == 0):
+            text += f", to the {name} {difference_text(found)}"
+    if unseen.chosen != unseen.searched_best:
+        text += f"; trial {unseen.searched_best} was best in the search"
+    return text
+
+
+def difference_text(one: Difference) -> str:
+    """A difference with its interval."""
+    return f"{one.difference:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
+
+
+def _with_interval(one: Entry) -> str:
+    if one.low is None or one.high is None:
+        return f"{one.objective:.4g}"
+    return f"{one.objective:.4g} ({one.low:.4g} to {one.high:.4g})"
+
+
+def _started(event: StageStarted) -> str:
+    went = f", {len(event.earlier)} begun earlier" if event.earlier else ""
+    notes = "".join(f"; {note}" for note in event.notes)
+    return (
+        f"{event.line} run {event.run}: {event.trials} trials of {event.steps} steps, "
+        f"{event.concurrent} at a time{went}{notes}"
+    )
+
+
+def _measured(event: MilestoneReported) -> str:
+    one = event.milestone
+    violation = one.metrics.get("violation", 0.0)
+    broken = f", breaks a constraint by {violation:.0%}" if violation > 0 else ""
+    return (
+        f"{event.stage} trial {event.number}: step {one.step}/{one.total}, "
+        f"objective {objective_text(one.objective)}{broken}, "
+        f"{one.metrics.get('seconds', 0.0):.1f} s"
+    )

@@ -1,0 +1,50 @@
+"""A sweep's best beside the recipe's own settings, which are trial 0 and never pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from align.errors import AdapterError
+from align.evaluation.comparison import Compared, compare_examples
+from align.evaluation.examples import EXAMPLES, read_examples
+from cluster.storage import Storage
+from sweeps.pool.stage_job import trial_key
+from sweeps.study.trials import TrialSummary
+
+DEFAULT = 0
+
+
+def gain_over_default(storage: Storage, study: str, best: int, measure: str) -> Compared | None:
+    """The best trial against the default on the same validation items, by one measure.
+
+    None where they are the same trial, or one of them kept no rows.
+    """
+    if best == DEFAULT:
+        return None
+    keys = [trial_key(study, number, "published") for number in (best, DEFAULT)]
+    if not all(storage.exists(key) for key in keys):
+        return None
+    folders = [storage.get_folder(key) for key in keys]
+    if not all((folder / EXAMPLES).exists() for folder in folders):
+        return None
+    try:
+        found = compare_examples(*(read_examples(folder) for folder in folders))
+    except AdapterError:  # rows that have nothing in common tell nothing, and break nothing
+        return None
+    return next((one for one in found if one.measure == measure), None)
+
+
+def beside_default(
+    trials: Iterable[TrialSummary], best: TrialSummary, gain: Compared | None
+) -> str:
+    """What stands beside the best in a line about a sweep."""
+    if best.number == DEFAULT:
+        return "which is the default"
+    default = next((one for one in trials if one.number == DEFAULT), None)
+    if default is None or default.state != "COMPLETE" or default.objective is None:
+        return "the default did not complete"
+    text = f"default {default.objective:.4g}"
+    if gain is None:
+        return text
+    interval = f"{gain.gain.low:+.3g} to {gain.gain.high:+.3g}"
+    return f"{text}, difference {gain.gain.difference:+.3g} ({interval}): {gain.verdict}"

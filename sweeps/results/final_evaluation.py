@@ -1,0 +1,114 @@
+"""The final measurement: many systems on held-out items, side by side as Ray tasks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from align.errors import AligneryError
+from align.recipe import Recipe
+from cluster.registry import AdapterVersion
+from cluster.settings import Settings
+from cluster.storage import Storage
+from sweeps.errors import SweepError
+from sweeps.pool.stage_job import adapter_folder, import_dotted, portable
+
+if TYPE_CHECKING:
+    from align.evaluation.metrics import Evaluation
+
+#: What a worker measures with: `module:attribute`.
+EVALUATE = "align.evaluation.evaluate:evaluate_adapter"
+
+
+@dataclass(frozen=True)
+class System:
+    """What is measured: the base (no adapter) with `shots` worked examples, or a stage's best.
+
+    `reward_model` is needed where the recipe's rewards ask for one. `earlier` is what was measured
+    of the same system before there was a reward model: its answers are then only judged anew.
+    """
+
+    name: str
+    adapter: AdapterVersion | None = None
+    stage: str | None = None
+    reward_model: AdapterVersion | None = None
+    shots: int = 0
+    earlier: Evaluation | None = None
+
+
+def evaluate_many(
+    settings: Settings,
+    recipe: Recipe,
+    systems: Sequence[System],
+    *,
+    cpus_per_task: int = 1,
+    on_done: Callable[[Evaluation], None] | None = None,
+    evaluate: str = EVALUATE,
+) -> list[Evaluation]:
+    """Measure all systems on the recipe's test split, in the order given.
+
+    Runs on the Ray that this process is connected to, one task a system, as many at once as fit.
+    `on_done` hears of each as it ends. Raises the AligneryError that a task raised.
+    """
+    import ray
+    from ray.exceptions import RayTaskError
+
+    fit, gpus = _room(ray.cluster_resources(), cpus_per_task)
+    task = ray.remote(num_cpus=cpus_per_task, num_gpus=gpus)(_measure)
+    plain, content = portable(settings), recipe.model_dump_json()
+    results: dict[int, Evaluation] = {}
+    running: dict[Any, int] = {}
+    waiting = list(enumerate(systems))
+    while waiting or running:
+        # As many as fit, and no queue: what has begun when one fails is all that still runs.
+        while waiting and len(running) < fit:
+            index, system = waiting.pop(0)
+            running[task.remote(plain, content, system, cpus_per_task, evaluate)] = index
+        (ready, *_), _ = ray.wait(list(running))
+        try:
+            evaluation = ray.get(ready)
+        except RayTaskError as error:
+            if isinstance(error.cause, AligneryError):
+                raise error.cause from None
+            raise
+        results[running.pop(ready)] = evaluation
+        if on_done is not None:
+            on_done(evaluation)
+    return [results[index] for index in range(len(systems))]
+
+
+def _room(total: Mapping[str, float], cpus: int) -> tuple[int, int]:
+    """(tasks that fit at once, GPUs of each): one GPU where there are any."""
+    fit, gpus = int(total.get("CPU", 0)) // cpus, int(total.get("GPU", 0))
+    if fit < 1:
+        raise SweepError(f"a task needs {cpus} CPUs and Ray has {int(total.get('CPU', 0))}")
+    return (min(fit, gpus), 1) if gpus else (fit, 0)
+
+
+def _measure(
+    settings: dict[str, str | None], recipe: str, system: System, cpus: int, evaluate: str
+) -> Evaluation:
+    """One system, in a worker."""
+    opened = Settings(**settings)
+    os.environ["ALIGNERY_HOME"] = str(opened.home)
+    os.environ["OMP_NUM_THREADS"] = str(cpus)
+    function = import_dotted(evaluate)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(cpus)
+    storage = Storage(opened)
+    evaluation: Evaluation = function(
+        Recipe.model_validate_json(recipe),
+        adapter_folder(storage, system.adapter.adapter_id if system.adapter else None),
+        system=system.name,
+        stage=system.stage,
+        split="test",
+        reward_model=adapter_folder(
+            storage, system.reward_model.adapter_id if system.reward_model else None
+        ),
+        shots=system.shots,
+        earlier=system.earlier,
+    )
+    return evaluation

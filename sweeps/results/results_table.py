@@ -1,0 +1,148 @@
+"""The final table: the base and every stage's best on items that no search saw. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+
+from align.data.splits import load_split
+from align.evaluation.metrics import Evaluation, Paired, longer_rule, paired, wilson
+from align.recipe import Recipe
+from sweeps.results.baseline import beside_default
+from sweeps.sweep import SweepResult
+
+BASE = "base"
+
+
+def pair_rule(recipe: Recipe, stage: str) -> float:
+    """Pair accuracy of "the longer answer is right" on the final pairs of a reward stage."""
+    rows = load_split(recipe, stage, "test")
+    texts = [["".join(turn["content"] for turn in row[side]) for row in rows] for side in _SIDES]
+    return longer_rule(*texts)
+
+
+_SIDES = ("chosen", "rejected")
+
+
+def summary(
+    recipe: Recipe, sweeps: Mapping[str, SweepResult], measured: Mapping[str, Evaluation]
+) -> dict[str, dict[str, Any]]:
+    """For each stage: its adapter, its figures beside its parent's, and what was searched."""
+    result: dict[str, dict[str, Any]] = {}
+    for name, sweep in sweeps.items():
+        config, own = recipe.stages[name], measured[name]
+        above = measured.get(config.parent or BASE)  # a registered parent was not measured
+        entry: dict[str, Any] = {"adapter": sweep.version.name, **own.metrics()}
+        if config.method == "reward":
+            entry["pair_interval"] = list(wilson(sum(own.pairs), len(own.pairs)))
+            entry["longer_rule"] = pair_rule(recipe, name)
+        else:
+            entry["accuracy_interval"] = list(wilson(sum(own.correct), len(own.correct)))
+            for key, ours, theirs in _comparable(own, above) if above else ():
+                difference = paired(ours, theirs)
+                entry[f"parent_{key}"] = fmean(theirs)
+                entry[f"{key}_gain"] = [difference.difference, difference.low, difference.high]
+        entry |= {
+            "trials": len(sweep.trials),
+            "pruned": sweep.pruned,
+            "failed": sweep.failed,
+            "best": dict(sweep.best.params),
+        }
+        if sweep.gain is not None:
+            gain = sweep.gain.gain
+            entry["default_gain"] = [gain.difference, gain.low, gain.high]
+        result[name] = entry
+    return result
+
+
+def _comparable(own: Evaluation, above: Evaluation) -> list[tuple[str, list[float], list[float]]]:
+    """What was measured of both on the same items."""
+    lists = (
+        ("accuracy", own.correct, above.correct),
+        ("mean_reward", own.reward, above.reward),
+        ("pair_accuracy", own.pairs, above.pairs),
+    )
+    return [(key, a, b) for key, a, b in lists if a and len(a) == len(b)]
+
+
+def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: int) -> Table:
+    """All systems side by side; `names` gives an adapter's name for a stage."""
+    shown = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+    shown.title = f"{items} final items that no search saw"
+    for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
+        left = column in ("system", "adapter")
+        shown.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for name, one in measured.items():
+        metrics = one.metrics()
+        interval = wilson(sum(one.correct), len(one.correct)) if one.correct else None
+        shown.add_row(
+            name,
+            names.get(name, "–"),
+            _percent(metrics.get("accuracy")),
+            f"{interval[0]:.0%}–{interval[1]:.0%}" if interval else "–",
+            f"{metrics['mean_reward']:.3f}" if "mean_reward" in metrics else "–",
+            _percent(metrics.get("pair_accuracy")),
+            f"{metrics['length']:.0f}" if "length" in metrics else "–",
+        )
+    return shown
+
+
+def verdicts(
+    recipe: Recipe,
+    measured: Mapping[str, Evaluation],
+    shots: str | None = None,
+    sweeps: Mapping[str, SweepResult] | None = None,
+) -> list[str]:
+    """What the figures say of each stage, good or bad, one line each.
+
+    With `sweeps` also what each search found beside the recipe's defaults, on validation items.
+    """
+    lines = []
+    for name, config in recipe.stages.items():
+        own, above = measured.get(name), measured.get(config.parent or BASE)
+        if own is None or above is None:
+            continue
+        if config.method == "reward":
+            rule = pair_rule(recipe, name)
+            low, _ = wilson(sum(own.pairs), len(own.pairs))
+            verb = "beats" if low > rule else "does not clearly beat"
+            lines.append(
+                f'{name}: {fmean(own.pairs):.1%} of pairs right; {verb} "the longer answer is '
+                f'right" ({rule:.1%})'
+            )
+            continue
+        key = {"dpo": "pair_accuracy", "grpo": "mean_reward"}.get(config.method, "accuracy")
+        found = [(a, b) for one, a, b in _comparable(own, above) if one == key]
+        if found:
+            lines.append(f"{name}: {_against(key, paired(*found[0]), config.parent or BASE)}")
+    lines += [_search(recipe, name, sweep) for name, sweep in (sweeps or {}).items()]
+    if shots is not None and measured[shots].correct and measured[BASE].correct:
+        lines.append(
+            f"worked examples alone: {fmean(measured[shots].correct):.1%} "
+            f"against the plain base's {fmean(measured[BASE].correct):.1%}"
+        )
+    return lines
+
+
+def _search(recipe: Recipe, stage: str, sweep: SweepResult) -> str:
+    best = sweep.best
+    return (
+        f"{stage}, the search: best {recipe.stages[stage].objective} {best.objective:.4g} "
+        f"(trial {best.number}), {beside_default(sweep.trials, best, sweep.gain)}"
+    )
+
+
+def _against(key: str, gain: Paired, parent: str) -> str:
+    words = key.replace("_", " ")
+    verb = "better" if gain.low > 0 else "worse" if gain.high < 0 else "not clearly different"
+    return (
+        f"{words} {gain.difference:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) "
+        f"against {parent}: {verb}"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
