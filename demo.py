@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from align.evaluation.metrics import Evaluation
     from align.recipe import Recipe
     from cluster.settings import Settings
-    from serve.experiments import Report
+    from serve.experiments import ExperimentReport
     from sweeps.sweep import SweepResult
 
 #: Seconds that the parts outside the sweeps may take on two cores; a sweep's are in its recipe.
@@ -92,7 +92,7 @@ class Story:
     seconds: dict[str, float] = field(default_factory=dict)
     sweeps: dict[str, SweepResult] = field(default_factory=dict)
     measured: dict[str, Evaluation] = field(default_factory=dict)
-    report: Report | None = None
+    report: ExperimentReport | None = None
     url: str = ""
     started: float = field(default_factory=time.monotonic)
 
@@ -151,12 +151,12 @@ class Story:
         """A sweep for each stage; the best of each becomes its line's champion."""
         from cluster.database import open_database
         from sweeps.progress import Progress
-        from sweeps.run_store import Options
+        from sweeps.run_store import RunOptions
         from sweeps.runner import drive_launch
 
         self.say("\n[bold]2 The search[/]: the best trial of each stage becomes its champion")
         what = self.settings, open_database(self.settings), self.recipe, self.recipe.order()
-        options = Options(fresh=fresh, promote=True)
+        options = RunOptions(fresh=fresh, promote=True)
         with Progress(self.console) as progress:
             _, self.sweeps = drive_launch(*what, options, on_event=progress)
         for name, sweep in self.sweeps.items():

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cluster.database.tables import Alias, AliasChange, now
-from cluster.promotion import Action, HistoryEntry, Target
+from cluster.promotion import Action, AliasTarget, HistoryEntry
 
 
 def locked_alias(session: Session, line: str, alias: str) -> Alias | None:
@@ -14,9 +14,9 @@ def locked_alias(session: Session, line: str, alias: str) -> Alias | None:
     return session.scalar(select(Alias).filter_by(line=line, name=alias).with_for_update())
 
 
-def target_of(row: Alias | None) -> Target | None:
+def target_of(row: Alias | None) -> AliasTarget | None:
     """Where the row points."""
-    return Target(row.number, row.adapter_id) if row else None
+    return AliasTarget(row.number, row.adapter_id) if row else None
 
 
 def move_alias(
@@ -24,7 +24,7 @@ def move_alias(
     line: str,
     alias: str,
     row: Alias | None,
-    target: Target,
+    target: AliasTarget,
     action: Action,
     reason: str,
 ) -> HistoryEntry:

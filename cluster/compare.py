@@ -12,7 +12,7 @@ from cluster.registry import AdapterVersion, Registry
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AdapterComparison:
     """What the first is beside the second; `left_out` has measures that both have, with the
     reason why they cannot be compared."""
 
@@ -41,7 +41,7 @@ class Comparison:
         }
 
 
-def compare_versions(registry: Registry, first: str, second: str) -> Comparison:
+def compare_versions(registry: Registry, first: str, second: str) -> AdapterComparison:
     """Compare by rows that were kept when the adapters were measured; nothing is computed anew.
 
     AdapterNotFound for an unknown name; AdapterError if one has no rows, or there is no item or
@@ -57,7 +57,7 @@ def compare_versions(registry: Registry, first: str, second: str) -> Comparison:
     left_out = {one.measure: reasons[one.measure] for one in found if one.measure in reasons}
     split = rows[0][0].split
     measures = [one for one in found if one.measure not in left_out]
-    return Comparison(versions[0], versions[1], split, measures, left_out)
+    return AdapterComparison(versions[0], versions[1], split, measures, left_out)
 
 
 def _rows(registry: Registry, version: AdapterVersion) -> list[Example]:

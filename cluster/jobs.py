@@ -26,7 +26,7 @@ PENDING, RUNNING, SUCCEEDED = "PENDING", "RUNNING", "SUCCEEDED"
 
 
 @dataclass(frozen=True)
-class Job:
+class RayJob:
     """A job as Ray knows it. `began` and `ended` are seconds since the epoch."""
 
     id: str
@@ -56,7 +56,7 @@ class Submission:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def submit_job(address: str, submission: Submission) -> tuple[Job, bool]:
+def submit_job(address: str, submission: Submission) -> tuple[RayJob, bool]:
     """Start the job on the cluster's head, where it takes no CPU from the trials.
 
     Gives the job, and whether it is new: one of this name that waits or runs is returned as it
@@ -79,13 +79,13 @@ def submit_job(address: str, submission: Submission) -> tuple[Job, bool]:
                 return _job(client.get_job_info(job_id)), True
 
 
-def job_status(address: str, job_id: str) -> Job:
+def job_status(address: str, job_id: str) -> RayJob:
     """The job as it is now. JobNotFound if Ray does not know it."""
     with _client(address, job_id) as client:
         return _job(client.get_job_info(job_id))
 
 
-def find_job(address: str, name: str | None = None) -> Job:
+def find_job(address: str, name: str | None = None) -> RayJob:
     """A job by its id, or the newest that searches the recipe (or line) `name`; None: of all."""
     with _client(address) as client:
         jobs = _jobs(client)
@@ -117,7 +117,7 @@ def follow_logs(address: str, job_id: str) -> Iterator[str]:
             runner.run(pieces.aclose())
 
 
-def stop_job(address: str, job_id: str, seconds: float = STOP_SECONDS) -> Job:
+def stop_job(address: str, job_id: str, seconds: float = STOP_SECONDS) -> RayJob:
     """Stop the job and wait until it has ended, `seconds` and a little more at most.
 
     Its command gets SIGTERM, which a sweep takes like Ctrl-C: it can be resumed. One that has
@@ -133,7 +133,7 @@ def stop_job(address: str, job_id: str, seconds: float = STOP_SECONDS) -> Job:
 
 def stop_unless_obeyed(
     address: str, job_id: str, obeyed: Callable[[], bool], seconds: float
-) -> Job:
+) -> RayJob:
     """Stop a job through Ray if its driver does not do what the database asks of it.
 
     One that waits has no driver that could read a request, and is stopped at once. One that runs
@@ -181,14 +181,14 @@ def _number(job_id: str, name: str) -> int:
     return int(number) if number != job_id and number.isdecimal() else 0
 
 
-def _jobs(client: Any) -> list[Job]:
+def _jobs(client: Any) -> list[RayJob]:
     """Jobs that were submitted, oldest first."""
     jobs = [_job(one) for one in client.list_jobs() if one.submission_id]
     return sorted(jobs, key=lambda one: one.began or 0)
 
 
-def _job(details: Any) -> Job:
-    return Job(
+def _job(details: Any) -> RayJob:
+    return RayJob(
         id=str(details.submission_id),
         recipe=(details.metadata or {}).get(RECIPE),
         status=str(details.status.value),

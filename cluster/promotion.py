@@ -27,7 +27,7 @@ Expected = str | None | Literal[Anything.ANY]
 
 
 @dataclass(frozen=True)
-class Target:
+class AliasTarget:
     """Where an alias points."""
 
     number: int
@@ -49,7 +49,7 @@ class HistoryEntry:
     at: datetime
 
 
-def check_expected(line: str, alias: str, now: Target | None, expected: Expected) -> None:
+def check_expected(line: str, alias: str, now: AliasTarget | None, expected: Expected) -> None:
     """PromotionConflict, stating what is there, if the alias is not where the caller saw it."""
     current = now.adapter_id if now else None
     if expected is ANY or expected == current:
@@ -62,16 +62,16 @@ def check_expected(line: str, alias: str, now: Target | None, expected: Expected
     )
 
 
-def rollback_target(history: Sequence[HistoryEntry]) -> Target | None:
+def rollback_target(history: Sequence[HistoryEntry]) -> AliasTarget | None:
     """Where a rollback leads; None if there is nothing before. `history` is oldest first.
 
     Moves are a stack: a promotion pushes, a rollback pops. So repeated rollbacks walk back
     further, and after a rollback and a new promotion the next one leads to the rolled-back state.
     """
-    stack: list[Target] = []
+    stack: list[AliasTarget] = []
     for entry in history:
         if entry.action == "promote":
-            stack.append(Target(entry.to_number, entry.to_id))
+            stack.append(AliasTarget(entry.to_number, entry.to_id))
         else:
             stack.pop()
     return stack[-2] if len(stack) > 1 else None

@@ -25,9 +25,9 @@ from cluster.errors import AdapterNotFound, DatabaseError, RegistryError, Storag
 from cluster.names import CHAMPION, Name, check_alias, check_line, parse_name
 from cluster.promotion import (
     ANY,
+    AliasTarget,
     Expected,
     HistoryEntry,
-    Target,
     check_expected,
     rollback_target,
 )
@@ -128,7 +128,7 @@ class Registry:
         """
         check_alias(alias)
         version = self.resolve(f"{line}:{number}")
-        target = Target(version.number, version.adapter_id)
+        target = AliasTarget(version.number, version.adapter_id)
 
         def move(session: Session) -> HistoryEntry:
             row = locked_alias(session, line, alias)

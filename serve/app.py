@@ -35,9 +35,9 @@ from serve.batching.jobs import (
 )
 from serve.batching.token_text import TokenizerVocabulary
 from serve.batching.worker import Worker
-from serve.catalogue import Source
-from serve.client import ReplicaClient, TallyClient
-from serve.coordinator import MAX_ONGOING, Tally
+from serve.catalogue import SnapshotSource
+from serve.client import CoordinatorClient, ReplicaClient
+from serve.coordinator import MAX_ONGOING, Coordinator
 from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
@@ -110,7 +110,7 @@ def build(args: AppArgs | dict[str, Any]) -> serve.Application:
 
 def compose(args: AppArgs, engines: Any) -> serve.Application:
     """The application over a deployment that is made and asked as `EngineReplica` is."""
-    tally = Tally.bind()  # type: ignore[attr-defined]
+    tally = Coordinator.bind()  # type: ignore[attr-defined]
     engine = engines.options(**_scale(args)).bind(args, tally)
     ingress = Ingress.options(  # type: ignore[attr-defined]
         num_replicas=args.ingresses,
@@ -219,12 +219,12 @@ class Ingress:
         settings = self._args.settings()
         database = open_database(settings)
         registry = Registry(database, Storage(settings))
-        source = Source(registry, Experiments(database, registry), Keys(database))
+        source = SnapshotSource(registry, Experiments(database, registry), Keys(database))
         backend = Backend(
             engine=ReplicaClient(self._engine),
             source=source,
             base=self._args.base,
-            tally=TallyClient(self._tally),
+            tally=CoordinatorClient(self._tally),
             keys_asked=self._args.keys_asked,
         )
         report_regularly(backend.process, backend.meter.registry, self._tally.report.remote)

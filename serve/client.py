@@ -40,7 +40,7 @@ from serve.batching.jobs import (
     Tokens,
 )
 from serve.errors import ServeError
-from serve.metrics.snapshots import Report
+from serve.metrics.snapshots import MetricsSnapshot
 
 _log = logging.getLogger("ray.serve")
 
@@ -58,7 +58,7 @@ _LOST = (
 )
 
 
-class TallyClient:
+class CoordinatorClient:
     """`Limits` and `Metrics` over a handle to the one `Tally`.
 
     Where it cannot be asked, requests pass: keys are known to the ingress itself.
@@ -81,17 +81,17 @@ class TallyClient:
         # In a context of its own: where a client hangs up, Ray cancels what its request asked for.
         contextvars.Context().run(self._handle.spend.remote, key, tokens)
 
-    async def report(self, process: str, counted: Report) -> None:
+    async def report(self, process: str, counted: MetricsSnapshot) -> None:
         """See `Metrics`."""
         with suppress(RayError, RayServeException, TimeoutError):
             async with asyncio.timeout(READY_SECONDS):
                 await self._handle.report.remote(process, counted)
 
-    async def total(self) -> Report:
+    async def total(self) -> MetricsSnapshot:
         """See `Metrics`."""
         try:
             async with asyncio.timeout(READY_SECONDS):
-                return cast("Report", await self._handle.total.remote())
+                return cast("MetricsSnapshot", await self._handle.total.remote())
         except (RayError, RayServeException, TimeoutError) as error:
             raise ServeError(f"nobody counts just now: {type(error).__name__}") from error
 

@@ -6,34 +6,35 @@ from ray import serve
 
 from serve.access.key import Key
 from serve.access.limits import Counter
-from serve.metrics.aggregator import Board
-from serve.metrics.snapshots import Report
+from serve.metrics.aggregator import MetricsAggregator
+from serve.metrics.snapshots import MetricsSnapshot
 from serve.replica_port import listen_on_node_address
 
 #: Ray Serve's own default, 5, is for deployments that compute.
 MAX_ONGOING = 2000
 
 
-@serve.deployment(max_ongoing_requests=MAX_ONGOING, ray_actor_options={"num_cpus": 0})
-class Tally:
-    """The one `Counter` and the one `Board` of all replicas."""
+# Serve configs that users generated call this deployment "Tally".
+@serve.deployment(name="Tally", max_ongoing_requests=MAX_ONGOING, ray_actor_options={"num_cpus": 0})
+class Coordinator:
+    """The one `Counter` and the one `MetricsAggregator` of all replicas."""
 
     def __init__(self) -> None:
         listen_on_node_address()
-        self._counter, self._board = Counter(), Board()
+        self._counter, self._board = Counter(), MetricsAggregator()
 
     async def admit(self, key: Key) -> float:
-        """See `Limits`."""
+        """See `RateLimits`."""
         return await self._counter.admit(key)
 
     async def spend(self, key: Key, tokens: int) -> None:
-        """See `Limits`."""
+        """See `RateLimits`."""
         await self._counter.spend(key, tokens)
 
-    async def report(self, process: str, counted: Report) -> None:
+    async def report(self, process: str, counted: MetricsSnapshot) -> None:
         """See `Metrics`."""
         await self._board.report(process, counted)
 
-    async def total(self) -> Report:
+    async def total(self) -> MetricsSnapshot:
         """See `Metrics`."""
         return await self._board.total()

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from serve.access.key import Key
-from serve.experiments import ExperimentInfo, Report
-from serve.experiments.report import MISMATCH, UNDECIDED, Comparison, VariantReport
+from serve.experiments import ExperimentInfo, ExperimentReport
+from serve.experiments.report import MISMATCH, UNDECIDED, VariantComparison, VariantReport
 
 _NONE = "–"
 
@@ -33,7 +33,7 @@ def print_keys(keys: Sequence[Key], console: Console | None = None) -> None:
     (console or Console()).print(table)
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_report(report: ExperimentReport, console: Console | None = None) -> None:
     """Figures, decision, and what to do next, on stdout unless a console is given."""
     console = console or Console()
     state = "" if report.state == "running" else ", stopped"
@@ -52,7 +52,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console.print(Text(f"next: {report.recommendation}"), soft_wrap=True)
 
 
-def _variants(report: Report) -> Table:
+def _variants(report: ExperimentReport) -> Table:
     # Names are to be copied, so none is cut off; the rest fits beside them in 80 columns.
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("variant", no_wrap=True)
@@ -80,7 +80,7 @@ def _mean(variant: VariantReport) -> str:
     return f"{variant.mean:.3f}{_interval(variant.low, variant.high)}"
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: VariantComparison) -> str:
     if comparison.difference is None:
         return _NONE
     return f"{comparison.difference:+.3f}{_interval(comparison.low, comparison.high, '+')}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from serve.batching.worker import Limits
+from serve.batching.worker import ReplicaLimits
 
 if TYPE_CHECKING:
     from align.inference import EngineOptions
@@ -36,9 +36,9 @@ class Sizes(BaseModel):
     default_max_tokens: int = Field(default=512, ge=1)
     stream_parts: int = Field(default=150, ge=1)
 
-    def limits(self) -> Limits:
+    def limits(self) -> ReplicaLimits:
         """For the worker."""
-        return Limits(
+        return ReplicaLimits(
             slots=self.slots,
             waiting=self.waiting_rows,
             known_adapters=self.known_adapters,

@@ -27,12 +27,12 @@ from sweeps.events import (
     TrialStarted,
 )
 from sweeps.pool.protocols import End, Task
-from sweeps.pool.stage_job import Job, Measurement, trial_key
+from sweeps.pool.stage_job import Measurement, StageJob, trial_key
 from sweeps.results.baseline import DEFAULT, gain_over_default
 from sweeps.results.finalist_queue import Finals
 from sweeps.results.finalists import Standing
 from sweeps.results.sweep_result import SweepResult
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import Assignment, Milestone, TrialSummary, best_of
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 
@@ -55,7 +55,7 @@ class OpenSweep:
     Its row's study is begun, continued, or returned as it is.
     """
 
-    def __init__(self, driver: Driver, job: Job, row: Sweep) -> None:
+    def __init__(self, driver: Driver, job: StageJob, row: Sweep) -> None:
         """Lock the study. SweepLocked if somebody drives it."""
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
@@ -66,7 +66,7 @@ class OpenSweep:
         self._stopped = False
         self._row = row.id
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
-        self._bridge = StudyBridge(driver.settings, driver.database, row.study, self._config)
+        self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
             self._start()
         except BaseException:
@@ -74,7 +74,7 @@ class OpenSweep:
             raise
 
     @property
-    def job(self) -> Job:
+    def job(self) -> StageJob:
         """What its workers get."""
         return self._job
 
@@ -266,7 +266,7 @@ class OpenSweep:
         return update(self._driver.database, self._row, self._since - since, **fields)
 
 
-def _no_result(job: Job, trials: tuple[TrialSummary, ...]) -> str:
+def _no_result(job: StageJob, trials: tuple[TrialSummary, ...]) -> str:
     reasons = "; ".join(
         f"trial {one.number} {one.state}" + (f" ({one.reason})" if one.reason else "")
         for one in trials

@@ -20,7 +20,7 @@ from sweeps.open_sweep import Driver, OpenSweep
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import ship_data
-from sweeps.pool.stage_job import TRIAL, Job, portable
+from sweeps.pool.stage_job import TRIAL, StageJob, portable
 from sweeps.results.sweep_result import SweepResult
 from sweeps.sweep_store import Search, begin
 
@@ -254,7 +254,7 @@ class _Graph:
         search = Search(self._recipe, stage, parent, judge)
         launch = None if self._control is None else self._control.launch
         row = begin(self._driver.database, search, self._fresh, launch)
-        job = Job(
+        job = StageJob(
             settings=portable(self._driver.settings),
             recipe=self._travelling,
             stage=stage,

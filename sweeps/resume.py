@@ -12,9 +12,9 @@ from cluster.registry import Registry, open_registry
 from cluster.settings import Settings
 from sweeps import run_store, sweep_store
 from sweeps.errors import SweepError
-from sweeps.run_store import Options, Target
+from sweeps.run_store import RunOptions, RunTarget
 from sweeps.study.storage import read_trials
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, STOPPED
 
 
@@ -40,12 +40,12 @@ class Resumed:
 
     recipe: Recipe
     stages: list[str]
-    options: Options
+    options: RunOptions
     launch: Launch | None
 
 
 def prepare(
-    settings: Settings, database: Database, target: Target, change: Change
+    settings: Settings, database: Database, target: RunTarget, change: Change
 ) -> Resumed | None:
     """What is to be searched; None where there is nothing that the change would add.
 
@@ -100,7 +100,7 @@ def _wanted(
 
 def _again(settings: Settings, database: Database, recipe: Recipe, row: Sweep) -> int:
     """Queue the row's failed trials once more; how many."""
-    with StudyBridge(settings, database, row.study, recipe.stages[row.stage]) as bridge:
+    with StudySession(settings, database, row.study, recipe.stages[row.stage]) as bridge:
         count = bridge.again()
     if count and row.state == FAILED:
         sweep_store.update(database, row.id, state=STOPPED)  # what has failed is not gone on with

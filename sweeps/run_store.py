@@ -22,7 +22,7 @@ PAUSED, INTERRUPTED = "paused", "interrupted"
 PAUSE, STOP = "pause", "stop"
 
 
-class Options(BaseModel):
+class RunOptions(BaseModel):
     """How a launch runs. `needs` and `files` hold what it found when it began.
 
     `needs`: names in the recipe of what is not searched along, and the `line:version` each stood
@@ -41,7 +41,7 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True)
-class Target:
+class RunTarget:
     """What a name stands for: a recipe's newest launch, or a line's newest sweep and its launch."""
 
     launch: Launch | None
@@ -52,7 +52,7 @@ def create(
     database: Database,
     recipe: Recipe,
     stages: Sequence[str],
-    options: Options,
+    options: RunOptions,
     job_id: str | None = None,
 ) -> Launch:
     """A new launch; it is `running` from now on."""
@@ -102,18 +102,18 @@ def launches(database: Database, name: str | None = None) -> list[Launch]:
         return list(session.scalars(query if name is None else query.filter_by(name=name)))
 
 
-def find(database: Database, name: str | None = None) -> Target:
+def find(database: Database, name: str | None = None) -> RunTarget:
     """What a recipe's name or a line stands for; without one, the newest launch, else sweep.
 
     SweepNotFound says what is near, and what there is.
     """
     if name is not None and "/" in name:
         row = newest_of(database, name)
-        return Target(None if row.launch_id is None else read(database, row.launch_id), row)
+        return RunTarget(None if row.launch_id is None else read(database, row.launch_id), row)
     if found := launches(database, name):
-        return Target(found[-1])
+        return RunTarget(found[-1])
     if name is None:
-        return Target(None, newest(database))
+        return RunTarget(None, newest(database))
     raise not_found(name, known(database))
 
 
@@ -130,7 +130,7 @@ def known(database: Database) -> set[str]:
     return lines | {launch.name for launch in launches(database)}
 
 
-def to_resume(database: Database, name: str | None = None) -> Target:
+def to_resume(database: Database, name: str | None = None) -> RunTarget:
     """What `name` stands for where a sweep is to go on.
 
     Of a recipe, or of all, the newest launch that did not finish and that no later one has taken
@@ -143,7 +143,7 @@ def to_resume(database: Database, name: str | None = None) -> Target:
         later = (other for other in newest_first[:index] if other.name == one.name)
         replaced = any(set(one.stages) <= set(other.stages) for other in later)
         if one.state != FINISHED and not replaced:
-            return Target(one)
+            return RunTarget(one)
     return find(database, name)
 
 
@@ -160,9 +160,9 @@ def recipe_of(launch: Launch) -> Recipe:
     return Recipe.model_validate(launch.recipe)
 
 
-def options_of(launch: Launch) -> Options:
+def options_of(launch: Launch) -> RunOptions:
     """How it was started."""
-    return Options.model_validate(launch.options)
+    return RunOptions.model_validate(launch.options)
 
 
 def with_needs(recipe: Recipe, needs: Mapping[str, str]) -> Recipe:

@@ -17,7 +17,7 @@ from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import localise
 from sweeps.pool.worker_preflight import check_workers
 from sweeps.results.sweep_result import SweepResult
-from sweeps.run_store import Options
+from sweeps.run_store import RunOptions
 
 
 def drive_launch(
@@ -25,7 +25,7 @@ def drive_launch(
     database: Database,
     recipe: Recipe,
     stages: list[str],
-    options: Options,
+    options: RunOptions,
     launch: Launch | None = None,
     *,
     on_event: OnEvent,
@@ -54,7 +54,7 @@ def drive_launch(
 
 
 def placement_of(
-    settings: Settings, recipe: Recipe, stages: list[str], options: Options
+    settings: Settings, recipe: Recipe, stages: list[str], options: RunOptions
 ) -> Placement:
     """Where the trials of `stages` run, as the options say. SweepError if they fit nowhere."""
     return make_placement(

@@ -15,7 +15,7 @@ from align.recipe.rewards import PythonConfig
 from align.recipe.show import to_yaml
 from cluster.database import Database
 from cluster.errors import JobNotFound
-from cluster.jobs import Job, Submission, find_job, stop_job
+from cluster.jobs import RayJob, Submission, find_job, stop_job
 from cluster.secrets import check_clean, known_secrets, needed_variables, read_environment
 from cluster.settings import Settings
 from cluster.tree import Tree, working_tree, write_package
@@ -35,7 +35,7 @@ _GUARD = (
 
 
 @dataclass(frozen=True)
-class Options:
+class SubmittedOptions:
     """How `alignery sweep run` is called on the cluster; its flags by their own names."""
 
     only: Sequence[str] = ()
@@ -66,7 +66,7 @@ class Options:
 def prepare(
     settings: Settings,
     recipe: Recipe,
-    options: Options,
+    options: SubmittedOptions,
     package: Path,
     *,
     ship: bool = True,
@@ -109,7 +109,7 @@ def _check_here(recipe: Recipe, stages: Sequence[str]) -> None:
     check_inputs(recipe, stages, hub=False)
 
 
-def entrypoint(options: Options, needed: Sequence[str]) -> str:
+def entrypoint(options: SubmittedOptions, needed: Sequence[str]) -> str:
     """The job's command: `needed` variables are looked for by name, then the sweep runs."""
     command = f"exec alignery sweep run {shlex.join([RECIPE_FILE, *options.arguments()])}"
     return (_GUARD.format(names=" ".join(needed)) if needed else "") + command
@@ -137,7 +137,7 @@ def data_files(recipe: Recipe) -> list[Path]:
     return [Path(one.path) for one in blocks if one is not None and one.path is not None]
 
 
-def stop_unbegun(settings: Settings, database: Database, name: str) -> Job | None:
+def stop_unbegun(settings: Settings, database: Database, name: str) -> RayJob | None:
     """Stop the live job of this name that has not begun to search; None if there is none.
 
     One that searches reads what it is asked from the database.

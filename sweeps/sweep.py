@@ -14,7 +14,7 @@ from sweeps.events import OnEvent, ignore
 from sweeps.open_sweep import Driver, OpenSweep
 from sweeps.pipeline import Needs, search
 from sweeps.pool.placement import Placement, make_placement
-from sweeps.pool.stage_job import TRIAL, Job, portable
+from sweeps.pool.stage_job import TRIAL, StageJob, portable
 from sweeps.results.sweep_result import SweepResult
 
 __all__ = ["SweepResult", "finish_without_workers", "run_sweep"]
@@ -63,7 +63,7 @@ def finish_without_workers(settings: Settings, row: Sweep) -> SweepResult | None
     unless finalists were measured already. SweepLocked if a process drives it after all.
     """
     recipe = Recipe.model_validate(row.recipe)
-    job = Job(
+    job = StageJob(
         settings=portable(settings),
         recipe=recipe,
         stage=row.stage,

@@ -13,7 +13,7 @@ from align.errors import AdapterError
 MANIFEST = "manifest.json"
 
 
-class Difference(BaseModel):
+class PairedDifference(BaseModel):
     """A paired difference over `items` held-out items, and its 95 % bootstrap interval."""
 
     model_config = ConfigDict(extra="forbid")
@@ -62,8 +62,8 @@ class Manifest(BaseModel):
     metrics: dict[str, float] = Field(default_factory=dict)  # on the validation items
     parent_metrics: dict[str, float] = Field(default_factory=dict)  # on the same
     base_metrics: dict[str, float] = Field(default_factory=dict)
-    against_parent: dict[str, Difference] = Field(default_factory=dict)
-    against_base: dict[str, Difference] = Field(default_factory=dict)
+    against_parent: dict[str, PairedDifference] = Field(default_factory=dict)
+    against_base: dict[str, PairedDifference] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)  # a TrainRecord
     reward_failures: int = 0
     reward_failure_examples: list[dict[str, str]] = Field(default_factory=list)

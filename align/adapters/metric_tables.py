@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from align.adapters.manifest import Difference, Manifest
+from align.adapters.manifest import Manifest, PairedDifference
 
 #: Measures in the order of a card, with what they are called and their unit.
 MEASURES = {
@@ -80,7 +80,7 @@ def _figure(name: str, value: float | None) -> str:
     return f"{value:.1%}" if _share(name) else f"{value:.3g}"
 
 
-def _gain(name: str, gain: Difference | None) -> str:
+def _gain(name: str, gain: PairedDifference | None) -> str:
     if gain is None:
         return "–"
     if gain.low == gain.high == 0:

@@ -11,7 +11,7 @@ import typer
 
 from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
 from align.errors import RecipeError
-from align.memory.fit import StageFit, Trial, fit_stages
+from align.memory.fit import StageFit, TrialOnCard, fit_stages
 from align.memory.machines import GIB, GPUS, gpu
 from align.memory.shape import read_shape
 from align.memory.workload import PROMPT_TOKENS
@@ -91,7 +91,7 @@ def _rows(found: StageFit) -> Iterator[tuple[str, ...]]:
         yield _row(f"  {_drawn(found.worst)}", found.worst)
 
 
-def _row(name: str, trial: Trial) -> tuple[str, ...]:
+def _row(name: str, trial: TrialOnCard) -> tuple[str, ...]:
     work, peak = trial.work, trial.peak
     parts = (
         peak.weights,
@@ -107,7 +107,7 @@ def _row(name: str, trial: Trial) -> tuple[str, ...]:
     return (name, batch, checkpointing, str(work.length), *(_gib(part) for part in parts), fits)
 
 
-def _drawn(trial: Trial) -> str:
+def _drawn(trial: TrialOnCard) -> str:
     """What the search space holds that needs most."""
     drawn = [f"{path.removeprefix('lora.')} {value}" for path, value in trial.params.items()]
     return ", ".join(drawn) or "larger parents"
@@ -142,7 +142,7 @@ def _sentences(found: StageFit, recipe: Recipe) -> Iterator[str]:
         yield f"Not counted, since only the registry knows their size: {unknown}."
 
 
-def _proposed(better: Trial, own: Trial) -> str:
+def _proposed(better: TrialOnCard, own: TrialOnCard) -> str:
     """A setting that can be copied into the recipe, and what it does."""
     work, changed, effects = better.work, [], []
     if work.rows != own.work.rows:
@@ -169,7 +169,7 @@ def _plain(found: StageFit) -> dict[str, Any]:
     }
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: TrialOnCard) -> dict[str, Any]:
     return {
         "params": dict(trial.params),
         "per_device_train_batch_size": trial.work.rows,

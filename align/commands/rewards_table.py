@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from align.rewards.report import Report
+    from align.rewards.report import RewardReport
 
 _FAILURES, _HEADING = 5, 12
 
 
-def plain(report: Report, left_out: list[str]) -> dict[str, Any]:
+def plain(report: RewardReport, left_out: list[str]) -> dict[str, Any]:
     """The report for a program; a reward that failed is null."""
     return {
         "samples": [
@@ -43,7 +43,7 @@ def _null(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def show(console: Console, report: Report, left_out: list[str], title: str) -> None:
+def show(console: Console, report: RewardReport, left_out: list[str], title: str) -> None:
     """The report for a person."""
     console.print(Text(title), _completions(report), "", _figures(report))
     for name in left_out:
@@ -59,7 +59,7 @@ def show(console: Console, report: Report, left_out: list[str], title: str) -> N
         console.print(Text(f"  {remark}"))
 
 
-def _completions(report: Report) -> Table:
+def _completions(report: RewardReport) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("prompt and completions", ratio=1)
     for name in (*report.parts, "total"):
@@ -74,7 +74,7 @@ def _completions(report: Report) -> Table:
     return table
 
 
-def _figures(report: Report) -> Table:
+def _figures(report: RewardReport) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("reward", "weight", "mean", "std", "min", "max", "failed"):
         table.add_column(name, justify="left" if name == "reward" else "right")

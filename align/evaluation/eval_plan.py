@@ -23,10 +23,10 @@ from align.space.constraints import (
     read_constraint,
 )
 
-__all__ = ["HeldOut", "at_end", "at_rung"]
+__all__ = ["EvalPlan", "at_end", "at_rung"]
 
 
-class HeldOut:
+class EvalPlan:
     """A stage's items of one split, on which a trial, its parent and the base are measured.
 
     `lasting` are further adapters that are published, beside the parent and the base.

@@ -12,7 +12,7 @@ from typing import Any
 from align.evaluation.comparison import compare_examples
 from align.evaluation.examples import examples
 from align.evaluation.metrics import Evaluation
-from align.rewards import Failure
+from align.rewards import RewardFailure
 
 MEASURED = "measured.json"
 
@@ -21,7 +21,7 @@ KEPT = 20
 
 
 @dataclass
-class Measured:
+class EvalResult:
     """A trial's held-out evaluation, what its parent and the base did on the same items, and the
     differences to them; `failed` counts answers for which a reward gave no number, in training
     and measuring, up to this checkpoint."""
@@ -41,7 +41,7 @@ class Measured:
         self.against_parent = differences(self.evaluation, parent)
         self.against_base = differences(self.evaluation, base)
 
-    def add_failures(self, count: int, failures: Sequence[Failure]) -> None:
+    def add_failures(self, count: int, failures: Sequence[RewardFailure]) -> None:
         """Count answers for which a reward failed, and keep the first with their texts."""
         self.failed += count
         self.failures = [*self.failures, *map(asdict, failures)][:KEPT]
@@ -63,16 +63,16 @@ def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, flo
     }
 
 
-def write_measured(checkpoint: Path, measured: Measured) -> None:
+def write_measured(checkpoint: Path, measured: EvalResult) -> None:
     """Write the checkpoint's `measured.json`, whole or not at all."""
     fresh = checkpoint / f".{uuid.uuid4().hex}"
     fresh.write_text(json.dumps(asdict(measured)), encoding="utf-8")
     fresh.replace(checkpoint / MEASURED)
 
 
-def read_measured(checkpoint: Path | None) -> Measured | None:
+def read_measured(checkpoint: Path | None) -> EvalResult | None:
     """What was measured there; None if nothing was."""
     if checkpoint is None or not (checkpoint / MEASURED).exists():
         return None
     raw: dict[str, Any] = json.loads((checkpoint / MEASURED).read_text(encoding="utf-8"))
-    return Measured(**{**raw, "evaluation": Evaluation(**raw["evaluation"])})
+    return EvalResult(**{**raw, "evaluation": Evaluation(**raw["evaluation"])})

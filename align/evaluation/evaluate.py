@@ -17,7 +17,7 @@ from align.evaluation.metrics import Evaluation, compare
 from align.evaluation.systems import Systems, shared_engine
 from align.recipe import Recipe
 from align.recipe.rewards import RewardConfig
-from align.rewards import Failure, Rewards, columns_of
+from align.rewards import RewardFailure, Rewards, columns_of
 
 __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 
@@ -43,7 +43,7 @@ class Evaluator:
     ):
         self._recipe, self._lasting = recipe, lasting
         self._systems = Systems(recipe, reward_model, lasting)
-        self.failed, self.failures = 0, list[Failure]()
+        self.failed, self.failures = 0, list[RewardFailure]()
 
     def rewards(self, configs: Mapping[str, RewardConfig]) -> Rewards:
         """These rewards with this evaluator's judge."""

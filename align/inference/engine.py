@@ -15,7 +15,7 @@ from align.base import Base
 from align.errors import AdapterError
 from align.inference.batch_api import complete, scores, summed_log_probabilities
 from align.inference.families import check_layout, check_logits, is_fused
-from align.inference.loaded_adapters import KnownAdapters
+from align.inference.loaded_adapters import LoadedAdapters
 from align.inference.modeling.cuda_graphs import capture_on_cuda
 from align.inference.modeling.kv_cache import fit
 from align.inference.modeling.model import Model, Reading, Writing
@@ -23,7 +23,7 @@ from align.inference.options import EngineOptions
 from align.inference.prompt_scoring import Read
 from align.inference.request_limits import check_request
 from align.inference.sampler import Sampler
-from align.inference.scheduling.scheduler import Chunk, Plan, Scheduler
+from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence as Scheduled
 from align.inference.stopping import Written
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
@@ -50,7 +50,7 @@ class BankEngine:
         )
         if not is_fused(model.config):
             check_logits(base, self._model.probe)
-        self._known = KnownAdapters(base, self._model.bank)
+        self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
         self._vocabulary = int(model.config.vocab_size)
         self._ends = _end_tokens(base)
@@ -190,7 +190,7 @@ class BankEngine:
         self._cancelled.clear()
         return updates
 
-    def _arrange(self, plan: Plan) -> None:
+    def _arrange(self, plan: StepPlan) -> None:
         """Adapters into their bank slots, and prefixes into their KV slots."""
         came = {key for key, _ in plan.residencies}
         self.traffic = Traffic(

@@ -35,7 +35,7 @@ class RewardHead:
 
 
 @dataclass(frozen=True)
-class Adapter:
+class LoadedAdapter:
     """One adapter as loaded. `key` is never given again, so nothing kept under it is stale."""
 
     key: int
@@ -44,14 +44,14 @@ class Adapter:
     head: RewardHead | None
 
 
-class KnownAdapters:
+class LoadedAdapters:
     """By id, and by the key that the scheduler knows; forgotten ones stay until their last use."""
 
     def __init__(self, base: Base, bank: Bank):
         self._base, self._bank = base, bank
         self._keys = count(1)
-        self._by_id: dict[str, Adapter] = {}
-        self._by_key: dict[int, Adapter] = {}
+        self._by_id: dict[str, LoadedAdapter] = {}
+        self._by_key: dict[int, LoadedAdapter] = {}
         self._kept: frozenset[str] = frozenset()
 
     @property
@@ -67,7 +67,9 @@ class KnownAdapters:
         factors = read_factors(adapter) if isinstance(adapter, Path) else adapter
         weights = self._bank.prepare(factors, source)
         pad = _check_manifest(adapter, self._base) if isinstance(adapter, Path) else None
-        made = Adapter(next(self._keys), adapter_id, weights, self._head(factors, source, pad))
+        made = LoadedAdapter(
+            next(self._keys), adapter_id, weights, self._head(factors, source, pad)
+        )
         self._by_id[adapter_id] = self._by_key[made.key] = made
 
     def _head(self, factors: LoraFactors, source: str, pad: int | None) -> RewardHead | None:
@@ -106,13 +108,13 @@ class KnownAdapters:
         """Let go of the weights."""
         self._by_key.pop(key, None)
 
-    def named(self, adapter_id: str) -> Adapter:
+    def named(self, adapter_id: str) -> LoadedAdapter:
         """AdapterError if it is not known."""
         if adapter_id not in self._by_id:
             raise AdapterError(f"adapter {adapter_id[:12]} is not loaded")
         return self._by_id[adapter_id]
 
-    def __getitem__(self, key: int) -> Adapter:
+    def __getitem__(self, key: int) -> LoadedAdapter:
         return self._by_key[key]
 
 

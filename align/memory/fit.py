@@ -10,13 +10,13 @@ from align.errors import RecipeError
 from align.memory.machines import TRUSTED, Machine
 from align.memory.peak import Peak, predict
 from align.memory.shape import ModelShape
-from align.memory.workload import PROMPT_TOKENS, Lora, Workload, lora_of, workload
+from align.memory.workload import PROMPT_TOKENS, LoraSize, Workload, lora_of, workload
 from align.recipe import Recipe, StageConfig
 from align.space.spaces import Value
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialOnCard:
     """One trial of a stage on one card; `params` are those of its search space that it draws."""
 
     params: Mapping[str, Value]
@@ -45,10 +45,10 @@ class StageFit:
     """
 
     stage: str
-    first: Trial
-    worst: Trial
-    other: Trial
-    proposal: Trial | None
+    first: TrialOnCard
+    worst: TrialOnCard
+    other: TrialOnCard
+    proposal: TrialOnCard | None
 
 
 def fit_stages(
@@ -95,10 +95,10 @@ class _Case:
         """Bytes of the whole process."""
         return predict(work, self.shape, self.machine).total
 
-    def of(self, params: Mapping[str, Value], work: Workload) -> Trial:
-        return Trial(params, work, predict(work, self.shape, self.machine), self.machine)
+    def of(self, params: Mapping[str, Value], work: Workload) -> TrialOnCard:
+        return TrialOnCard(params, work, predict(work, self.shape, self.machine), self.machine)
 
-    def trial(self, params: Mapping[str, Value], *, largest: bool) -> Trial:
+    def trial(self, params: Mapping[str, Value], *, largest: bool) -> TrialOnCard:
         """With these parameters, on parents of the largest ranks or of their trials 0."""
         work = workload(
             self.config.resolve(params),
@@ -154,7 +154,9 @@ def _worst(case: _Case) -> Mapping[str, Value]:
     return max(together, *alone, key=total)
 
 
-def _chain(recipe: Recipe, last: str | None, shape: ModelShape, largest: bool) -> tuple[Lora, ...]:
+def _chain(
+    recipe: Recipe, last: str | None, shape: ModelShape, largest: bool
+) -> tuple[LoraSize, ...]:
     """The adapters of a stage and those that it is stacked on; of the largest ranks, or trial 0's.
 
     Of a registered adapter the recipe knows nothing: it is not counted.
@@ -166,5 +168,5 @@ def _chain(recipe: Recipe, last: str | None, shape: ModelShape, largest: bool) -
     for name in recipe.chain(last):
         stage = recipe.stages[name]
         one = lora_of(stage.resolve(), shape)
-        found.append(Lora(stage.largest_rank(), one.targets) if largest else one)
+        found.append(LoraSize(stage.largest_rank(), one.targets) if largest else one)
     return tuple(found)

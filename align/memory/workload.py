@@ -16,7 +16,7 @@ PROMPT_TOKENS = 256
 
 
 @dataclass(frozen=True)
-class Lora:
+class LoraSize:
     """An adapter by its size: `targets` are names of a layer's linears."""
 
     rank: int
@@ -43,14 +43,14 @@ class Workload:
     steps: int
     length: int
     scored: int
-    lora: Lora
+    lora: LoraSize
     dropout: bool
     checkpointing: bool
     padded: bool
     whole: int
     least: int = 1
-    beneath: tuple[Lora, ...] = ()
-    judge: tuple[Lora, ...] = ()
+    beneath: tuple[LoraSize, ...] = ()
+    judge: tuple[LoraSize, ...] = ()
 
     @property
     def sequences(self) -> int:
@@ -86,8 +86,8 @@ class Workload:
 def workload(
     stage: StageConfig,
     shape: ModelShape,
-    beneath: tuple[Lora, ...] = (),
-    judge: tuple[Lora, ...] = (),
+    beneath: tuple[LoraSize, ...] = (),
+    judge: tuple[LoraSize, ...] = (),
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> Workload:
     """A resolved stage's, with every sequence as long as the stage allows and all of it scored."""
@@ -113,11 +113,11 @@ def workload(
     )
 
 
-def lora_of(stage: StageConfig, shape: ModelShape) -> Lora:
+def lora_of(stage: StageConfig, shape: ModelShape) -> LoraSize:
     """A resolved stage's adapter."""
     rank = stage.lora.r
     assert isinstance(rank, int)  # resolved
-    return Lora(rank, shape.targets(stage.lora.target_modules))
+    return LoraSize(rank, shape.targets(stage.lora.target_modules))
 
 
 def _dropout(stage: StageConfig) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from trl import DPOConfig, DPOTrainer
 
 from align.data.prepared import Prepared
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 
-class Trainer(Prepared, DPOTrainer):  # type: ignore[misc]
+class PreparedDPOTrainer(Prepared, DPOTrainer):  # type: ignore[misc]
     """TRL's, with rows that are tokenised once for all trials."""
 
 
-def build(job: Job) -> DPOTrainer:
+def build(job: TrainerInputs) -> DPOTrainer:
     """TRL's DPOTrainer; its reference is the model with the new adapter off: the parent."""
-    return Trainer(
+    return PreparedDPOTrainer(
         model=job.model,
         args=DPOConfig(**job.arguments()),
         train_dataset=job.columns("prompt", "chosen", "rejected"),

@@ -9,10 +9,10 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 
-class Trainer(GRPOTrainer):  # type: ignore[misc]
+class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer, whose order of prompts is the same after a break in a later epoch."""
 
     def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
@@ -32,7 +32,7 @@ class _BySeedAndEpoch(RepeatSampler):  # type: ignore[misc]
                 torch.randperm(self.num_samples, generator=self.generator)
 
 
-def build(job: Job) -> GRPOTrainer:
+def build(job: TrainerInputs) -> GRPOTrainer:
     """TRL's GRPOTrainer with the recipe's rewards and their fixed weights.
 
     Completions come from `job.rollouts`; where that is None, from TRL's own `generate`. Rewards
@@ -42,7 +42,7 @@ def build(job: Job) -> GRPOTrainer:
     with warnings.catch_warnings():
         # That `rollout_func` may change with TRL's next version is no news: TRL is pinned.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-        return Trainer(
+        return ResumableGRPOTrainer(
             model=job.model,
             reward_funcs=[function for _, _, function in job.rewards],
             args=config,

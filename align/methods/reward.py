@@ -9,16 +9,16 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from trl import RewardConfig, RewardTrainer
 
 from align.data.prepared import Prepared
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 
-class Trainer(Prepared, RewardTrainer):  # type: ignore[misc]
+class PreparedRewardTrainer(Prepared, RewardTrainer):  # type: ignore[misc]
     """TRL's, with rows that are tokenised once for all trials."""
 
 
-def build(job: Job) -> RewardTrainer:
+def build(job: TrainerInputs) -> RewardTrainer:
     """TRL's RewardTrainer over the shared backbone with a new scalar head."""
-    return Trainer(
+    return PreparedRewardTrainer(
         model=with_head(job.model, job.tokenizer.pad_token_id, job.seed),
         args=RewardConfig(**job.arguments()),
         train_dataset=job.columns("prompt", "chosen", "rejected"),

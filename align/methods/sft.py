@@ -5,16 +5,16 @@ from __future__ import annotations
 from trl import SFTConfig, SFTTrainer
 
 from align.data.prepared import Prepared
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 
-class Trainer(Prepared, SFTTrainer):  # type: ignore[misc]
+class PreparedSFTTrainer(Prepared, SFTTrainer):  # type: ignore[misc]
     """TRL's, with rows that are tokenised once for all trials."""
 
 
-def build(job: Job) -> SFTTrainer:
+def build(job: TrainerInputs) -> SFTTrainer:
     """TRL's SFTTrainer; the loss is taken on the completion alone unless the recipe says else."""
-    return Trainer(
+    return PreparedSFTTrainer(
         model=job.model,
         args=SFTConfig(**{"completion_only_loss": True, **job.arguments()}),
         train_dataset=job.columns("prompt", "completion"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from align.recipe.field_paths import locate
 from align.recipe.resolution import conditions, is_active, search_order
-from align.space.spaces import Tie, Value, alike
+from align.space.spaces import Expression, Value, alike
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -82,7 +82,7 @@ def _tied(stage: StageConfig) -> set[str | None]:
     return {
         locate(stage, name, path)
         for path, value in stage.fields()
-        if isinstance(value, Tie)
+        if isinstance(value, Expression)
         for name in value.names
     }
 

@@ -17,7 +17,7 @@ from align.recipe.rewards import RewardConfig
 from align.recipe.stage import MINIMISED, OBJECTIVES, Objective, StageConfig
 from align.recipe.trl_fields.installed import Method
 from align.space.constraints import needed
-from align.space.spaces import Space, Tie, Value
+from align.space.spaces import Expression, Space, Value
 
 __all__ = ["MINIMISED", "OBJECTIVES", "Method", "Objective", "Recipe", "StageConfig"]
 
@@ -173,7 +173,7 @@ class Recipe(Block):
     def _every_steps(self, stage: str) -> list[int]:
         config = self.stages[stage]
         counted = (*_STEPS, *(_GRPO_STEPS if config.method == "grpo" else ()))
-        if not any(isinstance(value_of(config, name), Space | Tie) for name in counted):
+        if not any(isinstance(value_of(config, name), Space | Expression) for name in counted):
             return [self._steps_of(stage, config)]
         return [self._steps_of(stage, config.resolve(one)) for one in config.variants()]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from align.errors import RecipeError
 from align.recipe.field_paths import locate, near, put, reader, value_of
 from align.space import expressions
-from align.space.spaces import Space, Tie, Value, When, alike, scalar
+from align.space.spaces import Expression, Space, Value, When, alike, scalar
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -34,7 +34,7 @@ def search_order(stage: StageConfig) -> list[str]:
 
 def tie_order(stage: StageConfig) -> list[str]:
     """Tied fields so that each comes after those that it is computed from. ValueError: a circle."""
-    ties = {path: value for path, value in stage.fields() if isinstance(value, Tie)}
+    ties = {path: value for path, value in stage.fields() if isinstance(value, Expression)}
 
     def needs(path: str) -> Iterator[str]:
         for name in ties[path].names:
@@ -112,14 +112,14 @@ def wrong_ties(stage: StageConfig) -> Iterator[tuple[str, str]]:
     found = [
         (path, f"{value.tie}: {text}")
         for path, value in stage.fields()
-        if isinstance(value, Tie) and (text := _wrong_tie(stage, path, value))
+        if isinstance(value, Expression) and (text := _wrong_tie(stage, path, value))
     ]
     yield from found
     if not found:
         yield from _circle(lambda: tie_order(stage), "tied to each other")
 
 
-def _wrong_tie(stage: StageConfig, path: str, tie: Tie) -> str | None:
+def _wrong_tie(stage: StageConfig, path: str, tie: Expression) -> str | None:
     try:
         unknown = [name for name in tie.names if locate(stage, name, path) is None]
     except ValueError as error:
@@ -148,7 +148,7 @@ def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Valu
     return found
 
 
-def _tied(stage: StageConfig, path: str, tie: Tie) -> float:
+def _tied(stage: StageConfig, path: str, tie: Expression) -> float:
     def number(name: str) -> float:
         value = value_of(stage, locate(stage, name, path) or name)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -168,7 +168,7 @@ def _wrong_condition(
     if field is None:
         return f"no field '{name}'{near(stage, name, path)}"
     held = value_of(stage, field)
-    if isinstance(held, Tie):
+    if isinstance(held, Expression):
         return f"'{name}' is tied to other fields; name what it is computed from"
     if isinstance(held, Space) and held.kind in ("uniform", "loguniform"):
         return f"'{name}' is searched by {held.kind}; a condition needs a choice, an int or a value"

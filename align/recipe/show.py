@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from align.recipe.field_paths import value_of
 from align.recipe.model import Recipe
-from align.space.spaces import Space, Tie
+from align.space.spaces import Expression, Space
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
     for name, stage in recipe.stages.items():
         first, drawn = stage.resolve(), stage.defaults()
         for path, value in stage.fields():
-            if isinstance(value, Space | Tie):
+            if isinstance(value, Space | Expression):
                 idle = isinstance(value, Space) and path not in drawn
                 text = _short(value_of(first, path)) + (" (not searched)" if idle else "")
                 rows.append((name, path, in_words(value), text))
@@ -55,9 +55,9 @@ def _short(value: Any) -> str:
     return str(value) if plain else f"{value:g}"
 
 
-def in_words(value: Space | Tie) -> str:
+def in_words(value: Space | Expression) -> str:
     """`choice 8, 16` or `loguniform 1e-05 to 0.001 where optim is sgd` or `= 2 * r`."""
-    if isinstance(value, Tie):
+    if isinstance(value, Expression):
         return f"= {value.tie}"
     where = " and ".join(
         f"{name} is {' or '.join(map(_short, values))}" for name, values in value.when.items()
@@ -102,7 +102,7 @@ _Dumper.add_representer(
 def _plain(value: Any) -> Any:
     if isinstance(value, Space):
         return _Flow(value.short())
-    if isinstance(value, Tie):
+    if isinstance(value, Expression):
         return value.tie
     if isinstance(value, BaseModel):
         extra = value.model_extra or {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from align.recipe.field_paths import value_of
 from align.recipe.trl_fields.installed import Method
-from align.space.spaces import Space, Tie
+from align.space.spaces import Expression, Space
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -196,13 +196,13 @@ _BY_METHOD: dict[Method, Callable[[StageConfig], Iterator[str]]] = {
 
 def _searched(stage: StageConfig, *names: str) -> bool:
     """Whether one of the fields is searched or tied."""
-    return any(isinstance(value_of(stage, name), Space | Tie) for name in names)
+    return any(isinstance(value_of(stage, name), Space | Expression) for name in names)
 
 
 def _plain(stage: StageConfig, name: str) -> Any:
     """What the stage or TRL's config has for a field; None where it is searched or tied."""
     value = value_of(stage, name)
-    return None if isinstance(value, Space | Tie) else value
+    return None if isinstance(value, Space | Expression) else value
 
 
 def _mapping(stage: StageConfig, name: str) -> Mapping[str, Any]:

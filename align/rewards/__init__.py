@@ -3,12 +3,12 @@
 from align.rewards.answers import brevity, correctness, last_number
 from align.rewards.judge import Judge
 from align.rewards.reward_diagnostics import tells
-from align.rewards.reward_sum import Failure, Rewards, columns_of
+from align.rewards.reward_sum import RewardFailure, Rewards, columns_of
 from align.rewards.training import RewardFunction, reward_functions
 
 __all__ = [
-    "Failure",
     "Judge",
+    "RewardFailure",
     "RewardFunction",
     "Rewards",
     "brevity",

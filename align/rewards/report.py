@@ -10,7 +10,7 @@ from statistics import fmean, pstdev
 
 from align.rewards.mathematics import installed, is_expression
 from align.rewards.reward_diagnostics import tells
-from align.rewards.reward_sum import Failure, Rewards, columns_of
+from align.rewards.reward_sum import RewardFailure, Rewards, columns_of
 from align.rewards.samples import Sample, grouped
 
 #: From where on a tell is worth a sentence.
@@ -40,14 +40,14 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Report:
+class RewardReport:
     """Samples with their rewards (lists in the samples' order), and what can be told of them."""
 
     samples: list[Sample]
     parts: dict[str, list[float]]
     total: list[float]
     figures: dict[str, Figures]
-    failures: list[Failure]
+    failures: list[RewardFailure]
     tells: dict[str, float]
     remarks: list[str]
 
@@ -58,7 +58,7 @@ class Report:
         return [[next(at) for _ in group] for group in grouped(self.samples)]
 
 
-def try_rewards(rewards: Rewards, samples: list[Sample]) -> Report:
+def try_rewards(rewards: Rewards, samples: list[Sample]) -> RewardReport:
     """Every reward on every sample. DataError if a column that a reward needs is missing."""
     prompts, texts = [one.prompt for one in samples], [one.text for one in samples]
     parts = rewards.parts(prompts, texts, columns_of([one.columns for one in samples]))
@@ -74,7 +74,7 @@ def try_rewards(rewards: Rewards, samples: list[Sample]) -> Report:
         *_of_answers(rewards, samples),
         *_of_tells(told, groups, len(cut)),
     ]
-    return Report(samples, parts, total, figures, rewards.failures, told, remarks)
+    return RewardReport(samples, parts, total, figures, rewards.failures, told, remarks)
 
 
 def _of_rewards(figures: dict[str, Figures]) -> list[str]:

@@ -12,7 +12,7 @@ from align.errors import DataError
 from align.inference.types import Messages
 from align.recipe.rewards import RewardConfig
 from align.rewards.judge import Judge
-from align.rewards.scorers import TOKENS, Answer, Scorer, scorer
+from align.rewards.scorers import TOKENS, ScoredAnswer, Scorer, scorer
 
 #: Failures that are kept of each reward; all are counted.
 KEPT = 20
@@ -20,7 +20,7 @@ _HEAD = 200
 
 
 @dataclass(frozen=True)
-class Failure:
+class RewardFailure:
     """A reward that gave no number for an answer; `prompt` is the head of its last message."""
 
     reward: str
@@ -47,7 +47,7 @@ class Rewards:
         if judge is None:
             self.configs.pop("reward_model", None)
         self.weights = {name: one.weight for name, one in self.configs.items()}
-        self.failures: list[Failure] = []
+        self.failures: list[RewardFailure] = []
         self.failures_by_reward: Counter[str] = Counter()
         self._judge, self._tokenize = judge, tokenize
         self._scorers = {
@@ -90,7 +90,7 @@ class Rewards:
             self._scored(
                 name,
                 chosen,
-                Answer(prompt, text, {key: values[at] for key, values in columns.items()}),
+                ScoredAnswer(prompt, text, {key: values[at] for key, values in columns.items()}),
             )
             for at, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
         ]
@@ -124,14 +124,14 @@ class Rewards:
             )
         return columns
 
-    def _scored(self, name: str, chosen: Scorer, answer: Answer) -> float:
+    def _scored(self, name: str, chosen: Scorer, answer: ScoredAnswer) -> float:
         try:
             return _number(chosen.score(answer))
         except Exception as error:  # a person's function can raise anything
             self.failures_by_reward[name] += 1
             if self.failures_by_reward[name] <= KEPT:
                 told = f"{type(error).__name__}: {error}"
-                self.failures.append(Failure(name, _head(answer.prompt), answer.text, told))
+                self.failures.append(RewardFailure(name, _head(answer.prompt), answer.text, told))
             return math.nan
 
 

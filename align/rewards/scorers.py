@@ -30,7 +30,7 @@ _COUNT_TOKENS = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScoredAnswer:
     """One completion: its prompt, its text, and its row's other columns."""
 
     prompt: Messages
@@ -49,7 +49,7 @@ class Answer:
 class Scorer:
     """A reward of one answer, and the columns it cannot do without."""
 
-    score: Callable[[Answer], Any]
+    score: Callable[[ScoredAnswer], Any]
     needs: tuple[str, ...] = ()
 
 
@@ -103,7 +103,7 @@ def _trl(name: str, config: RewardConfig) -> Scorer:
         function, options = function(**options), {}
     tokens, solved = name in _COUNT_TOKENS, name in _MATHEMATICAL
 
-    def score(one: Answer) -> Any:
+    def score(one: ScoredAnswer) -> Any:
         columns: dict[str, Any] = {}
         if tokens:
             columns[TOKENS] = [one.column(TOKENS)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import WrapValidator
 
 from align.space import expressions
-from align.space.spaces import Space, Tie, is_space, scalar
+from align.space.spaces import Expression, Space, is_space, scalar
 
 Number = type[int] | type[float]
 
@@ -24,10 +24,10 @@ def searched(
     pass it. `number` is int or float where intervals and ties fit too, None where only choices do.
     """
     if isinstance(value, Mapping):
-        value = (Tie if "tie" in value else Space).model_validate(value)
-    if isinstance(value, Tie) and number is None:
+        value = (Expression if "tie" in value else Space).model_validate(value)
+    if isinstance(value, Expression) and number is None:
         raise ValueError(f"expected {words}; an expression such as '{value.tie}' gives a number")
-    if isinstance(value, Tie):
+    if isinstance(value, Expression):
         return value
     if isinstance(value, Space):
         return _within(value, one, words, number)
@@ -124,18 +124,18 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _tie(value: str, words: str) -> Tie:
+def _tie(value: str, words: str) -> Expression:
     if not expressions.is_calculation(value):
         raise ValueError(
             f"expected {words}, a search space such as {{choice: [8, 16]}}, "
             f"or an expression of the stage's fields such as '2 * r'; got {value!r}"
         )
     expressions.read(value)
-    return Tie(tie=value)
+    return Expression(tie=value)
 
 
-_Number = float | Space | Tie
-SearchedInt = Annotated[int | Space | Tie, whole(1)]
+_Number = float | Space | Expression
+SearchedInt = Annotated[int | Space | Expression, whole(1)]
 SearchedFloat = Annotated[_Number, numeric(float, "a number from 0 on", lambda x: x >= 0)]
 SearchedPositive = Annotated[_Number, numeric(float, "a number above 0", lambda x: x > 0)]
 SearchedFraction = Annotated[
@@ -151,8 +151,8 @@ if TYPE_CHECKING:
     Text: TypeAlias = str
     Names: TypeAlias = str | list[str]
 else:
-    Whole = int | Space | Tie
-    Float = int | float | Space | Tie
+    Whole = int | Space | Expression
+    Float = int | float | Space | Expression
     Flag = Annotated[
         bool | Space,
         WrapValidator(lambda value, _union: searched(value, _flag, "true or false", None)),

@@ -122,7 +122,7 @@ class Space(BaseModel):
         return f"; did you mean '{near[0]}'?" if near else ""
 
 
-class Tie(BaseModel):
+class Expression(BaseModel):
     """A field computed from others of its block, or of its stage: `lora_alpha: 2 * r`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 Kind = Literal["prepared", "reference", "evaluations"]
 
 
-class Shelf(Protocol):
+class ArtifactCache(Protocol):
     """Files and folders by kind and key. A key stands for one content, whoever made it.
 
     Neither method raises: a shelf that cannot be reached, or has lost something, has nothing, and
@@ -30,7 +30,7 @@ class Shelf(Protocol):
         ...
 
 
-class NoShelf:
+class NoArtifactCache:
     """Of a process that shares with none."""
 
     def fetch(self, kind: Kind, key: str, target: Path) -> bool:
@@ -40,15 +40,15 @@ class NoShelf:
         pass
 
 
-_shelf: Shelf = NoShelf()
+_shelf: ArtifactCache = NoArtifactCache()
 
 
-def shelf() -> Shelf:
+def shelf() -> ArtifactCache:
     """This process's shelf."""
     return _shelf
 
 
-def install(given: Shelf) -> None:
+def install(given: ArtifactCache) -> None:
     """Make `given` this process's shelf."""
     global _shelf
     _shelf = given

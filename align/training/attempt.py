@@ -25,12 +25,12 @@ from align.training.publish_drift import stack_difference
 from align.training.reference_logprobs import give_reference, reference_of
 from align.training.rollouts import Rollouts
 from align.training.train_record import write_record
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 from align.training.usage import Costs
 
 
 @dataclass(frozen=True)
-class Run:
+class Attempt:
     """A stage's data, parent, folder and end. Its micro-batch may change, so the stage is not here.
 
     It ends at step `to` of `steps`. `parent_id` is the parent's adapter id. `on_begin` is called as
@@ -66,7 +66,7 @@ class Run:
         model, tokenizer = self.base.shell(), copy.deepcopy(self.base.tokenizer)
         if self.parent is not None:
             put_beneath(model, self.parent)
-        job = Job(
+        job = TrainerInputs(
             model, tokenizer, stage, self.steps, self.rows, work, self.seed, self.rewards, rollouts
         )
         set_seed(self.seed)
@@ -104,7 +104,7 @@ class Run:
             self.on_checkpoint(step)
 
 
-def _build(method: Method, job: Job) -> Any:
+def _build(method: Method, job: TrainerInputs) -> Any:
     """The method's TRL trainer; each module is imported by the worker that needs it."""
     if method == "sft":
         from align.methods.sft import build as sft

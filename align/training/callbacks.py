@@ -17,7 +17,7 @@ OnStep = Callable[[int, dict[str, float]], None]
 OnCheckpoint = Callable[[int], None]
 
 
-class Saving(TrainerCallback):  # type: ignore[misc]
+class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     """Saves at every `every`-th step and at `to`, where training stops; `put` takes each save."""
 
     def __init__(self, to: int, every: int | None, put: Callable[[int], None]):
@@ -35,7 +35,7 @@ class Saving(TrainerCallback):  # type: ignore[misc]
         self._put(state.global_step)
 
 
-class Watching(TrainerCallback):  # type: ignore[misc]
+class DivergenceCallback(TrainerCallback):  # type: ignore[misc]
     """Tells `on_step` each step's numbers; TrainingError as soon as they are none.
 
     Under fp16, a gradient that is not finite is what GradScaler looks for: it skips the step and

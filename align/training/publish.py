@@ -20,7 +20,7 @@ from align.base import Base, load_base
 from align.data.problems import Split
 from align.data.splits import fingerprint, load_split
 from align.digests import template_digest
-from align.evaluation.eval_result import Measured, read_measured
+from align.evaluation.eval_result import EvalResult, read_measured
 from align.evaluation.examples import write_examples
 from align.precision import precision
 from align.recipe import Recipe, StageConfig
@@ -70,7 +70,7 @@ def manifest_of(
     folder: Path,
     record: TrainRecord,
     metrics: dict[str, float],
-    measured: Measured | None = None,
+    measured: EvalResult | None = None,
 ) -> Manifest:
     """The manifest of the adapter files in `folder`."""
     recipe, stage, config = origin.recipe, origin.stage, origin.config
@@ -121,7 +121,7 @@ def _base_fields(base: Base) -> dict[str, Any]:
     }
 
 
-def _measured_fields(measured: Measured) -> dict[str, Any]:
+def _measured_fields(measured: EvalResult) -> dict[str, Any]:
     return {
         "parent_metrics": measured.parent_metrics,
         "base_metrics": measured.base_metrics,

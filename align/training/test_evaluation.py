@@ -7,7 +7,7 @@ from pathlib import Path
 
 from align.data.problems import Split
 from align.errors import AdapterError
-from align.evaluation.eval_plan import HeldOut
+from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.examples import write_examples
 from align.evaluation.metrics import key_of
 from align.recipe import Recipe, StageConfig
@@ -42,7 +42,7 @@ def measure_unseen(
     """
     config = recipe.stages[stage].resolve(params)
     _check(config, stage, adapter, parent)
-    items = HeldOut(recipe, stage, config, parent, reward_model, SPLIT, lasting=(adapter,))
+    items = EvalPlan(recipe, stage, config, parent, reward_model, SPLIT, lasting=(adapter,))
     try:
         measured = items.decisive(adapter)
         metrics = {**measured.metrics(), **items.outcome(measured, last=True)}

@@ -26,8 +26,8 @@ from align.errors import AligneryError, RecipeError, TrainingError
 from align.inference import Engine
 from align.recipe import StageConfig
 from align.rewards import RewardFunction
-from align.training.attempt import Run
-from align.training.callbacks import OnCheckpoint, OnStep, Saving, Watching
+from align.training.attempt import Attempt
+from align.training.callbacks import CheckpointCallback, DivergenceCallback, OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
 from align.training.logging_utils import quiet
 from align.training.oom_backoff import sized, smaller
@@ -77,7 +77,7 @@ def train(
     if before is not None:
         stage = sized(stage, before.per_device_train_batch_size)
     lengths = _lengths(base, stage, rows, engine) if before is None else before.lengths
-    run = Run(
+    run = Attempt(
         base=base,
         rows=rows,
         folder=folder,
@@ -100,9 +100,9 @@ def train(
     return checkpoint
 
 
-def _attempt(run: Run, stage: StageConfig) -> int | None:
+def _attempt(run: Attempt, stage: StageConfig) -> int | None:
     """Train to the end. The step that was out of memory, if one was."""
-    watching = Watching(run.on_step, run.on_begin)
+    watching = DivergenceCallback(run.on_step, run.on_begin)
     try:
         _train(run, stage, watching)
         failed = None
@@ -126,7 +126,7 @@ def _ran_out(error: RuntimeError) -> bool:
     return told or isinstance(error, torch.OutOfMemoryError)
 
 
-def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
+def _train(run: Attempt, stage: StageConfig, watching: DivergenceCallback) -> None:
     done, checkpoint = newest_checkpoint(run.folder)
     watching.step = done + 1
     work, rollouts = new_work_folder(run.folder), run.rollouts(stage)
@@ -136,7 +136,7 @@ def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(watching)
             save = partial(run.save, stage, trainer, work)
-            trainer.add_callback(Saving(run.to, stage.save_steps, save))
+            trainer.add_callback(CheckpointCallback(run.to, stage.save_steps, save))
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
     except ImportError as error:  # an optimizer's package, asked for as late as this
         raise RecipeError(
@@ -148,7 +148,7 @@ def _train(run: Run, stage: StageConfig, watching: Watching) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _with_less(run: Run, stage: StageConfig, step: int) -> StageConfig:
+def _with_less(run: Attempt, stage: StageConfig, step: int) -> StageConfig:
     """The stage with smaller micro-batches. TrainingError if they cannot be smaller."""
     less, rows = smaller(stage), stage.per_device_train_batch_size
     if less is None:

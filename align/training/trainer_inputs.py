@@ -17,7 +17,7 @@ from align.training.rollouts import Rollouts
 
 
 @dataclass
-class Job:
+class TrainerInputs:
     """One training run: a model that holds its parent, resolved settings, rows.
 
     `rewards` holds (name, weight, function) for GRPO, `rollouts` writes its completions.

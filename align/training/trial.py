@@ -12,8 +12,8 @@ from align.adapters import Manifest, write_manifest
 from align.base import load_base
 from align.data.leaks import check_chain
 from align.data.splits import load_split
-from align.evaluation.eval_plan import HeldOut
-from align.evaluation.eval_result import Measured, read_measured, write_measured
+from align.evaluation.eval_plan import EvalPlan
+from align.evaluation.eval_result import EvalResult, read_measured, write_measured
 from align.evaluation.evaluate import shared_engine
 from align.evaluation.metrics import key_of
 from align.recipe import Recipe
@@ -80,7 +80,7 @@ class Trial:
         _settle(self._recipe.base)
         if self.step == 0:
             check_chain(self._recipe, self._stage)
-        items = HeldOut(self._recipe, self._stage, self._config, self._parent, self._reward_model)
+        items = EvalPlan(self._recipe, self._stage, self._config, self._parent, self._reward_model)
         earlier = read_measured(newest_checkpoint(self._folder)[1])
         rewards = items.evaluator.rewards(self._config.rewards)
         checkpoint, loaded = self._train(to, rewards)
@@ -124,21 +124,21 @@ class Trial:
         )
         return checkpoint, begun[0] if begun else time.perf_counter()
 
-    def _measure(self, items: HeldOut, checkpoint: Path, last: bool) -> Measured:
+    def _measure(self, items: EvalPlan, checkpoint: Path, last: bool) -> EvalResult:
         published = checkpoint / PUBLISHED
         # A reward head is read by the pad token that its manifest names.
         write_manifest(published, manifest_of(self._origin, published, read_record(checkpoint), {}))
         try:
             if not last:
-                return Measured(items.rung(published))
-            measured = Measured(items.end(published))
+                return EvalResult(items.rung(published))
+            measured = EvalResult(items.end(published))
         finally:
             items.evaluator.forget(published)
         parent = None if self._parent is None else items.beside(self._parent)
         measured.put_beside(parent, items.beside(None))
         return measured
 
-    def _metrics(self, measured: Measured, checkpoint: Path) -> dict[str, float]:
+    def _metrics(self, measured: EvalResult, checkpoint: Path) -> dict[str, float]:
         metrics, training = measured.evaluation.metrics(), read_record(checkpoint).metrics
         kept = {name: training[name] for name in (_NO_VARIANCE,) if name in training}
         return metrics | kept
@@ -157,7 +157,7 @@ class Trial:
         return publish(self._origin, checkpoint, target, dict(metrics))
 
 
-def _beside(measured: Measured, measure: str) -> dict[str, float]:
+def _beside(measured: EvalResult, measure: str) -> dict[str, float]:
     sides = (("parent", measured.parent_metrics), ("base", measured.base_metrics))
     return {f"{name}_{measure}": of[measure] for name, of in sides if measure in of}
 

@@ -21,7 +21,7 @@ from align.memory.machines import Dtype, Machine, gpu
 from align.memory.peak import Peak as Predicted
 from align.memory.peak import predict
 from align.memory.shape import ModelShape, read_shape
-from align.memory.workload import SEQUENCES, Lora, Workload, lora_of, workload
+from align.memory.workload import SEQUENCES, LoraSize, Workload, lora_of, workload
 from align.precision import device, precision
 from align.recipe import Recipe
 from align.rewards import Judge, RewardFunction, Rewards, reward_functions
@@ -170,7 +170,7 @@ class _Run:
             config, self._shape, self._chain(config.parent), self._chain(config.reward_model)
         )
 
-    def _chain(self, last: str | None) -> tuple[Lora, ...]:
+    def _chain(self, last: str | None) -> tuple[LoraSize, ...]:
         names = [] if last is None else self._recipe.chain(last)
         return tuple(lora_of(self._recipe.stages[one].resolve(), self._shape) for one in names)
 

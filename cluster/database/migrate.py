@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from cluster.database.tables import Base
+from cluster.database.tables import TableBase
 from cluster.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -30,7 +30,7 @@ _LOCK = 0x616C69676E  # "align": one key for all who migrate one PostgreSQL data
 def options() -> dict[str, Any]:
     """How Alembic is configured, for migrations and for comparing alike."""
     return {
-        "target_metadata": Base.metadata,
+        "target_metadata": TableBase.metadata,
         "version_table": VERSION_TABLE,
         "render_as_batch": True,  # SQLite changes a column by copying its table
         "compare_type": True,
@@ -69,9 +69,9 @@ def _upgrade(connection: Connection) -> None:
 def differences(connection: Connection) -> list[Any]:
     """What `tables.py` has and the database has not, or the reverse; empty when they agree."""
     context = MigrationContext.configure(connection, opts=options())
-    return list(compare_metadata(context, Base.metadata))
+    return list(compare_metadata(context, TableBase.metadata))
 
 
 def _is_ours(_item: Any, name: str | None, kind: str, reflected: bool, _other: Any) -> bool:
     """Skip tables that were found in the database and are not ours: Optuna's."""
-    return not (kind == "table" and reflected and name not in Base.metadata.tables)
+    return not (kind == "table" and reflected and name not in TableBase.metadata.tables)

@@ -39,7 +39,7 @@ _NAMES = {
 }
 
 
-class Base(DeclarativeBase):
+class TableBase(DeclarativeBase):
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {  # noqa: RUF012
         datetime: UtcDateTime(),
@@ -48,7 +48,7 @@ class Base(DeclarativeBase):
     }
 
 
-class Adapter(Base):
+class Adapter(TableBase):
     """A published adapter; its id is the digest of its content, so a row never changes."""
 
     __tablename__ = "adapters"
@@ -61,7 +61,7 @@ class Adapter(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Version(Base):
+class Version(TableBase):
     """`line:number`: the adapters of a line in the order they were registered, from 1 on."""
 
     __tablename__ = "adapter_versions"
@@ -73,7 +73,7 @@ class Version(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Alias(Base):
+class Alias(TableBase):
     """`line@name`: where a name points now."""
 
     __tablename__ = "aliases"
@@ -85,7 +85,7 @@ class Alias(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class AliasChange(Base):
+class AliasChange(TableBase):
     """One move of an alias. Rows are only ever added."""
 
     __tablename__ = "alias_history"
@@ -102,7 +102,7 @@ class AliasChange(Base):
     at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Launch(Base):
+class Launch(TableBase):
     """One `alignery sweep run`: which stages it searches, how, and what is asked of its driver.
 
     A launch that is `running` and has no living driver was interrupted; that is told by its lock
@@ -126,7 +126,7 @@ class Launch(Base):
     ended_at: Mapped[datetime | None]
 
 
-class Sweep(Base):
+class Sweep(TableBase):
     """One search over one stage. The Optuna study `study` is the truth about its trials."""
 
     __tablename__ = "sweeps"
@@ -152,7 +152,7 @@ class Sweep(Base):
     unseen: Mapped[dict[str, Any] | None]  # the finalists' standing on unseen items
 
 
-class ApiKey(Base):
+class ApiKey(TableBase):
     """Who may ask an endpoint for what. The key itself is not here, only its digest."""
 
     __tablename__ = "api_keys"
@@ -167,7 +167,7 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class Experiment(Base):
+class Experiment(TableBase):
     """An A/B test. `planned_users` fixes where its confidence sequence is tightest."""
 
     __tablename__ = "experiments"
@@ -181,7 +181,7 @@ class Experiment(Base):
     stopped_at: Mapped[datetime | None]
 
 
-class Variant(Base):
+class Variant(TableBase):
     """One arm: a share of users that a model name answers. Exactly one is the control."""
 
     __tablename__ = "experiment_variants"
@@ -193,7 +193,7 @@ class Variant(Base):
     control: Mapped[bool] = mapped_column(default=False)
 
 
-class Exposure(Base):
+class Exposure(TableBase):
     """One answered request of an experiment."""
 
     __tablename__ = "exposures"
@@ -207,7 +207,7 @@ class Exposure(Base):
     at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Feedback(Base):
+class Feedback(TableBase):
     """A user's verdict on one answer: 1.0 good, 0.0 bad, or any finite score; the last counts."""
 
     __tablename__ = "feedback"

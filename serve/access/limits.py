@@ -14,7 +14,7 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 from serve.access.key import Key
 
 
-class Limits(Protocol):
+class RateLimits(Protocol):
     """Counts for limited keys; behind it one `Counter`, wherever it lives."""
 
     async def admit(self, key: Key) -> float:
@@ -27,7 +27,7 @@ class Limits(Protocol):
 
 
 class Counter:
-    """`Limits` in this process: requests in the last minute, tokens in this UTC day.
+    """`RateLimits` in this process: requests in the last minute, tokens in this UTC day.
 
     Tokens are counted once they are known, so a key can overdraw its quota by what is under way.
     """
@@ -38,7 +38,7 @@ class Counter:
         self._days = FixedWindowRateLimiter(MemoryStorage())
 
     async def admit(self, key: Key) -> float:
-        """See `Limits`."""
+        """See `RateLimits`."""
         if key.tokens_per_day is not None:
             day, now = RateLimitItemPerDay(key.tokens_per_day), self._clock()
             if not self._days.test(day, key.id, f"{now:%F}"):
@@ -51,7 +51,7 @@ class Counter:
         return 0.0
 
     async def spend(self, key: Key, tokens: int) -> None:
-        """See `Limits`."""
+        """See `RateLimits`."""
         if key.tokens_per_day is not None and tokens:
             day = RateLimitItemPerDay(key.tokens_per_day)
             # The library's day begins with a key's first token; the date makes it the calendar's.

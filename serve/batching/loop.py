@@ -25,8 +25,8 @@ from serve.batching.jobs import (
     ScoreJob,
     Tokens,
 )
-from serve.batching.queued_request import Order, generation_requests, score_requests
-from serve.batching.sequence_stream import Row
+from serve.batching.queued_request import QueuedRequest, generation_requests, score_requests
+from serve.batching.sequence_stream import SequenceStream
 from serve.batching.token_text import Vocabulary
 from serve.metrics.engine import EngineMeter
 
@@ -54,15 +54,15 @@ class EngineLoop:
         self._default_tokens = default_tokens
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._inbox: deque[Callable[[], None]] = deque()
-        self._rows: dict[int, Row] = {}  # by the engine's sequence
-        self._outbox: list[tuple[Order, Event]] = []
+        self._rows: dict[int, SequenceStream] = {}  # by the engine's sequence
+        self._outbox: list[tuple[QueuedRequest, Event]] = []
         self._listener: asyncio.AbstractEventLoop | None = None
 
-    def take(self, order: Order) -> None:
+    def take(self, order: QueuedRequest) -> None:
         """Have an order done; its events go to its queue."""
         self.send(partial(self._take, order))
 
-    def cancel(self, order: Order) -> None:
+    def cancel(self, order: QueuedRequest) -> None:
         """End what is left of an order. Events may still come for as long as a step takes."""
         order.cancelled = True
         self.send(partial(self._drop, order))
@@ -103,7 +103,7 @@ class EngineLoop:
         except Exception:  # all others' requests go on, and nobody looks at this one's future
             _log.exception("the engine could not do what it was sent")
 
-    def _take(self, order: Order) -> None:
+    def _take(self, order: QueuedRequest) -> None:
         if order.cancelled:
             return
         try:
@@ -116,7 +116,9 @@ class EngineLoop:
                 for sequence in self._engine.submit(request):
                     clock = self._meter.row(order.job.adapter, order.arrived)
                     length = len(request.prompt_ids)
-                    self._rows[sequence] = Row(order, index, self._vocabulary, clock, length)
+                    self._rows[sequence] = SequenceStream(
+                        order, index, self._vocabulary, clock, length
+                    )
                     order.sequences.add(sequence)
             self._post(order, Accepted(sum(len(ids) for ids in prompts)))
         except Exception as error:  # one bad order must not end the loop that serves all others
@@ -141,7 +143,7 @@ class EngineLoop:
             return score_requests(job, prompts, context)
         return generation_requests(job, prompts, context, self._default_tokens)
 
-    def _drop(self, order: Order) -> None:
+    def _drop(self, order: QueuedRequest) -> None:
         for sequence in order.sequences:
             self._engine.cancel(sequence)
             del self._rows[sequence]
@@ -177,7 +179,7 @@ class EngineLoop:
             if (row := self._rows.get(sequence)) is not None:
                 row.clock.admitted(hit)
 
-    def _post(self, order: Order, event: Event) -> None:
+    def _post(self, order: QueuedRequest, event: Event) -> None:
         self._outbox.append((order, event))
 
     def _flush(self) -> None:
@@ -195,7 +197,7 @@ def _log_failure(run: Future[None]) -> None:
         _log.error("the engine's thread failed", exc_info=error)
 
 
-def _deliver(outbox: list[tuple[Order, Event]]) -> None:
+def _deliver(outbox: list[tuple[QueuedRequest, Event]]) -> None:
     for order, event in outbox:
         order.events.put_nowait(event)
         if isinstance(event, Done | Scored | Refused):

@@ -17,7 +17,7 @@ _SEEDS = 2**63
 
 
 @dataclass(eq=False)
-class Order:
+class QueuedRequest:
     """A job with the queue that its events go to, and its sequences that the engine works on.
 
     `ended` is set when an event that ends a row, or all, has come into the queue.

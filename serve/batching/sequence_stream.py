@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from align.inference.types import Completion, Update
 from serve.batching.jobs import Done, Event, Scored, ScoreJob, Text, TokenLogprob
-from serve.batching.queued_request import Order
+from serve.batching.queued_request import QueuedRequest
 from serve.batching.token_text import Spelling, Vocabulary
 from serve.metrics.engine import RowClock
 
 
-class Row:
+class SequenceStream:
     """One completion or score that the engine works on."""
 
     def __init__(
-        self, order: Order, index: int, vocabulary: Vocabulary, clock: RowClock, prompt: int
+        self, order: QueuedRequest, index: int, vocabulary: Vocabulary, clock: RowClock, prompt: int
     ) -> None:
         self.order = order
         self.clock = clock

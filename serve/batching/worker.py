@@ -29,7 +29,7 @@ from serve.batching.jobs import (
     Tokens,
 )
 from serve.batching.loop import EngineLoop
-from serve.batching.queued_request import Order
+from serve.batching.queued_request import QueuedRequest
 from serve.batching.token_text import Vocabulary
 from serve.metrics.engine import EngineMeter
 from serve.metrics.snapshots import watch
@@ -39,7 +39,7 @@ LONGEST_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReplicaLimits:
     """What one replica takes on."""
 
     slots: int = 64  # rows that the engine works on at once
@@ -61,7 +61,7 @@ class Worker:
         engine: Engine,
         folder_of: Callable[[AdapterRef], Path],
         vocabulary: Vocabulary,
-        limits: Limits,
+        limits: ReplicaLimits,
     ) -> None:
         self.meter = EngineMeter()
         self._loop = EngineLoop(engine, vocabulary, limits.default_tokens, self.meter)
@@ -161,7 +161,7 @@ class Worker:
             except AligneryError as error:
                 yield [refused_by(error)]
                 return
-            order = Order(job)
+            order = QueuedRequest(job)
             self._loop.take(order)
             try:
                 while left:
@@ -195,7 +195,7 @@ def _prompt_tokens(events: list[Event]) -> int:
     return sum(one.prompt_tokens for one in events if isinstance(one, Accepted))
 
 
-async def _waiting(order: Order) -> list[Event]:
+async def _waiting(order: QueuedRequest) -> list[Event]:
     """All events that are there, as soon as there is one."""
     events = [await order.events.get()]
     while not order.events.empty():
@@ -204,7 +204,7 @@ async def _waiting(order: Order) -> list[Event]:
     return events
 
 
-async def _rest(order: Order, seconds: float) -> None:
+async def _rest(order: QueuedRequest, seconds: float) -> None:
     """Let events gather, unless one of them is an end."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

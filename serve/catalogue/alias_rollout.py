@@ -20,7 +20,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Failure:
+class RolloutFailure:
     """Why an alias could not follow the registry to `to`."""
 
     to: AdapterVersion
@@ -28,7 +28,7 @@ class Failure:
     at: float
 
 
-class Moves:
+class AliasRollout:
     """Where aliases point here, on their way to where the registry has them.
 
     An alias that already answers on `base` moves once what it moves to is prepared; one that is
@@ -40,7 +40,7 @@ class Moves:
         self._here: dict[str, AdapterVersion] = {}
         self._wanted: dict[str, AdapterVersion] = {}
         self._underway: set[tuple[str, str]] = set()  # alias, adapter id
-        self._failures: dict[str, Failure] = {}
+        self._failures: dict[str, RolloutFailure] = {}
 
     @property
     def here(self) -> Mapping[str, AdapterVersion]:
@@ -58,7 +58,7 @@ class Moves:
         }
 
     @property
-    def failures(self) -> Mapping[str, Failure]:
+    def failures(self) -> Mapping[str, RolloutFailure]:
         """Aliases that could not follow, and why."""
         return self._failures
 
@@ -90,7 +90,7 @@ class Moves:
         """It cannot be had now: the alias stays, and `see` begins the move again later."""
         self._underway.discard((move.alias, move.to.adapter_id))
         if self._is_wanted(move):
-            self._failures[move.alias] = Failure(move.to, reason, now)
+            self._failures[move.alias] = RolloutFailure(move.to, reason, now)
 
     def _must_prepare(self, alias: str, to: AdapterVersion) -> bool:
         at = self._here.get(alias)

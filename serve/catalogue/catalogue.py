@@ -13,8 +13,8 @@ from anyio import to_thread
 
 from cluster.errors import DatabaseError
 from serve.batching.jobs import AdapterRef, EngineClient
-from serve.catalogue.alias_rollout import Move, Moves
-from serve.catalogue.snapshot import Snapshot, Source, ref_of
+from serve.catalogue.alias_rollout import AliasRollout, Move
+from serve.catalogue.snapshot import Snapshot, SnapshotSource, ref_of
 
 _log = logging.getLogger("ray.serve")
 
@@ -32,13 +32,13 @@ class Catalogue:
     While the database is away, what was known last goes on being true.
     """
 
-    def __init__(self, source: Source, base: str, engine: EngineClient) -> None:
+    def __init__(self, source: SnapshotSource, base: str, engine: EngineClient) -> None:
         self.base = base
         self._source = source
         self._engine = engine
         self._seen = Snapshot()
         self._now = Snapshot()
-        self._moves = Moves(base)
+        self._moves = AliasRollout(base)
         self._trouble: str | None = None
         self._looking = asyncio.Lock()
         self._begun = 0  # looks
@@ -54,7 +54,7 @@ class Catalogue:
         return self._now
 
     @property
-    def moves(self) -> Moves:
+    def moves(self) -> AliasRollout:
         """Which aliases are on their way, and which cannot follow the registry."""
         return self._moves
 

@@ -54,7 +54,7 @@ def ref_of(version: AdapterVersion) -> AdapterRef:
 
 
 @dataclass(frozen=True)
-class Source:
+class SnapshotSource:
     """Where snapshots come from. Methods block; DatabaseError."""
 
     registry: Registry

@@ -68,7 +68,7 @@ class VariantReport(BaseModel):
     high: float | None
 
 
-class Comparison(BaseModel):
+class VariantComparison(BaseModel):
     """A treatment against the control. Null figures: no honest value exists yet."""
 
     treatment: str
@@ -90,7 +90,7 @@ class SampleRatio(BaseModel):
     ok: bool
 
 
-class Report(BaseModel):
+class ExperimentReport(BaseModel):
     """An experiment's state, figures, decision, and what to do next."""
 
     experiment: str
@@ -99,20 +99,20 @@ class Report(BaseModel):
     planned_users: int
     rated_users: int
     variants: list[VariantReport]
-    comparisons: list[Comparison]
+    comparisons: list[VariantComparison]
     sample_ratio: SampleRatio
     decision: str
     recommendation: str
 
 
-def analyse(info: ExperimentInfo, outcomes: Mapping[str, Outcomes]) -> Report:
+def analyse(info: ExperimentInfo, outcomes: Mapping[str, Outcomes]) -> ExperimentReport:
     """The report on `info` from each variant's outcomes (a missing one has had no users)."""
     every = [outcomes.get(variant.name, Outcomes()) for variant in info.variants]
     arms = arms_of([one.means for one in every])
     comparisons = _compare(info, arms)
     ratio = _sample_ratio(info, [one.users for one in every])
     decision = _decide(info, comparisons, ratio)
-    return Report(
+    return ExperimentReport(
         experiment=info.name,
         state=info.state,
         alpha=info.alpha,
@@ -153,7 +153,7 @@ def _variant(
     )
 
 
-def _compare(info: ExperimentInfo, arms: Sequence[Arm]) -> list[Comparison]:
+def _compare(info: ExperimentInfo, arms: Sequence[Arm]) -> list[VariantComparison]:
     named = dict(zip((variant.name for variant in info.variants), arms, strict=True))
     alpha = bonferroni(info.alpha, len(info.variants))
     verdicts: dict[int, Literal["better", "worse", "undecided"]]
@@ -164,7 +164,7 @@ def _compare(info: ExperimentInfo, arms: Sequence[Arm]) -> list[Comparison]:
             continue
         found = difference(named[info.control], arm, _planned(info, info.control, name), alpha)
         result.append(
-            Comparison(
+            VariantComparison(
                 treatment=name,
                 control=info.control,
                 difference=found.estimate,
@@ -184,7 +184,7 @@ def _sample_ratio(info: ExperimentInfo, users: list[int]) -> SampleRatio:
     return SampleRatio(e_value=e, ok=e < SAMPLE_RATIO_ALARM)
 
 
-def _decide(info: ExperimentInfo, comparisons: list[Comparison], ratio: SampleRatio) -> str:
+def _decide(info: ExperimentInfo, comparisons: list[VariantComparison], ratio: SampleRatio) -> str:
     if not ratio.ok:
         return MISMATCH
     if better := [one for one in comparisons if one.verdict == "better"]:
@@ -196,7 +196,7 @@ def _decide(info: ExperimentInfo, comparisons: list[Comparison], ratio: SampleRa
 
 
 def _recommend(
-    info: ExperimentInfo, arms: Sequence[Arm], comparisons: list[Comparison], decision: str
+    info: ExperimentInfo, arms: Sequence[Arm], comparisons: list[VariantComparison], decision: str
 ) -> str:
     models = {variant.name: variant.model for variant in info.variants}
     end = f"`alignery ab stop {info.name}`" if info.state == "running" else ""
@@ -221,7 +221,9 @@ def _promote(model: str) -> str:
     return f"Promote it: `alignery adapter promote {model}`"
 
 
-def _undecided(info: ExperimentInfo, arms: Sequence[Arm], comparisons: list[Comparison]) -> str:
+def _undecided(
+    info: ExperimentInfo, arms: Sequence[Arm], comparisons: list[VariantComparison]
+) -> str:
     rated = sum(arm.users for arm in arms)
     control = next(one.model for one in info.variants if one.name == info.control)
     if info.state == "stopped":

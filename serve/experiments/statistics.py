@@ -54,7 +54,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Difference:
+class EffectEstimate:
     """Treatment minus control with its confidence sequence, e-value and p-value.
 
     All but `estimate` are None while no honest interval exists, `estimate` while an arm is empty.
@@ -143,24 +143,24 @@ def mean_interval(arm: Arm, planned: int, alpha: float) -> tuple[float, float] |
     return (arm.mean - half, arm.mean + half)
 
 
-def difference(control: Arm, treatment: Arm, planned: int, alpha: float) -> Difference:
+def difference(control: Arm, treatment: Arm, planned: int, alpha: float) -> EffectEstimate:
     """Treatment minus control at the users seen so far.
 
     `planned` is the size of the whole comparison in users of both arms; `alpha` is what this one
     comparison may spend (see `bonferroni`).
     """
     if control.mean is None or treatment.mean is None:
-        return Difference()
+        return EffectEstimate()
     estimate = treatment.mean - control.mean
     errors = (control.standard_error, treatment.standard_error)
     if errors[0] is None or errors[1] is None or not math.isfinite(estimate):
-        return Difference(estimate if math.isfinite(estimate) else None)
+        return EffectEstimate(estimate if math.isfinite(estimate) else None)
     error = math.hypot(errors[0], errors[1])
     users = control.users + treatment.users
     half = float(half_width(error, users, planned, alpha))
     e = e_value(estimate / error, users, planned, alpha)
     enough = min(control.users, treatment.users) >= MINIMUM_USERS
-    return Difference(estimate, estimate - half, estimate + half, e, min(1.0, 1 / e), enough)
+    return EffectEstimate(estimate, estimate - half, estimate + half, e, min(1.0, 1 / e), enough)
 
 
 def bonferroni(alpha: float, variants: int) -> float:

@@ -17,7 +17,13 @@ from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
 from serve.errors import AnswerNotFound, ExperimentError, ExperimentNotFound
-from serve.experiments.report import ExperimentInfo, Outcomes, Report, VariantSpec, analyse
+from serve.experiments.report import (
+    ExperimentInfo,
+    ExperimentReport,
+    Outcomes,
+    VariantSpec,
+    analyse,
+)
 from serve.experiments.rules import BASE, check_design
 
 
@@ -146,7 +152,7 @@ class Experiments:
             session.merge(Feedback(request_id=request_id, value=value, comment=comment, at=now()))
             return exposure.experiment
 
-    def report(self, name: str) -> Report:
+    def report(self, name: str) -> ExperimentReport:
         """What the experiment shows so far. ExperimentNotFound."""
         with self._database.session(write=False) as session:
             info = _read(session, self._row(session, name))

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cluster.errors import DatabaseError
 from serve.batching.jobs import Refused, ScoreJob
-from serve.http.auth_middleware import Gate, key_of
+from serve.http.auth_middleware import AuthMiddleware, key_of
 from serve.http.backend import Backend, backend_of
 from serve.http.body_limit import Intake
 from serve.http.completion_handler import answered, spend
@@ -63,7 +63,7 @@ def create_api(backend: Backend) -> FastAPI:
     app.state.backend = backend
     app.add_middleware(Intake)
     app.add_middleware(  # the one that is added last sees a request first
-        Gate, catalogue=backend.catalogue, limits=backend.tally, asked=backend.keys_asked
+        AuthMiddleware, catalogue=backend.catalogue, limits=backend.tally, asked=backend.keys_asked
     )
     app.add_middleware(Metered, meter=backend.meter)
     app.include_router(router)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve.access import key as keys
 from serve.access.key import Key, UnknownKey
-from serve.access.limits import Limits
+from serve.access.limits import RateLimits
 from serve.catalogue import Catalogue
 from serve.errors import AccessError
 from serve.http.errors import ApiError
@@ -22,7 +22,7 @@ _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/op
 _SCOPES: dict[str, keys.Scope] = {"/v1/feedback": "feedback", "/metrics": "admin"}
 
 
-class Gate:
+class AuthMiddleware:
     """Lets a request with a good key pass, and within the key's limits.
 
     `asked` None: keys are asked for as soon as one was ever made; True and False: always, never.
@@ -30,7 +30,7 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, catalogue: Catalogue, limits: Limits, asked: bool | None
+        self, app: ASGIApp, catalogue: Catalogue, limits: RateLimits, asked: bool | None
     ) -> None:
         self._app = app
         self._catalogue = catalogue

@@ -7,32 +7,32 @@ from typing import Protocol, cast
 
 from fastapi import Request
 
-from serve.access.limits import Limits
+from serve.access.limits import RateLimits
 from serve.batching.jobs import EngineClient
-from serve.catalogue import Catalogue, Source
+from serve.catalogue import Catalogue, SnapshotSource
 from serve.experiments.exposures import Exposures
-from serve.http.model_resolver import Names
+from serve.http.model_resolver import ModelResolver
 from serve.metrics.aggregator import Metrics
 from serve.metrics.requests import RequestMeter
 from serve.metrics.snapshots import watch
 
 
-class Tally(Limits, Metrics, Protocol):
+class CoordinatorProtocol(RateLimits, Metrics, Protocol):
     """What is counted over all replicas: what keys have used up, and what happened."""
 
 
 class Backend:
     """What the routes work on: an engine, the names and keys of one database, and what was used.
 
-    `keys_asked`: see `serve.http.auth_middleware.Gate`.
+    `keys_asked`: see `serve.http.auth_middleware.AuthMiddleware`.
     """
 
     def __init__(
         self,
         engine: EngineClient,
-        source: Source,
+        source: SnapshotSource,
         base: str,
-        tally: Tally,
+        tally: CoordinatorProtocol,
         keys_asked: bool | None = None,
     ) -> None:
         self.engine = engine
@@ -53,7 +53,7 @@ class Backend:
             "Ingress replicas that could not read the database when they last looked.",
             lambda: self.catalogue.trouble is not None,
         )
-        self.names = Names(self.catalogue)
+        self.names = ModelResolver(self.catalogue)
         self.experiments = source.experiments
         self.exposures = Exposures(source.experiments)
 

@@ -15,8 +15,8 @@ from serve.http.auth_middleware import key_of
 from serve.http.backend import Backend, backend_of
 from serve.http.db_executor import soon
 from serve.http.errors import ApiError
-from serve.http.model_resolver import Target
-from serve.http.openai_format import Answer, Form
+from serve.http.model_resolver import ModelTarget
+from serve.http.openai_format import AnswerFormat, Form
 from serve.http.schemas import ChatRequest, CompletionRequest
 
 VARIANT_HEADER = "x-alignery-variant"
@@ -25,7 +25,7 @@ VARIANT_HEADER = "x-alignery-variant"
 async def answered(
     request: Request,
     body: ChatRequest | CompletionRequest,
-    target: Target,
+    target: ModelTarget,
     job: GenerateJob,
     form: Form,
     headers: dict[str, str],
@@ -34,7 +34,7 @@ async def answered(
     backend, key = backend_of(request), key_of(request)
     request.state.adapter = target.adapter.name if target.adapter else "base"
     fingerprint = target.adapter.adapter_id if target.adapter else "base"
-    answer = Answer(
+    answer = AnswerFormat(
         form=form,
         model=body.model,
         # In an experiment nobody should see from the answer which variant it came from.
@@ -57,9 +57,9 @@ async def answered(
 
 async def _streamed(
     backend: Backend,
-    target: Target,
+    target: ModelTarget,
     job: GenerateJob,
-    answer: Answer,
+    answer: AnswerFormat,
     headers: dict[str, str],
     key: Key | None,
 ) -> Response:
@@ -91,7 +91,7 @@ async def spend(backend: Backend, key: Key | None, tokens: int) -> None:
         await backend.tally.spend(key, tokens)
 
 
-async def _expose(backend: Backend, request_id: str, target: Target) -> None:
+async def _expose(backend: Backend, request_id: str, target: ModelTarget) -> None:
     """Note the exposure before the answer leaves, or its feedback could come first."""
     if target.exposed is None:
         return

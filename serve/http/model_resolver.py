@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Target:
+class ModelTarget:
     """What answers a request; `adapter` None is the base."""
 
     adapter: AdapterRef | None
@@ -38,7 +38,7 @@ class UnknownModel(Exception):
     """A name that the catalogue does not have."""
 
 
-class Names:
+class ModelResolver:
     """The names that an endpoint answers to, as its catalogue has them.
 
     A name is resolved once for each request; one that nobody knows is looked for in the database
@@ -50,7 +50,7 @@ class Names:
         self._base = catalogue.base
         self._started = int(time.time())
 
-    async def chat(self, model: str, user: str | None) -> Target:
+    async def chat(self, model: str, user: str | None) -> ModelTarget:
         """What generates for `model`; in an experiment, what this user's variant is.
 
         Without `user` a request is a user of its own. ApiError 404 for an unknown name, 400 for a
@@ -106,16 +106,16 @@ class Names:
         )
         raise ApiError(503, message, "unavailable", "model")
 
-    def _chat(self, model: str, unit: str) -> Target:
+    def _chat(self, model: str, unit: str) -> ModelTarget:
         if model == BASE:
-            return Target(None)
+            return ModelTarget(None)
         if "/" in model:
-            return Target(self._chat_adapter(model))
+            return ModelTarget(self._chat_adapter(model))
         experiment = self._experiment(model)
         weights = [variant.weight for variant in experiment.variants]
         variant = experiment.variants[assign(experiment.name, unit, weights)]
         adapter = None if variant.model == BASE else self._chat_adapter(variant.model)
-        return Target(adapter, Exposed(experiment.name, unit, variant.name))
+        return ModelTarget(adapter, Exposed(experiment.name, unit, variant.name))
 
     def _score(self, model: str) -> AdapterRef:
         if model == BASE or ("/" not in model and self._experiment(model)):

@@ -105,7 +105,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerFormat:
     """One answer's form and what every part of it carries.
 
     `fingerprint` tells which weights answered; None where an experiment keeps that to itself.

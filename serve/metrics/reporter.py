@@ -9,7 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from cluster.threads import background
-from serve.metrics.snapshots import Report, collect
+from serve.metrics.snapshots import MetricsSnapshot, collect
 
 _log = logging.getLogger("ray.serve")
 
@@ -17,7 +17,7 @@ PERIOD_SECONDS = 2.0
 
 
 def report_regularly(
-    process: str, registry: CollectorRegistry, send: Callable[[str, Report], object]
+    process: str, registry: CollectorRegistry, send: Callable[[str, MetricsSnapshot], object]
 ) -> None:
     """Send what this process has counted, every two seconds for as long as the process lives."""
 

@@ -22,7 +22,7 @@ class Family:
     samples: dict[tuple[str, Labels], float]
 
 
-Report = tuple[Family, ...]
+MetricsSnapshot = tuple[Family, ...]
 
 
 def watch(registry: CollectorRegistry, name: str, about: str, value: Callable[[], float]) -> None:
@@ -30,7 +30,7 @@ def watch(registry: CollectorRegistry, name: str, about: str, value: Callable[[]
     Gauge(name, about, registry=registry).set_function(value)
 
 
-def collect(registry: CollectorRegistry) -> Report:
+def collect(registry: CollectorRegistry) -> MetricsSnapshot:
     """Everything in the registry; when a series began is left out, since sums have no such time."""
     return tuple(
         Family(
@@ -47,7 +47,7 @@ def collect(registry: CollectorRegistry) -> Report:
     )
 
 
-def added(reports: Iterable[Report]) -> Report:
+def added(reports: Iterable[MetricsSnapshot]) -> MetricsSnapshot:
     """The sum of several processes' reports, sample by sample; of gauges, too."""
     result: dict[str, Family] = {}
     for family in (one for report in reports for one in report):
@@ -57,12 +57,12 @@ def added(reports: Iterable[Report]) -> Report:
     return tuple(result.values())
 
 
-def lasting(report: Report) -> Report:
+def lasting(report: MetricsSnapshot) -> MetricsSnapshot:
     """What stays true of a process that has ended: what it counted, not how it was."""
     return tuple(one for one in report if one.kind != "gauge")
 
 
-def page(report: Report) -> str:
+def page(report: MetricsSnapshot) -> str:
     """Prometheus's text format."""
 
     class Given(Collector):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cluster.database import Database
     from cluster.database.tables import Launch, Sweep
     from cluster.settings import Settings
-    from sweeps.run_store import Target
+    from sweeps.run_store import RunTarget
 
 #: As the tables have them; their modules are heavy.
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -204,7 +204,7 @@ def _tell_children(database: Database, recipe: Recipe, before: Sweep) -> None:
             )
 
 
-def _launch(target: Target) -> Launch:
+def _launch(target: RunTarget) -> Launch:
     """The launch behind a name. SweepError if a program, and no command, searched it."""
     from sweeps.errors import SweepError
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cluster.database.tables import Launch
     from cluster.settings import Settings
     from sweeps.results.sweep_result import SweepResult
-    from sweeps.run_store import Options
+    from sweeps.run_store import RunOptions
 
 TrialsOption = Annotated[
     int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
@@ -115,7 +115,7 @@ def run(
     needs = find_needs(open_registry(settings), loaded, stages)
     if trials is not None:
         loaded = with_trials(loaded, dict.fromkeys(stages, trials))
-    options = run_store.Options(
+    options = run_store.RunOptions(
         fresh=fresh,
         promote=promote,
         cpus_per_trial=cpus_per_trial,
@@ -137,7 +137,7 @@ def drive(
     database: Database,
     recipe: Recipe,
     stages: list[str],
-    options: Options,
+    options: RunOptions,
     launch: Launch | None = None,
     as_json: bool = False,
 ) -> None:
@@ -178,7 +178,7 @@ def _show_plan(
     settings: Settings,
     recipe: Recipe,
     stages: list[str],
-    options: Options,
+    options: RunOptions,
     price: float | None,
     gpus: int | None,
     as_json: bool,

@@ -19,7 +19,7 @@ from cluster.dashboard import (
 from sweeps.commands.common import JsonOption, print_json, sweep_app
 
 if TYPE_CHECKING:
-    from cluster.jobs import Job
+    from cluster.jobs import RayJob
     from cluster.tree import Tree
 
 #: How many untracked files are named.
@@ -102,12 +102,12 @@ def submit(
     from align.recipe import load_recipe
     from cluster.jobs import SUCCEEDED, submit_job
     from cluster.settings import Settings
-    from sweeps.submission import Options, prepare
+    from sweeps.submission import SubmittedOptions, prepare
 
     settings, loaded = Settings(), load_recipe(recipe)
     where = dashboard_address(settings, address)
     check_cluster(where, trust_network)  # before data are uploaded
-    options = Options(
+    options = SubmittedOptions(
         only=only or (),
         from_=from_,
         fresh=fresh,
@@ -161,7 +161,7 @@ def logs(
         typer.echo(_state(job), err=True)
 
 
-def _follow(address: str, job: Job, to_stderr: bool) -> Job:
+def _follow(address: str, job: RayJob, to_stderr: bool) -> RayJob:
     from cluster.jobs import follow_logs, job_status
 
     stream = sys.stderr if to_stderr else sys.stdout
@@ -186,13 +186,13 @@ def _tell_what_travels(tree: Tree | None) -> None:
     typer.echo(line, err=True)
 
 
-def _tell(job: Job, new: bool) -> None:
+def _tell(job: RayJob, new: bool) -> None:
     line = f"job {job.id} submitted" if new else f"job {job.id} is {job.status.lower()} already"
     follow = f"`alignery sweep logs {job.id} --follow` shows what it does"
     typer.echo(f"{line}; {follow}, `alignery sweep stop {job.recipe}` ends it", err=True)
 
 
-def _state(job: Job) -> str:
+def _state(job: RayJob) -> str:
     # Of a failed job, Ray repeats the end of its log after the first line.
     why = "" if job.live else job.message.partition("\n")[0]
     return f"job {job.id}: {job.status}" + (f": {why}" if why else "")

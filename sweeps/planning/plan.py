@@ -14,7 +14,7 @@ from align.memory.shape import ModelShape, read_shape
 from align.recipe import Recipe
 from cluster.pool import Node, read_pool
 from cluster.settings import Settings
-from sweeps.planning.plan_view import Plan, StagePlan
+from sweeps.planning.plan_view import PipelinePlan, StagePlan
 from sweeps.planning.pruning_estimate import survivors
 from sweeps.planning.throughput import WORKER_SECONDS, Pace, find_pace, measured_pace
 from sweeps.pool.gpu_sharing import MACHINES
@@ -35,7 +35,7 @@ def plan_pipeline(
     gpus: int = 1,
     cpus_per_trial: int = 1,
     max_concurrent: int | None = None,
-) -> Plan:
+) -> PipelinePlan:
     """What searching `stages` (in an order that fits) takes.
 
     On `placement` and the pool's `nodes`, which are read from the connected Ray if not given. Or,
@@ -61,7 +61,7 @@ def plan_pipeline(
     found = tuple(
         _stage(recipe, stage, placement, nodes, peaks.get(stage), paces[stage]) for stage in stages
     )
-    return Plan(
+    return PipelinePlan(
         recipe=recipe.name,
         machine=machine.name if machine else str(placement.accelerator or "GPU"),
         machines=_machines(placement, nodes, found),

@@ -42,7 +42,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PipelinePlan:
     """What a pipeline will take. `price` is of one GPU hour; `machine` what a trial runs on.
 
     `hours` is along the graph, stages that do not need each other at once; None if one stage's

@@ -10,8 +10,8 @@ from typing import Any
 
 from cluster.pool import Node, read_pool
 from sweeps.pool.placement import Placement
-from sweeps.pool.protocols import End, Source, Task, Work
-from sweeps.pool.stage_job import Job
+from sweeps.pool.protocols import End, Task, TrialSource, Work
+from sweeps.pool.stage_job import StageJob
 from sweeps.study.trials import Assignment
 
 #: How often it is looked what machines there are.
@@ -21,7 +21,7 @@ _ROUNDING = 1e-9
 
 @dataclass
 class _Handed:
-    source: Source
+    source: TrialSource
     task: Task
     beside: bool = False  # others ran while it did
 
@@ -125,7 +125,7 @@ class Dispatcher:
         self._known = now
 
 
-def configuration(job: Job, task: Task) -> dict[str, Any]:
+def configuration(job: StageJob, task: Task) -> dict[str, Any]:
     """A task as it travels to its worker."""
     kind = "assignment" if isinstance(task, Assignment) else "measurement"
     return {"stage": job.stage, "job": job.model_dump_json(), kind: json.dumps(vars(task))}

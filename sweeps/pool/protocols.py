@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sweeps.pool.stage_job import Job, Measurement
+from sweeps.pool.stage_job import Measurement, StageJob
 from sweeps.study.trials import Assignment
 
 Task = Assignment | Measurement
@@ -24,11 +24,11 @@ class End:
     memory: bool = False
 
 
-class Source(Protocol):
+class TrialSource(Protocol):
     """One open search."""
 
     @property
-    def job(self) -> Job: ...
+    def job(self) -> StageJob: ...
     def ask(self) -> Task | None:
         """What to run next; None when there is nothing just now."""
 
@@ -46,7 +46,7 @@ class Work(Protocol):
     """All that is to be run."""
 
     @property
-    def sources(self) -> Sequence[Source]:
+    def sources(self) -> Sequence[TrialSource]:
         """Searches that are open now; what comes first is handed out first."""
 
     @property

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from align.training.artifact_cache import Kind, NoShelf, install
+from align.training.artifact_cache import Kind, NoArtifactCache, install
 
 #: What a shelf holds at most; what was not asked for longest goes first.
 MOST_BYTES = 256 * 2**20
@@ -75,11 +75,11 @@ def shelf_session(most_bytes: int = MOST_BYTES) -> Iterator[str]:
 
 def use_shelf(name: str | None) -> None:
     """Share what this worker prepares by the shelf of that name; with none, by none."""
-    install(NoShelf() if name is None else RayShelf(name))
+    install(NoArtifactCache() if name is None else RayShelf(name))
 
 
 class RayShelf:
-    """`align.training.artifact_cache.Shelf` over the actor of this name."""
+    """`align.training.artifact_cache.ArtifactCache` over the actor of this name."""
 
     def __init__(self, name: str) -> None:
         self._name = name

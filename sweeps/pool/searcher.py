@@ -19,10 +19,10 @@ from sweeps.pool.trainable import TrialRunner
 
 
 class Left(Exception):
-    """Raised out of Tune's loop to leave it; why is in `Run.fatal`."""
+    """Raised out of Tune's loop to leave it; why is in `TuneRun.fatal`."""
 
 
-class Run:
+class TuneRun:
     """What searcher and scheduler share: the dispatcher, Tune's controller, and what went wrong."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -87,7 +87,7 @@ class Run:
 class StudySearcher(Searcher):  # type: ignore[misc]
     """Hands out what the open searches have."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TuneRun) -> None:
         super().__init__()
         self._run = run
 
@@ -118,7 +118,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     """Passes on each result and each death. Tune asks it before the searcher."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TuneRun) -> None:
         super().__init__()
         self._run = run
 

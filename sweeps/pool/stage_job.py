@@ -25,7 +25,7 @@ UNSEEN = "align.training.test_evaluation:measure_unseen"
 METRICS = "metrics.json"
 
 
-class Trial(Protocol):
+class TrialProtocol(Protocol):
     """A trial as a worker drives it; `align.training.trial.Trial` describes the members."""
 
     @property
@@ -49,7 +49,7 @@ class TrialFactory(Protocol):
         reward_model: Path | None,
         folder: Path,
         on_checkpoint: Callable[[int], None] | None = None,
-    ) -> Trial: ...
+    ) -> TrialProtocol: ...
 
 
 class MeasureUnseen(Protocol):
@@ -80,7 +80,7 @@ class Measurement:
     params: dict[str, Value]
 
 
-class Job(BaseModel):
+class StageJob(BaseModel):
     """One stage to search. Ids are those of registered adapters.
 
     A trial has `cpus` and the share `gpus` of one GPU; `shelf` names what workers share.

@@ -22,11 +22,11 @@ from sweeps.pool.ray_artifact_cache import use_shelf
 from sweeps.pool.shipping import localise
 from sweeps.pool.stage_job import (
     METRICS,
-    Job,
     Measurement,
     MeasureUnseen,
-    Trial,
+    StageJob,
     TrialFactory,
+    TrialProtocol,
     adapter_folder,
     import_dotted,
     read_unseen,
@@ -48,7 +48,7 @@ class TrialRunner(Actor):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._open_trial: tuple[Trial, Workspace] | None = None
+        self._open_trial: tuple[TrialProtocol, Workspace] | None = None
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -67,7 +67,7 @@ class TrialRunner(Actor):
 
     def _take(self, config: dict[str, Any]) -> None:
         self._leave()
-        self._job = Job.model_validate_json(config["job"])
+        self._job = StageJob.model_validate_json(config["job"])
         self._assignment: Assignment | None = None
         self._measurement: Measurement | None = None
         if "assignment" in config:
@@ -107,7 +107,7 @@ class TrialRunner(Actor):
         self._done = step
         return json.dumps(vars(milestone))
 
-    def _open(self, assignment: Assignment) -> tuple[Trial, Workspace]:
+    def _open(self, assignment: Assignment) -> tuple[TrialProtocol, Workspace]:
         job = self._job
         factory: TrialFactory = self._prepare(job.factory)
         storage = job.storage()

@@ -20,7 +20,7 @@ from sweeps.errors import SweepError
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.lean import Stand
 from sweeps.pool.placement import Placement
-from sweeps.pool.searcher import Left, Run, StudyScheduler, StudySearcher
+from sweeps.pool.searcher import Left, StudyScheduler, StudySearcher, TuneRun
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -37,7 +37,7 @@ def run_trials(dispatcher: Dispatcher) -> None:
 
     Then nothing of it runs any more, and what was handed out can be handed out again.
     """
-    run = Run(dispatcher)
+    run = TuneRun(dispatcher)
     with _quiet(), tempfile.TemporaryDirectory(prefix="alignery-tune-") as folder:
         try:
             _tuner(run, dispatcher.placement, folder).fit()
@@ -56,7 +56,7 @@ def run_trials(dispatcher: Dispatcher) -> None:
         )
 
 
-def _tuner(run: Run, placement: Placement, folder: str) -> tune.Tuner:
+def _tuner(run: TuneRun, placement: Placement, folder: str) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(Stand, lambda config: placement.resources(config["stage"])),
         tune_config=tune.TuneConfig(

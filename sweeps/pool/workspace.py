@@ -12,7 +12,7 @@ from pathlib import Path
 from cluster.errors import StorageError
 from cluster.settings import Settings
 from cluster.storage import Storage
-from sweeps.pool.stage_job import Trial, trial_key
+from sweeps.pool.stage_job import TrialProtocol, trial_key
 
 _LOG = "milestones.json"
 
@@ -81,7 +81,7 @@ class Workspace:
         except StorageError as error:
             _log.warning("the checkpoint of step %d was not uploaded: %s", step, error)
 
-    def publish(self, trial: Trial, metrics: dict[str, float]) -> None:
+    def publish(self, trial: TrialProtocol, metrics: dict[str, float]) -> None:
         """Store the trial's adapter with its last metrics, unless an earlier attempt did."""
         if self._storage.exists(self._published):
             return

@@ -16,7 +16,7 @@ from sweeps.events import (
     TrialStarted,
 )
 from sweeps.results.baseline import beside_default
-from sweeps.results.finalists import Difference, Entry, Standing
+from sweeps.results.finalists import Entry, FinalistDifference, Standing
 
 
 def clock_time(seconds: float) -> str:
@@ -102,7 +102,7 @@ def standing_text(unseen: Standing) -> str:
     return text
 
 
-def difference_text(one: Difference) -> str:
+def difference_text(one: FinalistDifference) -> str:
     """A difference with its interval."""
     return f"{one.difference:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
 

@@ -118,7 +118,7 @@ class StageReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class SweepReport:
     """All that one page tells. `made` is when, in words; `waiting` are stages not begun.
 
     `about` are facts of the run by title, `packages` versions by name, `recipe` is YAML.

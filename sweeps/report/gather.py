@@ -18,16 +18,16 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.control import state_of
 from sweeps.errors import SweepError
-from sweeps.report.data import Report, StageReport, parameters
+from sweeps.report.data import StageReport, SweepReport, parameters
 from sweeps.report.importance import importance
 from sweeps.results.finalists import Standing
-from sweeps.run_store import Target, rows_of
+from sweeps.run_store import RunTarget, rows_of
 from sweeps.study.storage import read_trials
 
 _PACKAGES = ("ray", "optuna")
 
 
-def gather(settings: Settings, database: Database, target: Target) -> Report:
+def gather(settings: Settings, database: Database, target: RunTarget) -> SweepReport:
     """What there is to tell of a launch, or of one sweep, as it is now."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     launch, row = target.launch, target.row
@@ -39,7 +39,7 @@ def gather(settings: Settings, database: Database, target: Target) -> Report:
     begun = {one.stage for one in stages}
     waiting = () if row is not None or launch is None else tuple(launch.stages)
     state = "" if launch is None else state_of(settings, database, launch)
-    return Report(
+    return SweepReport(
         name=row.line if row is not None else recipe.name,
         state=row.state if row is not None else state,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from sweeps.progress import objective_text, value_text
 from sweeps.report import figures, spaces
-from sweeps.report.data import Report, StageReport
+from sweeps.report.data import StageReport, SweepReport
 from sweeps.report.tables import VALIDATION, Placed, leaderboard
 from sweeps.report.template import CSS, PAGE
 from sweeps.report.timeline import bars, idle_share, lanes, timeline, window
-from sweeps.results.finalists import Difference
+from sweeps.results.finalists import FinalistDifference
 
 #: By this a folder is known to hold a report.
 GENERATOR = "alignery sweep report"
@@ -43,7 +43,7 @@ class Part:
     table: Table | None = None
 
 
-def plots(report: Report) -> dict[str, Figure]:
+def plots(report: SweepReport) -> dict[str, Figure]:
     """All figures by name: `<stage>-<what>`. A stage lacks those it has no data for."""
     work = bars(report.stages)
     found: dict[str, Figure | None] = {}
@@ -58,7 +58,7 @@ def plots(report: Report) -> dict[str, Figure]:
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def page(report: Report, svgs: Mapping[str, str], files: tuple[str, ...]) -> str:
+def page(report: SweepReport, svgs: Mapping[str, str], files: tuple[str, ...]) -> str:
     """The page as HTML, with the plots as `svgs` by their name."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     sections = [
@@ -93,7 +93,7 @@ def _shown(part: Part, svgs: Mapping[str, str]) -> dict[str, object]:
     return {"title": part.title, "told": part.told, "svg": svg, "table": part.table}
 
 
-def _parts(report: Report, one: StageReport, svgs: Mapping[str, str]) -> Iterator[Part]:
+def _parts(report: SweepReport, one: StageReport, svgs: Mapping[str, str]) -> Iterator[Part]:
     placed = leaderboard(one)
     yield Part("Leaderboard", _leaderboard_told(one), table=_leaderboard(one, placed))
     if not one.measured:
@@ -125,7 +125,7 @@ def _parts(report: Report, one: StageReport, svgs: Mapping[str, str]) -> Iterato
         yield Part("Failed trials", table=Table(("trial", "at step", "reason"), rows, (0, 1), (2,)))
 
 
-def _stages(report: Report) -> Table:
+def _stages(report: SweepReport) -> Table:
     titles = (
         "stage", "state", "version", "trial", "objective", "chosen", "default", "parent", "base",
         "trials", "pruned", "failed", "seconds", "builds on",
@@ -201,7 +201,7 @@ def _system(one: Placed) -> str:
     return ", ".join(said)
 
 
-def _difference(one: Difference | None) -> str:
+def _difference(one: FinalistDifference | None) -> str:
     if one is None:
         return ""
     return f"{one.difference:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
@@ -233,7 +233,7 @@ def _told(one: StageReport) -> str:
     )
 
 
-def _pool(report: Report) -> str:
+def _pool(report: SweepReport) -> str:
     pool = lanes(bars(report.stages))
     if not pool:
         return ""
@@ -244,7 +244,7 @@ def _pool(report: Report) -> str:
     )
 
 
-def _stage_pool(report: Report, one: StageReport) -> str:
+def _stage_pool(report: SweepReport, one: StageReport) -> str:
     work = bars(report.stages)
     span = window(work, one.stage)
     if span is None:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from align.space.spaces import Value
-from sweeps.report.data import Report, StageReport, ranks
+from sweeps.report.data import StageReport, SweepReport, ranks
 from sweeps.report.timeline import bars
-from sweeps.results.finalists import Difference, Entry
+from sweeps.results.finalists import Entry, FinalistDifference
 
 VALIDATION = "validation"
 
@@ -35,8 +35,8 @@ class Placed:
     low: float | None = None
     high: float | None = None
     params: Mapping[str, Value] = field(default_factory=dict)
-    against_default: Difference | None = None
-    against_parent: Difference | None = None
+    against_default: FinalistDifference | None = None
+    against_parent: FinalistDifference | None = None
 
 
 def leaderboard(stage: StageReport) -> list[Placed]:
@@ -103,7 +103,7 @@ def _on_unseen(stage: StageReport) -> list[Placed]:
     return placed
 
 
-def trial_rows(report: Report) -> list[dict[str, Any]]:
+def trial_rows(report: SweepReport) -> list[dict[str, Any]]:
     """A row for each trial; a parameter's column is `param:<dotted path>`."""
     return [
         {
@@ -128,7 +128,7 @@ def trial_rows(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def rung_rows(report: Report) -> list[dict[str, Any]]:
+def rung_rows(report: SweepReport) -> list[dict[str, Any]]:
     """A row for each measurement on validation items, with every metric."""
     return [
         {"stage": stage.stage, "trial": one.number, "step": step, **metrics}
@@ -138,7 +138,7 @@ def rung_rows(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def timeline_rows(report: Report) -> list[dict[str, Any]]:
+def timeline_rows(report: SweepReport) -> list[dict[str, Any]]:
     """A row for each stretch of work, in the order in which it began; times are UTC."""
     return [
         {
@@ -156,7 +156,7 @@ def timeline_rows(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def leaderboard_rows(report: Report) -> list[dict[str, Any]]:
+def leaderboard_rows(report: SweepReport) -> list[dict[str, Any]]:
     """A row for each system of each leaderboard."""
     return [
         {
@@ -192,7 +192,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], first: Iterable[str]) -> str:
     return text.getvalue()
 
 
-def csvs(report: Report) -> dict[str, str]:
+def csvs(report: SweepReport) -> dict[str, str]:
     """All tables of a report by the name of their file."""
     return {
         "trials.csv": to_csv(trial_rows(report), ("stage", "run", "trial", "state")),
@@ -202,7 +202,7 @@ def csvs(report: Report) -> dict[str, str]:
     }
 
 
-def _flat(name: str, one: Difference | None) -> dict[str, float | None]:
+def _flat(name: str, one: FinalistDifference | None) -> dict[str, float | None]:
     keys = ("difference", "low", "high")
     return {f"to_{name}:{key}": None if one is None else getattr(one, key) for key in keys}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from sweeps.errors import SweepError
-from sweeps.report.data import Report
+from sweeps.report.data import SweepReport
 from sweeps.report.page import GENERATOR, PAGE_NAME, page, plots
 from sweeps.report.style import GRID, INK, MUTED, PAPER, style
 from sweeps.report.tables import csvs
@@ -22,7 +22,7 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _LIVE = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"}
 
 
-def write(report: Report, target: Path) -> list[str]:
+def write(report: SweepReport, target: Path) -> list[str]:
     """Write a report's folder, in place of an earlier one; the names of its files.
 
     It is written aside and renamed, so that there is always a whole one. SweepError if something
@@ -71,7 +71,7 @@ def check_target(target: Path) -> None:
         )
 
 
-def _fill(report: Report, folder: Path) -> list[str]:
+def _fill(report: SweepReport, folder: Path) -> list[str]:
     tables = csvs(report)
     with style():
         drawn = plots(report)

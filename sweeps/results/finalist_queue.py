@@ -13,17 +13,19 @@ from cluster.storage import Storage
 from sweeps.errors import SweepError
 from sweeps.events import FinalistMeasured, OnEvent, TrialRetried
 from sweeps.pool.protocols import End
-from sweeps.pool.stage_job import Job, Measurement, read_unseen, trial_key, unseen_key
+from sweeps.pool.stage_job import Measurement, StageJob, read_unseen, trial_key, unseen_key
 from sweeps.results.baseline import DEFAULT
-from sweeps.results.finalists import Measured, Standing, beside, finalists, standing
-from sweeps.study.study_session import StudyBridge
+from sweeps.results.finalists import Standing, SystemResult, beside, finalists, standing
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import TrialSummary, ranked
 
 
 class Finals:
     """What is still to be measured on unseen items, and what was."""
 
-    def __init__(self, job: Job, storage: Storage, bridge: StudyBridge, on_event: OnEvent) -> None:
+    def __init__(
+        self, job: StageJob, storage: Storage, bridge: StudySession, on_event: OnEvent
+    ) -> None:
         """Find who is to be measured; what an earlier driver had measured is taken over."""
         self._job, self._storage, self._bridge, self._on_event = job, storage, bridge, on_event
         self._config = job.recipe.stages[job.stage]
@@ -83,7 +85,7 @@ class Finals:
         if not self._metrics or not best:
             return None
         measured = [
-            Measured(name, number, self._metrics[name], self._rows(name))
+            SystemResult(name, number, self._metrics[name], self._rows(name))
             for name, number in self._numbers.items()
         ]
         return standing(measured, trials, self._config, best[0].number)

@@ -28,7 +28,7 @@ _AGAINST_PARENT = {"implicit_pair_accuracy", "label_auc", "win_rate"}
 
 
 @dataclass(frozen=True)
-class Difference:
+class FinalistDifference:
     """Mean difference of one system against another on the same items, with a 95 % interval."""
 
     difference: float
@@ -50,8 +50,8 @@ class Entry:
     high: float | None
     metrics: dict[str, float]
     feasible: bool
-    against_default: Difference | None = None
-    against_parent: Difference | None = None
+    against_default: FinalistDifference | None = None
+    against_parent: FinalistDifference | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Measured:
+class SystemResult:
     """What one system was measured to do, and its rows; `number` as in `Entry`."""
 
     name: str
@@ -123,7 +123,7 @@ def beside(config: StageConfig, has_parent: bool) -> list[str]:
 
 
 def standing(
-    measured: Sequence[Measured],
+    measured: Sequence[SystemResult],
     trials: Sequence[TrialSummary],
     config: StageConfig,
     searched_best: int,
@@ -157,8 +157,8 @@ def standing(
 
 
 def _choose(
-    found: Sequence[Measured], feasible: Mapping[str, bool], minimised: bool
-) -> Measured | None:
+    found: Sequence[SystemResult], feasible: Mapping[str, bool], minimised: bool
+) -> SystemResult | None:
     """The best feasible trial. If none holds its constraints here, the one that breaks them least.
 
     All have held them on validation items, so the least broken is the one to trust most.
@@ -166,26 +166,26 @@ def _choose(
     sign = 1.0 if minimised else -1.0
     trials = [one for one in found if one.number is not None]
 
-    def order(one: Measured) -> tuple[float, float, int]:
+    def order(one: SystemResult) -> tuple[float, float, int]:
         broken = 0.0 if feasible[one.name] else one.metrics.get("violation", math.inf)
         return broken, sign * one.objective, one.number or 0
 
     return min(trials, key=order, default=None)
 
 
-def _feasible(one: Measured, trials: Sequence[TrialSummary]) -> bool:
+def _feasible(one: SystemResult, trials: Sequence[TrialSummary]) -> bool:
     if "violation" in one.metrics:
         return one.metrics["violation"] <= 0
     return all(trial.feasible for trial in trials if trial.number == one.number)
 
 
-def _values(one: Measured, measure: str) -> list[float]:
+def _values(one: SystemResult, measure: str) -> list[float]:
     if measure == "label_auc":
         return [row.numbers["log_ratio"] for row in one.rows if row.items == "labels"]
     return [row.numbers[measure] for row in one.rows if measure in row.numbers]
 
 
-def _interval(one: Measured, measure: str) -> tuple[float | None, float | None]:
+def _interval(one: SystemResult, measure: str) -> tuple[float | None, float | None]:
     values = _values(one, measure)
     if not values:
         return None, None
@@ -199,7 +199,9 @@ def _interval(one: Measured, measure: str) -> tuple[float | None, float | None]:
     return gain.low + shift, gain.high + shift
 
 
-def _against(one: Measured, other: Measured | None, measure: str) -> Difference | None:
+def _against(
+    one: SystemResult, other: SystemResult | None, measure: str
+) -> FinalistDifference | None:
     if other is None or other is one or not one.rows or not other.rows:
         return None
     try:
@@ -209,12 +211,12 @@ def _against(one: Measured, other: Measured | None, measure: str) -> Difference 
     gain = next((two.gain for two in compared if two.measure == measure), None)
     if gain is None or not math.isfinite(gain.low):
         return None
-    return Difference(gain.difference, gain.low, gain.high)
+    return FinalistDifference(gain.difference, gain.low, gain.high)
 
 
 def _entry(content: Mapping[str, Any]) -> Entry:
     sides = {
-        name: Difference(**content[name]) if content[name] else None
+        name: FinalistDifference(**content[name]) if content[name] else None
         for name in ("against_default", "against_parent")
     }
     return Entry(**{**content, **sides})

@@ -22,7 +22,7 @@ from sweeps.study.distributions import suggest
 from sweeps.study.lock import StudyLock
 from sweeps.study.pruners import Pruning
 from sweeps.study.samplers import Sampling
-from sweeps.study.study_trials import Contents
+from sweeps.study.study_trials import StudyTrials
 from sweeps.study.trials import (
     DEATHS,
     DECIDED,
@@ -38,7 +38,7 @@ from sweeps.study.trials import (
 )
 
 
-class StudyBridge:
+class StudySession:
     """One study under one driver; the only user of Optuna in a sweep. Not thread-safe.
 
     All metrics of a milestone are in the user attribute `rung:<optimizer step>`; what the pruner
@@ -63,14 +63,14 @@ class StudyBridge:
         self._stopped = False
         self._lock = StudyLock(settings, database, study)
         try:
-            self._contents = Contents(settings, database, study, stage, self._sampling.grid)
+            self._contents = StudyTrials(settings, database, study, stage, self._sampling.grid)
             self._study = self._contents.study
             self._settle()
         except BaseException:
             self._lock.release()
             raise
 
-    def __enter__(self) -> StudyBridge:
+    def __enter__(self) -> StudySession:
         return self
 
     def __exit__(

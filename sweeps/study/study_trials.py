@@ -23,7 +23,7 @@ from sweeps.study.warm_start import lesson
 WARM = "warm"
 
 
-class Contents:
+class StudyTrials:
     """One study on the database and what the recipe still wants of it.
 
     Its trials are read once after each change: call `changed` when something was written.

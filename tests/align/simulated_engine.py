@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from align.inference.scheduling.scheduler import Plan, Scheduler
+from align.inference.scheduling.scheduler import Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence
 
 END = 0
@@ -49,7 +49,7 @@ class SimulatedEngine:
     model: Callable[[Tagged], int] = next_token
     kept: set[int] = field(default_factory=set)
     done: dict[int, list[int]] = field(default_factory=dict)
-    plans: list[Plan] = field(default_factory=list)
+    plans: list[StepPlan] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(
@@ -78,7 +78,7 @@ class SimulatedEngine:
         self.scheduler.add(sequence)
         return sequence.id
 
-    def step(self) -> Plan:
+    def step(self) -> StepPlan:
         """Plan, carry it out, report what was written; fails at the first thing that is wrong."""
         before = self.scheduler.live
         was_busy = self.scheduler.busy
@@ -114,7 +114,7 @@ class SimulatedEngine:
     def live(self) -> set[int]:
         return {sequence.id for sequence in self.scheduler.live}
 
-    def _move_adapters(self, plan: Plan, before: list[Sequence]) -> None:
+    def _move_adapters(self, plan: StepPlan, before: list[Sequence]) -> None:
         in_use = {sequence.adapter for sequence in before}
         for adapter in plan.evictions:
             assert adapter not in in_use, f"adapter {adapter} evicted while it is used"
@@ -133,7 +133,7 @@ class SimulatedEngine:
         for sequence in live:
             assert sequence.adapter == 0 or sequence.adapter in self.bank.values()
 
-    def _check_chunks(self, plan: Plan) -> None:
+    def _check_chunks(self, plan: StepPlan) -> None:
         budget = self.chunk_tokens * (1 if plan.rows else 4)
         assert sum(chunk.count for chunk in plan.chunks) <= budget
         assert all(chunk.count > 0 for chunk in plan.chunks)

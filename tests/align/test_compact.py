@@ -9,7 +9,7 @@ from align.base import load_base
 from align.compat.trl_logits import compact_logits
 from align.methods import dpo, grpo, kto, sft
 from align.rewards import RewardFunction
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 BUILDERS = {"sft": sft.build, "dpo": dpo.build, "kto": kto.build, "grpo": grpo.build}
 REWARDS: list[tuple[str, float, RewardFunction]] = [("shortness", 1.0, shortness)]
@@ -19,7 +19,7 @@ def trainer_of(method, tmp_path):
     base, stage = load_base("tiny-random"), stage_of(method, dropout=0.0)
     torch.manual_seed(0)
     arguments = (base.shell(), base.tokenizer, stage, 2, rows_of(method, 4), tmp_path, 0, REWARDS)
-    trainer = BUILDERS[method](Job(*arguments))
+    trainer = BUILDERS[method](TrainerInputs(*arguments))
     with torch.no_grad():
         for name, parameter in trainer.model.named_parameters():
             if "lora_B" in name:  # away from the reference, whose loss is the same for all rows

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from align.errors import DataError, RecipeError
-from align.evaluation.eval_plan import HeldOut
+from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.metrics import Evaluation
 from align.preflight import check_inputs
 from align.recipe import Recipe, load_recipe, parse_recipe
@@ -161,10 +161,10 @@ def test_objectives_are_metrics_that_can_be_constrained(method: Method) -> None:
 SMOKE = load_recipe("arithmetic-smoke")
 
 
-def items(monkeypatch: pytest.MonkeyPatch, *constraints: str) -> HeldOut:
+def items(monkeypatch: pytest.MonkeyPatch, *constraints: str) -> EvalPlan:
     """Of DPO's stage, whose parent's and base's answers are 100 characters long."""
     config = SMOKE.stages["dpo"].resolve().model_copy(update={"constraints": list(constraints)})
-    held = HeldOut(SMOKE, "dpo", config, None, None)
+    held = EvalPlan(SMOKE, "dpo", config, None, None)
     beside = Evaluation("", "", texts=["x"], correct=[0.0], lengths=[100.0])
     monkeypatch.setattr(held, "_measure", lambda *_: beside)
     return held

@@ -15,7 +15,7 @@ from align.base import load_base
 from align.data.splits import load_answers, load_split
 from align.errors import DataError
 from align.evaluation import evaluate
-from align.evaluation.eval_plan import HeldOut, at_end, at_rung
+from align.evaluation.eval_plan import EvalPlan, at_end, at_rung
 from align.evaluation.evaluate import Evaluator
 from align.evaluation.examples import examples
 from align.evaluation.statistics import longer_rule
@@ -48,8 +48,10 @@ def judge(make_adapter) -> Path:
     return folder
 
 
-def held_out(recipe: Recipe, stage: str, parent: Path | None, judge: Path | None = None) -> HeldOut:
-    return HeldOut(recipe, stage, recipe.stages[stage].resolve(), parent, judge)
+def held_out(
+    recipe: Recipe, stage: str, parent: Path | None, judge: Path | None = None
+) -> EvalPlan:
+    return EvalPlan(recipe, stage, recipe.stages[stage].resolve(), parent, judge)
 
 
 def test_divergence_estimates_what_can_be_computed_exactly(home, tiny, other):

@@ -24,7 +24,7 @@ from align.memory.fit import fit_stages, propose
 from align.memory.machines import GIB, GPUS, Machine, gpu
 from align.memory.peak import predict
 from align.memory.shape import ModelShape, read_shape, shape_of
-from align.memory.workload import Lora, Workload, workload
+from align.memory.workload import LoraSize, Workload, workload
 from align.recipe import StageConfig, parse_recipe
 from align.sources import SMOLLM2, TINY
 from align.training import lm_head
@@ -46,7 +46,7 @@ def work(**changes: Any) -> Workload:
         steps=4,
         length=10,
         scored=4,
-        lora=Lora(2, frozenset({"q_proj"})),
+        lora=LoraSize(2, frozenset({"q_proj"})),
         dropout=False,
         checkpointing=False,
         padded=False,
@@ -127,7 +127,7 @@ def test_short_rows_on_a_cpu_save_less_of_attention() -> None:
 
 def test_static_parts_by_hand() -> None:
     shape = shape_of(QWEN, "qwen")
-    lora = Lora(8, shape.targets(ATTENTION))
+    lora = LoraSize(8, shape.targets(ATTENTION))
     peak = predict(work(lora=lora, beneath=(lora, lora)), shape, T4, None)
     assert peak.weights == 2 * 494_032_768
     assert peak.parent == 2 * 2 * 1_081_344
@@ -144,21 +144,21 @@ def test_the_engine_takes_its_budget_and_a_bank_as_tall_as_the_tallest() -> None
     shape = shape_of(QWEN, "qwen")
     options = EngineOptions()
     assert kv_bytes(shape, T4, options) == pytest.approx(4 * GIB * 65 / 64, rel=1e-3)
-    lora = Lora(8, shape.targets(["q_proj"]))
+    lora = LoraSize(8, shape.targets(["q_proj"]))
     one = bank_bytes(work(lora=lora), shape, T4, options)
     fused = (896 + 896) + 2 * (896 + 128)  # keys and values grow with the queries
     assert one == 16 * 8 * 24 * fused * 2
     assert bank_bytes(work(lora=lora, beneath=(lora,)), shape, T4, options) == 2 * one
-    judged = work(lora=lora, judge=(Lora(20, lora.targets), Lora(8, lora.targets)))
+    judged = work(lora=lora, judge=(LoraSize(20, lora.targets), LoraSize(8, lora.targets)))
     assert bank_bytes(judged, shape, T4, options) == 4 * one  # 28, and room is taken by doubling
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(
     "larger",
-    [{"rows": 2}, {"length": 20}, {"lora": Lora(4, frozenset({"q_proj"}))}, {"scored": 8},
-     {"lora": Lora(2, frozenset({"q_proj", "up_proj"}))}, {"padded": True},
-     {"beneath": (Lora(2, frozenset({"q_proj"})),)}],
+    [{"rows": 2}, {"length": 20}, {"lora": LoraSize(4, frozenset({"q_proj"}))}, {"scored": 8},
+     {"lora": LoraSize(2, frozenset({"q_proj", "up_proj"}))}, {"padded": True},
+     {"beneath": (LoraSize(2, frozenset({"q_proj"})),)}],
 )  # fmt: skip
 @pytest.mark.parametrize("machine", [T4, Machine("cpu", 0, "float32", "cpu")])
 def test_more_of_anything_needs_more(
@@ -176,7 +176,7 @@ def test_more_of_anything_needs_more(
 
 def test_checkpointing_needs_less_and_dropout_more() -> None:
     shape = shape_of(QWEN, "qwen")
-    plain = work(lora=Lora(8, frozenset(shape.linears)), length=700, rows=4)
+    plain = work(lora=LoraSize(8, frozenset(shape.linears)), length=700, rows=4)
     held = activations(plain, shape, T4).total
     assert activations(replace(plain, checkpointing=True), shape, T4).total < held / 8
     assert activations(replace(plain, dropout=True), shape, T4).total > held
@@ -204,7 +204,7 @@ def test_a_stage_is_read_as_trl_runs_it() -> None:
 def test_a_proposal_keeps_the_effective_batch_and_fits(rows: int) -> None:
     shape, room = shape_of(QWEN, "qwen"), 6 * GIB
     own = work(
-        rows=rows, steps=8 // rows, whole=8, length=1500, lora=Lora(8, frozenset({"o_proj"}))
+        rows=rows, steps=8 // rows, whole=8, length=1500, lora=LoraSize(8, frozenset({"o_proj"}))
     )
 
     def fits(one: Workload) -> bool:

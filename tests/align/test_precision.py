@@ -20,8 +20,8 @@ from align.precision import (
     memory_fraction,
     precision,
 )
-from align.training.callbacks import SKIPPED_AT_MOST, Watching
-from align.training.trainer_inputs import Job
+from align.training.callbacks import SKIPPED_AT_MOST, DivergenceCallback
+from align.training.trainer_inputs import TrainerInputs
 
 
 def test_a_t4_gets_fp16_and_an_a100_bf16():
@@ -40,7 +40,9 @@ def test_a_cpu_gets_bf16_only_where_it_computes_it(bf16, name):
 
 def job(method, model, tmp_path):
     base = load_base("tiny-random")
-    return Job(model, base.tokenizer, stage_of(method), 2, rows_of(method, 4), tmp_path, 0)
+    return TrainerInputs(
+        model, base.tokenizer, stage_of(method), 2, rows_of(method, 4), tmp_path, 0
+    )
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
@@ -143,7 +145,7 @@ class Driven:
     def __init__(self, fp16, on_step=None):
         self.args = type("Arguments", (), {"fp16": fp16, "learning_rate": 0.1})
         self.state, self.control = TrainerState(), TrainerControl()
-        self.callback = Watching(on_step)
+        self.callback = DivergenceCallback(on_step)
 
     def log(self, loss=1.0, grad_norm=1.0):
         self.state.global_step += 1

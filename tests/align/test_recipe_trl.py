@@ -100,10 +100,10 @@ def test_what_is_refused_exists() -> None:
 
 
 def test_what_every_job_sets_itself_is_not_the_recipes(tmp_path: Path) -> None:
-    from align.training.trainer_inputs import Job
+    from align.training.trainer_inputs import TrainerInputs
 
     settled = config("sft").resolve()
-    arguments = Job(None, None, settled, 3, [], tmp_path, 0).arguments()  # type: ignore[arg-type]
+    arguments = TrainerInputs(None, None, settled, 3, [], tmp_path, 0).arguments()  # type: ignore[arg-type]
     own = {name for name in arguments if name not in settled.trl()}
     assert {name for name in own if not decided(name)} <= {"gradient_checkpointing_kwargs"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from align.errors import AdapterError, DataError, RecipeError
 from align.recipe.rewards import BUILTIN, RewardConfig, configure, located
-from align.rewards import Failure, Judge, Rewards, columns_of, mathematics, reward_functions
+from align.rewards import Judge, RewardFailure, Rewards, columns_of, mathematics, reward_functions
 
 ASK = [{"role": "user", "content": "What is 3 + 4?"}]
 
@@ -278,7 +278,9 @@ def test_a_reward_that_fails_fails_that_sample_with_its_text(own):
     total = rewards.total(found)
     assert total[0] == pytest.approx(1 - 5 / 200) and total[6] == pytest.approx(1.0 + 0.98)
     assert rewards.failed == 6
-    assert rewards.failures[0] == Failure("moody", "What is 3 + 4?", "raise", "KeyError: 'lost'")
+    assert rewards.failures[0] == RewardFailure(
+        "moody", "What is 3 + 4?", "raise", "KeyError: 'lost'"
+    )
     assert "returned None, which is no finite number" in rewards.failures[3].error
 
 

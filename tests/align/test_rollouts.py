@@ -22,7 +22,7 @@ from align.precision import choose
 from align.recipe import load_recipe
 from align.training.rollouts import POLICY, Rollouts
 from align.training.train import train
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 SMOKE = load_recipe("arithmetic-smoke")
 STAGE = SMOKE.stages["grpo"].resolve({"beta": 0.0})
@@ -64,7 +64,7 @@ def make_trainer(tiny, fp32, tmp_path):
             put_beneath(model, parent)
         config = STAGE.model_copy(update=stage)
         arguments = (tiny.tokenizer, config, 4, ROWS, tmp_path / "work", 0, REWARDS, rollouts)
-        trainer = build(Job(model, *arguments))
+        trainer = build(TrainerInputs(model, *arguments))
         torch.manual_seed(5)
         move(trainer)
         return trainer
@@ -177,7 +177,7 @@ def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     put_beneath(model, below)
     stage = STAGE.model_copy(update={"max_completion_length": 24})
     work = (2, ROWS, tmp_path, 0, REWARDS, rollouts)
-    trainer = build(Job(model, base.tokenizer, stage, *work))
+    trainer = build(TrainerInputs(model, base.tokenizer, stage, *work))
     torch.manual_seed(5)
     move(trainer, 0.02)
     ours, theirs = both_log_probabilities(trainer, rollouts(prompts(4), trainer))

@@ -3,7 +3,7 @@
 import pytest
 from simulated_engine import SimulatedEngine, endless
 
-from align.inference.scheduling.scheduler import Chunk, Copy, Plan, Scheduler
+from align.inference.scheduling.scheduler import Chunk, Copy, Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence
 
 LONG = 10_000
@@ -43,7 +43,7 @@ def computed(engine: SimulatedEngine) -> int:
 def test_nothing_to_do_is_an_empty_plan() -> None:
     engine = engine_with()
     assert not engine.scheduler.busy
-    assert engine.step() == Plan()
+    assert engine.step() == StepPlan()
 
 
 def test_turns_go_round_the_adapters_and_each_is_first_in_first_out() -> None:

@@ -14,13 +14,13 @@ from align.adapters.tensors import read_factors
 from align.base import load_base, model_source
 from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
 from align.training.train_record import read_record
-from align.training.trainer_inputs import Job
+from align.training.trainer_inputs import TrainerInputs
 
 
 def test_every_field_of_the_recipe_arrives_and_alignerys_own_win(tmp_path):
     fields = {"adam_beta2": 0.95, "optim": "sgd", "loss_type": "ipo", "warmup_steps": 3}
     base = load_base("tiny-random")
-    job = Job(base.shell(), base.tokenizer, stage_of("dpo", **fields), 5, [], tmp_path, 7)
+    job = TrainerInputs(base.shell(), base.tokenizer, stage_of("dpo", **fields), 5, [], tmp_path, 7)
     arguments = job.arguments()
     assert {name: arguments[name] for name in fields} == fields
     assert (arguments["max_steps"], arguments["seed"], arguments["output_dir"]) == (

@@ -7,7 +7,7 @@ import pytest
 from align.data.splits import load_answers, load_split
 from align.errors import AdapterError, DataError
 from align.evaluation.comparison import compare_examples
-from align.evaluation.eval_plan import HeldOut
+from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.examples import read_examples
 from align.evaluation.systems import shared_engine
 from align.recipe import load_recipe, parse_recipe
@@ -94,7 +94,7 @@ def test_a_parent_has_an_objective_that_stands_by_itself(measure):
 
 def test_a_constraint_that_the_items_cannot_tell_is_an_error_at_the_end(home, make_adapter):
     recipe = changed("sft", objective="nll", constraints=["accuracy >= base.accuracy"])
-    items = HeldOut(recipe, "sft", recipe.stages["sft"].resolve(), None, None, "test")
+    items = EvalPlan(recipe, "sft", recipe.stages["sft"].resolve(), None, None, "test")
     rung = items.rung(make_adapter("trial", 7))
     assert items.outcome(rung, last=False) == {"objective": rung.metrics()["nll"]}
     with pytest.raises(DataError, match="accuracy cannot be measured on these items"):

@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateTable
 
 from cluster.database import Database, open_database
 from cluster.database.migrate import MIGRATIONS, differences
-from cluster.database.tables import Alias, Base, Experiment, Launch, Sweep, Variant
+from cluster.database.tables import Alias, Experiment, Launch, Sweep, TableBase, Variant
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
 
@@ -52,7 +52,7 @@ def test_tables_of_others_are_let_alone(settings: Settings) -> None:
 
 
 def test_tables_compile_for_postgresql() -> None:
-    for table in Base.metadata.sorted_tables:
+    for table in TableBase.metadata.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
 
 

@@ -3,14 +3,14 @@ from datetime import UTC, datetime
 import pytest
 
 from cluster.errors import PromotionConflict
-from cluster.promotion import ANY, HistoryEntry, Target, check_expected, rollback_target
+from cluster.promotion import ANY, AliasTarget, HistoryEntry, check_expected, rollback_target
 
 
 def moves(*steps: int | str) -> list[HistoryEntry]:
     """Numbers are promotions to that version, "back" is a rollback to where it leads."""
     history: list[HistoryEntry] = []
     for step in steps:
-        target = rollback_target(history) if step == "back" else Target(int(step), f"id{step}")
+        target = rollback_target(history) if step == "back" else AliasTarget(int(step), f"id{step}")
         assert target is not None
         action = "rollback" if step == "back" else "promote"
         at = datetime.now(UTC)
@@ -44,19 +44,29 @@ def test_rollback_undoes_promotions_one_by_one(
 def test_expectations_that_hold() -> None:
     check_expected("a/b", "x", None, None)
     check_expected("a/b", "x", None, ANY)
-    check_expected("a/b", "x", Target(1, "id1"), "id1")
-    check_expected("a/b", "x", Target(1, "id1"), ANY)
+    check_expected("a/b", "x", AliasTarget(1, "id1"), "id1")
+    check_expected("a/b", "x", AliasTarget(1, "id1"), ANY)
 
 
 @pytest.mark.parametrize(
     ("now", "expected", "said"),
     [
-        (Target(3, "f" * 64), "e" * 64, "a/b@x points to a/b:3 (ffffffffffff), but eeeeeeeeeeee"),
-        (Target(3, "f" * 64), None, "points to a/b:3 (ffffffffffff), but it was expected not to"),
+        (
+            AliasTarget(3, "f" * 64),
+            "e" * 64,
+            "a/b@x points to a/b:3 (ffffffffffff), but eeeeeeeeeeee",
+        ),
+        (
+            AliasTarget(3, "f" * 64),
+            None,
+            "points to a/b:3 (ffffffffffff), but it was expected not to",
+        ),
         (None, "e" * 64, "a/b@x does not exist, but eeeeeeeeeeee was expected"),
     ],
 )
-def test_a_conflict_says_what_is_there(now: Target | None, expected: str | None, said: str) -> None:
+def test_a_conflict_says_what_is_there(
+    now: AliasTarget | None, expected: str | None, said: str
+) -> None:
     with pytest.raises(PromotionConflict) as caught:
         check_expected("a/b", "x", now, expected)
     assert said in str(caught.value)

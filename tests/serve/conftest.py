@@ -16,8 +16,8 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from serve.access.keys import Keys
 from serve.batching.jobs import AdapterRef
-from serve.batching.worker import Limits, Worker
-from serve.catalogue import Source
+from serve.batching.worker import ReplicaLimits, Worker
+from serve.catalogue import SnapshotSource
 from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
@@ -110,8 +110,8 @@ def app(
     def folder_of(adapter: AdapterRef) -> Path:
         return stored_adapter(storage, adapter.adapter_id)
 
-    worker = Worker(engine, folder_of, FakeVocabulary(engine.words), Limits(waiting=64))
-    source = Source(registry, experiments, keys)
+    worker = Worker(engine, folder_of, FakeVocabulary(engine.words), ReplicaLimits(waiting=64))
+    source = SnapshotSource(registry, experiments, keys)
     return create_api(Backend(worker, source, BASE, LocalTally()))
 
 

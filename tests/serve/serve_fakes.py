@@ -23,7 +23,7 @@ from align.inference.types import (
     Update,
 )
 from serve.access.limits import Counter
-from serve.metrics.aggregator import Board
+from serve.metrics.aggregator import MetricsAggregator
 
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
 BASE = "tiny-random"
@@ -206,7 +206,7 @@ class LocalTally:
     """What is counted over all replicas, where there is only one process."""
 
     def __init__(self) -> None:
-        counter, board = Counter(), Board()
+        counter, board = Counter(), MetricsAggregator()
         self.admit, self.spend = counter.admit, counter.spend
         self.report, self.total = board.report, board.total
 

@@ -12,7 +12,7 @@ import pytest
 from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
 
 from serve.batching.jobs import AdapterRef, GenerateJob, Outcome, Refused
-from serve.batching.worker import Limits, Worker
+from serve.batching.worker import ReplicaLimits, Worker
 
 CHAT = ({"role": "user", "content": "hello"},)
 
@@ -53,7 +53,7 @@ def storage(tmp_path: Path) -> Storage:
 def make_worker(storage: Storage) -> Callable[..., Worker]:
     def make(engine: FakeEngine, **limits: Any) -> Worker:
         vocabulary = FakeVocabulary(engine.words)
-        return Worker(engine, storage.folder_of, vocabulary, Limits(**limits))
+        return Worker(engine, storage.folder_of, vocabulary, ReplicaLimits(**limits))
 
     return make
 

@@ -20,7 +20,7 @@ from serve.batching.jobs import (
     ScoreJob,
     Text,
 )
-from serve.batching.worker import Limits, Worker
+from serve.batching.worker import ReplicaLimits, Worker
 
 CHAT = ({"role": "user", "content": "hello"},)
 
@@ -34,7 +34,9 @@ def make_worker(tmp_path: Path) -> Callable[..., Worker]:
     folder = make_adapter(tmp_path / "adapter", "x")
 
     def make(engine: FakeEngine, **limits: int) -> Worker:
-        return Worker(engine, lambda _: folder, FakeVocabulary(engine.words), Limits(**limits))
+        return Worker(
+            engine, lambda _: folder, FakeVocabulary(engine.words), ReplicaLimits(**limits)
+        )
 
     return make
 

@@ -14,7 +14,7 @@ from asking import soon
 from serve_fakes import ask, make_adapter
 
 from cluster.errors import DatabaseError
-from serve.catalogue import Catalogue, Snapshot, Source
+from serve.catalogue import Catalogue, Snapshot, SnapshotSource
 from serve.experiments import VariantSpec
 
 CHAMPION = "arithmetic/sft@champion"
@@ -80,7 +80,7 @@ def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
 
     with TestClient(app, raise_server_exceptions=False) as api:
         with monkeypatch.context() as patch:
-            patch.setattr(Source, "read", hung(Source.read))
+            patch.setattr(SnapshotSource, "read", hung(SnapshotSource.read))
             patch.setattr(experiments, "record_exposures", hung(experiments.record_exposures))
             patch.setattr(experiments, "record_feedback", hung(experiments.record_feedback))
             try:

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from serve_fakes import FakeEngine, FakeVocabulary, ask
 
 from serve.batching.jobs import AdapterRef, GenerateJob
-from serve.batching.worker import Limits, Worker
-from serve.metrics.aggregator import GONE_SECONDS, Board
-from serve.metrics.snapshots import Report, added, collect, page
+from serve.batching.worker import ReplicaLimits, Worker
+from serve.metrics.aggregator import GONE_SECONDS, MetricsAggregator
+from serve.metrics.snapshots import MetricsSnapshot, added, collect, page
 
 
 def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -24,7 +24,7 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
-def process(asked: int, now: int) -> Report:
+def process(asked: int, now: int) -> MetricsSnapshot:
     """What a process reports that was asked so often and has so much to do now."""
     registry = CollectorRegistry()
     Counter("asked", "Requests.", ["who"], registry=registry).labels("ada").inc(asked)
@@ -47,7 +47,7 @@ def test_reports_are_added_up_and_prometheus_reads_the_page():
 
 def test_a_process_that_is_gone_leaves_its_counts():
     clock = [0.0]
-    board = Board(lambda: clock[0])
+    board = MetricsAggregator(lambda: clock[0])
 
     def total() -> dict[Any, float]:
         return samples(page(asyncio.run(board.total())))
@@ -66,7 +66,7 @@ def test_a_process_that_is_gone_leaves_its_counts():
 def test_an_engine_counts_tokens_and_times_by_adapter(tmp_path):
     (tmp_path / "manifest.json").touch()
     engine = FakeEngine()
-    worker = Worker(engine, lambda _: tmp_path, FakeVocabulary(engine.words), Limits())
+    worker = Worker(engine, lambda _: tmp_path, FakeVocabulary(engine.words), ReplicaLimits())
     chat = ({"role": "user", "content": "hello"},)
     adapter = AdapterRef("x" * 64, "arithmetic/sft:1")
 

@@ -8,7 +8,7 @@ import pytest
 
 from align.adapters import Manifest
 from cluster.registry import AdapterVersion
-from serve.catalogue.alias_rollout import RETRY_SECONDS, Move, Moves
+from serve.catalogue.alias_rollout import RETRY_SECONDS, AliasRollout, Move
 
 ALIAS = "arithmetic/sft@champion"
 
@@ -29,14 +29,14 @@ def version(number: int, base: str = "ours") -> AdapterVersion:
 
 
 @pytest.fixture
-def moves() -> Moves:
+def moves() -> AliasRollout:
     """The alias points to version 1."""
-    made = Moves("ours")
+    made = AliasRollout("ours")
     assert made.see({ALIAS: version(1)}, now=0) == []
     return made
 
 
-def here(moves: Moves) -> int:
+def here(moves: AliasRollout) -> int:
     return moves.here[ALIAS].number
 
 

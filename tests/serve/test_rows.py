@@ -8,8 +8,8 @@ import pytest
 
 from align.inference.types import Completion, TokenLogprobs, Update
 from serve.batching.jobs import Done, GenerateJob, Text
-from serve.batching.queued_request import Order
-from serve.batching.sequence_stream import Row
+from serve.batching.queued_request import QueuedRequest
+from serve.batching.sequence_stream import SequenceStream
 from serve.http.logprobs import chat_logprobs, text_logprobs
 from serve.metrics.engine import EngineMeter
 
@@ -38,8 +38,8 @@ class Written:
     """A sequence whose updates are written by hand."""
 
     def __init__(self, **job: Any) -> None:
-        order = Order(GenerateJob(("x",), logprobs=0, **job))
-        self.row = Row(order, 0, Vocabulary(), EngineMeter().row(None, 0), 1)
+        order = QueuedRequest(GenerateJob(("x",), logprobs=0, **job))
+        self.row = SequenceStream(order, 0, Vocabulary(), EngineMeter().row(None, 0), 1)
         self.completion = Completion()
 
     def step(self, token: int, text: str, done: bool = False) -> list[Any]:

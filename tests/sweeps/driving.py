@@ -4,7 +4,7 @@ import copy
 import math
 
 from align.recipe import parse_recipe
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import Milestone
 
 STUDY = "toy/sft/1-abc"
@@ -69,5 +69,5 @@ def told(trials):
 
 def search(settings, database, stage, study=STUDY, measure=value):
     """A whole search in one go."""
-    with StudyBridge(settings, database, study, stage) as bridge:
+    with StudySession(settings, database, study, stage) as bridge:
         return run_all(bridge, measure)

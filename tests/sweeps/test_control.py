@@ -25,9 +25,9 @@ from sweeps.control import (
 from sweeps.errors import SweepLocked, SweepPaused
 from sweeps.events import StageStarted
 from sweeps.pool.stage_job import trial_key
-from sweeps.run_store import Options
+from sweeps.run_store import RunOptions
 from sweeps.study.storage import read_trials
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
 
 
@@ -41,7 +41,7 @@ def database(settings):
 @pytest.fixture
 def launch(database, recipe):
     recipe.stages["sft"].sweep.finalists = 0
-    return run_store.create(database, recipe, ["sft"], Options())
+    return run_store.create(database, recipe, ["sft"], RunOptions())
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_second_driver_is_told_and_leaves_no_trace(settings, database, launch,
         begin(launch)
         with pytest.raises(SweepLocked, match="already driven by process"):
             check_free(settings, database, launch)
-        late = run_store.create(database, recipe, ["sft"], Options())
+        late = run_store.create(database, recipe, ["sft"], RunOptions())
         with pytest.raises(SweepLocked), driving(settings, database) as start:
             start(late)
             raise SweepLocked("sweep toy/sft/1-abc is already driven")
@@ -178,7 +178,7 @@ def test_waiting_ends_with_a_driver_that_died(settings, database, launch, row):
 def test_stopping_without_a_driver_takes_the_best_there_is(
     settings, database, launch, row, recipe, tmp_path, complete, whole
 ):
-    with StudyBridge(settings, database, row.study, recipe.stages["sft"]) as bridge:
+    with StudySession(settings, database, row.study, recipe.stages["sft"]) as bridge:
         if complete:
             done = bridge.ask()
             for index in range(3):

@@ -19,13 +19,13 @@ from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.failures import WorkerEnded, classify, watch_workers, worker_ended
 from sweeps.pool.placement import Placement
 from sweeps.pool.protocols import End
-from sweeps.pool.stage_job import Job
+from sweeps.pool.stage_job import StageJob
 from sweeps.study.trials import Assignment
 
 
 class FakeSearch:
     def __init__(self, recipe, stage, trials):
-        self.job = Job(settings={}, recipe=recipe, stage=stage, study=stage)
+        self.job = StageJob(settings={}, recipe=recipe, stage=stage, study=stage)
         self.left = [Assignment(number, {}) for number in range(trials)]
         self.heard, self.stopped = [], False
 

@@ -6,7 +6,7 @@ import pytest
 
 from align.evaluation.examples import Example
 from align.recipe import parse_recipe
-from sweeps.results.finalists import Measured, Standing, beside, finalists, standing
+from sweeps.results.finalists import Standing, SystemResult, beside, finalists, standing
 from sweeps.study.trials import TrialSummary
 
 
@@ -32,7 +32,7 @@ def system(name, number, value, *, rows=40, **metrics):
         Example("answers", str(at), "test", f"q{at}", numbers={"accuracy": float(at < right)})
         for at in range(rows)
     ]
-    return Measured(name, number, {"objective": value, **metrics}, found)
+    return SystemResult(name, number, {"objective": value, **metrics}, found)
 
 
 def numbers(found):
@@ -87,11 +87,11 @@ def test_of_equals_the_earlier_trial_wins_and_what_is_not_feasible_does_not():
 
 
 def test_what_has_no_objective_there_is_left_out():
-    measured = [system("default", 0, 0.5), Measured("trial 1", 1, {"objective": math.nan})]
+    measured = [system("default", 0, 0.5), SystemResult("trial 1", 1, {"objective": math.nan})]
     found = standing(measured, [trial(0, 0.5), trial(1, 0.9)], stage(), 1)
     assert found.chosen == 0 and len(found.systems) == 1
     assert standing(measured[1:], [trial(1, 0.9)], stage(), 1) is None
-    bare = standing([Measured("trial 1", 1, {"objective": 0.3})], [trial(1, 0.9)], stage(), 1)
+    bare = standing([SystemResult("trial 1", 1, {"objective": 0.3})], [trial(1, 0.9)], stage(), 1)
     assert (bare.systems[0].low, bare.systems[0].high) == (None, None)
 
 

@@ -15,7 +15,7 @@ from cluster.errors import DatabaseError
 from sweeps import run_store
 from sweeps.control import driving
 from sweeps.errors import SweepLocked
-from sweeps.run_store import Options
+from sweeps.run_store import RunOptions
 
 ROOT = Path(__file__).parents[2]
 #: Seconds after which a test hangs.
@@ -31,7 +31,7 @@ def database(settings):
 
 @pytest.fixture
 def launch(database, recipe):
-    return run_store.create(database, recipe, ["sft"], Options())
+    return run_store.create(database, recipe, ["sft"], RunOptions())
 
 
 @pytest.fixture

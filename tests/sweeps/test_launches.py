@@ -8,7 +8,7 @@ from cluster.database import open_database
 from cluster.database.tables import now
 from sweeps import run_store
 from sweeps.errors import SweepError, SweepNotFound
-from sweeps.run_store import Options, choose, create, find, rows_of, to_resume, update
+from sweeps.run_store import RunOptions, choose, create, find, rows_of, to_resume, update
 from sweeps.sweep_store import FINISHED, STOPPED, Search, attach, begin
 from sweeps.sweep_store import update as update_row
 
@@ -23,14 +23,14 @@ def database(settings):
 @pytest.fixture
 def launch(database, recipe):
     def make(*stages, recipe=recipe, **fields):
-        made = create(database, recipe, stages or recipe.order(), Options())
+        made = create(database, recipe, stages or recipe.order(), RunOptions())
         return update(database, made.id, **fields) if fields else made
 
     return make
 
 
 def test_a_launch_is_kept_as_it_was_asked(database, recipe):
-    options = Options(promote=True, labels={"pool": "t4"}, needs={"sft": "toy/sft:3"})
+    options = RunOptions(promote=True, labels={"pool": "t4"}, needs={"sft": "toy/sft:3"})
     made = create(database, recipe, ["reward", "grpo"], options, job_id="job-1")
     kept = run_store.read(database, made.id)
     assert (kept.name, kept.state, kept.stages) == ("toy", "running", ["reward", "grpo"])
@@ -155,7 +155,7 @@ def test_a_data_file_that_changed_is_named(database, tmp_path):
     changed = parse_recipe(raw)
     files = run_store.files_of(changed, ["sft"])
     assert list(files) == [str(rows)]
-    made = create(database, changed, ["sft"], Options(files=files))
+    made = create(database, changed, ["sft"], RunOptions(files=files))
     run_store.check_files(made)
     rows.write_text("")
     with pytest.raises(SweepError, match=r"rows\.jsonl has changed since.*`alignery sweep run`"):

@@ -18,7 +18,7 @@ from align.recipe import SweepConfig, load_recipe, parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
 from sweeps.planning.plan import plan_pipeline
-from sweeps.planning.plan_view import Plan, StagePlan
+from sweeps.planning.plan_view import PipelinePlan, StagePlan
 from sweeps.planning.pruning_estimate import halved, survivors
 from sweeps.planning.throughput import Pace, pace_of
 from sweeps.study.trials import TrialSummary
@@ -38,7 +38,7 @@ def stage_plan(name, needs=(), hours=1.0, work=1.0, at_once=1, share=0.0):
 
 
 def plan_of(*stages, price=None, machines=1):
-    return Plan("toy", "T4", machines, 1, stages, price, ())
+    return PipelinePlan("toy", "T4", machines, 1, stages, price, ())
 
 
 def simulated(factor, count, runs=4000):

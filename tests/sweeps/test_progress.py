@@ -19,7 +19,7 @@ from sweeps.events import (
     TrialStarted,
 )
 from sweeps.progress import Progress, SweepView, clock_time, line, seconds_left
-from sweeps.results.finalists import Difference, Entry, Standing
+from sweeps.results.finalists import Entry, FinalistDifference, Standing
 from sweeps.study.trials import Milestone, TrialSummary
 
 STARTED = StageStarted(
@@ -237,7 +237,7 @@ def test_a_trial_that_changed_workers_and_finalists_are_told():
 
 
 def test_the_last_word_is_of_unseen_items():
-    gain = Difference(0.05, 0.01, 0.09)
+    gain = FinalistDifference(0.05, 0.01, 0.09)
     chosen = Entry("trial 2", 2, 0.61, 0.55, 0.67, {}, True, gain, None)
     standing = Standing("test", 200, "accuracy", False, 2, 5, (chosen,))
     best = TrialSummary(2, "COMPLETE", PARAMS, 0.8, 40)

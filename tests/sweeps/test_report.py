@@ -138,7 +138,7 @@ def sweep(settings, database, recipe):
     """A launch of the recipe and the sweep of its first stage."""
 
     def make(trials=TRIALS, recipe=recipe, standing=STANDING, **fields):
-        launch = run_store.create(database, recipe, recipe.order(), run_store.Options())
+        launch = run_store.create(database, recipe, recipe.order(), run_store.RunOptions())
         row = begin(database, Search(recipe, "sft"), launch=launch.id)
         if trials is not None:
             make_study(settings, row, recipe.stages["sft"], trials)
@@ -256,7 +256,7 @@ def test_where_nothing_is_searched(sweep, report, tmp_path):
 
 
 def test_before_any_stage_has_begun(database, recipe, report, tmp_path):
-    run_store.create(database, recipe, recipe.order(), run_store.Options())
+    run_store.create(database, recipe, recipe.order(), run_store.RunOptions())
     assert "0 of 3 stages" in report()
     assert "No stage has begun yet" in (tmp_path / "report-toy" / "index.html").read_text()
 

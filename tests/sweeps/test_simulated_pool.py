@@ -19,7 +19,7 @@ from sweeps.events import MilestoneReported, PoolChanged, TrialRetried
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import make_placement
 from sweeps.pool.worker_preflight import check_workers
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import Milestone
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
@@ -97,7 +97,7 @@ def unbroken(settings, recipe, stage):
     """The trials of a study that one process drives from its first step to its last."""
     database, config = open_database(settings), recipe.stages[stage]
     steps = (*config.sweep.rungs, recipe.steps(stage))
-    with StudyBridge(settings, database, "unbroken", config) as bridge:
+    with StudySession(settings, database, "unbroken", config) as bridge:
         while (one := bridge.ask()) is not None:
             for index, step in enumerate(steps):
                 value = objective(one.params, step, steps[-1])

@@ -9,7 +9,7 @@ from align.recipe import parse_recipe
 from cluster.database import open_database
 from sweeps.errors import SweepError, SweepLocked
 from sweeps.study.storage import open_storage, read_trials
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import Milestone, best_of
 
 STUDY = "toy/sft/1-abc"
@@ -28,7 +28,7 @@ def stage(recipe):
 
 @pytest.fixture
 def bridge(settings, stage):
-    with StudyBridge(settings, open_database(settings), STUDY, stage) as opened:
+    with StudySession(settings, open_database(settings), STUDY, stage) as opened:
         yield opened
 
 
@@ -36,7 +36,7 @@ def bridge(settings, stage):
 def reopen(settings, stage, bridge):
     def again():
         bridge.close()
-        return StudyBridge(settings, open_database(settings), STUDY, stage)
+        return StudySession(settings, open_database(settings), STUDY, stage)
 
     return again
 
@@ -84,7 +84,7 @@ def test_every_rung_of_the_recipe_is_a_decision_whatever_its_steps(settings):
     }
     stage = parse_recipe(raw).stages["sft"]
     for index, step in enumerate((7, 8, 9)):
-        with StudyBridge(settings, open_database(settings), f"odd/sft/{index}", stage) as bridge:
+        with StudySession(settings, open_database(settings), f"odd/sft/{index}", stage) as bridge:
             good, bad = bridge.ask().number, bridge.ask().number
             for earlier in range(index):
                 same = Milestone((7, 8, 9)[earlier], 100, earlier, {"objective": 0.5})
@@ -152,22 +152,22 @@ def test_a_resumed_sampler_does_not_repeat_itself(bridge, reopen):
 
 def test_a_second_driver_is_locked_out_and_told_by_whom(bridge, settings, stage):
     with pytest.raises(SweepLocked, match=r"toy/sft/1-abc is already driven by process \d+"):
-        StudyBridge(settings, open_database(settings), STUDY, stage)
+        StudySession(settings, open_database(settings), STUDY, stage)
     bridge.close()
-    StudyBridge(settings, open_database(settings), STUDY, stage).close()
+    StudySession(settings, open_database(settings), STUDY, stage).close()
 
 
 def test_a_study_of_the_other_direction_is_refused(reopen, settings, stage):
     reopen().close()
     turned = stage.model_copy(update={"objective": "nll"})
     with pytest.raises(SweepError, match=r"is to maximize.*'nll' is to minimize"):
-        StudyBridge(settings, open_database(settings), STUDY, turned)
-    StudyBridge(settings, open_database(settings), STUDY, stage).close()  # the lock was given back
+        StudySession(settings, open_database(settings), STUDY, turned)
+    StudySession(settings, open_database(settings), STUDY, stage).close()  # the lock was given back
 
 
 def test_lower_is_better_where_the_objective_says_so(settings, stage):
     turned = stage.model_copy(update={"objective": "nll"})
-    with StudyBridge(settings, open_database(settings), "toy/sft/2-nll", turned) as bridge:
+    with StudySession(settings, open_database(settings), "toy/sft/2-nll", turned) as bridge:
         for value in (2.0, 1.0, 3.0):
             number = bridge.ask().number
             for index in range(3):
@@ -180,7 +180,7 @@ def test_lower_is_better_where_the_objective_says_so(settings, stage):
 
 def test_a_stage_without_a_search_has_one_trial(settings, stage):
     fixed = stage.resolve({})
-    with StudyBridge(settings, open_database(settings), "toy/sft/3-fixed", fixed) as bridge:
+    with StudySession(settings, open_database(settings), "toy/sft/3-fixed", fixed) as bridge:
         assert bridge.ask().params == {}
         assert bridge.ask() is None
 
@@ -188,7 +188,7 @@ def test_a_stage_without_a_search_has_one_trial(settings, stage):
 @pytest.mark.parametrize("pruner", ["median", "none"])
 def test_other_pruners(settings, stage, pruner):
     stage.sweep.pruner = pruner
-    with StudyBridge(settings, open_database(settings), f"toy/sft/4-{pruner}", stage) as bridge:
+    with StudySession(settings, open_database(settings), f"toy/sft/4-{pruner}", stage) as bridge:
         good, bad = bridge.ask().number, bridge.ask().number
         for index in range(3):
             bridge.report(good, at(index, 0.9))
@@ -198,7 +198,7 @@ def test_other_pruners(settings, stage, pruner):
 @pytest.mark.parametrize("pruner", ["successive_halving", "median"])
 def test_the_defaults_are_measured_to_the_end_however_poor_they_are(settings, stage, pruner):
     stage.sweep.pruner = pruner
-    with StudyBridge(settings, open_database(settings), f"toy/sft/5-{pruner}", stage) as bridge:
+    with StudySession(settings, open_database(settings), f"toy/sft/5-{pruner}", stage) as bridge:
         default, better, worse = (bridge.ask().number for _ in range(3))
         assert default == 0
         assert bridge.report(better, at(0, 0.9)) and bridge.report(better, at(1, 0.9))

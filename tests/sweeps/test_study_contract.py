@@ -13,7 +13,7 @@ from cluster.database import open_database
 from sweeps.errors import SweepError, SweepLocked
 from sweeps.study.lock import StudyLock
 from sweeps.study.storage import open_storage, read_trials
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import FROM
 from sweeps.sweep_store import Search, begin
 
@@ -35,7 +35,7 @@ def opened(settings, database):
     bridges = []
 
     def open_(study=STUDY, stage=None, **sweep):
-        bridges.append(StudyBridge(settings, database, study, stage or stage_with(**sweep)))
+        bridges.append(StudySession(settings, database, study, stage or stage_with(**sweep)))
         return bridges[-1]
 
     yield open_
@@ -263,7 +263,7 @@ def test_an_earlier_search_warms_up_a_new_one(settings, database):
     search(settings, database, earlier.stages["sft"], row.study)
     recipe = recipe_with(trials=3, sampler="tpe", warm_start="toy/sft:1", points=[{"lora.r": 16}])
     row = begin(database, Search(recipe, "sft"))
-    with StudyBridge(settings, database, row.study, recipe.stages["sft"]) as bridge:
+    with StudySession(settings, database, row.study, recipe.stages["sft"]) as bridge:
         assert "5 of 5 trials" in bridge.notes[0]
         trials = run_all(bridge)
         assert [one.number for one in trials] == [0, 6, 7]

@@ -5,7 +5,7 @@ from driving import STUDY, at, run, run_all, stage_with, told, value
 
 from cluster.database import open_database
 from sweeps.study.storage import read_trials
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import best_of, ranked
 
 RAN = {"began": 100.0, "ended": 104.5, "node": "10.0.0.1", "worker": "w1"}
@@ -19,7 +19,7 @@ def opened(settings):
         for one in bridges:
             one.close()
         stage = stage or stage_with(**sweep)
-        bridges.append(StudyBridge(settings, open_database(settings), study, stage))
+        bridges.append(StudySession(settings, open_database(settings), study, stage))
         return bridges[-1]
 
     yield open_

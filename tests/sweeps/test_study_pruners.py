@@ -10,7 +10,7 @@ from cluster.database import open_database
 from sweeps.errors import SweepError
 from sweeps.study.pruners import Pruning
 from sweeps.study.storage import open_storage
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import Milestone
 
 RUNGS = [5, 7, 11, 13, 17]
@@ -33,7 +33,7 @@ def curves(settings, database):
             **sweep,
         )
         ended = []
-        with StudyBridge(settings, database, STUDY, stage) as bridge:
+        with StudySession(settings, database, STUDY, stage) as bridge:
             for number, curve in enumerate(given):
                 assert bridge.ask().number == number
                 for index, step in enumerate([*rungs, 30]):

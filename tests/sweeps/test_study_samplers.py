@@ -10,7 +10,7 @@ from cluster.database import open_database
 from sweeps.errors import SweepError
 from sweeps.study.samplers import Sampling, startup_trials
 from sweeps.study.storage import open_storage
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 
 CHOICES = {
     "learning_rate": {"choice": [1e-3, 1e-2]},
@@ -154,7 +154,7 @@ def test_wrong_options_are_told_before_anything_is_spent(
 ):
     stage = stage_with(CHOICES, sampler=sampler, sampler_options=options)
     with pytest.raises(SweepError, match=message) as caught:
-        StudyBridge(settings, database, STUDY, stage)
+        StudySession(settings, database, STUDY, stage)
     assert "\n" not in str(caught.value)
     assert STUDY not in optuna.get_all_study_names(open_storage(settings))
 
@@ -178,7 +178,7 @@ def test_a_sampler_whose_package_is_missing_names_it(monkeypatch):
 @pytest.mark.parametrize("sampler", ["grid", "GridSampler", "brute_force"])
 def test_a_grid_has_every_point_once_and_the_default_first(settings, database, sampler):
     stage = stage_with(CHOICES, trials=10, sampler=sampler, rungs=[])
-    with StudyBridge(settings, database, STUDY, stage) as bridge:
+    with StudySession(settings, database, STUDY, stage) as bridge:
         assert bridge.wanted == 6
         assert bridge.notes == [
             "the grid has 6 points, fewer than sweep.trials (10): each is tried once"
@@ -198,10 +198,10 @@ def test_a_grid_may_be_cut_short_resumed_and_have_points_of_its_own(settings, da
         points=[{"learning_rate": 1e-4}],
         sampler_options={"search_space": {"learning_rate": [1e-4, 1e-3], "weight_decay": [0, 0.1]}},
     )
-    with StudyBridge(settings, database, STUDY, stage) as bridge:
+    with StudySession(settings, database, STUDY, stage) as bridge:
         assert bridge.ask().params == {"learning_rate": 1e-3, "lora.r": 8}
         assert bridge.ask().params == {"learning_rate": 1e-4, "lora.r": 8}
-    with StudyBridge(settings, database, STUDY, stage) as bridge:
+    with StudySession(settings, database, STUDY, stage) as bridge:
         assert len(run_all(bridge, lambda params, index: value(params, 2))) == 5
     stage.sweep.trials = 100
     trials = search(settings, database, stage, measure=lambda params, index: value(params, 2))
@@ -237,7 +237,7 @@ def test_a_grid_without_end_is_refused():
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_the_sampler_hears_how_far_constraints_are_broken(settings, database, sampler):
     stage = stage_with(trials=3, sampler=sampler)
-    with StudyBridge(settings, database, STUDY, stage) as bridge:
+    with StudySession(settings, database, STUDY, stage) as bridge:
         for violation in (-0.1, 0.25):
             number = bridge.ask().number
             bridge.report(number, at(2, 0.5, violation=violation))

@@ -9,7 +9,7 @@ from driving import STUDY, at, run, run_all, search, stage_with, told, value
 
 from cluster.database import open_database
 from sweeps.study.storage import open_storage
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 
 WITH_CMAES = pytest.param(
     "cmaes",
@@ -40,12 +40,12 @@ def poor(params, index):
 
 def drive(settings, database, stage, study, rng):
     """Drive a study with a driver that is lost before one in three steps."""
-    bridge, busy = StudyBridge(settings, database, study, stage), None
+    bridge, busy = StudySession(settings, database, study, stage), None
     deaths = 0
     while True:
         if rng.random() < 1 / 3:
             bridge.close()
-            bridge, busy = StudyBridge(settings, database, study, stage), None
+            bridge, busy = StudySession(settings, database, study, stage), None
             deaths += 1
         if busy is None:
             if (assignment := bridge.ask()) is None:
@@ -92,11 +92,11 @@ def test_a_driver_killed_at_any_write_changes_nothing(settings, database, monkey
 
 def test_two_trials_at_once_go_on_where_they_were(settings, database):
     stage = stage_with(trials=6, sampler="tpe", startup_trials=2)
-    with StudyBridge(settings, database, STUDY, stage) as bridge:
+    with StudySession(settings, database, STUDY, stage) as bridge:
         before = [bridge.ask() for _ in range(3)]
         for one in before[:2]:
             assert bridge.report(one.number, at(0, 0.5))
-    with StudyBridge(settings, database, STUDY, stage) as bridge:
+    with StudySession(settings, database, STUDY, stage) as bridge:
         after = [bridge.ask() for _ in range(3)]
         assert [(one.number, one.params) for one in after] == [
             (one.number, one.params) for one in before

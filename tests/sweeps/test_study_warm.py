@@ -10,7 +10,7 @@ from cluster.database import open_database
 from cluster.database.tables import Sweep
 from sweeps.errors import SweepError
 from sweeps.study.storage import open_storage, read_trials
-from sweeps.study.study_session import StudyBridge
+from sweeps.study.study_session import StudySession
 from sweeps.study.trials import FROM
 from sweeps.sweep_store import Search, begin
 
@@ -45,7 +45,7 @@ def warmed(settings, database):
             one.close()
         recipe = recipe_with(stage, **({"warm_start": LINE, "sampler": "tpe", "trials": 4} | sweep))
         found = begin(database, Search(recipe, "sft", **(row or {})))
-        bridges.append(StudyBridge(settings, database, found.study, recipe.stages["sft"]))
+        bridges.append(StudySession(settings, database, found.study, recipe.stages["sft"]))
         return bridges[-1]
 
     yield open_
@@ -231,7 +231,7 @@ def test_a_warmed_up_search_that_is_killed_goes_on_as_it_was(earlier, warmed, da
     original, optuna.Study.add_trial = optuna.Study.add_trial, add_trial
     try:
         with pytest.raises(KeyboardInterrupt):
-            StudyBridge(settings, database, row.study, recipe.stages["sft"])
+            StudySession(settings, database, row.study, recipe.stages["sft"])
     finally:
         optuna.Study.add_trial = original
     bridge = warmed()

@@ -24,11 +24,11 @@ import alignery
 from align.recipe import parse_recipe
 from cluster import jobs
 from cluster.errors import ClusterError, SettingsError
-from cluster.jobs import Job, Submission
+from cluster.jobs import RayJob, Submission
 from cluster.settings import Settings
 from cluster.simulated import simulated_head
 from cluster.tree import LIMIT_BYTES, Tree, check_size, working_tree, write_package
-from sweeps.submission import RECIPE_FILE, Options, entrypoint, prepare
+from sweeps.submission import RECIPE_FILE, SubmittedOptions, entrypoint, prepare
 
 PASSWORD = "correct-horse-battery"
 DATABASE = f"postgresql://me:{PASSWORD}@db.example.com/alignery"
@@ -80,7 +80,9 @@ def packed(project: Path, recipe: dict[str, Any] | None = None, **options: Any) 
     """(submission, tree, the package's names)."""
     package = project.parent / "package.zip"
     loaded = parse_recipe(recipe or RECIPE, folder=project)
-    submission, tree = prepare(Settings(_env_file=None), loaded, Options(), package, **options)
+    submission, tree = prepare(
+        Settings(_env_file=None), loaded, SubmittedOptions(), package, **options
+    )
     with zipfile.ZipFile(package) as file:
         return submission, tree, {one: file.read(one) for one in file.namelist()}
 
@@ -232,7 +234,7 @@ def test_a_value_given_as_the_name_of_a_secret_is_not_repeated(project: Path) ->
 
 
 def test_every_option_reaches_sweep_run() -> None:
-    options = Options(
+    options = SubmittedOptions(
         only=["sft", "dpo"],
         from_="sft",
         fresh=True,
@@ -250,13 +252,13 @@ def test_every_option_reaches_sweep_run() -> None:
     command = alignery.load_command("sweep").commands["run"]
     known = {flag for one in command.params for flag in one.opts}
     assert {one for one in words if one.startswith("--")} <= known
-    assert Options().arguments() == []
+    assert SubmittedOptions().arguments() == []
 
 
 def test_the_job_names_all_variables_that_are_missing(tmp_path: Path) -> None:
     (tmp_path / "alignery").write_text("#!/bin/sh\necho ran $*\n")
     (tmp_path / "alignery").chmod(0o755)
-    command = entrypoint(Options(trials=2), ["FIRST", "SECOND", "THIRD"])
+    command = entrypoint(SubmittedOptions(trials=2), ["FIRST", "SECOND", "THIRD"])
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SECOND": "s3cret"}
 
     def run(**more: str) -> subprocess.CompletedProcess[str]:
@@ -287,10 +289,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[Submission]:
     """A cluster that takes everything."""
     taken: list[Submission] = []
 
-    def submit(address: str, submission: Submission) -> tuple[Job, bool]:
+    def submit(address: str, submission: Submission) -> tuple[RayJob, bool]:
         new = submission.name not in [one.name for one in taken]
         taken.append(submission)
-        return Job(submission.name, "toy", "PENDING", "", 1.0, None), new
+        return RayJob(submission.name, "toy", "PENDING", "", 1.0, None), new
 
     monkeypatch.setattr(jobs, "submit_job", submit)
     monkeypatch.setattr("sweeps.commands.submit.check_cluster", lambda *_: None)
@@ -302,9 +304,9 @@ def test_a_cluster_that_lets_everybody_in_gets_nothing_unless_its_network_is_tru
 ) -> None:
     taken: list[str] = []
 
-    def submit(address: str, submission: Submission) -> tuple[Job, bool]:
+    def submit(address: str, submission: Submission) -> tuple[RayJob, bool]:
         taken.append(submission.name)
-        return Job(submission.name, "toy", "PENDING", "", 1.0, None), True
+        return RayJob(submission.name, "toy", "PENDING", "", 1.0, None), True
 
     monkeypatch.setattr(jobs, "submit_job", submit)
     with fake_dashboard() as cluster:

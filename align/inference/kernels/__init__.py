@@ -7,7 +7,7 @@ import torch
 from align.inference.kernels.batch import Batch, LayerCache, LoraPart
 from align.inference.kernels.build import compiled
 from align.inference.kernels.native import NativeOps
-from align.inference.kernels.ops import Attention, Heads, Lora, Ops
+from align.inference.kernels.ops import Attention, Heads, Ops, StackedLora
 from align.inference.kernels.plain import PlainOps
 
 __all__ = [
@@ -15,9 +15,9 @@ __all__ = [
     "Batch",
     "Heads",
     "LayerCache",
-    "Lora",
     "LoraPart",
     "Ops",
+    "StackedLora",
     "choose_ops",
 ]
 

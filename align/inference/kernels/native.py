@@ -9,7 +9,7 @@ from ctypes import c_float, c_int, c_long, c_void_p
 import torch
 
 from align.inference.kernels.batch import Batch, LayerCache, LoraPart
-from align.inference.kernels.ops import Attention, Heads, Lora
+from align.inference.kernels.ops import Attention, Heads, StackedLora
 from align.inference.kernels.plain import PlainOps
 
 #: What cpu.c is made for: see LANES and WIDEST there.
@@ -72,7 +72,7 @@ class NativeOps:
             return PlainOps().attention(heads, cache)
         return _NativeAttention(self._library, heads, cache)
 
-    def lora(self, parts: Sequence[LoraPart]) -> Lora:
+    def lora(self, parts: Sequence[LoraPart]) -> StackedLora:
         """See `Ops`."""
         return _NativeLora(self._library, parts)
 

@@ -51,7 +51,7 @@ class Attention(Protocol):
         ...
 
 
-class Lora(Protocol):
+class StackedLora(Protocol):
     """All adapters' factors for one linear layer."""
 
     def add(self, x: torch.Tensor, y: torch.Tensor, batch: Batch) -> None:
@@ -74,6 +74,6 @@ class Ops(Protocol):
         """The attention of a layer with these heads over this cache."""
         ...
 
-    def lora(self, parts: Sequence[LoraPart]) -> Lora:
+    def lora(self, parts: Sequence[LoraPart]) -> StackedLora:
         """The sum that these factors stand for; they are read at each call, not copied."""
         ...

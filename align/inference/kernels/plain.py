@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from align.inference.kernels.batch import Batch, LayerCache, LoraPart
-from align.inference.kernels.ops import Attention, Heads, Lora
+from align.inference.kernels.ops import Attention, Heads, StackedLora
 
 
 class PlainOps:
@@ -33,7 +33,7 @@ class PlainOps:
         """See `Ops`."""
         return _PlainAttention(self, heads, cache)
 
-    def lora(self, parts: Sequence[LoraPart]) -> Lora:
+    def lora(self, parts: Sequence[LoraPart]) -> StackedLora:
         """See `Ops`."""
         return _PlainLora(parts)
 

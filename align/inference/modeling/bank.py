@@ -9,7 +9,7 @@ from torch import nn
 
 from align.adapters.tensors import LoraFactors
 from align.errors import AdapterError
-from align.inference.kernels import Batch, Lora, LoraPart, Ops
+from align.inference.kernels import Batch, LoraPart, Ops, StackedLora
 from align.inference.modeling.packed_linear import product
 
 #: An adapter in the bank's dtype: by module, A (rank, in) and B (rank, out) with scaling in B.
@@ -89,7 +89,7 @@ class BankLinear(nn.Module):
         self.in_features, self.out_features = linears[0].in_features, sum(self._widths)
         self.weight = linears[0].weight
         self._parts: tuple[LoraPart, ...] = ()
-        self._lora: Lora | None = None
+        self._lora: StackedLora | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (…, in) → (…, out)."""

@@ -24,7 +24,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """One step, carried out in the order of the fields, and copies in their own order.
 
     `evictions` are adapter keys that leave their bank slot, `residencies` (adapter key, bank slot)

@@ -9,10 +9,10 @@ from align.inference.scheduling.adapter_slots import Residency
 from align.inference.scheduling.admission import FairQueues
 from align.inference.scheduling.chunks import share_out
 from align.inference.scheduling.kv_slots import WORTHWHILE, KvSlots, shared_prefix
-from align.inference.scheduling.plan import Chunk, Copy, Plan
+from align.inference.scheduling.plan import Chunk, Copy, StepPlan
 from align.inference.scheduling.sequence import Sequence
 
-__all__ = ["Chunk", "Copy", "Plan", "Scheduler"]
+__all__ = ["Chunk", "Copy", "Scheduler", "StepPlan"]
 
 #: Prompt tokens a step, as a multiple of `chunk_tokens`, while nobody writes and could be stalled.
 ALONE = 4
@@ -121,7 +121,7 @@ class Scheduler:
         self._residency.forget(adapter)
         self._residency.leave_if_over(adapter)
 
-    def plan(self) -> Plan:
+    def plan(self) -> StepPlan:
         """The next step; takes it as done, so that `computed` is what will be there after it."""
         before = len(self._live)
         copies = [*self._end_holds(), *self._admit()]
@@ -136,7 +136,7 @@ class Scheduler:
             if not sequence.unread:
                 del self._reading[chunk.sequence]
         evictions, residencies = self._residency.take_changes()
-        return Plan(evictions, residencies, tuple(copies), chunks, rows, admitted)
+        return StepPlan(evictions, residencies, tuple(copies), chunks, rows, admitted)
 
     def _admit(self) -> list[Copy]:
         copies: list[Copy] = []
