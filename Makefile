@@ -1,6 +1,7 @@
 # make demo   sets up and runs the main job            make lint    ruff and mypy
 # make test   sets up and runs the tests               make chaos   the long and violent tests
 # make setup  everything a developer needs             make bench   measurements
+# make docs   the API reference, into build/docs
 #
 # PYTHON=python3.12 chooses another interpreter, ARGS="--json" passes options on.
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint chaos bench
+.PHONY: setup demo test lint chaos bench docs
 
 setup: $(VENV)/.dev
 
@@ -33,6 +34,12 @@ chaos: $(VENV)/.dev
 bench: $(VENV)/.runtime
 	@$(BIN)/alignery bench engine $(ARGS)
 
+# Of the four packages' docstrings. A module that cannot be imported, or an annotation that cannot be
+# resolved, is a warning of pdoc's, and so an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -W error::UserWarning -m pdoc --docformat markdown --no-show-source \
+	  --output-directory build/docs align cluster sweeps serve '!cluster.database.migrations'
+
 # pip reports on stderr, so that `make -s demo ARGS=--json` prints one JSON object and nothing else.
 
 $(BIN)/python:
@@ -54,4 +61,8 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@$(INSTALL) --editable '.[dev]' >&2
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@$(INSTALL) --editable '.[docs]' >&2
 	@touch $@

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil  # type: ignore[import-untyped]
 
@@ -238,12 +239,9 @@ def _own_sessions() -> Iterator[None]:
     """
     from ray._private import services
 
-    before = services.ConsolePopen
-    services.ConsolePopen = partial(before, start_new_session=True)
-    try:
+    own = partial(services.ConsolePopen, start_new_session=True)
+    with patch.object(services, "ConsolePopen", own):
         yield
-    finally:
-        services.ConsolePopen = before
 
 
 def _check_reachable(address: str) -> bool:

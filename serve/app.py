@@ -132,7 +132,8 @@ def _scale(args: AppArgs) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": args.drain_seconds,
         "max_queued_requests": most,  # of each ingress; a burst waits a moment to be given out
         "request_router_config": RequestRouterConfig(
-            request_router_class="serve.routing.AdapterRouter"
+            # Ray takes a name as well as a class.
+            request_router_class="serve.routing.AdapterRouter"  # type: ignore[arg-type]
         ),
     }
     if args.most_replicas is None:

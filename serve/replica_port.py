@@ -8,6 +8,7 @@ is sent, from whoever has the cluster's token or, on a cluster without, from eve
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 from cluster.authentication import OPEN, is_loopback
@@ -35,8 +36,8 @@ def listen_on_node_address() -> None:
     not start, where Ray has them no more.
     """
     import ray
-    from ray.serve._private import replica
 
+    replica: Any = import_module("ray.serve._private.replica")
     add_port = replica.add_port_to_grpc_server
     host = ray.util.get_node_ip_address()
 

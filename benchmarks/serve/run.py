@@ -136,8 +136,14 @@ def _adapters(settings: Settings, root: Path) -> dict[str, Path]:
     pool, made = AdapterPool(base, root), {}
     for number in range(1, settings.adapters + 1):
         folder = pool.folder(f"r{RANK}-{number}")
-        about = {"base": settings.base, "base_digest": base.digest, "line": LINE}
-        manifest = Manifest(id=adapter_id(folder), **about, method="sft", rank=RANK)
+        manifest = Manifest(
+            id=adapter_id(folder),
+            base=settings.base,
+            base_digest=base.digest,
+            line=LINE,
+            method="sft",
+            rank=RANK,
+        )
         write_manifest(folder, manifest)
         made[f"{LINE}:{number}"] = folder
     return made

@@ -141,11 +141,10 @@ def main(task_file: str, out_file: str, kind: str) -> None:
 
     task = json.loads(Path(task_file).read_text())
     prunes = kind == "asha"
+    low, high = task["learning_rate"]
     search = OptunaSearch(
         space={
-            "learning_rate": optuna.distributions.FloatDistribution(
-                *task["learning_rate"], log=True
-            ),
+            "learning_rate": optuna.distributions.FloatDistribution(low, high, log=True),
             "lora.r": optuna.distributions.CategoricalDistribution(task["ranks"]),
         },
         metric="accuracy",
@@ -165,7 +164,7 @@ def main(task_file: str, out_file: str, kind: str) -> None:
         ray_session(Settings(), num_cpus=task["concurrent"]),
         tempfile.TemporaryDirectory() as work,
     ):
-        results = tune.Tuner(
+        results: Any = tune.Tuner(
             tune.with_resources(train, {"cpu": 1}),
             param_space={
                 "task": task,

@@ -100,10 +100,10 @@ def print_report(result: dict[str, Any], console: Console) -> None:
             *(f"{result['share'][name][phase]:.0%}" for phase in (*PHASES, "idle")),
         )
     console.print(table)
-    for name, target in TARGETS.items():
-        gain = result["best_score"]["interval"][name]
+    for peer, target in TARGETS.items():
+        gain = result["best_score"]["interval"][peer]
         console.print(
-            f"{result['makespan_ratio'][name]:.2f} times shorter than {name} "
+            f"{result['makespan_ratio'][peer]:.2f} times shorter than {peer} "
             f"(to reach: {target:g}); unseen score {gain['difference']:+.3f} "
             f"({gain['low']:+.3f} to {gain['high']:+.3f})",
             highlight=False,

@@ -66,7 +66,7 @@ def task_of(recipe: Recipe, folder: Path, concurrent: int, fixed: bool) -> Task:
     files = {}
     for split in ("train", "validation"):
         files[split] = folder / f"{split}.jsonl"
-        rows = load_split(recipe, STAGE, split)  # type: ignore[arg-type]
+        rows = load_split(recipe, STAGE, split)
         files[split].write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     space = stage.space()
     rate, rank = space["learning_rate"], space["lora.r"]

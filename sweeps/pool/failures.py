@@ -36,11 +36,11 @@ _LOST = "lost"
 _KNOCK_SECONDS = 2.0
 
 
-class WorkerEnded(RayActorError):  # type: ignore[misc]
+class WorkerEnded(RayActorError):
     """A worker's end, whatever Ray's error for it was; `kind` is `memory`, `lost` or empty."""
 
     def __init__(self, message: str, kind: str = "", actor: str | None = None) -> None:
-        super().__init__(actor, message)
+        super().__init__(actor, message)  # type: ignore[arg-type]  # None is Ray's default
         self.kind = kind
 
     def __reduce__(self) -> tuple[type[WorkerEnded], tuple[str, str, str | None]]:

@@ -18,7 +18,7 @@ from sweeps.pool.actor import Actor
 KEYS = ("stage", "job", "assignment", "measurement")
 
 
-class Stand(tune.Trainable):  # type: ignore[misc]
+class Stand(tune.Trainable):
     """What Tune takes for the class of its workers. None is ever made."""
 
 

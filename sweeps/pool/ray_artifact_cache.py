@@ -66,7 +66,7 @@ def shelf_session(most_bytes: int = MOST_BYTES) -> Iterator[str]:
     # The driver's machine stays to the end; workers' may leave.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"name": name, "num_cpus": 0, "scheduling_strategy": here}
-    actor = ray.remote(Held).options(**options).remote(most_bytes)
+    actor: Any = ray.remote(Held).options(**options).remote(most_bytes)
     try:
         yield name
     finally:

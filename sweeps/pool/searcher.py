@@ -84,7 +84,7 @@ class TuneRun:
                 self._controller.stop_trial(trial)
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
+class StudySearcher(Searcher):
     """Hands out what the open searches have."""
 
     def __init__(self, run: TuneRun) -> None:
@@ -115,11 +115,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return {}  # Tune pickles its configuration; locks and connections stay here
 
 
-class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+class StudyScheduler(FIFOScheduler):
     """Passes on each result and each death. Tune asks it before the searcher."""
 
     def __init__(self, run: TuneRun) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._run = run
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:

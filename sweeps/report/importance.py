@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from align.recipe import StageConfig
@@ -48,7 +49,7 @@ def _shares(stage: StageConfig, found: Sequence[tuple[TrialSummary, float]]) -> 
     study = optuna.create_study(direction="minimize" if stage.minimised else "maximize")
     for one, value in found:
         params = {name: given for name, given in one.params.items() if name in spaces}
-        over = {name: spaces[name] for name in params}
+        over: dict[str, BaseDistribution] = {name: spaces[name] for name in params}
         study.add_trial(optuna.create_trial(params=params, distributions=over, value=value))
     quantile = min(0.5, max(_TOP, _TOP_TRIALS / len(found)))
     with warnings.catch_warnings():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.distributions import check_distribution_compatibility
 
 from align.recipe import Space, StageConfig
 from sweeps.errors import SweepError
@@ -14,7 +14,7 @@ from sweeps.study.distributions import distribution, words
 _FRESH = "start anew with --fresh, or give the recipe its old"
 
 
-def direction_of(stage: StageConfig) -> str:
+def direction_of(stage: StageConfig) -> Literal["minimize", "maximize"]:
     """Optuna's word for where the objective is to go."""
     return "minimize" if stage.minimised else "maximize"
 
@@ -46,9 +46,7 @@ def check_spaces(study: str, trials: Iterable[Any], spaces: Mapping[str, Space])
             _check(study, trial.number, path, old, wanted)
 
 
-def _check(
-    study: str, number: int, path: str, old: BaseDistribution, wanted: Mapping[str, Any]
-) -> None:
+def _check(study: str, number: int, path: str, old: Any, wanted: Mapping[str, Any]) -> None:
     if path not in wanted:
         raise SweepError(
             f"{path}: trial {number} of study {study} searched it over {words(old)}, and the "

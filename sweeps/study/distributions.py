@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna.distributions import (
-    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
@@ -15,8 +14,10 @@ from optuna.distributions import (
 from align.recipe import Space, StageConfig
 from align.space.spaces import Value
 
+Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
-def distribution(space: Space) -> BaseDistribution:
+
+def distribution(space: Space) -> Distribution:
     """The distribution over what `space` contains, on the same scale."""
     if space.kind == "choice":
         return CategoricalDistribution(space.values)
@@ -25,7 +26,7 @@ def distribution(space: Space) -> BaseDistribution:
     return FloatDistribution(space.low, space.high, log=space.log)
 
 
-def words(over: BaseDistribution) -> str:
+def words(over: Distribution) -> str:
     """A distribution as a recipe writes it."""
     if isinstance(over, CategoricalDistribution):
         return f"choice {list(over.choices)}"
@@ -60,7 +61,7 @@ def suggest(trial: Any, stage: StageConfig, reseed: Callable[[str], None]) -> di
     return {path: chosen[path] for path in spaces if path in chosen}
 
 
-def _suggest(trial: Any, path: str, over: BaseDistribution) -> Any:
+def _suggest(trial: Any, path: str, over: Distribution) -> Any:
     if isinstance(over, CategoricalDistribution):
         return trial.suggest_categorical(path, over.choices)
     if isinstance(over, IntDistribution):
