@@ -4,7 +4,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import RECIPE
+from toy_recipe import RECIPE
 
 from align.recipe import parse_recipe
 from cluster.pool import Node

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import RECIPE
 from rich.console import Console
+from toy_recipe import RECIPE
 
 from align.memory.duration import Range, step_seconds
 from align.memory.machines import GPUS, Machine
