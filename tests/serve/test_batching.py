@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
+from waiting import await_until
 
 from serve.batching.jobs import (
     Accepted,
@@ -257,8 +258,7 @@ def test_tokens_of_a_stream_gather_where_there_are_many_but_its_end_does_not_wai
         await settled()
         for begun in (1, 30):  # the first has a step alone
             await engine.one_step()
-            while len(texts()) < begun:
-                await asyncio.sleep(0.01)
+            await await_until(lambda: len(texts()) >= begun, f"{begun} texts")  # noqa: B023
         engine.resume()
         await asyncio.gather(*streams)
 
