@@ -2,9 +2,11 @@
 
 import io
 import math
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -23,6 +25,7 @@ from sweeps.planned import Plan, StagePlan
 from sweeps.study.trials import TrialSummary
 from sweeps.survivors import halved, survivors
 
+ROOT = Path(__file__).parents[2]
 CPU = Machine("CPU", 2**34, "bfloat16", "cpu")
 
 
@@ -101,7 +104,8 @@ plan_pipeline(Settings(), recipe, recipe.order(), accelerator="T4", gpus=2).tabl
 import ray
 assert not ray.is_initialized() and "torch" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    there = {**os.environ, "PYTHONPATH": str(ROOT)}  # this tree, wherever another is installed
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=there)
 
 
 def test_what_does_not_fit_is_told_by_the_plan_too(settings):
