@@ -27,7 +27,8 @@ def test_a_name_is_a_line_with_a_number_an_alias_or_the_champion(text, name):
     [
         "", "sft", "a/b/c", "/sft", "arithmetic/", f"{LINE}:", f"{LINE}:0", f"{LINE}:01",
         f"{LINE}:-1", f"{LINE}:1000000000", f"{LINE}:x", f"{LINE}@", f"{LINE}@1", f"{LINE}@a/b",
-        f"{LINE}@a:1", f"{LINE}:1@a", f" {LINE}", f"{LINE} ", ".a/b", "a/-b", "ä/b",
+        f"{LINE}:1\n", f"{LINE}@best\n", f"{LINE}\n", f"{LINE}@a:1",
+        f"{LINE}:1@a", f" {LINE}", f"{LINE} ", ".a/b", "a/-b", "ä/b",
     ],
 )  # fmt: skip
 def test_what_is_no_name_is_refused_with_the_forms(text):
@@ -42,6 +43,8 @@ def test_lines_and_aliases_have_a_longest():
         check_line(line + "b")
     with pytest.raises(RegistryError, match="at most 64 characters"):
         check_alias(alias + "c")
-    for wrong in ("1a", "-a", "", "a b", "a/b"):
+    with pytest.raises(RegistryError):
+        check_line(f"{LINE}\n")
+    for wrong in ("1a", "-a", "", "a b", "a/b", "a\n"):
         with pytest.raises(RegistryError):
             check_alias(wrong)

@@ -94,6 +94,8 @@ def test_keys_that_cannot_be_made_or_found(keys):
         ("website", ["infer"], "already"),
         ("", ["infer"], "cannot name"),
         ("a b", ["infer"], "cannot name"),
+        ("a\n", ["infer"], "cannot name"),
+        ("a" * 65, ["infer"], "cannot name"),
         ("other", ["inference"], "'inference': expected one or more of infer, feedback, admin"),
         ("other", [], "expected one or more"),
     ):
