@@ -186,6 +186,7 @@ def alive(_actor):
         (died("The actor's worker process has died."), True, dead, False, "machine went away"),
         (died("The actor's worker process has died."), False, alive, False, "before the trial"),
         (died("because its node has died. Node Id: 1"), True, alive, False, "machine went away"),
+        (died("The Raylet died unexpectedly"), True, alive, False, "machine went away"),
         (worker_ended(ActorUnavailableError("network", None)), True, alive, False, "went away"),
         (worker_ended(ActorUnschedulableError("node left")), True, alive, False, "not schedulable"),
         (worker_ended(RayActorError(ACTOR, "gone", False, True)), True, alive, False, "went away"),

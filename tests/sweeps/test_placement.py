@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 from toy_recipe import RECIPE
 
+from align.memory.machines import GPUS
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
 from sweeps.pool.placement import Placement, place
-from sweeps.pool.sharing import _share, hold_to_share, tensor_fraction
+from sweeps.pool.sharing import MACHINES, _share, hold_to_share, tensor_fraction
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 
@@ -67,6 +68,13 @@ def test_a_mixed_pool_is_shared_as_its_smallest_card_allows():
         assert place(recipe, ["sft"], nodes).gpus["sft"] == small
     named = place(recipe, ["sft"], [card("T4"), card("A100")], accelerator="A100")
     assert named.gpus["sft"] == large
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_of_a_name_with_two_sizes_the_smaller_is_taken(name):
+    sizes = [one.memory for key, one in GPUS.items() if key == name or key.startswith(f"{name}-")]
+    sizes = sizes or [GPUS[name.removesuffix("G")].memory]  # Ray's A100-40G
+    assert MACHINES[name].memory == min(sizes)
 
 
 def test_of_a_mixed_pool_a_card_of_unknown_memory_is_not_shared_and_so_is_no_other():
