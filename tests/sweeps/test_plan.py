@@ -146,6 +146,23 @@ def test_an_unknown_gpu_has_no_hours(settings):
     assert plan.plain()["hours"] is None
 
 
+def test_a_mixed_pool_is_planned_for_its_smallest_card(settings):
+    def planned(*cards, **options):
+        nodes = [Node(f"{at}", "", "", 8, count, card) for at, (card, count) in enumerate(cards)]
+        return plan_pipeline(settings, toy(), ["sft"], nodes=nodes, **options)
+
+    slow, fast = planned(("T4", 2)), planned(("A100", 2))
+    assert slow.stages[0].hours.high > fast.stages[0].hours.high
+    for cards in ((("T4", 1), ("A100", 1)), (("A100", 1), ("T4", 1))):
+        mixed = planned(*cards)
+        assert (mixed.machine, mixed.machines) == ("T4", 2)
+        assert mixed.stages[0].share == slow.stages[0].share
+    chosen = planned(("T4", 1), ("A100", 3), accelerator="A100")
+    assert (chosen.machine, chosen.machines) == (fast.machine, 3)
+    unknown = planned(("T4", 1), ("L40S", 1))
+    assert unknown.hours is None and unknown.machines == 2
+
+
 def test_siblings_run_at_once_and_children_after_them():
     graph = (
         stage_plan("a", at_once=9),
