@@ -96,7 +96,8 @@ def test_the_lowest_wins_where_the_objective_is_minimised():
 def test_a_constraint_may_be_met_exactly_and_counts_where_only_the_search_measured_it():
     trials = [trial(0, 0.5), trial(1, 0.9, violation=0.2)]
     exact = [system("default", 0, 0.5), system("trial 1", 1, 0.8, violation=0.0)]
-    assert standing(exact, trials, stage(), 1).chosen == 1
+    found = standing(exact, trials, stage(), 1)
+    assert found.chosen == 1 and all(one.feasible for one in found.systems)
     unmeasured = [system("default", 0, 0.5), system("trial 1", 1, 0.8)]
     found = standing(unmeasured, trials, stage(), 1)
     assert found.chosen == 0 and [one.feasible for one in found.systems] == [True, False]
