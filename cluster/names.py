@@ -9,9 +9,9 @@ from cluster.errors import RegistryError
 
 CHAMPION = "champion"
 
-_LINE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$")
-_ALIAS = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]*$")
-_NUMBER = re.compile(r"^[1-9][0-9]{0,8}$")
+_LINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 FORMS = "expected <recipe>/<stage>:<number>, <recipe>/<stage>@<alias> or <recipe>/<stage>"
 
@@ -28,19 +28,19 @@ class Name:
 def parse_name(text: str) -> Name:
     """`line:3`, `line@alias`, or `line`, which means `line@champion`. RegistryError otherwise."""
     line, colon, number = text.partition(":")
-    if colon and _LINE.match(line) and _NUMBER.match(number):
+    if colon and _LINE.fullmatch(line) and _NUMBER.fullmatch(number):
         return Name(line, number=int(number))
     line, at, alias = text.partition("@")
     if not at:
         alias = CHAMPION
-    if _LINE.match(line) and _ALIAS.match(alias):
+    if _LINE.fullmatch(line) and _ALIAS.fullmatch(alias):
         return Name(line, alias=alias)
     raise RegistryError(f"'{text}' is no adapter name; {FORMS}")
 
 
 def check_line(line: str) -> str:
     """RegistryError unless `line` may name a line of adapters."""
-    if not _LINE.match(line) or len(line) > 128:
+    if not _LINE.fullmatch(line) or len(line) > 128:
         raise RegistryError(
             f"'{line}' cannot name a line; expected <recipe>/<stage>, e.g. arithmetic/sft: "
             "letters, digits, - _ . and one slash, at most 128 characters"
@@ -50,7 +50,7 @@ def check_line(line: str) -> str:
 
 def check_alias(alias: str) -> str:
     """RegistryError unless `alias` may name an alias."""
-    if not _ALIAS.match(alias) or len(alias) > 64:
+    if not _ALIAS.fullmatch(alias) or len(alias) > 64:
         raise RegistryError(
             f"'{alias}' cannot name an alias; expected e.g. champion: a letter, then letters, "
             "digits, - _ ., at most 64 characters"

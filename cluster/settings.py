@@ -14,8 +14,8 @@ from cluster.errors import SettingsError
 PREFIX = "ALIGNERY_"
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_RAY_ADDRESS = re.compile(r"^(auto|(ray://)?[^\s:/@]+:\d{1,5})$")
-_JOBS_ADDRESS = re.compile(r"^https?://[^\s:/@?#]+(:\d{1,5})?(/[^\s@?#]*)?$")
+_RAY_ADDRESS = re.compile(r"(auto|(ray://)?[^\s:/@]+:\d{1,5})")
+_JOBS_ADDRESS = re.compile(r"https?://[^\s:/@?#]+(:\d{1,5})?(/[^\s@?#]*)?")
 
 
 def _absolute(path: str | Path) -> Path:
@@ -98,9 +98,9 @@ class Settings(BaseSettings):
     @field_validator("ray_address")
     @classmethod
     def _ray_address(cls, address: str | None) -> str | None:
-        if address is not None and not _RAY_ADDRESS.match(address):
+        if address is not None and not _RAY_ADDRESS.fullmatch(address):
             raise ValueError(
-                f"'{address}' is no address; allowed: host:port, ray://host:port, auto "
+                f"{address!r} is no address; allowed: host:port, ray://host:port, auto "
                 "(unset it to start a local Ray)"
             )
         return address
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     @field_validator("jobs_address")
     @classmethod
     def _jobs_address(cls, address: str | None) -> str | None:
-        if address is not None and not _JOBS_ADDRESS.match(address):
+        if address is not None and not _JOBS_ADDRESS.fullmatch(address):
             raise ValueError(
                 "no address of Ray's dashboard; allowed: http://host:8265, or https:// behind a "
                 "proxy, without user or password"

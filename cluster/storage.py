@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from cluster.errors import StorageError
 from cluster.settings import Settings
 
-_KEY = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._=-]*(/[A-Za-z0-9_][A-Za-z0-9._=-]*)*$")
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*(/[A-Za-z0-9_][A-Za-z0-9._=-]*)*")
 
 #: Remote object that names the upload a key stands for; written last, so it is the commit.
 _CURRENT = ".current"
@@ -96,7 +96,7 @@ class Storage:
 
 
 def _valid(key: str) -> str:
-    if not _KEY.match(key):
+    if not _KEY.fullmatch(key):
         raise StorageError(
             f"'{key}' is no key; a key is parts of letters, digits and . _ = - joined by /, "
             "and no part starts with a dot"

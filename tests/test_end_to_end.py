@@ -17,6 +17,7 @@ import openai
 import psutil
 import pytest
 from typer.testing import CliRunner
+from waiting import wait_until
 
 import alignery
 
@@ -231,9 +232,15 @@ def test_an_experiment_beside_the_running_endpoint(client: openai.OpenAI) -> Non
     assert report["rated_users"] == 8
     assert sum(one["rated_users"] for one in report["variants"]) == 8
     command("ab", "stop", "live")
-    with pytest.raises(openai.NotFoundError):
-        while True:  # the endpoint looks twice a second
+
+    def refused() -> bool:
+        try:
             ask(client, "live")
+        except openai.NotFoundError:
+            return True
+        return False
+
+    wait_until(refused, "the stopped experiment is refused")
 
 
 def test_ctrl_c_ends_everything(run: Run, stopped: int, temporary: Path) -> None:

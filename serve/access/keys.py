@@ -14,7 +14,7 @@ from cluster.database.tables import ApiKey, now
 from serve.access.key import SCOPES, Key, Scope, digest_of, new_secret
 from serve.errors import KeyNameError
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Keys:
@@ -31,7 +31,7 @@ class Keys:
         tokens_per_day: int | None = None,
     ) -> tuple[Key, str]:
         """A new key and its secret, which is kept nowhere. KeyNameError."""
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise KeyNameError(
                 f"'{name}' cannot name a key; expected e.g. website: letters, digits, - _ ., at "
                 "most 64 characters"

@@ -11,14 +11,14 @@ from serve.experiments.report import VariantSpec
 #: The model that has no adapter; every endpoint serves it.
 BASE = "base"
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 def check_design(
     name: str, variants: Sequence[VariantSpec], control: str, planned_users: int, alpha: float
 ) -> None:
     """ExperimentError, saying what is allowed, unless an experiment can be run like this."""
-    if name == BASE or not _NAME.match(name):
+    if name == BASE or not _NAME.fullmatch(name):
         raise ExperimentError(
             f"'{name}' cannot name an experiment; expected e.g. sft-or-base: lowercase letters, "
             f"digits, - _ ., at most 64 characters, and not '{BASE}'"
@@ -38,7 +38,7 @@ def _check_variants(variants: Sequence[VariantSpec], control: str) -> None:
     if len(names) < 2:
         raise ExperimentError("an experiment needs a control and at least one treatment")
     for name in names:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ExperimentError(
                 f"'{name}' cannot name a variant; expected lowercase letters, digits, - _ ."
             )

@@ -23,6 +23,9 @@ MACHINES: dict[str, Machine] = {
     "A100-40G": GPUS["A100-40"],
     "A100-80G": GPUS["A100-80"],
 }
+#: Ray counts a resource in parts of 1/10,000. Coarser shares would let one more trial onto a card
+#: than fit: rounded down to 1/100, thirteen trials and fourteen have the same.
+_SHARES = 10_000
 
 
 def gpu_shares(
@@ -59,7 +62,7 @@ def gpu_shares(
 def _share(sharing: int, most: int | None) -> float:
     """Of a GPU that `sharing` trials fit on, where CPUs allow `most` of them (None: unknown)."""
     trials = sharing if most is None else max(1, min(sharing, most))
-    return int(100 / trials) / 100
+    return int(_SHARES / trials) / _SHARES
 
 
 def _machine(accelerator: str | None, nodes: Sequence[Node]) -> tuple[Machine | None, str]:

@@ -1,6 +1,7 @@
 """A step that raises: what was under way is gone, and nothing that it left behind is used."""
 
 import pytest
+from waiting import step_until
 
 from align.inference import GenerationRequest
 from align.inference.engine import BankEngine
@@ -37,8 +38,7 @@ def test_the_next_answer_is_right(tiny, make_adapter, monkeypatch, where):
     fail_once(monkeypatch, owner, where)
     sequence = engine.submit(request)[0]
     with pytest.raises(Broken):
-        while engine.busy:
-            engine.step()
+        step_until(lambda: not engine.busy, engine.step)
     assert not engine.busy
     engine.cancel(sequence)
     again = engine.generate([request])[0]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_families import in_dtype, random_adapter, random_base, random_tokens
+from waiting import step_until
 
 from align.adapters import Manifest, write_manifest
 from align.adapters.tensors import LoraFactors
@@ -38,10 +39,13 @@ class Flight:
     def lands(self):
         """The rest of the way; nothing else may be written meanwhile."""
         done = {}
-        while self.engine.busy:
+
+        def step():
             for update in self.engine.step():
                 if update.done:
                     done[update.sequence] = update.completion
+
+        step_until(lambda: not self.engine.busy, step)
         assert [done.pop(one).token_ids for one in self.sequences] == self.expected
         for refused in done.values():
             assert (refused.finish_reason, refused.token_ids) == ("cancelled", [])

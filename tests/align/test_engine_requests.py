@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from waiting import step_until
 
 from align.adapters import Manifest, write_manifest
 from align.adapters.tensors import read_factors
@@ -69,10 +70,13 @@ def ask(adapter=None, prompt=PROMPT, count=COUNT, **options):
 def finished(engine, sequences):
     """Step to their end → completions by sequence, in the order of `sequences`."""
     done = {}
-    while len(done) < len(sequences):
+
+    def step():
         for update in engine.step():
             if update.done and update.sequence in sequences:
                 done[update.sequence] = update.completion
+
+    step_until(lambda: len(done) == len(sequences), step, "every sequence is done")
     return [done[one] for one in sequences]
 
 
@@ -257,8 +261,12 @@ def test_scores_in_a_generating_batch_are_those_of_the_classifier(tiny, folders,
 def test_a_cancelled_sequence_ends_with_the_next_step_wherever_it_was(tiny, folders, engine):
     long = (PROMPT * 4)[:120]
     writing = engine.submit(ask("one"))[0]
-    while not any(update.completion.token_ids for update in engine.step()):
-        pass
+    updates = []
+    step_until(
+        lambda: any(update.completion.token_ids for update in updates),
+        lambda: updates.extend(engine.step()),
+        "the first token",
+    )
     reading = engine.submit(ask("two", long))[0]
     engine.step()
     crowd = [engine.submit(ask("one", PROMPT[at % 9 :]))[0] for at in range(OPTIONS.slots)]

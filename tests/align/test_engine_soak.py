@@ -8,6 +8,7 @@ from random import Random
 import psutil
 import pytest
 import torch
+from waiting import step_until
 
 from align.adapters.tensors import LoraFactors
 from align.inference import EngineOptions, GenerationRequest
@@ -78,8 +79,7 @@ class Soak:
         while time.monotonic() < end:
             self.turn()
             tick()
-        while self.engine.busy:
-            self.take(self.engine.step())
+        step_until(lambda: not self.engine.busy, lambda: self.take(self.engine.step()))
 
     def turn(self):
         for _ in range(self.random.choice((0, 0, 0, 1, 1, 3))):
@@ -159,8 +159,7 @@ class Soak:
         for _ in range(2):
             self.engine.step()
         assert len(sequences) == SLOTS
-        while self.engine.busy:
-            self.engine.step()
+        step_until(lambda: not self.engine.busy, self.engine.step)
 
     def reload_nothing(self, adapter):
         self.engine.unload(str(adapter))

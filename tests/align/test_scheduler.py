@@ -2,6 +2,7 @@
 
 import pytest
 from simulated_engine import SimulatedEngine, endless
+from waiting import step_until
 
 from align.inference.scheduling.scheduler import Chunk, Copy, Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence
@@ -110,8 +111,7 @@ def test_a_kept_adapter_drains_last() -> None:
         engine.add(prompt(2, adapter), adapter=adapter, max_new_tokens=8)
     engine.step()
     stranger = engine.add(prompt(2), adapter=3)
-    while stranger not in engine.live():
-        engine.step()
+    step_until(lambda: stranger in engine.live(), engine.step)
     assert engine.plans[-1].evictions == (1,)
 
 
@@ -136,8 +136,7 @@ def test_where_all_places_are_busy_the_least_loaded_adapter_drains() -> None:
     engine.step()
     assert engine.live() >= {more_1}, "adapter 1 does not drain"
     assert not engine.live() & {more_2, stranger}, "adapter 2 drains, so nothing more of it starts"
-    while stranger not in engine.live():
-        engine.step()
+    step_until(lambda: stranger in engine.live(), engine.step)
     assert engine.plans[-1].evictions == (2,)
     assert more_1 in engine.live()
 
@@ -148,8 +147,7 @@ def test_a_newcomer_fills_the_free_slots_before_it_drains() -> None:
     stranger = engine.add(prompt(2), adapter=2)
     engine.step()
     assert engine.live() == set(ids)
-    while stranger not in engine.live():
-        engine.step()
+    step_until(lambda: stranger in engine.live(), engine.step)
     assert set(ids) <= set(engine.done)
 
 
@@ -206,8 +204,7 @@ def test_a_visit_is_worth_the_loading() -> None:
     engine.add(prompt(2), adapter=2)
     engine.step()
     engine.add(prompt(2, 7), max_new_tokens=FAR)
-    while not set(base) <= set(engine.done):
-        engine.step()
+    step_until(lambda: set(base) <= set(engine.done), engine.step)
     engine.step()
     assert engine.live() & set(visit) == set(visit[:2])
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulated_engine import SimulatedEngine, endless, expected
+from waiting import MOST_STEPS
 
 from align.inference.scheduling.chunks import share_out
 from align.inference.scheduling.kv_slots import shared_prefix
@@ -167,6 +168,7 @@ def test_turns_are_even_where_all_adapters_have_a_place(
     started = [0] * adapters
     seen: set[int] = set()
     while min(started) < 20:
+        assert len(engine.plans) < MOST_STEPS
         engine.step()
         new = {chunk.sequence for chunk in engine.plans[-1].chunks} - seen
         seen |= new

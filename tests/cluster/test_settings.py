@@ -61,6 +61,9 @@ def test_postgresql_gets_its_driver(scheme: str) -> None:
         ("STORAGE", "ftp://host/x", "unknown kind of storage 'ftp'"),
         ("STORAGE", "s3://", "names no bucket"),
         ("RAY_ADDRESS", "head-node", "host:port"),
+        ("RAY_ADDRESS", "head-node:6379\n", "host:port"),
+        ("JOBS_ADDRESS", "http://head-node:8265\n", "http://host:8265"),
+        ("JOBS_ADDRESS", "http://me:secret@head-node:8265", "without user or password"),
     ],
 )
 def test_a_bad_value_names_its_variable(

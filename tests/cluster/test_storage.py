@@ -92,7 +92,7 @@ def test_delete_removes_one_key_and_is_repeatable(storage: Storage, folder: Make
 
 
 @pytest.mark.parametrize(
-    "key", ["", "/etc", "../out", "a/../../b", "a//b", "a/", ".hidden", "a\nb"]
+    "key", ["", "/etc", "../out", "a/../../b", "a//b", "a/", ".hidden", "a\nb", "a\n"]
 )
 def test_a_key_cannot_leave_the_root(storage: Storage, folder: Make, key: str) -> None:
     with pytest.raises(StorageError, match="is no key"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,21 +11,13 @@ from urllib.request import urlopen
 
 import openai
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import wait_until
 
 from cluster.registry import Registry
 
 LINE = "arithmetic/sft"
 TOKENS = 8
 PROMPTS = ["one", "two and three", "a third prompt, longer than the others"]
-
-
-def soon(what: Callable[[], Any], seconds: float = 120) -> Any:
-    """What it returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not become true"
-        time.sleep(0.02)
-    return found
 
 
 def gauge(url: str, name: str) -> float:
@@ -90,8 +80,11 @@ class Load:
     def more(self, count: int = 12) -> None:
         """Wait for so many more answers, or until a client has failed."""
         wanted = len(self.answers) + count
-        while len(self.answers) < wanted and not any(one.done() for one in self._asking):
-            time.sleep(0.01)
+        wait_until(
+            lambda: len(self.answers) >= wanted or any(one.done() for one in self._asking),
+            f"{count} more answers",
+            seconds=600,
+        )
 
 
 def right_answers(url: str, registry: Registry, key: str = "none") -> set[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
+from waiting import await_until
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import AdapterError, RequestError
@@ -154,8 +154,7 @@ class FakeEngine:
         """Let a paused engine, which must have something to do, make one step."""
         before = len(self.batches)
         self._allowed.release()
-        while len(self.batches) == before:
-            await asyncio.sleep(0.001)
+        await await_until(lambda: len(self.batches) > before, "the engine makes a step")
 
     def resume(self) -> None:
         """Let a paused engine go on alone."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
+from waiting import await_until
 
 from serve.batching.jobs import AdapterRef, GenerateJob, Outcome, Refused
 from serve.batching.worker import ReplicaLimits, Worker
@@ -79,8 +80,7 @@ def test_one_that_hangs_up_does_not_end_the_fetch_of_others(make_worker, storage
     async def ask() -> Outcome | Refused:
         storage.open.clear()
         leaves, stays = (asyncio.create_task(worker.complete(job("a"))) for _ in range(2))
-        while not storage.fetched:
-            await asyncio.sleep(0.005)
+        await await_until(lambda: storage.fetched, "the adapter is fetched")
         leaves.cancel()
         await asyncio.sleep(0)
         storage.open.set()
@@ -111,9 +111,11 @@ def test_an_adapter_with_work_in_flight_is_not_forgotten(make_worker):
         engine.pause()
         long = GenerateJob((CHAT,), adapter("a"), max_tokens=190, ignore_eos=True)
         one, other = (asyncio.create_task(worker.complete(each)) for each in (long, job("b")))
-        while adapter("b").adapter_id not in engine.loaded:
-            await asyncio.sleep(0.005)
-            await engine.one_step()
+        await await_until(
+            lambda: adapter("b").adapter_id in engine.loaded,
+            "the other adapter is loaded",
+            step=engine.one_step,
+        )
         known = [set(engine.loaded)]
         engine.resume()
         assert all(isinstance(each, Outcome) for each in await asyncio.gather(one, other))
@@ -154,11 +156,6 @@ def test_prepared_is_loaded_and_says_why_it_cannot_be(make_worker):
     assert refused is not None and "does not fit" in refused.message
 
 
-async def until(true: Callable[[], bool]) -> None:
-    while not true():
-        await asyncio.sleep(0.005)
-
-
 def test_kept_adapters_are_loaded_ahead_and_not_forgotten(make_worker):
     engine = FakeEngine()
     worker = make_worker(engine, known_adapters=2)
@@ -166,12 +163,12 @@ def test_kept_adapters_are_loaded_ahead_and_not_forgotten(make_worker):
 
     async def ask() -> None:
         await worker.keep((adapter("k"),))
-        await until(lambda: engine.loaded == engine.kept == {kept})
+        await await_until(lambda: engine.loaded == engine.kept == {kept})
         for name in "abc":
             assert isinstance(await worker.complete(job(name)), Outcome)
         assert engine.loaded == {kept, adapter("c").adapter_id}
         await worker.keep((adapter("a"),))
-        await until(lambda: engine.kept == {adapter("a").adapter_id} <= engine.loaded)
+        await await_until(lambda: engine.kept == {adapter("a").adapter_id} <= engine.loaded)
         await worker.complete(job("d"))
 
     go(ask())
@@ -184,7 +181,7 @@ def test_more_kept_adapters_than_there_is_room_leave_room_for_one_more(make_work
 
     async def ask() -> None:
         await worker.keep(tuple(map(adapter, "pqrs")))
-        await until(lambda: len(engine.loaded) == 2)
+        await await_until(lambda: len(engine.loaded) == 2)
         for name in "ab":
             assert isinstance(await worker.complete(job(name)), Outcome)
 
@@ -200,11 +197,14 @@ def test_one_that_cannot_be_kept_leaves_the_others_and_is_tried_again(make_worke
 
     async def ask() -> None:
         await worker.keep(both)
-        await until(lambda: engine.loaded == {adapter("b").adapter_id})
+        await await_until(lambda: engine.loaded == {adapter("b").adapter_id})
         engine.unloadable = set()
-        while len(engine.loaded) < 2:
+
+        async def keep() -> None:
             await worker.keep(both)
             await asyncio.sleep(0.005)
+
+        await await_until(lambda: len(engine.loaded) == 2, "both are loaded", step=keep)
 
     go(ask())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import time
 from typing import Any
 
 import pytest
 from serve_fakes import ask
+from waiting import wait_until
 
 from serve.experiments import VariantSpec
 
@@ -228,8 +229,11 @@ def test_a_refused_request_is_no_exposure(api, trial, experiments):
 def test_a_stopped_experiment_names_its_models(api, trial, experiments):
     assert ask(api, model="trial").status_code == 200
     experiments.stop("trial")
-    while (response := ask(api, model="trial")).status_code != 404:
-        time.sleep(0.02)
+    answers = (ask(api, model="trial") for _ in itertools.count())
+    response = wait_until(
+        lambda: one if (one := next(answers)).status_code == 404 else None,
+        "the stopped experiment is refused",
+    )
     assert "base or arithmetic/sft:1" in response.json()["error"]["message"]
 
 

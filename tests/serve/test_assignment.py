@@ -39,3 +39,15 @@ def test_experiments_split_independently():
 def test_rounding_leaves_nobody_out():
     weights = [0.1] * 3
     assert {assign("a", user, weights) for user in USERS} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("weights", "last"), [([1, 1], [4999, 9999]), ([0.1, 0.3, 0.6], [999, 3999, 9999])]
+)
+def test_a_share_is_exact_to_a_bucket(monkeypatch, weights, last):
+    placed: list[int] = []
+    for at in range(BUCKETS):
+        monkeypatch.setattr("serve.experiments.assignment.bucket", lambda *_, at=at: at)
+        placed.append(assign("a", "ada", weights))
+    ends = [at for at in range(BUCKETS) if at == BUCKETS - 1 or placed[at] != placed[at + 1]]
+    assert (sorted(placed) == placed, ends) == (True, last)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
+from waiting import await_until
 
 from serve.batching.jobs import (
     Accepted,
@@ -198,6 +199,59 @@ def test_a_conversation_that_is_too_long_to_score_is_refused(make_worker):
     assert refused.status == 400 and "300" in refused.message
 
 
+def test_what_fits_the_context_exactly_is_done(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine)
+    chat = ({"role": "user", "content": "x" * 200},)
+
+    async def ask() -> list[Any]:
+        return [
+            await worker.complete(GenerateJob(("x" * 150,), max_tokens=50)),
+            await worker.complete(GenerateJob(("x" * 199,))),
+            await worker.score(ScoreJob((CHAT, chat), adapter("r"))),
+        ]
+
+    assert not any(isinstance(one, Refused) for one in go(ask()))
+    assert [one.max_new_tokens for one in engine.requests] == [50, 1, 0, 0]
+
+
+@pytest.mark.parametrize("long_first", [True, False])
+def test_the_longest_of_several_prompts_decides(make_worker, long_first):
+    worker = make_worker(FakeEngine())
+    prompts = ("x" * 190, "x") if long_first else ("x", "x" * 190)
+    refused = go(worker.complete(GenerateJob(prompts, max_tokens=20)))
+    assert refused.status == 400 and "190" in refused.message
+    chats = tuple(({"role": "user", "content": one * 2},) for one in prompts)
+    refused = go(worker.score(ScoreJob(chats, adapter("r"))))
+    assert refused.status == 400 and "380" in refused.message
+
+
+def test_as_many_tokens_may_be_demanded_as_are_allowed(make_worker):
+    worker = make_worker(FakeEngine())
+
+    def ask(least: int) -> Outcome | Refused:
+        return go(worker.complete(GenerateJob((CHAT,), max_tokens=4, min_tokens=least)))
+
+    assert isinstance(ask(4), Outcome)
+    refused = ask(5)
+    assert (refused.status, refused.param) == (400, "min_tokens")
+    assert "5" in refused.message and "4" in refused.message
+
+
+def test_choices_of_several_prompts_come_prompt_by_prompt(make_worker):
+    engine = FakeEngine()
+    outcome = go(make_worker(engine).complete(GenerateJob(("x", "xx"), n=3, seed=5)))
+    assert [len(one.prompt_ids) for one in engine.requests] == [1, 1, 1, 2, 2, 2]
+    assert [one.seed for one in engine.requests] == [5, 6, 7, 8, 9, 10]
+    assert [one.row for one in outcome.rows] == list(range(6))
+
+
+def test_nothing_of_the_probabilities_is_greedy(make_worker):
+    engine = FakeEngine()
+    go(make_worker(engine).complete(GenerateJob((CHAT,), temperature=1.0, top_p=0)))
+    assert (engine.requests[0].temperature, engine.requests[0].top_p) == (0, 1)
+
+
 def test_max_tokens_defaults_to_what_fits(make_worker):
     engine = FakeEngine()
     worker = make_worker(engine, default_tokens=60)
@@ -233,6 +287,23 @@ def test_a_full_queue_refuses_at_once_and_takes_again_when_it_is_empty(make_work
     assert isinstance(taken, Outcome)
 
 
+def test_the_last_place_of_a_queue_is_given_away(make_worker):
+    engine = FakeEngine()
+    engine.pause()
+    worker = make_worker(engine, slots=2, waiting=2)
+
+    async def ask() -> list[Outcome | Refused]:
+        asked = [asyncio.create_task(worker.complete(GenerateJob((CHAT,), n=2))) for _ in range(2)]
+        await settled()
+        refused = await worker.complete(GenerateJob((CHAT,)))
+        engine.resume()
+        return [refused, *await asyncio.gather(*asked)]
+
+    refused, *taken = go(ask())
+    assert (refused.status, refused.code) == (503, "overloaded")
+    assert all(isinstance(one, Outcome) for one in taken)
+
+
 def test_a_job_that_can_never_be_taken_is_told_so(make_worker):
     refused = go(make_worker(FakeEngine(), slots=1, waiting=2).complete(GenerateJob((CHAT,), n=4)))
     assert refused.status == 400 and "at most 3" in refused.message
@@ -259,8 +330,7 @@ def test_tokens_of_a_stream_gather_where_there_are_many_but_its_end_does_not_wai
         await settled()
         for begun in (1, 30):  # the first has a step alone
             await engine.one_step()
-            while len(texts()) < begun:
-                await asyncio.sleep(0.01)
+            await await_until(lambda: len(texts()) >= begun, f"{begun} texts")  # noqa: B023
         engine.resume()
         await asyncio.gather(*streams)
 

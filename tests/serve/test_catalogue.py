@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from asking import soon
 from serve_fakes import ask, make_adapter
+from waiting import await_until, wait_until
 
 from cluster.errors import DatabaseError
 from serve.catalogue import Catalogue, Snapshot, SnapshotSource
@@ -29,15 +29,15 @@ def who(api: Any, model: str = CHAMPION) -> str:
 def test_a_promotion_and_a_rollback_are_followed(api, adapters):
     assert who(api) == adapters.first.adapter_id
     adapters.registry.promote("arithmetic/sft", 2)
-    soon(lambda: who(api) == adapters.second.adapter_id)
+    wait_until(lambda: who(api) == adapters.second.adapter_id)
     adapters.registry.rollback("arithmetic/sft")
-    soon(lambda: who(api) == adapters.first.adapter_id)
+    wait_until(lambda: who(api) == adapters.first.adapter_id)
 
 
 def test_a_name_does_not_move_before_its_adapter_is_loaded(api, adapters, engine):
     engine.unloadable = {adapters.second.adapter_id}
     adapters.registry.promote("arithmetic/sft", 2)
-    model = soon(
+    model = wait_until(
         lambda: (one := api.get(f"/v1/models/{CHAMPION}").json()).get("move_failed") and one
     )
     assert (model["adapter_id"], model["moving_to"]) == (
@@ -54,8 +54,8 @@ def test_a_name_does_not_move_before_its_adapter_is_loaded(api, adapters, engine
 
 def test_what_moves_is_loaded_before_anybody_asks_for_it(api, adapters, engine):
     adapters.registry.promote("arithmetic/sft", 2)
-    soon(lambda: "moving_to" not in (api.get(f"/v1/models/{CHAMPION}").json()))
-    soon(
+    wait_until(lambda: "moving_to" not in (api.get(f"/v1/models/{CHAMPION}").json()))
+    wait_until(
         lambda: api.get(f"/v1/models/{CHAMPION}").json()["adapter_id"] == adapters.second.adapter_id
     )
     assert adapters.second.adapter_id in engine.loaded and not engine.requests
@@ -85,7 +85,7 @@ def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
             patch.setattr(experiments, "record_feedback", hung(experiments.record_feedback))
             try:
                 answers = [ask(api, model="trial", user=f"user {one}") for one in range(50)]
-                trouble = soon(lambda: api.get("/readyz").json().get("database"))
+                trouble = wait_until(lambda: api.get("/readyz").json().get("database"))
                 assert "has not answered" in trouble
                 assert ask(api, model=CHAMPION).status_code == 200
                 assert ask(api, model="nobody/sft:1").status_code == 503
@@ -94,10 +94,10 @@ def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
             finally:
                 awake.set()
         assert {one.status_code for one in answers} == {200}
-        soon(lambda: "database" not in api.get("/readyz").json())
+        wait_until(lambda: "database" not in api.get("/readyz").json())
         for one in answers:
             rating = {"request_id": one.json()["id"], "value": 1}
-            rated = soon(
+            rated = wait_until(
                 lambda one=rating: (it := api.post("/v1/feedback", json=one)).is_success and it
             )
             assert rated.json()["experiment"] == "trial"
@@ -106,13 +106,13 @@ def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
 def test_champions_and_running_experiments_are_loaded_ahead_and_kept(
     api, adapters, experiments, engine
 ):
-    soon(lambda: engine.loaded == engine.kept == {adapters.first.adapter_id})
+    wait_until(lambda: engine.loaded == engine.kept == {adapters.first.adapter_id})
     arms = [VariantSpec(name="a", model="base"), VariantSpec(name="b", model="arithmetic/sft:2")]
     experiments.start("trial", arms, "a", 100)
     both = {adapters.first.adapter_id, adapters.second.adapter_id}
-    soon(lambda: engine.loaded == engine.kept == both)
+    wait_until(lambda: engine.loaded == engine.kept == both)
     experiments.stop("trial")
-    soon(lambda: engine.kept == {adapters.first.adapter_id})
+    wait_until(lambda: engine.kept == {adapters.first.adapter_id})
 
 
 def test_a_version_can_be_asked_for_the_moment_it_is_registered(api, adapters, tmp_path):
@@ -146,8 +146,7 @@ def test_one_that_leaves_does_not_take_the_look_of_others_with_it():
 
     async def go() -> int:
         leaves, stays = (asyncio.create_task(catalogue.refresh()) for _ in range(2))
-        while not source.looks:
-            await asyncio.sleep(0.001)
+        await await_until(lambda: source.looks, "a look at the database")
         leaves.cancel()
         late = asyncio.create_task(catalogue.refresh())
         source.open.release(10)
@@ -163,8 +162,7 @@ def test_who_comes_while_a_look_is_under_way_gets_one_that_began_later():
 
     async def go() -> tuple[int, int]:
         first = asyncio.create_task(catalogue.refresh())
-        while not source.looks:
-            await asyncio.sleep(0.001)
+        await await_until(lambda: source.looks, "a look at the database")
         others = [asyncio.create_task(catalogue.refresh()) for _ in range(5)]
         source.open.release(10)
         await asyncio.gather(first, *others)
@@ -205,9 +203,7 @@ def test_what_nobody_waits_for_is_logged_when_it_fails(monkeypatch, serve_log):
 
 
 async def _logged(text: str, log: pytest.LogCaptureFixture) -> None:
-    async with asyncio.timeout(60):
-        while text not in log.text:
-            await asyncio.sleep(0.001)
+    await await_until(lambda: text in log.text, f"{text!r} in the log")
 
 
 @pytest.fixture
@@ -229,7 +225,7 @@ def test_known_names_go_on_while_the_database_is_away(api, adapters, experiments
     experiments.start("trial", arms, "a", 100)
     assert ask(api, model="trial", user="ada").status_code == 200
     back = away()
-    soon(lambda: "connection refused" in api.get("/readyz").json().get("database", ""))
+    wait_until(lambda: "connection refused" in api.get("/readyz").json().get("database", ""))
     assert api.get("/readyz").status_code == 200
     for model in ("base", "arithmetic/sft", "arithmetic/sft:2", CHAMPION):
         assert ask(api, model=model).status_code == 200
@@ -241,7 +237,7 @@ def test_known_names_go_on_while_the_database_is_away(api, adapters, experiments
     rating = {"request_id": answers[0].json()["id"], "value": 1}
     assert api.post("/v1/feedback", json=rating).status_code == 503
     back()
-    soon(lambda: "database" not in api.get("/readyz").json())
+    wait_until(lambda: "database" not in api.get("/readyz").json())
     assert api.post("/v1/feedback", json=rating).status_code == 200
     report = experiments.report("trial")
     assert sum(one.answers for one in report.variants) == 6  # none was lost

@@ -83,6 +83,22 @@ def test_a_failure_of_a_move_that_was_called_off_is_forgotten(moves):
     assert not moves.failures
 
 
+def test_the_failure_of_an_older_target_does_not_hold_up_the_next(moves):
+    (move,) = moves.see({ALIAS: version(2)}, now=1)
+    moves.failed(move, "damaged", now=2)
+    (next_move,) = moves.see({ALIAS: version(3)}, now=2)
+    assert next_move.to.number == 3 and not moves.failures
+    moves.prepared(next_move)
+    assert here(moves) == 3
+
+
+def test_an_alias_may_move_back_to_what_it_pointed_to_before(moves):
+    for number in (2, 1, 2):
+        (move,) = moves.see({ALIAS: version(number)}, now=number)
+        moves.prepared(move)
+        assert here(moves) == number
+
+
 def test_two_moves_of_one_alias_end_in_the_newer_whichever_is_ready_first(moves):
     (second,) = moves.see({ALIAS: version(2)}, now=1)
     (third,) = moves.see({ALIAS: version(3)}, now=2)

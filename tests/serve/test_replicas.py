@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-import asking
 import psutil
 import pytest
 from asking import LINE, Load, connect, gauge, right_answers
 from real_adapters import BASE, installation, real_adapter
+from waiting import wait_until
 
 from cluster.ray import ray_session
 from cluster.registry import Registry, open_registry
@@ -26,8 +25,11 @@ pytestmark = pytest.mark.chaos
 
 VERSIONS = 6
 SIZES = Sizes(slots=4, slot_tokens=500, kv_gib=0.5, adapters=2)
-#: Engines take their time to come.
-soon = partial(asking.soon, seconds=600)
+
+
+def patiently(condition: Callable[[], Any]) -> Any:
+    """Engines take their time to come."""
+    return wait_until(condition, seconds=600)
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +76,18 @@ def test_an_adapter_is_where_it_was_and_a_promoted_one_everywhere(home, registry
             right = right_answers(url, registry)
         assert len(right) == VERSIONS * 3
         # Each is on one engine; were they given out at random, nearly all would be on both.
-        soon(lambda: gauge(url, "alignery_known_adapters") == VERSIONS)
+        patiently(lambda: gauge(url, "alignery_known_adapters") == VERSIONS)
         client = connect(url)
         registry.promote(LINE, 1)
-        soon(lambda: f"{LINE}@champion" in {one.id for one in client.models.list()})
+        patiently(lambda: f"{LINE}@champion" in {one.id for one in client.models.list()})
         with Load(url) as load:
             for number in (2, 3, 1, 2):
                 load.more()
                 registry.promote(LINE, number)
-                soon(lambda: gauge(url, "alignery_alias_moves_failed") == 0)
+                patiently(lambda: gauge(url, "alignery_alias_moves_failed") == 0)
             load.more(40)
         assert set(load.answers) <= right
-        soon(lambda: gauge(url, "alignery_known_adapters") > VERSIONS)
+        patiently(lambda: gauge(url, "alignery_known_adapters") > VERSIONS)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -95,7 +97,7 @@ def test_no_request_without_an_answer_is_lost_with_an_engine(home, registry, loc
         right = right_answers(url, registry)
         with Load(url, streams=False) as load:
             for _ in range(2):
-                soon(lambda: running_engines() == replicas)
+                patiently(lambda: running_engines() == replicas)
                 load.more()
                 processes = psutil.Process().children(recursive=True)
                 next(one for one in processes if "EngineReplica" in " ".join(one.cmdline())).kill()
@@ -109,7 +111,7 @@ def test_engines_become_more_under_load(home, registry, local_ray):
         right = right_answers(url, registry)
         assert running_engines() == 1
         with Load(url, clients=12) as load:
-            soon(lambda: running_engines() == 2)
+            patiently(lambda: running_engines() == 2)
             load.more(40)
         assert set(load.answers) <= right
 
@@ -137,9 +139,9 @@ def test_streams_end_whole_on_an_engine_that_leaves(home, registry, local_ray):
         args = AppArgs(base=BASE, cpus=0.5, **{**SIZES.model_dump(), "default_max_tokens": 16})
         with ThreadPoolExecutor(9) as pool:
             streams = [pool.submit(stream) for _ in range(8)]  # half of them have to wait
-            soon(lambda: begun)
+            patiently(lambda: begun)
             change = pool.submit(serve.run, build(args), name=APPLICATION, route_prefix="/")
-            soon(lambda: running_engines() == 0)
+            patiently(lambda: running_engines() == 0)
             assert not all(one.done() for one in streams)
             assert {one.result() for one in streams} == {f"{whole.text}|{whole.text}"}
             change.result()

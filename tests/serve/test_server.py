@@ -16,8 +16,9 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
-from asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers, soon
+from asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
 from real_adapters import BASE, installation, real_adapter
+from waiting import wait_until
 
 from cluster.database import open_database
 from cluster.ray import ray_session
@@ -207,7 +208,7 @@ def test_a_client_that_hangs_up_does_not_hold_up_the_next(client, url):
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.5).chat.completions.create(**long)
     client.chat.completions.create(model="base", messages=HELLO, max_tokens=1)
-    soon(lambda: gauge(url, WRITTEN) > before and not gauge(url, "alignery_rows_unfinished"))
+    wait_until(lambda: gauge(url, WRITTEN) > before and not gauge(url, "alignery_rows_unfinished"))
     assert gauge(url, WRITTEN) - before < long["max_tokens"]  # no row of theirs came to its end
 
 
@@ -240,8 +241,12 @@ def test_no_request_is_lost_or_mixed_while_the_champion_moves(url, home, tmp_pat
                 registry.promote(LINE, number)
             else:
                 registry.rollback(LINE)
-            while answer(client, LINE, PROMPTS[0], stream=False)[0] != version.adapter_id:
-                time.sleep(0.02)
+            wait_until(
+                lambda to=version.adapter_id: (
+                    answer(client, LINE, PROMPTS[0], stream=False)[0] == to
+                ),
+                f"{version.name} answers",
+            )
         load.more()
     assert set(load.answers) == expected
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import yaml
-from conftest import FAKE, RECIPE
+from toy_recipe import FAKE, RECIPE
 
 from cluster.database import open_database
 from sweeps.run_store import launches

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 from commanding import write_recipe
-from conftest import FAKE
+from toy_recipe import FAKE
 from typer.testing import CliRunner
 
 import alignery

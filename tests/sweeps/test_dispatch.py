@@ -129,6 +129,30 @@ def test_a_worker_that_ran_out_of_memory_beside_others_leaves_room(pool):
     assert one.searches[0].heard[-1] == (4, True)  # it was alone
 
 
+def test_a_pool_is_filled_to_its_last_place_and_no_further(pool):
+    for share in (0.1, 0.3333, 0.49):  # none of them adds up to one exactly
+        one = pool(("sft", 99), nodes=1, cpus=0.01, gpus={"sft": share})
+        assert len(hand_out(one.dispatcher)) == int(1 / share)
+
+
+def test_a_worker_that_ran_out_of_memory_alone_is_tried_alone_again(pool):
+    one = pool(("sft", 3), max_concurrent=1)
+    hand_out(one.dispatcher)
+    one.dispatcher.ended("t0", End("memory", counts=True, memory=True))
+    assert one.searches[0].heard == [(0, True)]
+    assert hand_out(one.dispatcher, "u") == [("sft", 0)]
+
+
+def test_all_that_run_out_of_memory_at_once_leave_room_for_one_and_slots_say_so(pool):
+    one = pool(("sft", 4), nodes=1)
+    assert one.dispatcher.slots("sft") == len(hand_out(one.dispatcher)) == 2
+    short = End("memory", counts=True, memory=True)
+    for trial_id in ("t0", "t1"):
+        one.dispatcher.ended(trial_id, short)
+    assert one.dispatcher.slots("sft") == 1
+    assert len(hand_out(one.dispatcher, "u")) == 1
+
+
 def test_what_was_stopped_is_given_up_and_heard_of_no_more(pool):
     one = pool(("sft", 1), ("reward", 1))
     hand_out(one.dispatcher)
@@ -162,6 +186,7 @@ def alive(_actor):
         (died("The actor's worker process has died."), True, dead, False, "machine went away"),
         (died("The actor's worker process has died."), False, alive, False, "before the trial"),
         (died("because its node has died. Node Id: 1"), True, alive, False, "machine went away"),
+        (died("The Raylet died unexpectedly"), True, alive, False, "machine went away"),
         (worker_ended(ActorUnavailableError("network", None)), True, alive, False, "went away"),
         (worker_ended(ActorUnschedulableError("node left")), True, alive, False, "not schedulable"),
         (worker_ended(RayActorError(ACTOR, "gone", False, True)), True, alive, False, "went away"),

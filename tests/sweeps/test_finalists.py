@@ -86,6 +86,39 @@ def test_of_equals_the_earlier_trial_wins_and_what_is_not_feasible_does_not():
     assert standing(both, trials, stage(), 1).chosen == 2  # the least broken
 
 
+def test_the_lowest_wins_where_the_objective_is_minimised():
+    trials = [trial(0, 0.5), trial(1, 0.4), trial(2, 0.3)]
+    measured = [system("default", 0, 0.5), system("trial 1", 1, 0.2), system("trial 2", 2, 0.3)]
+    found = standing(measured, trials, stage(objective="nll"), 2)
+    assert (found.chosen, found.searched_best, found.minimised) == (1, 2, True)
+
+
+def test_a_constraint_may_be_met_exactly_and_counts_where_only_the_search_measured_it():
+    trials = [trial(0, 0.5), trial(1, 0.9, violation=0.2)]
+    exact = [system("default", 0, 0.5), system("trial 1", 1, 0.8, violation=0.0)]
+    found = standing(exact, trials, stage(), 1)
+    assert found.chosen == 1 and all(one.feasible for one in found.systems)
+    unmeasured = [system("default", 0, 0.5), system("trial 1", 1, 0.8)]
+    found = standing(unmeasured, trials, stage(), 1)
+    assert found.chosen == 0 and [one.feasible for one in found.systems] == [True, False]
+
+
+def test_the_interval_of_an_area_is_around_the_area():
+    rows = [
+        Example("labels", str(at), "test", f"q{at}", numbers={"liked": liked, "log_ratio": ratio})
+        for at in range(40)
+        for liked, ratio in [(float(at % 2), (at % 2) + 0.1 * (at % 7) - (at % 5 == 0))]
+    ]
+    found = standing(
+        [SystemResult("default", 0, {"objective": 0.8}, rows)],
+        [trial(0, 0.8)],
+        stage("kto", "label_auc"),
+        0,
+    )
+    (one,) = found.systems
+    assert found.items == 40 and 0.5 < one.low < 0.8 < one.high
+
+
 def test_what_has_no_objective_there_is_left_out():
     measured = [system("default", 0, 0.5), SystemResult("trial 1", 1, {"objective": math.nan})]
     found = standing(measured, [trial(0, 0.5), trial(1, 0.9)], stage(), 1)

@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 from commanding import finish, start, told, trials_in, wait_for, write_recipe
-from conftest import FAKE
+from toy_recipe import FAKE
 from typer.testing import CliRunner
 
 import alignery

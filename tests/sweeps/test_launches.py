@@ -1,7 +1,7 @@
 """What a launch keeps, and what a name stands for. No Ray, no trials."""
 
 import pytest
-from conftest import RECIPE
+from toy_recipe import RECIPE
 
 from align.recipe import parse_recipe
 from cluster.database import open_database

@@ -1,5 +1,6 @@
 """What ended trials leave in storage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ def leftovers(settings, recipe, tmp_path):
         for part in ("checkpoints", "published"):
             Storage(settings).put_folder(folder, trial_key(STUDY, one.number, part))
 
-    def make(rule):
-        config = recipe.stages["sft"]
+    def make(rule, objective="accuracy"):
+        config = recipe.stages["sft"].model_copy(update={"objective": objective})
         config.sweep.keep_checkpoints = rule
         return Leftovers(settings, STUDY, config)
 
@@ -46,6 +47,17 @@ def test_checkpoints_are_kept_as_the_recipe_has_it(leftovers, settings, rule, ke
     leftovers(rule).trial_ended(TRIALS)
     assert numbers(settings, "checkpoints") == kept
     assert numbers(settings, "published") == [0, 1, 2, 3]
+
+
+def test_the_best_of_a_minimised_objective_is_the_lowest(leftovers, settings):
+    leftovers("best", objective="nll").trial_ended(TRIALS)
+    assert numbers(settings, "checkpoints") == [0, 3]
+
+
+def test_the_best_keeps_to_the_constraints(leftovers, settings):
+    broken = replace(TRIALS[1], violation=0.2, feasible=False)
+    leftovers("best").trial_ended([TRIALS[0], broken, *TRIALS[2:]])
+    assert numbers(settings, "checkpoints") == [0, 3]
 
 
 def test_published_adapters_go_when_nobody_can_win_with_them(leftovers, settings):

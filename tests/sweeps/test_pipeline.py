@@ -4,7 +4,7 @@ import functools
 import json
 
 import pytest
-from conftest import FAKE, RECIPE
+from toy_recipe import FAKE, RECIPE
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import DataError

@@ -4,13 +4,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import RECIPE
+from toy_recipe import RECIPE
 
+from align.memory.machines import GPUS
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
-from sweeps.pool.gpu_sharing import hold_to_share, tensor_fraction
-from sweeps.pool.placement import place
+from sweeps.pool.gpu_sharing import MACHINES, _share, hold_to_share, tensor_fraction
+from sweeps.pool.placement import Placement, place
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 
@@ -53,6 +54,70 @@ def test_small_trials_share_a_t4_as_far_as_memory_and_cpus_allow():
     assert found.bundle("sft") == {"CPU": 1, "GPU": share, "accelerator_type:T4": 0.001}
     alone = place(recipe, ["sft"], [t4(cpus=1)], accelerator="t4")  # in any case
     assert alone.gpus == {"sft": 1.0} and alone.slots("sft", [t4(cpus=1)]) == 1
+
+
+def card(accelerator, cpus=32, gpus=1, name="a"):
+    return Node(name, name, "10.0.0.1", cpus, gpus, accelerator)
+
+
+def test_a_mixed_pool_is_shared_as_its_smallest_card_allows():
+    recipe = with_stage(max_length=256)
+    small, large = (place(recipe, ["sft"], [card(one)]).gpus["sft"] for one in ("T4", "A100"))
+    assert large < small
+    for nodes in ([card("T4"), card("A100")], [card("A100"), card("T4")]):
+        assert place(recipe, ["sft"], nodes).gpus["sft"] == small
+    named = place(recipe, ["sft"], [card("T4"), card("A100")], accelerator="A100")
+    assert named.gpus["sft"] == large
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_of_a_name_with_two_sizes_the_smaller_is_taken(name):
+    sizes = [one.memory for key, one in GPUS.items() if key == name or key.startswith(f"{name}-")]
+    sizes = sizes or [GPUS[name.removesuffix("G")].memory]  # Ray's A100-40G
+    assert MACHINES[name].memory == min(sizes)
+
+
+def test_of_a_mixed_pool_a_card_of_unknown_memory_is_not_shared_and_so_is_no_other():
+    found = place(with_stage(max_length=256), ["sft"], [card("T4"), card("L40S")])
+    assert found.gpus == {"sft": 1.0} and "L40S" in found.notes[0]
+
+
+def test_what_does_not_fit_the_smallest_card_of_a_mixed_pool_is_refused():
+    recipe = with_stage(max_length=16384, per_device_train_batch_size=4)
+    with pytest.raises(SweepError, match="stage 'sft' does not fit a T4"):
+        place(recipe, ["sft"], [card("A100-80G"), card("T4")])
+
+
+def test_the_cpus_of_the_roomiest_node_bound_the_share_card_by_card():
+    recipe = with_stage(max_length=256)
+    assert place(recipe, ["sft"], [card("A100", cpus=2), card("A100", cpus=4)]).gpus["sft"] == 0.25
+    assert place(recipe, ["sft"], [card("A100", cpus=8, gpus=2)]).gpus["sft"] == 0.25
+    assert place(recipe, ["sft"], [card("A100", cpus=8)], cpus_per_trial=2).gpus["sft"] == 0.25
+
+
+def test_what_two_cards_have_left_is_no_third():
+    found = Placement(gpus={"sft": 0.4, "reward": 0.6, "dpo": 1.0})
+    node = card("T4", gpus=2)
+    held = {stage: found.holds(stage, node) for stage in found.gpus}
+    assert held == {"sft": 4, "reward": 2, "dpo": 2}
+    assert found.slots("sft", [card("T4"), card("T4", name="b")]) == 4
+
+
+@pytest.mark.parametrize("trials", range(1, 65))
+def test_as_many_trials_as_fit_a_card_are_placed_on_it(trials):
+    found = Placement(gpus={"sft": _share(trials, None)})
+    assert found.holds("sft", card("T4", cpus=128)) == trials
+    assert found.gpus["sft"] * trials <= 1
+
+
+def test_trials_on_gpus_do_not_land_where_there_are_none():
+    nodes = [cpu_node(64), card("T4", cpus=4)]
+    found = place(with_stage(max_length=256), ["sft"], nodes, cpus_per_trial=4)
+    assert not found.suits(nodes[0]) and found.suits(nodes[1])
+    assert found.slots("sft", nodes) == 1
+    with pytest.raises(SweepError, match="needs 8 CPUs and Ray has 4 on its largest node"):
+        place(with_stage(max_length=256), ["sft"], nodes, cpus_per_trial=8)
+    assert place(with_stage(max_length=256), ["sft"], [*nodes, card("T4", cpus=8)], 8).gpus
 
 
 def test_each_stage_claims_what_it_needs(recipe):

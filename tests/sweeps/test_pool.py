@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from conftest import FAKE
+from toy_recipe import FAKE
 
 from align.recipe import parse_recipe
 from cluster.database import open_database

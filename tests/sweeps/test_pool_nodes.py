@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FAKE
 from test_pool import graph
+from toy_recipe import FAKE
 
 from cluster.ray import ray_session
 from cluster.settings import Settings

@@ -6,8 +6,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from conftest import RECIPE
 from sqlalchemy import create_engine, make_url, text
+from toy_recipe import RECIPE
 
 from align.recipe import load_recipe, parse_recipe
 from align.recipe.show import to_yaml

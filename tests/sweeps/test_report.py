@@ -7,8 +7,8 @@ import re
 
 import optuna
 import pytest
-from conftest import RECIPE
 from optuna.trial import TrialState
+from toy_recipe import RECIPE
 from typer.testing import CliRunner
 
 import alignery

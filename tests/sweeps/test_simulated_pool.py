@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FAKE, RECIPE
 from fake_trial import objective
+from toy_recipe import FAKE, RECIPE
 
 from align.recipe import parse_recipe
 from cluster.database import open_database

@@ -1,6 +1,7 @@
 """The bridge to the study, without Ray."""
 
 import math
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -139,6 +140,47 @@ def test_a_repeated_report_keeps_the_first_value_and_asks_the_pruner_once(bridge
     assert list(study.trials[0].intermediate_values.values()) == [0.5]
     assert set(study.trials[0].system_attrs) >= {"completed_rung_0"}
     assert "completed_rung_1" not in study.trials[0].system_attrs
+
+
+def test_a_rung_that_was_decided_is_not_judged_again_by_what_came_since(settings, stage):
+    stage.sweep.pruner = "median"
+    with StudySession(settings, open_database(settings), "toy/sft/6-again", stage) as bridge:
+        default, twice, best = (bridge.ask().number for _ in range(3))
+        for index in range(3):
+            bridge.report(default, at(index, 0.4))
+        assert bridge.report(twice, at(0, 0.5)) and bridge.report(twice, at(1, 0.5))
+        for index in range(3):
+            bridge.report(best, at(index, 0.9))  # beside it, 0.5 is below the median
+        for index in (0, 1):  # its worker was restarted from an earlier checkpoint
+            assert bridge.report(twice, at(index, 0.5))
+            assert bridge.report(twice, at(index, math.nan))
+        trial = bridge.summary(twice)
+        assert trial.state == "RUNNING"
+        assert [one["objective"] for one in trial.rungs.values()] == [0.5, 0.5]
+        assert not bridge.report(twice, at(2, 0.8))
+        assert not bridge.report(twice, at(2, 0.1))
+        trial = bridge.summary(twice)
+        assert (trial.state, trial.objective) == ("COMPLETE", 0.8)
+
+
+def test_of_a_rung_that_was_stored_but_not_decided_the_first_measurement_counts(
+    bridge, reopen, settings, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    first, second = ({"began": at, "ended": at + 1.0, "node": f"{at}"} for at in (1.0, 5.0))
+    bridge.ask()
+    monkeypatch.setattr(bridge, "_judge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bridge.report(0, replace(at(0, 0.5), ran=first))
+    with reopen() as again:
+        assert again.ask().decided == 0
+        assert again.report(0, replace(at(0, 0.1), ran=second))
+        trial = again.summary(0)
+        assert trial.rungs[10]["objective"] == 0.5 and trial.ran == {"10": first}
+    study = optuna.load_study(study_name=STUDY, storage=open_storage(settings))
+    assert list(study.trials[0].intermediate_values.values()) == [0.5]
 
 
 def test_a_resumed_sampler_does_not_repeat_itself(bridge, reopen):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import FAKE
+from toy_recipe import FAKE
 
 from align.errors import DataError
 from cluster.database import open_database
