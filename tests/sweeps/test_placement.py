@@ -9,14 +9,18 @@ from conftest import RECIPE
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
-from sweeps.pool.placement import place
+from sweeps.pool.placement import Placement, place
 from sweeps.pool.sharing import hold_to_share, tensor_fraction
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 
 
-def t4(name="a", cpus=4, labels=SPOT, gpus=1):
-    return Node(name, name, "10.0.0.1", cpus, gpus, "T4", labels)
+def gpu_node(kind, name="a", cpus=4, labels=SPOT, gpus=1):
+    return Node(name, name, "10.0.0.1", cpus, gpus, kind, labels)
+
+
+def t4(*args, **fields):
+    return gpu_node("T4", *args, **fields)
 
 
 def cpu_node(cpus=8):
@@ -53,6 +57,49 @@ def test_small_trials_share_a_t4_as_far_as_memory_and_cpus_allow():
     assert found.bundle("sft") == {"CPU": 1, "GPU": share, "accelerator_type:T4": 0.001}
     alone = place(recipe, ["sft"], [t4(cpus=1)], accelerator="t4")  # in any case
     assert alone.gpus == {"sft": 1.0} and alone.slots("sft", [t4(cpus=1)]) == 1
+
+
+@pytest.mark.parametrize("first", ["T4", "A100"])
+def test_in_a_mixed_pool_the_smallest_card_decides(first):
+    """A trial may land on either, so it claims what it needs of a T4."""
+    recipe, pool = with_stage(max_length=256), [gpu_node("T4", cpus=64), gpu_node("A100", cpus=64)]
+    small, large = (place(recipe, ["sft"], [node]).gpus["sft"] for node in pool)
+    assert large < small
+    nodes = pool if first == "T4" else pool[::-1]
+    assert place(recipe, ["sft"], nodes).gpus["sft"] == small
+    assert place(recipe, ["sft"], nodes, accelerator="A100").gpus["sft"] == large
+
+
+def test_what_fits_the_larger_card_alone_is_refused_where_a_trial_may_land_on_the_smaller():
+    recipe = with_stage(max_length=16384, per_device_train_batch_size=2)
+    pool = [gpu_node("A100-80G", "b"), t4("a")]
+    assert place(recipe, ["sft"], pool, accelerator="A100-80G").gpus["sft"] <= 1
+    with pytest.raises(SweepError, match="stage 'sft' does not fit a T4"):
+        place(recipe, ["sft"], pool)
+
+
+@pytest.mark.parametrize(("name", "gib"), [("V100", 15.77), ("A100", 39.38)])
+def test_a_name_of_two_sizes_stands_for_the_smaller(name, gib):
+    recipe = with_stage(max_length=65536, per_device_train_batch_size=8)
+    with pytest.raises(SweepError, match=f"does not fit a {name}.*of its {gib} GiB"):
+        place(recipe, ["sft"], [gpu_node(name)])
+
+
+def test_the_node_with_most_cpus_bounds_how_many_share_a_card():
+    recipe = with_stage(max_length=256)
+    nodes = [gpu_node("A100", "a", cpus=2), gpu_node("A100", "b", cpus=5)]
+    found = place(recipe, ["sft"], nodes)
+    assert found.gpus["sft"] == 0.2  # memory would allow more
+    assert [found.holds("sft", node) for node in nodes] == [2, 5]
+    two_cards = gpu_node("A100", cpus=5, gpus=2)
+    assert place(recipe, ["sft"], [two_cards]).gpus["sft"] == 0.5
+
+
+def test_a_share_never_spans_two_cards():
+    """Ray gives a fraction of one GPU: two cards at 0.4 hold two trials each, not five."""
+    found = Placement(gpus={"sft": 0.4})
+    assert found.holds("sft", t4(cpus=64, gpus=2)) == 4
+    assert Placement(gpus={"sft": 0.33}).holds("sft", t4(cpus=64)) == 3
 
 
 def test_each_stage_claims_what_it_needs(recipe):

@@ -119,6 +119,25 @@ def test_an_unknown_gpu_has_no_hours(settings):
     assert plan.plain()["hours"] is None
 
 
+@pytest.mark.parametrize("order", [["T4", "A100"], ["A100", "T4"]])
+def test_a_mixed_pool_is_planned_on_its_smallest_card(settings, order):
+    nodes = [Node(name, name, "", 8, 1, name) for name in order]
+    mixed, small = (
+        plan_pipeline(settings, toy(), ["sft"], nodes=some)
+        for some in (nodes, [node for node in nodes if node.id == "T4"])
+    )
+    assert mixed.machine == "T4" and mixed.machines == 2
+    assert mixed.stages[0].memory == small.stages[0].memory
+    assert mixed.stages[0].share == small.stages[0].share
+    assert mixed.stages[0].at_once == 2 * small.stages[0].at_once
+
+
+def test_a_pool_with_a_card_of_unknown_speed_has_no_hours(settings):
+    nodes = [Node(name, name, "", 8, 1, name) for name in ("T4", "L40S")]
+    plan = plan_pipeline(settings, toy(), ["sft"], nodes=nodes)
+    assert plan.machine == "GPU" and plan.hours is None
+
+
 def test_siblings_run_at_once_and_children_after_them():
     graph = (
         stage_plan("a", at_once=9),
