@@ -17,6 +17,14 @@ ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]
 
 
+def both_by_peft(tiny, parent, child):
+    """The oracle: PEFT reads both folders by itself and adds up both adapters."""
+    model = PeftModel.from_pretrained(tiny.shell(), parent, adapter_name="parent")
+    model.load_adapter(child, "child")
+    model.base_model.set_adapter(["parent", "child"])
+    return model.eval()
+
+
 @pytest.mark.parametrize(
     ("parent", "child"),
     [
@@ -31,7 +39,8 @@ MLP = ["gate_proj", "up_proj", "down_proj"]
     ids=["same", "ranks", "disjoint", "overlap", "rslora-parent", "rslora-child", "patterns"],
 )
 def test_published_adapter_computes_what_was_trained(tiny, make_adapter, tmp_path, parent, child):
-    below = read_factors(make_adapter("parent", 1, **parent))
+    folder = make_adapter("parent", 1, **parent)
+    below = read_factors(folder)
     ids = torch.randint(0, 200, (3, 20), generator=torch.Generator().manual_seed(0))
     trained = tiny.shell()
     put_beneath(trained, below)
@@ -45,16 +54,31 @@ def test_published_adapter_computes_what_was_trained(tiny, make_adapter, tmp_pat
 
     write_factors(tmp_path / "out", read_factors(tmp_path / "child").stacked_on(below), "tiny")
     served = PeftModel.from_pretrained(tiny.shell(), tmp_path / "out").eval()
+    oracle = both_by_peft(tiny, folder, tmp_path / "child")
+    alone = PeftModel.from_pretrained(tiny.shell(), tmp_path / "child").eval()
     with torch.no_grad():
-        expected, got = trained(ids).logits, served(ids).logits
-        bare = tiny.model(ids).logits
-    assert (expected - bare).abs().max() > 0.1  # the adapters do something
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        expected = oracle(ids).logits
+        without = [tiny.model(ids).logits, alone(ids).logits]
+        for model in (trained, served):
+            torch.testing.assert_close(model(ids).logits, expected, rtol=1e-4, atol=1e-4)
+    for logits in without:  # both adapters do something
+        assert (expected - logits).abs().max() > 0.1
 
 
-def test_adapter_off_is_the_parent(tiny, make_adapter):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_rslora": True},
+        {"rank_pattern": {"q_proj": 2, "layers.0.mlp.up_proj": 3}},
+        {"alpha_pattern": {"layers.1.self_attn.v_proj": 1, "v_proj": 32}},
+        {"rank_pattern": {"k_proj": 9}, "alpha_pattern": {"k_proj": 5}, "use_rslora": True},
+    ],
+    ids=["plain", "rslora", "ranks", "alphas", "all"],
+)
+def test_adapter_off_is_the_parent(tiny, make_adapter, options):
     """DPO's reference: the child disabled gives the parent's logits."""
-    folder = make_adapter("parent", 1)
+    folder = make_adapter("parent", 1, **options)
     ids = torch.arange(40).view(2, 20)
     stacked = tiny.shell()
     put_beneath(stacked, read_factors(folder))

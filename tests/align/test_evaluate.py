@@ -114,6 +114,8 @@ def test_pairs_are_ranked_by_likelihood_and_by_the_ratio_to_the_parent(home, mak
     assert metrics["pair_accuracy"] != metrics["implicit_pair_accuracy"]
     turns = [[row[side][0]["content"] for row in rows] for side in ("chosen", "rejected")]
     assert metrics["longer_rule"] == longer_rule(*turns)
+    lengths = [(len(chosen), len(rejected)) for chosen, rejected in zip(*turns, strict=True)]
+    assert found.longer == [(a > b) + 0.5 * (a == b) for a, b in lengths]
 
 
 def test_the_judge_prefers_no_answer_to_itself(home, other, judge):
@@ -122,7 +124,12 @@ def test_the_judge_prefers_no_answer_to_itself(home, other, judge):
     assert answered.parts["reward_model"] and len(answered.reward) == len(answered.texts)
     same = evaluator.winning(answered, None, None, "grpo", "validation")
     assert same.metrics()["win_rate"] == 0.5
-    against = evaluator.winning(answered, None, other, "grpo", "validation").metrics()["win_rate"]
+    won = evaluator.winning(answered, None, other, "grpo", "validation")
+    against = won.metrics()["win_rate"]
+    judged = evaluator.answering(other, "validation", SMOKE.rewards("grpo"), stage="grpo").parts
+    both = zip(answered.parts["reward_model"], judged["reward_model"], strict=True)
+    assert won.wins == [(own > parents) + 0.5 * (own == parents) for own, parents in both]
+    assert set(won.wins) & {0.0, 1.0}  # not ties alone, so that the line above says something
     theirs = evaluator.answering(other, "validation", {}, stage="grpo")
     turned = evaluator.winning(theirs, other, None, "grpo", "validation").metrics()["win_rate"]
     assert against + turned == pytest.approx(1.0)

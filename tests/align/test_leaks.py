@@ -8,6 +8,8 @@ import pytest
 
 from align.data import leaks
 from align.data.leaks import check_chain
+from align.data.problems import Split
+from align.data.splits import load_split
 from align.errors import DataError
 from align.preflight import check_inputs
 from align.recipe import Recipe, load_recipe, parse_recipe
@@ -54,10 +56,42 @@ def test_other_sizes_of_the_same_file_leak(file: dict[str, Any]) -> None:
     with pytest.raises(DataError) as caught:
         check_chain(leaky, "dpo")
     message = str(caught.value)
-    assert "10 test prompts of stage 'dpo'" in message or "10 validation prompts" in message
+    # A longer test split moves the validation split into what SFT trains on.
+    assert message.startswith("10 validation prompts of stage 'dpo'")
     assert "trained on by stage 'sft', which dpo builds on" in message
     assert "the first: 'What is " in message
     assert "Give both stages the same data" in message
+
+
+def held_out(made: Recipe, stage: str, split: Split) -> list[str]:
+    return [str(row["prompt"][-1]["content"]) for row in load_split(made, stage, split)]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_leak_in_one_split_alone_is_found(
+    tmp_path: Path, file: dict[str, Any], split: Split
+) -> None:
+    """SFT has a file of its own, in which a few of DPO's prompts of one split stand too."""
+    few = held_out(recipe(dpo={"data": file}), "dpo", split)[:4]
+    mixed = jsonl(tmp_path / "mixed.jsonl", [f"Name {n}" for n in range(40)] + few)
+    data = {"path": mixed, "train": 42, "validation": 1, "test": 1}
+    leaky = recipe(sft={"data": data}, dpo={"data": file, "parent": "sft"})
+    trained = set(held_out(leaky, "sft", "train")) & set(few)
+    assert len(trained) > 1
+    with pytest.raises(DataError, match=f"^{len(trained)} {split} prompts of stage 'dpo'"):
+        check_chain(leaky, "dpo")
+    check_chain(leaky, "sft")
+
+
+def test_a_file_that_holds_generated_problems_leaks(tmp_path: Path) -> None:
+    """That generated problems know their split says nothing of a file that repeats them."""
+    task = {"task": "arithmetic", "train": 8, "validation": 8, "test": 8}
+    copied = held_out(recipe(dpo={"data": task}), "dpo", "test")
+    path = jsonl(tmp_path / "copied.jsonl", [f"Name {n}" for n in range(40)] + copied)
+    data = {"path": path, "train": 46, "validation": 1, "test": 1}
+    leaky = recipe(sft={"data": data}, dpo={"data": task, "parent": "sft"})
+    with pytest.raises(DataError, match="test prompts of stage 'dpo'"):
+        check_chain(leaky, "dpo")
 
 
 def test_another_seed_leaks_and_the_judge_counts(file: dict[str, Any]) -> None:
@@ -80,12 +114,17 @@ def test_prompts_that_differ_by_whitespace_leak(tmp_path: Path, file: dict[str, 
         check_chain(leaky, "dpo")
 
 
-def test_answers_that_the_objective_is_measured_on_count(file: dict[str, Any]) -> None:
-    """SFT by accuracy is measured on GRPO's prompts, whose data are cut in another way."""
-    leaky = recipe(sft={"data": {**file, "seed": 1}, "objective": "accuracy"}, grpo={"data": file})
+@pytest.mark.parametrize("objective", ["accuracy", "reward"])
+def test_answers_that_the_objective_is_measured_on_count(
+    file: dict[str, Any], objective: str
+) -> None:
+    """SFT by its answers is measured on GRPO's prompts, whose data are cut in another way."""
+    leaky = recipe(sft={"data": {**file, "seed": 1}, "objective": objective}, grpo={"data": file})
     with pytest.raises(DataError, match=r"of stage 'grpo', which sft is measured on, .* 'sft'"):
         check_chain(leaky, "sft")
     check_chain(leaky, "grpo")
+    read = recipe(sft={"data": {**file, "seed": 1}, "objective": "nll"}, grpo={"data": file})
+    check_chain(read, "sft")
 
 
 def test_generated_problems_and_other_files_never_leak(

@@ -4,11 +4,13 @@ import math
 import random
 from statistics import fmean, pstdev
 
+import numpy as np
 import pytest
 import torch
 
+from align.evaluation.checking import accuracies
 from align.evaluation.metrics import Evaluation, key_of, objective, paired, wilson
-from align.evaluation.statistics import auc, divergence, paired_auc
+from align.evaluation.statistics import auc, divergence, longer_rule, paired_auc
 from align.precision import choose
 from align.recipe.rewards import configure
 from align.rewards import Judge, Rewards, brevity, correctness
@@ -30,6 +32,17 @@ def test_paired_bootstrap_sees_a_steady_difference_that_means_hide():
     assert null.low <= 0 <= null.high
 
 
+def test_the_bootstraps_interval_is_that_of_95_percent():
+    """At 400 items it is the normal one, 1.96 standard errors to each side; 90 % were 1.64."""
+    rng = np.random.default_rng(7)
+    ours, theirs = rng.normal(size=(2, 400))
+    found = paired(ours, theirs)
+    error = (ours - theirs).std(ddof=1) / 20
+    assert found.difference - found.low == pytest.approx(1.96 * error, rel=0.08)
+    assert found.high - found.difference == pytest.approx(1.96 * error, rel=0.08)
+    assert found.count == 400 and found == paired(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("text", "answer", "reward"),
     [
@@ -44,6 +57,15 @@ def test_paired_bootstrap_sees_a_steady_difference_that_means_hide():
 )
 def test_correctness_takes_the_last_number(text, answer, reward):
     assert correctness(text, answer) == reward
+
+
+def test_part_of_the_credit_is_no_right_answer(monkeypatch):
+    """Tasks of reasoning_gym give a little for an answer that is nearly right, or only there."""
+    monkeypatch.setattr("align.data.reasoning.score", lambda text, entry: float(text))
+    problems = [{"answer": "7", "entry": "{}"}] * 4
+    assert accuracies(problems, ["1.0", "0.99", "0.01", "0.0"]) == [1.0, 0.0, 0.0, 0.0]
+    assert accuracies([{"answer": "7"}] * 2, ["It is 7.", "It is 8."]) == [1.0, 0.0]
+    assert accuracies([{"answer": "7"}, {}], ["7", "7"]) == []  # nothing for some rows alone
 
 
 def test_weighted_rewards():
@@ -102,6 +124,28 @@ def test_paired_auc_sees_which_of_two_rankings_is_better():
     assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
 
 
+def test_the_interval_of_two_areas_is_that_of_95_percent():
+    """Beside DeLong's variance (Biometrics 1988) of the difference of two areas."""
+    rng = np.random.default_rng(8)
+    liked = np.arange(300) % 3 == 0
+    both = rng.normal(size=(2, 300)) + liked * np.array([[1.0], [0.4]])
+    better = both[:, liked, None] > both[:, None, ~liked]
+    gains = better[0].astype(float) - better[1]
+    parts = (gains.mean(1), gains.mean(0))  # of each liked item, of each disliked one
+    error = math.sqrt(sum(one.var(ddof=1) / len(one) for one in parts))
+    found = paired_auc(*both, liked)
+    assert found.difference == pytest.approx(gains.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.08)
+    assert found.count == 300
+
+
+def test_draws_of_one_label_alone_say_nothing_of_an_area():
+    found = paired_auc([9.0, 1.0, 2.0, 3.0], [5.0] * 4, [1, 0, 0, 0])
+    assert (found.difference, found.low, found.high) == (0.5, 0.5, 0.5)
+    unknown = paired_auc([1.0, 2.0], [2.0, 1.0], [1, 1])
+    assert all(map(math.isnan, (unknown.difference, unknown.low, unknown.high)))
+
+
 def test_divergence_of_a_known_distribution():
     """Over enough draws both estimators give the sum over outcomes; k3 is never negative."""
     ours, theirs = (0.5, 0.3, 0.2), (0.2, 0.2, 0.6)
@@ -115,6 +159,11 @@ def test_divergence_of_a_known_distribution():
     assert spread[0] < spread[1]
     # A token's is a mean over the answer, an answer's a sum.
     assert divergence([-1.0, -1.0], [-2.0, -2.0]) == (math.exp(-1), 2.0)
+
+
+def test_the_longer_rule_is_right_where_the_chosen_answer_is_longer():
+    assert longer_rule(["long", "one", "same"], ["no", "three", "size"]) == pytest.approx(0.5)
+    assert longer_rule(["long", "longer", "x"], ["no", "no", "yy"]) == pytest.approx(2 / 3)
 
 
 def test_what_failed_counts_nothing_and_what_was_not_measured_is_absent():

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, set_seed
 
 from align.base import Base, model_source
 from align.data import prepared
-from align.data.prepared import FIELDS, Prepared, kept
+from align.data.prepared import FIELDS, Prepared, entry_key, kept
 from align.digests import template_digest, tokenizer_digest
 from align.methods.reward import with_head
 
@@ -158,6 +158,26 @@ def test_what_matters_makes_another_entry(
     tokenizer.chat_template = tokenizer.chat_template.replace("user", "USER") + "{# other #}"
     build(tiny, tokenizer, "sft", tmp_path)
     assert count() == 6
+
+
+@pytest.mark.parametrize(
+    ("method", "column"),
+    [(method, name) for method, (*_, names) in KINDS.items() for name in names],
+)
+def test_rows_that_differ_in_one_column_make_another_entry(
+    tokenizer: Any, tmp_path: Path, method: str, column: str
+) -> None:
+    trainer, config, columns = KINDS[method]
+    args = config(output_dir=str(tmp_path), bf16=False, use_cpu=True)
+
+    def key(data: list[dict[str, Any]]) -> str:
+        taken = Dataset.from_list([{name: row[name] for name in columns} for row in data])
+        return entry_key(taken, tokenizer, trainer.__mro__[2].__name__, args)
+
+    data, changed = rows(), rows()
+    assert key(data) == key(changed)
+    changed[3][column] = rows()[4][column]
+    assert data[3][column] != changed[3][column] and key(data) != key(changed)
 
 
 def test_kto_keeps_an_entry_for_each_micro_batch(

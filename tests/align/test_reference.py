@@ -58,6 +58,22 @@ def test_losses_and_weights_are_those_of_trls_own_reference(
     assert len(set(ours.values())) == 3
 
 
+def test_pairs_that_are_alike_in_part_have_values_of_their_own(tiny, home, tmp_path, monkeypatch):
+    """One row of the four differs from the first in its rejected answer alone, one in each part."""
+    first, other = rows_of("dpo", 2)
+    rows = [first, *({**first, part: other[part]} for part in ("rejected", "chosen", "prompt"))]
+    assert len({json.dumps(row) for row in rows}) == 4
+    given = {"to": 1, "steps": 1, "rows": rows}
+    ours, one = run(tiny, "dpo", tmp_path / "ours", **given)
+    ((path, count),) = entries(home).items()
+    assert count == 4
+    values = json.loads((home / "reference" / path).read_text()).values()
+    assert len({round(rejected, 3) for _, rejected in values}) == 3  # two rows share theirs only
+    monkeypatch.setattr(running, "give_reference", lambda *_: None)
+    theirs, two = run(tiny, "dpo", tmp_path / "theirs", **given)
+    assert ours == theirs and same(one, two)
+
+
 def test_rows_met_again_in_other_batches_differ_by_rounding_alone(tiny, tmp_path, monkeypatch):
     """Another batch is padded to another width, and fp32 sums in another order."""
     ours, _ = run(tiny, "dpo", tmp_path / "ours", to=6)

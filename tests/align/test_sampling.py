@@ -157,6 +157,51 @@ def test_nothing_outside_the_nucleus_is_drawn():
     assert counts[1] / 2000 == pytest.approx(0.4 / 0.7, abs=0.04)
 
 
+HALVES = [0.5, 0.25, 0.125, 0.125]  # exact in binary, so that a sum can be exactly top_p
+
+
+@pytest.mark.parametrize(
+    ("top_p", "inside"),
+    [
+        (0.3, {0}),  # the likeliest has more than that by itself
+        (0.5, {0}),  # and here exactly that
+        (math.nextafter(0.5, 1) + 2**-23, {0, 1}),
+        (0.75 - 2**-23, {0, 1}),
+        (0.75, {0, 1}),  # reached, so the next one is out
+        (0.75 + 2**-23, {0, 1, 2}),  # of equal ones the lower id comes first
+        (0.875, {0, 1, 2}),
+        (0.9, {0, 1, 2, 3}),
+    ],
+)
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 1, 3]])
+def test_the_edge_of_the_nucleus(top_p, inside, order):
+    """The smallest set of the likeliest that reaches top_p, by both ways of drawing from it."""
+    weights = torch.zeros(400, 40)
+    weights[:, order] = torch.tensor(HALVES)
+    rows, edge = range(400), torch.full((400,), top_p)
+    streams = [Random(at) for at in rows]
+    drawn = draw_nucleus(weights, edge, streams, torch.empty(400, 40))
+    few = draw_few(weights, [4] * 400, edge, streams)
+    # Of the two that are equal, the one of the lower id is ahead wherever they stand.
+    assert set(drawn.tolist()) == set(few.tolist()) == {order[at] for at in inside}
+
+
+def test_top_p_is_of_what_top_k_leaves_whatever_the_neighbours_ask_for():
+    """Eight tokens of equal weight; rows of a batch differ in both."""
+    wanted = {  # (top_p, top_k): how many of the first ids may come
+        (0.5, 0): 4, (0.51, 0): 5, (1.0, 1): 1, (1.0, 3): 3, (0.5, 4): 2, (0.51, 4): 3, (1.0, 6): 6,
+    }  # fmt: skip
+    asked = [one for one in wanted for _ in range(100)]
+    sampler = Sampler(8, frozenset(), CPU)
+    for row, (top_p, top_k) in enumerate(asked):
+        request = GenerationRequest((1,), temperature=1.0, top_p=top_p, top_k=top_k, seed=row)
+        sampler.add(row, request, 0)
+    drawn: dict[tuple[float, int], set[int]] = {}
+    for one, picked in zip(asked, sampler.pick(torch.zeros(700, 8), range(700)), strict=True):
+        drawn.setdefault(one, set()).add(picked.token)
+    assert drawn == {one: set(range(count)) for one, count in wanted.items()}
+
+
 def generated(request, index=0, beside=(), steps=12):
     sampler = Sampler(500, ENDS, CPU)
     for sequence, (other, place) in enumerate([(request, index), *beside]):

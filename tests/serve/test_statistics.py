@@ -62,6 +62,74 @@ def test_looking_often_misleads_a_z_test_and_not_the_sequence(looks, z_rejects, 
     assert sequence == pytest.approx(sequence_rejects, abs=0.008)
 
 
+def test_looking_often_at_equal_arms_seldom_names_a_winner():
+    """What a report does: every look builds the arms anew from what each user said."""
+    rng = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(300):
+        said = rng.binomial(1, 0.5, size=(2, 300)).tolist()
+        looks = (arms_of([one[:users] for one in said]) for users in range(20, 301, 20))
+        wrong += any(difference(*arms, planned=600, alpha=0.05).sign for arms in looks)
+    assert 0 < wrong / 300 <= 0.05
+
+
+# Uneven sizes and variances, so that neither arm's error stands for that of the difference.
+CONTROL = [1.0, 4.0, 2.0, 8.0, 5.0, 7.0, 1.0, 3.0, 6.0, 2.0, 9.0, 4.0]
+TREATMENT = [3.5, 3.0, 4.0, 3.75, 3.25, 4.5, 2.5]
+#: Half a sequence at its planned size, in standard errors of the estimate.
+WIDTH = 1.549 * stats.norm.ppf(0.975)
+
+
+def welch(control, treatment):
+    """SciPy's standard error of the difference of two means, variances not assumed equal."""
+    test = stats.ttest_ind(treatment, control, equal_var=False)
+    return (np.mean(treatment) - np.mean(control)) / test.statistic
+
+
+def test_the_interval_of_a_difference_comes_of_welchs_standard_error():
+    found = difference(*arms_of([CONTROL, TREATMENT]), planned=19, alpha=0.05)
+    error = welch(CONTROL, TREATMENT)
+    assert found.estimate == pytest.approx(np.mean(TREATMENT) - np.mean(CONTROL))
+    assert found.high - found.estimate == pytest.approx(WIDTH * error, rel=1e-3)
+    assert found.estimate - found.low == pytest.approx(WIDTH * error, rel=1e-3)
+
+
+@pytest.mark.parametrize("sample", [CONTROL, TREATMENT])
+def test_the_interval_of_a_mean_comes_of_its_standard_error(sample):
+    arm = arms_of([CONTROL, TREATMENT])[sample is TREATMENT]
+    low, high = mean_interval(arm, len(sample), 0.05)
+    assert (low + high) / 2 == pytest.approx(np.mean(sample))
+    assert (high - low) / 2 == pytest.approx(WIDTH * stats.sem(sample), rel=1e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.0125])
+def test_the_p_value_reaches_alpha_where_the_interval_reaches_zero(alpha):
+    plan = {"planned": 40, "alpha": alpha}
+    found = difference(*arms_of([CONTROL, TREATMENT]), **plan)
+    shifted = [value - found.low for value in TREATMENT]
+    edge = difference(*arms_of([CONTROL, shifted]), **plan)
+    assert edge.low == pytest.approx(0, abs=1e-9)
+    assert edge.e_value == pytest.approx(1 / alpha)
+    assert edge.p_value == pytest.approx(alpha)
+
+
+@pytest.mark.parametrize(("users", "sign"), [((9, 40), 0), ((40, 9), 0), ((10, 10), 1)])
+def test_both_arms_need_ten_users_before_anything_is_decided(users, sign):
+    samples = [
+        ([least, least + 0.1] * 20)[:count] for least, count in zip((0, 5), users, strict=True)
+    ]
+    found = difference(*arms_of(samples), planned=60, alpha=0.05)
+    assert found.low > 0 and found.sign == sign
+
+
+def test_a_unanimous_arm_varies_as_if_two_more_had_disagreed():
+    """Agresti and Caffo's proportion for 8 of 8: (8 + 1) / (8 + 2), and its variance."""
+    control, treatment = arms_of([[0.0, 1.0] * 4, [1.0] * 8])
+    assert treatment.variance == pytest.approx(0.9 * 0.1)
+    assert treatment.mean == 1.0
+    assert control.variance == pytest.approx(np.var([0.0, 1.0] * 4, ddof=1))
+
+
 def test_a_real_difference_is_found_at_the_planned_size():
     rng = np.random.default_rng(2)
     found = 0

@@ -16,8 +16,12 @@ from sweeps.pool.placement import Placement, place
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 
 
-def t4(name="a", cpus=4, labels=SPOT, gpus=1):
-    return Node(name, name, "10.0.0.1", cpus, gpus, "T4", labels)
+def gpu_node(kind, name="a", cpus=4, labels=SPOT, gpus=1):
+    return Node(name, name, "10.0.0.1", cpus, gpus, kind, labels)
+
+
+def t4(*args, **fields):
+    return gpu_node("T4", *args, **fields)
 
 
 def cpu_node(cpus=8):
