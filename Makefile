@@ -1,6 +1,7 @@
 # make demo   sets up and runs the main job            make lint    ruff and mypy
 # make test   sets up and runs the tests               make chaos   the long and violent tests
 # make setup  everything a developer needs             make bench   measurements
+# make mutants  mutation tests of the modules that decide; MODULE=cluster/promotion.py for one of them
 #
 # PYTHON=python3.12 chooses another interpreter, ARGS="--json" passes options on.
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint chaos bench
+.PHONY: setup demo test lint chaos mutants bench
 
 setup: $(VENV)/.dev
 
@@ -29,6 +30,10 @@ lint: $(VENV)/.dev
 # pytest's exit code 5: no test was selected.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m chaos $(ARGS) || [ $$? -eq 5 ]
+
+# A run of all modules takes the better part of an hour, so that .ci/run leaves it out.
+mutants: $(VENV)/.mutants
+	@$(BIN)/python tests/mutants.py $(MODULE) $(ARGS)
 
 bench: $(VENV)/.runtime
 	@$(BIN)/alignery bench engine $(ARGS)
@@ -54,4 +59,8 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@$(INSTALL) --editable '.[dev]' >&2
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.dev
+	@$(INSTALL) --editable '.[mutants]' >&2
 	@touch $@
