@@ -39,3 +39,9 @@ def test_experiments_split_independently():
 def test_rounding_leaves_nobody_out():
     weights = [0.1] * 3
     assert {assign("a", user, weights) for user in USERS} == {0, 1, 2}
+
+
+def test_shares_are_exact_to_a_bucket():
+    """Of two variants with equal weights, the first has buckets 0 to 4,999."""
+    found = {bucket("a", user): assign("a", user, [1, 1]) for user in map(str, range(60_000))}
+    assert (found[0], found[4_999], found[5_000], found[9_999]) == (0, 0, 1, 1)
