@@ -127,7 +127,8 @@ def test_nothing_is_retained_without_reuse_or_anything_computed() -> None:
     without = KvSlots(2, reuse=False)
     left(without, range(20))
     assert without.find(sequence(range(20))) is None
-    assert live(without, range(4)).slot == 0
+    assert live(without, range(20)).slot == 0
+    assert without.find(sequence(range(20))) is None  # nor is it shared while it is live
     slots = KvSlots(2, reuse=True)
     unread = sequence(range(20))
     slots.take(unread, None)
