@@ -217,6 +217,7 @@ def test_the_ends_are_the_bounds_or_every_choice() -> None:
         (0, 10, 1, (0, 10)),
         (3, 3, 5, (3,)),
         (7, 9, 3, (7, 8, 9)),
+        (-5, 5, 3, (-5, 0, 5)),
     ],
 )
 def test_whole_numbers_are_spread_evenly(
