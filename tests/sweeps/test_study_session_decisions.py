@@ -261,6 +261,13 @@ def test_the_poorer_half_is_pruned_and_the_default_never(opened: Open, memory: M
     assert bridge.report(0, at(1, 0.1)) and frozen(memory).intermediate_values == {1: 0.1, 2: 0.1}
 
 
+def test_pruners_that_count_in_optimizer_steps_are_told_these(opened: Open, memory: Memory) -> None:
+    bridge = opened(pruner="median")
+    bridge.ask()
+    assert bridge.report(0, at(0, 0.5)) and bridge.report(0, at(1, 0.6))
+    assert frozen(memory).intermediate_values == {10: 0.5, 20: 0.6}
+
+
 def test_less_is_better_where_the_objective_says_so(opened: Open) -> None:
     bridge = opened(stage_with({"objective": "nll"}))
     for _ in range(3):
