@@ -155,6 +155,56 @@ def _second(sampler: str, killed: bool = False) -> dict[str, Any]:
         patch.undo()
 
 
+class Recorder(optuna.samplers.RandomSampler):
+    """Notes for which trial and field it was made, when it is asked."""
+
+    def __init__(self, log: list[tuple[str, int, str]], number: int, path: str) -> None:
+        super().__init__(seed=number)
+        self._note = lambda what: log.append((what, number, path))
+
+    def sample_relative(self, *given: Any) -> dict[str, Any]:
+        self._note("whole")
+        return super().sample_relative(*given)
+
+    def sample_independent(self, *given: Any) -> Any:
+        self._note("field")
+        return super().sample_independent(*given)
+
+
+def test_the_sampler_sees_the_whole_trial_and_then_each_field(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[tuple[str, int, str]] = []
+    bridge = opened()
+
+    def make(_: Any, number: int, path: str = "") -> Recorder:
+        return Recorder(log, number, path)
+
+    monkeypatch.setattr(type(bridge._sampling), "make", make)
+    bridge.ask()
+    assert log == []  # the default is queued: there is nothing to suggest
+    bridge.ask()
+    assert log[0] == ("whole", 1, "") and len(log) == 3
+    assert set(log[1:]) == {("field", 1, "learning_rate"), ("field", 1, "lora.r")}
+    bridge.release(1)
+    again = bridge.ask()
+    assert again is not None and again.number == 1
+    assert len(log) == 3  # a trial that was asked for already has its parameters
+
+
+def test_every_point_of_a_grid_is_tried_once(opened: Open) -> None:
+    bridge = opened(stage_with({"learning_rate": 1e-3}, sampler="grid", trials=9))
+    asked = [one.params["lora.r"] for _ in range(3) if (one := bridge.ask())]
+    assert asked[0] == 8 and sorted(asked) == [4, 8, 16]
+    assert bridge.wanted == 3 and bridge.ask() is None
+
+
+def test_a_killed_drivers_last_trial_is_handed_out_though_all_were_begun(opened: Open) -> None:
+    opened(trials=1).ask()
+    again = opened(trials=1).ask()
+    assert again is not None and again.number == 0
+
+
 def test_a_killed_drivers_trials_come_first_with_what_was_decided(opened: Open) -> None:
     bridge = opened()
     before = [bridge.ask(), bridge.ask()]
@@ -218,6 +268,16 @@ def test_a_milestone_reported_again_changes_nothing(opened: Open, memory: Memory
         assert bridge.report(0, at(index, 0.1))
     assert list(frozen(memory).intermediate_values.values()) == [0.5]
     assert set(frozen(memory).user_attrs) == {"rung:20", "decided"}
+    bridge.ask()
+    assert bridge.report(1, at(0, 0.5)) and bridge.report(1, at(0, 0.5))
+    assert "completed_rung_1" not in frozen(memory, 1).system_attrs  # the pruner was asked once
+
+
+def test_a_rung_may_be_the_first_step(opened: Open, memory: Memory) -> None:
+    bridge = opened(rungs=[1, 20])
+    bridge.ask()
+    assert bridge.report(0, Milestone(1, 30, 0, {"objective": 0.5, "seconds": 1.0}))
+    assert frozen(memory).user_attrs["decided"] == 1
 
 
 def test_the_first_measurement_of_a_milestone_counts(opened: Open, memory: Memory) -> None:
