@@ -31,7 +31,7 @@ lint: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m chaos $(ARGS) || [ $$? -eq 5 ]
 
-# A run of all modules takes the better part of an hour, so that .ci/run leaves it out.
+# All modules take most of an hour, so .ci/run leaves this out.
 mutants: $(VENV)/.mutants
 	@$(BIN)/python tests/mutants.py $(MODULE) $(ARGS)
 
