@@ -23,7 +23,7 @@ from serve.experiments.statistics import (
     sample_ratio_log_e,
 )
 
-CONTROL, TREATMENT = Arm(40, 0.25, 0.2), Arm(60, 0.5, 0.3)
+CONTROL, TREATMENT = Arm(40, 0.25, 0.2), Arm(60, 0.5, 0.24)
 
 
 # Arms
@@ -122,7 +122,7 @@ def test_an_arms_interval_is_around_its_mean() -> None:
 
 def test_a_difference_is_treatment_minus_control_at_all_users() -> None:
     found = difference(CONTROL, TREATMENT, planned=200, alpha=0.01)
-    error = math.sqrt(0.2 / 40 + 0.3 / 60)
+    error = math.sqrt(0.2 / 40 + 0.24 / 60)
     half = float(half_width(error, 100, 200, 0.01))
     e = e_value(0.25 / error, 100, 200, 0.01)
     assert found.estimate == 0.25 and found.enough_users
