@@ -2,6 +2,7 @@
 # make test   sets up and runs the tests               make chaos   the long and violent tests
 # make setup  everything a developer needs             make bench   measurements
 # make docs   the API reference, into build/docs
+# make mutants  mutation tests of the modules that decide; MODULE=cluster/promotion.py for one
 #
 # PYTHON=python3.12 chooses another interpreter, ARGS="--json" passes options on.
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint chaos bench docs
+.PHONY: setup demo test lint chaos mutants bench docs
 
 setup: $(VENV)/.dev
 
@@ -30,6 +31,10 @@ lint: $(VENV)/.dev
 # pytest's exit code 5: no test was selected.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m chaos $(ARGS) || [ $$? -eq 5 ]
+
+# All modules take most of an hour, so .ci/run leaves this out.
+mutants: $(VENV)/.mutants
+	@$(BIN)/python tests/mutants.py $(MODULE) $(ARGS)
 
 bench: $(VENV)/.runtime
 	@$(BIN)/alignery bench engine $(ARGS)
@@ -65,4 +70,8 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV)/.docs: $(VENV)/.runtime
 	@$(INSTALL) --editable '.[docs]' >&2
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.dev
+	@$(INSTALL) --editable '.[mutants]' >&2
 	@touch $@

@@ -80,3 +80,39 @@ def test_these_are_refused(options, words):
     message = str(caught.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"prompt": ()}, "the prompt is empty: give at least one token"),
+        ({"prompt": (100,)}, "the prompt has token id 100: this model's ids are from 0 to 99"),
+        ({"stop_ids": (-1,)}, "stop_ids has token id -1: this model's ids are from 0 to 99"),
+        (
+            {"logit_bias": {100: 1.0}},
+            "logit_bias has token id 100: this model's ids are from 0 to 99",
+        ),
+        (
+            {"stop": ("",)},
+            "stop has an empty string: every text would end at once; leave it out",
+        ),
+        (
+            {"max_new_tokens": 0},
+            "max_new_tokens is 0, so nothing is asked for: set it to 1 or more, "
+            "or ask for prompt_logprobs or score",
+        ),
+        (
+            {"seed": -(2**63) - 1},
+            "seed is -9223372036854775809: it must be an integer from -2^63 to 2^63 - 1, "
+            "or left out",
+        ),
+        (
+            {"score": True, "reward": True, "max_new_tokens": 1},
+            "score reads a prompt and writes nothing, but max_new_tokens is 1: set it to 0",
+        ),
+    ],
+)
+def test_a_refusal_names_the_parameter_and_what_is_allowed(options, told):
+    with pytest.raises(RequestError) as caught:
+        check(**options)
+    assert str(caught.value) == told

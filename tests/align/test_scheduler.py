@@ -554,3 +554,59 @@ def test_the_last_prompt_token_must_be_computed(length: int, reusable: int) -> N
     with pytest.raises(ValueError, match="reusable"):
         scheduler.add(Sequence(0, 0, prompt(length), 1, reusable))
     assert not scheduler.busy
+
+
+# What the engine is told
+
+
+def test_an_adapter_is_used_while_anything_of_it_waits_or_lives() -> None:
+    engine = engine_with(slots=1)
+    assert not engine.scheduler.uses(1)
+    engine.add(prompt(2, 0), adapter=1, max_new_tokens=3)
+    engine.add(prompt(2, 1), adapter=2, max_new_tokens=1)
+    assert engine.scheduler.uses(1) and engine.scheduler.uses(2)  # both wait
+    engine.step()
+    assert engine.scheduler.uses(1) and engine.scheduler.waiting_for(1) == 0  # it lives alone
+    assert engine.scheduler.uses(2) and not engine.scheduler.uses(3)
+    engine.run()
+    assert not engine.scheduler.uses(1) and not engine.scheduler.uses(2)
+
+
+def test_a_plan_names_the_sequences_that_it_admits() -> None:
+    engine = engine_with(slots=3)
+    first, second = engine.add(prompt(2, 0)), engine.add(prompt(2, 1))
+    assert engine.step().admitted == (first, second)
+    third = engine.add(prompt(2, 2))
+    assert engine.step().admitted == (third,)
+    assert engine.step().admitted == ()
+
+
+@pytest.mark.parametrize("wrong", ["slots", "bank_slots", "chunk_tokens"])
+def test_an_engine_without_room_is_refused(wrong: str) -> None:
+    options = {"slots": 1, "bank_slots": 1, "chunk_tokens": 1}
+    Scheduler(**options, reuse=True)
+    with pytest.raises(
+        ValueError, match=r"^slots, bank_slots and chunk_tokens must be at least 1$"
+    ):
+        Scheduler(**(options | {wrong: 0}), reuse=True)
+
+
+@pytest.mark.parametrize("reusable", [-1, 3])
+def test_a_prompt_of_which_nothing_is_left_to_compute_is_refused(reusable: int) -> None:
+    scheduler = Scheduler(slots=1, bank_slots=1, chunk_tokens=1, reuse=True)
+    with pytest.raises(
+        ValueError, match=r"^reusable must be at least 0 and less than the prompt's length$"
+    ):
+        scheduler.add(Sequence(0, 0, (1, 2, 3), 1, reusable))
+    assert not scheduler.busy
+
+
+def test_two_prefixes_can_be_copied_in_one_step() -> None:
+    engine = engine_with(slots=4, chunk_tokens=64)
+    for family in (0, 1):
+        engine.add(prompt(30, family), max_new_tokens=FAR)
+    engine.step()
+    others = [engine.add((*prompt(30, family), 7, 7)) for family in (0, 1)]
+    copies = engine.step().copies
+    assert [copy.count for copy in copies] == [30, 30]
+    assert {copy.target for copy in copies} == {engine.known[one].slot for one in others}

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serve.experiments.report import ExperimentInfo, Outcomes, Report, VariantSpec, analyse
+from serve.experiments.report import (
+    ExperimentInfo,
+    ExperimentReport,
+    Outcomes,
+    VariantSpec,
+    analyse,
+)
 
 #: Half a confidence sequence at its planned size, in standard errors.
 WIDTH = 1.549 * stats.norm.ppf(0.975)
 
 
-def report(said: dict[str, list[float]], planned: int, **weights: float) -> Report:
+def report(said: dict[str, list[float]], planned: int, **weights: float) -> ExperimentReport:
     """On variants that each user of theirs rated; the first is the control."""
     variants = [VariantSpec(name=one, model=one, weight=weights.get(one, 1.0)) for one in said]
     info = ExperimentInfo(

@@ -118,3 +118,35 @@ def test_an_alias_that_is_gone_is_gone_here(moves):
     moves.see({}, now=2)
     moves.prepared(move)
     assert not moves.here and not moves.pending
+
+
+def test_a_move_that_nobody_has_seen_is_not_made():
+    moves = AliasRollout("ours")
+    moves.prepared(Move(ALIAS, version(2)))
+    moves.failed(Move(ALIAS, version(2)), "damaged", now=1)
+    assert not moves.here and not moves.pending and not moves.failures
+
+
+def test_a_move_goes_on_being_prepared_while_other_aliases_begin_theirs(moves):
+    other = "arithmetic/sft@canary"
+    both = {ALIAS: version(1), other: version(1)}
+    assert moves.see(both, now=1) == []
+    (first,) = moves.see({**both, ALIAS: version(2)}, now=2)
+    (second,) = moves.see({ALIAS: version(2), other: version(3)}, now=3)
+    assert (first.alias, second.alias) == (ALIAS, other)
+    assert moves.see({ALIAS: version(2), other: version(3)}, now=4) == []
+    moves.prepared(second)
+    moves.prepared(first)
+    assert (here(moves), moves.here[other].number) == (2, 3)
+
+
+def test_an_alias_can_move_back_and_forth(moves):
+    """What was prepared, or called off, is prepared anew when it is wanted again."""
+    for to, now in ((2, 1), (1, 2), (2, 3)):
+        (move,) = moves.see({ALIAS: version(to)}, now=now)
+        moves.prepared(move)
+        assert here(moves) == to
+    (third,) = moves.see({ALIAS: version(3)}, now=4)
+    moves.see({ALIAS: version(2)}, now=5)
+    moves.failed(third, "damaged", now=6)
+    assert moves.see({ALIAS: version(3)}, now=7) == [third]

