@@ -1,4 +1,4 @@
-"""What the previous version wrote still opens: recipe, database, adapters, a search to go on with."""
+"""What the previous version wrote still opens, and its searches go on."""
 
 import json
 import subprocess
