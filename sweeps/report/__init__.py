@@ -1,1 +1,1 @@
-"""The report of a sweep: one HTML page, its plots, and what they show as CSV."""
+"""The report of a sweep: an HTML page, its plots, and their data as CSV."""

@@ -1,4 +1,4 @@
-"""What a report tells of a stage, and of a run as a whole. Pure."""
+"""The contents of a report, for each stage and for the whole run. Pure."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ class Parameter:
 
     @property
     def choices(self) -> tuple[Value, ...]:
-        """All values of a `choice` space, sorted where they are numbers; else nothing."""
+        """All values of a `choice` space, sorted if they are numbers; empty for other spaces."""
         values = self.space.values
-        if any(isinstance(one, str | bool) for one in values):
+        if any(isinstance(value, str | bool) for value in values):
             return values
         return tuple(sorted(values, key=float))
 
 
 @dataclass(frozen=True)
 class Importance:
-    """The share of each parameter by dotted path (they sum to 1), and `told`: of which trials.
+    """Shares of the searched fields by dotted path; they sum to 1.
 
-    `shares` is empty where there are too few trials; then `told` says so.
+    `told` says which trials they were computed from. With too few trials, `shares` is empty and
+    `told` says so.
     """
 
     shares: dict[str, float]
@@ -47,9 +48,10 @@ class Importance:
 
 @dataclass(frozen=True)
 class Rung:
-    """What became of the trials that came to a point: `went_on` to the next, or `pruned` there.
+    """Counts of the trials that reached a point of a stage: its start, a rung, or its end.
 
-    `lost` failed later, or are on their way. `title` names the point.
+    `title` names the point. `went_on` trials continued beyond it, `pruned` trials were stopped at
+    it. `lost` trials failed after reaching it, or are still open.
     """
 
     title: str
@@ -59,17 +61,18 @@ class Rung:
 
     @property
     def reached(self) -> int:
-        """How many came to it."""
+        """Number of trials that reached it."""
         return self.went_on + self.pruned + self.lost
 
 
 @dataclass(frozen=True)
 class StageReport:
-    """One search, as a report tells it.
+    """The search of a stage, as a report shows it.
 
-    `state` and `run` are the sweep's; `objective` is the recipe's, `minimised` its direction.
-    `trials` are those that were begun, `totals` the optimizer steps of each one whole by number.
-    `chosen` is the trial that won. `parent` is what the stage builds on, `version` what it became.
+    `state` and `run` are the sweep's. `objective` is the recipe's, `minimised` its direction.
+    `trials` are those that have begun; `totals` maps the number of each to the optimizer steps of
+    the complete trial. `wanted` is the planned number of trials, `chosen` the number of the winner.
+    `parent` names the adapter that the stage builds on, `version` the adapter that it published.
     """
 
     stage: str
@@ -95,33 +98,34 @@ class StageReport:
     @property
     def measured(self) -> list[TrialSummary]:
         """Trials with an objective, of whatever state."""
-        return [one for one in self.trials if one.objective is not None]
+        return [trial for trial in self.trials if trial.objective is not None]
 
     @property
     def failed(self) -> list[TrialSummary]:
         """Trials that ended without a result."""
-        return [one for one in self.trials if one.state == "FAIL"]
+        return [trial for trial in self.trials if trial.state == "FAIL"]
 
     @property
     def best(self) -> TrialSummary | None:
-        """The trial that won; while there is no winner, the best on validation items so far."""
-        won = next((one for one in self.trials if one.number == self.chosen), None)
-        return won or best_of(self.trials, self.minimised)
+        """The winning trial; while there is no winner, the best on validation items so far."""
+        winner = next((trial for trial in self.trials if trial.number == self.chosen), None)
+        return winner or best_of(self.trials, self.minimised)
 
     def count(self, state: str) -> int:
         """How many trials are in this state."""
-        return sum(one.state == state for one in self.trials)
+        return sum(trial.state == state for trial in self.trials)
 
-    def better(self, one: float, other: float) -> bool:
-        """Whether the first of two objectives is the better one."""
-        return one < other if self.minimised else one > other
+    def better(self, value: float, other: float) -> bool:
+        """Whether `value` is a better objective than `other`."""
+        return value < other if self.minimised else value > other
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """All that one page tells. `made` is when, in words; `waiting` are stages not begun.
+    """The contents of a report's page. `made` is the time of the report, as text.
 
-    `about` are facts of the run by title, `packages` versions by name, `recipe` is YAML.
+    `waiting` are stages that have not begun, `about` facts of the run by title, `packages` versions
+    by name. `recipe` is YAML.
     """
 
     name: str
@@ -136,7 +140,7 @@ class SweepReport:
 
 
 def parameters(space: Mapping[str, Space]) -> tuple[Parameter, ...]:
-    """The searched fields by dotted path. A title is short where that tells them apart."""
+    """The searched fields. A title is the field's short name if that is unique, else its path."""
     brief = {name: _brief(name) for name in space}
     titles = list(brief.values())
     return tuple(
@@ -146,18 +150,18 @@ def parameters(space: Mapping[str, Space]) -> tuple[Parameter, ...]:
 
 
 def best_so_far(stage: StageReport) -> list[tuple[int, float]]:
-    """By number of trial, the best complete and feasible objective up to it."""
-    found: list[tuple[int, float]] = []
-    for one in stage.trials:
-        if one.state != "COMPLETE" or not one.feasible or one.objective is None:
+    """(trial number, objective) of each complete, feasible trial better than all before it."""
+    best: list[tuple[int, float]] = []
+    for trial in stage.trials:
+        if trial.state != "COMPLETE" or not trial.feasible or trial.objective is None:
             continue
-        if not found or stage.better(one.objective, found[-1][1]):
-            found.append((one.number, one.objective))
-    return found
+        if not best or stage.better(trial.objective, best[-1][1]):
+            best.append((trial.number, trial.objective))
+    return best
 
 
 def survival(stage: StageReport) -> list[Rung]:
-    """From the beginning over each rung to the end."""
+    """Counts of trials at the start, at each rung, and at the end."""
     longest = max(stage.totals.values(), default=0)
     steps = [step for step in stage.rungs if step < longest]
     return [
@@ -167,35 +171,43 @@ def survival(stage: StageReport) -> list[Rung]:
     ]
 
 
-def _rung(title: str, step: int, there: Sequence[TrialSummary]) -> Rung:
-    went_on = sum(one.step > step for one in there)
-    pruned = sum(one.state == "PRUNED" and one.step == step for one in there)
-    return Rung(title, went_on, pruned, len(there) - went_on - pruned)
+def _rung(title: str, step: int, trials: Sequence[TrialSummary]) -> Rung:
+    went_on = sum(trial.step > step for trial in trials)
+    pruned = sum(trial.state == "PRUNED" and trial.step == step for trial in trials)
+    return Rung(title, went_on, pruned, len(trials) - went_on - pruned)
 
 
 def _at(stage: StageReport, step: int) -> list[TrialSummary]:
-    """Those measured at a rung; for a shorter trial it may be the end, which is no rung."""
-    return [one for one in stage.trials if step in one.rungs and step < stage.totals[one.number]]
+    """Trials measured at a rung, without those that end at this step: it is no rung of theirs."""
+    return [
+        trial for trial in stage.trials if step in trial.rungs and step < stage.totals[trial.number]
+    ]
 
 
 def steps_saved(stage: StageReport) -> tuple[int, int]:
-    """Optimizer steps that pruned trials did not take, and those that all trials would take."""
+    """Optimizer steps that pruning saved, and the steps that all trials would take without it."""
     saved = sum(
-        stage.totals[one.number] - one.step for one in stage.trials if one.state == "PRUNED"
+        stage.totals[trial.number] - trial.step for trial in stage.trials if trial.state == "PRUNED"
     )
     return saved, sum(stage.totals.values())
 
 
 def ranks(stage: StageReport) -> dict[int, int]:
-    """Place of each trial with an objective, best first; complete ones come before the others."""
+    """Place of each trial that has an objective, 1 for the best; complete trials come first."""
     sign = 1.0 if stage.minimised else -1.0
 
-    def order(one: TrialSummary) -> tuple[Any, ...]:
-        done = one.state == "COMPLETE"
-        return not done, not one.feasible, -one.step, sign * (one.objective or 0.0), one.number
+    def order(trial: TrialSummary) -> tuple[Any, ...]:
+        done = trial.state == "COMPLETE"
+        return (
+            not done,
+            not trial.feasible,
+            -trial.step,
+            sign * (trial.objective or 0.0),
+            trial.number,
+        )
 
     ordered = sorted(stage.measured, key=order)
-    return {one.number: place for place, one in enumerate(ordered, start=1)}
+    return {trial.number: place for place, trial in enumerate(ordered, start=1)}
 
 
 def _brief(name: str) -> str:

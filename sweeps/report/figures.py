@@ -1,4 +1,4 @@
-"""Plots of a stage: what was tried, and what came of it. Pure: each makes a matplotlib Figure."""
+"""Plots of a stage: its trials and their results. Pure: each function makes a Figure."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from sweeps.report.data import StageReport, best_so_far, steps_saved, survival
 from sweeps.report.style import CHOSEN, DEFAULT, INK, MUTED, PAPER, STATES, blank, legend
 from sweeps.study.trials import TrialSummary
 
-#: Most trials whose curves are labelled one by one.
+#: With more trials than this, the ends of curves get no trial numbers.
 _LABELLED = 12
-#: Most steps that all stand at the axis.
+#: With more steps than this, the axis does not mark each step.
 _MARKED = 10
 
 
 def history(stage: StageReport) -> Figure | None:
-    """Objective by trial, the best so far, the default and the winner marked."""
+    """Objective by trial, with the best so far, the default and the winner marked."""
     if not stage.measured:
         return None
     figure, axes = blank()
-    for state, (words, color, marker) in STATES.items():
-        found = [one for one in stage.measured if one.state == state]
-        if found:
+    for state, (label, color, marker) in STATES.items():
+        trials = [trial for trial in stage.measured if trial.state == state]
+        if trials:
             axes.scatter(
-                [one.number for one in found], [_value(one) for one in found], color=color,
-                marker=marker, s=44, edgecolors=PAPER, linewidths=0.6, zorder=3, label=words,
+                [trial.number for trial in trials], [_value(trial) for trial in trials],
+                color=color, marker=marker, s=44, edgecolors=PAPER, linewidths=0.6, zorder=3,
+                label=label,
             )  # fmt: skip
     _outline_infeasible(axes, stage)
     if best := best_so_far(stage):
-        last = max(one.number for one in stage.trials)
+        last = max(trial.number for trial in stage.trials)
         numbers, values = zip(*best, strict=True)
         axes.step(
             [*numbers, last], [*values, values[-1]], where="post", color=INK, linewidth=1.3,
@@ -48,22 +49,22 @@ def history(stage: StageReport) -> Figure | None:
 
 
 def curves(stage: StageReport) -> Figure | None:
-    """Objective by optimizer step, a line for each trial; None where all have one step at most."""
-    if len({step for one in stage.trials for step in one.rungs}) < 2:
-        return None  # points above each other are no curves
+    """Objective by optimizer step, a line per trial. None if fewer than two steps were measured."""
+    if len({step for trial in stage.trials for step in trial.rungs}) < 2:
+        return None  # single points form no curve
     figure, axes = blank()
-    told: set[str] = set()
-    for one in stage.trials:
-        steps = [step for step, metrics in one.rungs.items() if "objective" in metrics]
-        if not steps or one.state not in STATES:
+    labelled: set[str] = set()
+    for trial in stage.trials:
+        steps = [step for step, metrics in trial.rungs.items() if "objective" in metrics]
+        if not steps or trial.state not in STATES:
             continue
-        words, color, marker = STATES[one.state]
+        label, color, marker = STATES[trial.state]
         axes.plot(
-            steps, [one.rungs[step]["objective"] for step in steps], color=color, marker=marker,
-            markersize=4.5, linewidth=1.2, alpha=0.85, label="_" if words in told else words,
-            zorder=3 if one.state == "COMPLETE" else 2,
+            steps, [trial.rungs[step]["objective"] for step in steps], color=color, marker=marker,
+            markersize=4.5, linewidth=1.2, alpha=0.85, label="_" if label in labelled else label,
+            zorder=3 if trial.state == "COMPLETE" else 2,
         )  # fmt: skip
-        told.add(words)
+        labelled.add(label)
     if (best := stage.best) is not None and best.rungs:
         steps = [step for step, metrics in best.rungs.items() if "objective" in metrics]
         axes.plot(
@@ -91,8 +92,8 @@ def importances(stage: StageReport) -> Figure | None:
     shares = stage.importance.shares
     if not shares:
         return None
-    titles = {one.name: one.title for one in stage.parameters}
-    ordered = sorted(shares.items(), key=lambda one: one[1])
+    titles = {parameter.name: parameter.title for parameter in stage.parameters}
+    ordered = sorted(shares.items(), key=lambda item: item[1])
     figure, axes = blank(height=0.95 + 0.36 * len(ordered))
     axes.barh(
         [titles.get(name, name) for name, _ in ordered], [share for _, share in ordered],
@@ -108,36 +109,38 @@ def importances(stage: StageReport) -> Figure | None:
 
 
 def rungs(stage: StageReport) -> Figure | None:
-    """How many trials began, were measured at each rung and stopped there, and came to the end."""
+    """Numbers of trials that began, reached each rung, were pruned there, and completed."""
     if not stage.trials or not stage.rungs:
         return None
-    found = survival(stage)
-    saved, whole = steps_saved(stage)
+    points = survival(stage)
+    saved, total = steps_saved(stage)
     figure, axes = blank(height=3.1)
-    place = range(len(found))
-    on, pruned, lost = zip(*((one.went_on, one.pruned, one.lost) for one in found), strict=True)
-    axes.bar(place, on, color=STATES["COMPLETE"][1], width=0.62, label="went on")
+    positions = range(len(points))
+    went_on, pruned, lost = zip(
+        *((rung.went_on, rung.pruned, rung.lost) for rung in points), strict=True
+    )
+    axes.bar(positions, went_on, color=STATES["COMPLETE"][1], width=0.62, label="went on")
     if any(pruned):
         axes.bar(
-            place, pruned, bottom=on, color=STATES["PRUNED"][1], width=0.62, label="pruned there",
-            hatch="///", edgecolor=PAPER, linewidth=0,
+            positions, pruned, bottom=went_on, color=STATES["PRUNED"][1], width=0.62,
+            label="pruned there", hatch="///", edgecolor=PAPER, linewidth=0,
         )  # fmt: skip
     if any(lost):
-        below = [one.went_on + one.pruned for one in found]
+        bottoms = [rung.went_on + rung.pruned for rung in points]
         axes.bar(
-            place, lost, bottom=below, color=MUTED, alpha=0.55, width=0.62,
+            positions, lost, bottom=bottoms, color=MUTED, alpha=0.55, width=0.62,
             label="failed or still open",
         )  # fmt: skip
-    for at, one in enumerate(found):
-        text = str(one.reached) + (f", {one.pruned} pruned" if one.pruned else "")
-        axes.text(at, one.reached, text, ha="center", va="bottom")
-    axes.set_xticks(list(place), [one.title for one in found])
-    axes.set_ylim(0, max(one.reached for one in found) * 1.13)
+    for position, rung in enumerate(points):
+        text = str(rung.reached) + (f", {rung.pruned} pruned" if rung.pruned else "")
+        axes.text(position, rung.reached, text, ha="center", va="bottom")
+    axes.set_xticks(list(positions), [rung.title for rung in points])
+    axes.set_ylim(0, max(rung.reached for rung in points) * 1.13)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("trials")
-    if whole and saved:
-        text = f"{saved} of {whole} steps saved by pruning ({saved / whole:.0%})"
+    if total and saved:
+        text = f"{saved} of {total} steps saved by pruning ({saved / total:.0%})"
         axes.set_title(text, loc="right", fontsize=9.5)
     legend(axes)
     return figure
@@ -151,13 +154,13 @@ def _best(stage: StageReport) -> str:
     return "chosen" if stage.chosen is not None else "best trial"
 
 
-def _value(one: TrialSummary) -> float:
-    assert one.objective is not None
-    return one.objective
+def _value(trial: TrialSummary) -> float:
+    assert trial.objective is not None
+    return trial.objective
 
 
 def _mark(axes: Axes, stage: StageReport) -> None:
-    default = next((one for one in stage.measured if one.number == 0), None)
+    default = next((trial for trial in stage.measured if trial.number == 0), None)
     if default is not None:
         axes.scatter(
             [0], [_value(default)], s=150, facecolors="none", edgecolors=DEFAULT, linewidths=1.6,
@@ -173,31 +176,31 @@ def _mark(axes: Axes, stage: StageReport) -> None:
 
 
 def _outline_infeasible(axes: Axes, stage: StageReport) -> None:
-    found = [one for one in stage.measured if not one.feasible]
-    if found:
+    infeasible = [trial for trial in stage.measured if not trial.feasible]
+    if infeasible:
         axes.scatter(
-            [one.number for one in found], [_value(one) for one in found], marker="x", s=60,
-            color=INK, linewidths=1.3, zorder=4, label="breaks a constraint",
+            [trial.number for trial in infeasible], [_value(trial) for trial in infeasible],
+            marker="x", s=60, color=INK, linewidths=1.3, zorder=4, label="breaks a constraint",
         )  # fmt: skip
 
 
 def _label_ends(axes: Axes, stage: StageReport) -> None:
-    """Numbers at the ends of the curves, moved apart where they would lie on each other."""
+    """Draws trial numbers at the ends of the curves, moved apart where they would overlap."""
     ends: dict[int, list[tuple[float, int]]] = {}
-    for one in _few(stage.measured):
-        ends.setdefault(one.step, []).append((_value(one), one.number))
+    for trial in _few(stage.measured):
+        ends.setdefault(trial.step, []).append((_value(trial), trial.number))
     low, high = axes.get_ylim()
     gap = (high - low) * 0.045
-    for step, found in ends.items():
-        at = float("-inf")
-        for value, number in sorted(found):
-            at = max(value, at + gap)
+    for step, points in ends.items():
+        height = float("-inf")
+        for value, number in sorted(points):
+            height = max(value, height + gap)
             axes.annotate(
-                str(number), (step, at), xytext=(6, 0), textcoords="offset points", va="center",
+                str(number), (step, height), xytext=(6, 0), textcoords="offset points", va="center",
                 fontsize=8, color=INK, annotation_clip=False,
             )  # fmt: skip
 
 
 def _few(trials: Iterable[TrialSummary]) -> list[TrialSummary]:
-    found = list(trials)
-    return found if len(found) <= _LABELLED else []
+    trial_list = list(trials)
+    return trial_list if len(trial_list) <= _LABELLED else []

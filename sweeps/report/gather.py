@@ -1,4 +1,4 @@
-"""Reads what a report tells: launch, sweeps, studies and registry."""
+"""Collects a report's data from the launch, its sweeps, the studies and the registry."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _PACKAGES = ("ray", "optuna")
 
 
 def gather(settings: Settings, database: Database, target: RunTarget) -> SweepReport:
-    """What there is to tell of a launch, or of one sweep, as it is now."""
+    """The report of a launch, or of a single sweep, in its current state."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     launch, row = target.launch, target.row
     rows = [row] if row is not None else rows_of(database, launch) if launch else []
-    known = Registry(database, Storage(settings)).versions()
-    names = {one.adapter_id: one.name for one in known}
-    stages = tuple(_stage(settings, one, names) for one in rows)
+    adapters = Registry(database, Storage(settings)).versions()
+    names = {adapter.adapter_id: adapter.name for adapter in adapters}
+    stages = tuple(_stage(settings, sweep, names) for sweep in rows)
     recipe = _recipe(row or launch or rows[0])
-    begun = {one.stage for one in stages}
+    begun = {stage.stage for stage in stages}
     waiting = () if row is not None or launch is None else tuple(launch.stages)
     state = "" if launch is None else state_of(settings, database, launch)
     return SweepReport(
@@ -47,7 +47,7 @@ def gather(settings: Settings, database: Database, target: RunTarget) -> SweepRe
         stages=stages,
         recipe=to_yaml(recipe),
         packages=_packages(),
-        waiting=tuple(one for one in waiting if one not in begun),
+        waiting=tuple(stage for stage in waiting if stage not in begun),
         about=_about(launch, state),
     )
 
@@ -55,7 +55,7 @@ def gather(settings: Settings, database: Database, target: RunTarget) -> SweepRe
 def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport:
     recipe = _recipe(row)
     config = recipe.stages[row.stage]
-    trials = [one for one in read_trials(settings, row.study) if one.state != "WAITING"]
+    trials = [trial for trial in read_trials(settings, row.study) if trial.state != "WAITING"]
     return StageReport(
         stage=row.stage,
         line=row.line,
@@ -67,7 +67,7 @@ def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport
         parameters=parameters(config.space()),
         trials=tuple(trials),
         rungs=tuple(config.sweep.rungs),
-        totals={one.number: recipe.steps(row.stage, one.params) for one in trials},
+        totals={trial.number: recipe.steps(row.stage, trial.params) for trial in trials},
         wanted=config.sweep.trials if config.space() else 1,
         importance=importance(config, trials),
         chosen=row.best_trial,
@@ -79,11 +79,11 @@ def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport
     )
 
 
-def _recipe(one: Sweep | Launch) -> Recipe:
+def _recipe(row: Sweep | Launch) -> Recipe:
     try:
-        return Recipe.model_validate(one.recipe)
+        return Recipe.model_validate(row.recipe)
     except ValidationError:
-        name = one.line if isinstance(one, Sweep) else one.name
+        name = row.line if isinstance(row, Sweep) else row.name
         raise SweepError(
             f"the recipe that {name} was searched with is of an earlier version, and this one does "
             f"not read it; `alignery sweep status {name} --json` prints its trials"
@@ -91,19 +91,23 @@ def _recipe(one: Sweep | Launch) -> Recipe:
 
 
 def _packages() -> dict[str, str]:
-    found = {**versions(), **{name: version(name) for name in _PACKAGES}}
+    packages = {**versions(), **{name: version(name) for name in _PACKAGES}}
     commit = code_commit()
-    return found if commit is None else {**found, "alignery": f"{found['alignery']}, {commit}"}
+    return (
+        packages
+        if commit is None
+        else {**packages, "alignery": f"{packages['alignery']}, {commit}"}
+    )
 
 
 def _about(launch: Launch | None, state: str) -> dict[str, str]:
     if launch is None:
         return {}
-    told = {
+    facts = {
         "Run": f"{launch.id}, {state}" + (f" ({launch.reason})" if launch.reason else ""),
         "Began": f"{launch.created_at:%Y-%m-%d %H:%M} UTC",
         "Ended": "" if launch.ended_at is None else f"{launch.ended_at:%Y-%m-%d %H:%M} UTC",
         "Driver": launch.driver,
         "Job": launch.job_id or "",
     }
-    return {title: text for title, text in told.items() if text}
+    return {title: text for title, text in facts.items() if text}

@@ -1,4 +1,4 @@
-"""The page: what is told of each stage, in which order and words. Pure."""
+"""The report's page: its sections, their order and their texts. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sweeps.report.template import CSS, PAGE
 from sweeps.report.timeline import bars, idle_share, lanes, timeline, window
 from sweeps.results.finalists import FinalistDifference
 
-#: By this a folder is known to hold a report.
+#: The page's generator tag; a folder whose page contains it is recognised as a report.
 GENERATOR = "alignery sweep report"
 PAGE_NAME = "index.html"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Titles and rows of text. By index: `numbers` and `long` columns, and `chosen` rows."""
+    """Titles and rows of text. `numbers` and `long` are indices of columns, `chosen` of rows."""
 
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """One thing told of a stage; `plot` is the name of its figure."""
+    """A part of a stage's section: `told` is its text, `plot` the name of its figure."""
 
     title: str
     told: str = ""
@@ -44,31 +44,31 @@ class Part:
 
 
 def plots(report: SweepReport) -> dict[str, Figure]:
-    """All figures by name: `<stage>-<what>`. A stage lacks those it has no data for."""
+    """All figures by name, `<stage>-<kind>`. Figures that have no data are left out."""
     work = bars(report.stages)
-    found: dict[str, Figure | None] = {}
-    for one in report.stages:
-        found[f"{one.stage}-history"] = figures.history(one)
-        found[f"{one.stage}-curves"] = figures.curves(one)
-        found[f"{one.stage}-parallel"] = spaces.parallel(one)
-        found |= {f"{one.stage}-{name}": figure for name, figure in spaces.pairs(one)}
-        found[f"{one.stage}-importances"] = figures.importances(one)
-        found[f"{one.stage}-rungs"] = figures.rungs(one)
-        found[f"{one.stage}-timeline"] = timeline(work, one.stage)
-    return {name: figure for name, figure in found.items() if figure is not None}
+    by_name: dict[str, Figure | None] = {}
+    for stage in report.stages:
+        by_name[f"{stage.stage}-history"] = figures.history(stage)
+        by_name[f"{stage.stage}-curves"] = figures.curves(stage)
+        by_name[f"{stage.stage}-parallel"] = spaces.parallel(stage)
+        by_name |= {f"{stage.stage}-{name}": figure for name, figure in spaces.pairs(stage)}
+        by_name[f"{stage.stage}-importances"] = figures.importances(stage)
+        by_name[f"{stage.stage}-rungs"] = figures.rungs(stage)
+        by_name[f"{stage.stage}-timeline"] = timeline(work, stage.stage)
+    return {name: figure for name, figure in by_name.items() if figure is not None}
 
 
 def page(report: SweepReport, svgs: Mapping[str, str], files: tuple[str, ...]) -> str:
-    """The page as HTML, with the plots as `svgs` by their name."""
+    """The page as HTML. `svgs` are the plots by name, `files` the report's other files."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     sections = [
         {
-            "anchor": f"stage-{one.stage}",
-            "title": one.stage,
-            "told": _told(one),
-            "parts": [_shown(part, svgs) for part in _parts(report, one, svgs)],
+            "anchor": f"stage-{stage.stage}",
+            "title": stage.stage,
+            "told": _told(stage),
+            "parts": [_shown(part, svgs) for part in _parts(report, stage, svgs)],
         }
-        for one in report.stages
+        for stage in report.stages
     ]
     return environment.from_string(PAGE).render(
         generator=GENERATOR,
@@ -93,34 +93,34 @@ def _shown(part: Part, svgs: Mapping[str, str]) -> dict[str, object]:
     return {"title": part.title, "told": part.told, "svg": svg, "table": part.table}
 
 
-def _parts(report: SweepReport, one: StageReport, svgs: Mapping[str, str]) -> Iterator[Part]:
-    placed = leaderboard(one)
-    yield Part("Leaderboard", _leaderboard_told(one), table=_leaderboard(one, placed))
-    if not one.measured:
+def _parts(report: SweepReport, stage: StageReport, svgs: Mapping[str, str]) -> Iterator[Part]:
+    placed = leaderboard(stage)
+    yield Part("Leaderboard", _leaderboard_told(stage), table=_leaderboard(stage, placed))
+    if not stage.measured:
         yield Part("Optimisation history", "Nothing has been measured yet.")
     else:
-        yield Part("Optimisation history", plot=f"{one.stage}-history")
-    if f"{one.stage}-curves" in svgs:
-        yield Part("Learning curves", plot=f"{one.stage}-curves")
-    if not one.parameters:
+        yield Part("Optimisation history", plot=f"{stage.stage}-history")
+    if f"{stage.stage}-curves" in svgs:
+        yield Part("Learning curves", plot=f"{stage.stage}-curves")
+    if not stage.parameters:
         yield Part("Search space", "Nothing is searched in this stage: one trial is all of it.")
-    elif f"{one.stage}-parallel" in svgs:
-        told = "A line for each trial; dashed: stopped before its end. The best is thick."
-        yield Part("Parallel coordinates", told, f"{one.stage}-parallel")
-        for name, _ in spaces.pairs(one):
-            yield Part(name.replace("-", " × "), plot=f"{one.stage}-{name}")
-        told = f"{one.importance.told} By PED-ANOVA: what sets the best trials apart."
-        if not one.importance.shares:
-            told = one.importance.told
-        yield Part("Parameter importances", told, f"{one.stage}-importances")
-    if one.trials:
-        yield Part("Rungs", "" if one.rungs else "No rungs: no trial is pruned.",
-                   f"{one.stage}-rungs")  # fmt: skip
-    yield Part("Pool", _stage_pool(report, one), f"{one.stage}-timeline")
-    if one.failed:
+    elif f"{stage.stage}-parallel" in svgs:
+        text = "A line for each trial; dashed: stopped before its end. The best is thick."
+        yield Part("Parallel coordinates", text, f"{stage.stage}-parallel")
+        for name, _ in spaces.pairs(stage):
+            yield Part(name.replace("-", " × "), plot=f"{stage.stage}-{name}")
+        text = f"{stage.importance.told} By PED-ANOVA: what sets the best trials apart."
+        if not stage.importance.shares:
+            text = stage.importance.told
+        yield Part("Parameter importances", text, f"{stage.stage}-importances")
+    if stage.trials:
+        yield Part("Rungs", "" if stage.rungs else "No rungs: no trial is pruned.",
+                   f"{stage.stage}-rungs")  # fmt: skip
+    yield Part("Pool", _stage_pool(report, stage), f"{stage.stage}-timeline")
+    if stage.failed:
         rows = tuple(
             (str(trial.number), str(trial.step), trial.reason or "no reason was kept")
-            for trial in one.failed
+            for trial in stage.failed
         )
         yield Part("Failed trials", table=Table(("trial", "at step", "reason"), rows, (0, 1), (2,)))
 
@@ -130,106 +130,113 @@ def _stages(report: SweepReport) -> Table:
         "stage", "state", "version", "trial", "objective", "chosen", "default", "parent", "base",
         "trials", "pruned", "failed", "seconds", "builds on",
     )  # fmt: skip
-    rows = tuple(_stage_row(one) for one in report.stages)
+    rows = tuple(_stage_row(stage) for stage in report.stages)
     return Table(titles, rows, numbers=(3, 5, 6, 7, 8, 9, 10, 11, 12))
 
 
-def _stage_row(one: StageReport) -> tuple[str, ...]:
-    placed = {entry.name: entry for entry in leaderboard(one)}
-    best = one.best
-    won = next((entry for entry in placed.values() if best and entry.number == best.number), None)
+def _stage_row(stage: StageReport) -> tuple[str, ...]:
+    placed = {entry.name: entry for entry in leaderboard(stage)}
+    best = stage.best
+    winner = next(
+        (entry for entry in placed.values() if best and entry.number == best.number), None
+    )
     default = next((entry for entry in placed.values() if entry.number == 0), None)
-    on = [one.parent, f"reward model {one.reward_model}" if one.reward_model else ""]
+    builds_on = [stage.parent, f"reward model {stage.reward_model}" if stage.reward_model else ""]
     return (
-        one.stage,
-        one.state,
-        one.version or "–",
+        stage.stage,
+        stage.state,
+        stage.version or "–",
         "–" if best is None else str(best.number),
-        one.objective,
-        _figure(won),
+        stage.objective,
+        _figure(winner),
         _figure(default),
         _figure(placed.get("parent")),
         _figure(placed.get("base")),
-        f"{len(one.trials)} of {max(one.wanted, len(one.trials))}",
-        str(one.count("PRUNED")),
-        str(one.count("FAIL")),
-        f"{one.seconds:.0f}",
-        ", ".join(filter(None, on)) or "the base",
+        f"{len(stage.trials)} of {max(stage.wanted, len(stage.trials))}",
+        str(stage.count("PRUNED")),
+        str(stage.count("FAIL")),
+        f"{stage.seconds:.0f}",
+        ", ".join(filter(None, builds_on)) or "the base",
     )
 
 
-def _figure(one: Placed | None) -> str:
-    if one is None:
+def _figure(entry: Placed | None) -> str:
+    if entry is None:
         return "–"
-    text = objective_text(one.objective)
-    if one.low is not None and one.high is not None:
-        text += f" ({one.low:.4g} to {one.high:.4g})"
-    return f"{text} {VALIDATION}" if one.split == VALIDATION else text
+    text = objective_text(entry.objective)
+    if entry.low is not None and entry.high is not None:
+        text += f" ({entry.low:.4g} to {entry.high:.4g})"
+    return f"{text} {VALIDATION}" if entry.split == VALIDATION else text
 
 
 def _leaderboard(stage: StageReport, placed: list[Placed]) -> Table | None:
     if not placed:
         return None
     titles = ("", "system", stage.objective, "95 % interval", "measured on", "to default",
-              "to parent", *(one.title for one in stage.parameters))  # fmt: skip
+              "to parent", *(parameter.title for parameter in stage.parameters))  # fmt: skip
     rows = tuple(
         (
-            "" if one.place is None else str(one.place),
-            _system(one),
-            objective_text(one.objective),
-            "" if one.low is None or one.high is None else f"{one.low:.4g} to {one.high:.4g}",
-            one.split if one.split == VALIDATION else f"unseen ({one.split})",
-            _difference(one.against_default),
-            _difference(one.against_parent),
-            *(value_text(one.params.get(parameter.name)) for parameter in stage.parameters),
+            "" if entry.place is None else str(entry.place),
+            _system(entry),
+            objective_text(entry.objective),
+            ""
+            if entry.low is None or entry.high is None
+            else f"{entry.low:.4g} to {entry.high:.4g}",
+            entry.split if entry.split == VALIDATION else f"unseen ({entry.split})",
+            _difference(entry.against_default),
+            _difference(entry.against_parent),
+            *(value_text(entry.params.get(parameter.name)) for parameter in stage.parameters),
         )
-        for one in placed
+        for entry in placed
     )
-    chosen = tuple(at for at, one in enumerate(placed) if one.chosen)
+    chosen = tuple(index for index, entry in enumerate(placed) if entry.chosen)
     return Table(titles, rows, (0, 2, *range(7, len(titles))), chosen=chosen)
 
 
-def _system(one: Placed) -> str:
-    trial = f" (trial {one.number})" if one.number == 0 and "trial" not in one.name else ""
-    said = [one.name + trial]
-    if one.chosen:
-        said.append("chosen")
-    if one.state in ("PRUNED", "RUNNING", "FAIL"):
-        said.append({"PRUNED": "pruned", "RUNNING": "running", "FAIL": "failed"}[one.state])
-    if not one.feasible:
-        said.append("breaks a constraint")
-    return ", ".join(said)
+def _system(entry: Placed) -> str:
+    suffix = f" (trial {entry.number})" if entry.number == 0 and "trial" not in entry.name else ""
+    words = [entry.name + suffix]
+    if entry.chosen:
+        words.append("chosen")
+    if entry.state in ("PRUNED", "RUNNING", "FAIL"):
+        words.append({"PRUNED": "pruned", "RUNNING": "running", "FAIL": "failed"}[entry.state])
+    if not entry.feasible:
+        words.append("breaks a constraint")
+    return ", ".join(words)
 
 
-def _difference(one: FinalistDifference | None) -> str:
-    if one is None:
+def _difference(difference: FinalistDifference | None) -> str:
+    if difference is None:
         return ""
-    return f"{one.difference:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
+    return f"{difference.difference:+.3g} ({difference.low:+.3g} to {difference.high:+.3g})"
 
 
-def _leaderboard_told(one: StageReport) -> str:
-    if not one.measured:
+def _leaderboard_told(stage: StageReport) -> str:
+    if not stage.measured:
         return "No trial has been measured yet."
-    if one.standing is None:
+    if stage.standing is None:
         return (
             "By validation items, which the search saw: the best of many is flattered there. No "
             "finalist was measured on unseen items."
         )
     return (
-        f"Finalists on {one.standing.items} unseen items ({one.standing.split}), best first; "
+        f"Finalists on {stage.standing.items} unseen items ({stage.standing.split}), best first; "
         "below them all other trials by their newest validation figure, which is not comparable."
     )
 
 
-def _told(one: StageReport) -> str:
-    way = "lower" if one.minimised else "higher"
+def _told(stage: StageReport) -> str:
+    direction = "lower" if stage.minimised else "higher"
     states = (("COMPLETE", "complete"), ("PRUNED", "pruned"), ("RUNNING", "running"),
               ("FAIL", "failed"))  # fmt: skip
-    counts = ", ".join(f"{one.count(s)} {word}" for s, word in states if one.count(s))
-    version = f" It became {one.version}." if one.version else ""
+    counts = ", ".join(
+        f"{stage.count(state)} {word}" for state, word in states if stage.count(state)
+    )
+    version = f" It became {stage.version}." if stage.version else ""
     return (
-        f"{one.line}, sweep {one.run}, {one.method}: {one.state}. {one.objective}, {way} is "
-        f"better. Trials begun: {len(one.trials)}{f' ({counts})' if counts else ''}.{version}"
+        f"{stage.line}, sweep {stage.run}, {stage.method}: {stage.state}. {stage.objective}, "
+        f"{direction} is better. Trials begun: {len(stage.trials)}"
+        f"{f' ({counts})' if counts else ''}.{version}"
     )
 
 
@@ -237,21 +244,21 @@ def _pool(report: SweepReport) -> str:
     pool = lanes(bars(report.stages))
     if not pool:
         return ""
-    nodes = len({one.node for one in pool})
+    nodes = len({lane.node for lane in pool})
     return (
         f"The pool: {len(pool)} places for workers on {nodes} "
         f"{'machine' if nodes == 1 else 'machines'}, idle {idle_share(pool):.0%} of the time."
     )
 
 
-def _stage_pool(report: SweepReport, one: StageReport) -> str:
+def _stage_pool(report: SweepReport, stage: StageReport) -> str:
     work = bars(report.stages)
-    span = window(work, one.stage)
+    span = window(work, stage.stage)
     if span is None:
         return "Nothing has been measured yet."
     start, end = span
-    there = [bar for bar in work if bar.ended > start and bar.began < end]
-    idle = idle_share(lanes(there), start, end)
+    overlapping = [bar for bar in work if bar.ended > start and bar.began < end]
+    idle = idle_share(lanes(overlapping), start, end)
     return (
         f"A lane for each worker, bars numbered by trial. Idle {idle:.0%} of the stage's time: "
         "from a lane's first work to the stage's end, waiting counts as idle, and so does a "

@@ -1,4 +1,4 @@
-"""Plots of a search space: where the trials lie in it. Pure: each makes a matplotlib Figure."""
+"""Plots of a search space and the trials in it. Pure: plots are matplotlib Figures."""
 
 from __future__ import annotations
 
@@ -18,60 +18,60 @@ from sweeps.report.data import Parameter, StageReport
 from sweeps.report.style import CHOSEN, INK, MUTED, PAPER, SCALE, blank
 from sweeps.study.trials import TrialSummary
 
-#: Most trials that are numbered in a plot.
+#: With more trials than this, a plot numbers only the best.
 _FEW = 14
-#: Fields that are shown in pairs where both are searched.
+#: Pairs of fields that are plotted if both are searched.
 _PAIRS = (("learning_rate", "lora.r"), ("learning_rate", "beta"))
 
 
 class _Colors:
-    """A colour for each objective between the lowest and the highest."""
+    """Maps objectives, from the lowest to the highest, to colours."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self.low, self.high = min(values), max(values)
-        if self.low == self.high:  # one colour, and an axis that has a middle
+        if self.low == self.high:  # a single colour, in the middle of the axis
             self.low, self.high = self.low - 0.5, self.high + 0.5
 
     def place(self, value: float) -> float:
-        """Where a value lies, from 0 to 1."""
+        """Position of a value between the lowest and the highest, from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
     def of(self, value: float) -> tuple[float, float, float, float]:
-        """Its colour, as red, green, blue and alpha."""
+        """Colour of a value as red, green, blue and alpha, each from 0 to 1."""
         return SCALE(self.place(value))
 
     def mappable(self) -> ScalarMappable:
-        """What a colour bar is made of."""
+        """The values and colours of a colour bar."""
         return ScalarMappable(Normalize(self.low, self.high), SCALE)
 
 
 def parallel(stage: StageReport) -> Figure | None:
     """A line for each trial through its parameters to its objective, coloured by the latter."""
-    trials = [one for one in stage.measured if one.params]
+    trials = [trial for trial in stage.measured if trial.params]
     if not trials or not stage.parameters:
         return None
     figure, axes = blank(height=3.9)
-    colors = _Colors([one.objective or 0.0 for one in trials])
+    colors = _Colors([trial.objective or 0.0 for trial in trials])
     last = len(stage.parameters)
-    for one in sorted(trials, key=lambda one: (one is stage.best, one.state == "COMPLETE")):
+    for trial in sorted(trials, key=lambda trial: (trial is stage.best, trial.state == "COMPLETE")):
         points = [
-            (at, place(parameter, one.params[parameter.name]))
-            for at, parameter in enumerate(stage.parameters)
-            if parameter.name in one.params
+            (index, place(parameter, trial.params[parameter.name]))
+            for index, parameter in enumerate(stage.parameters)
+            if parameter.name in trial.params
         ]
-        points.append((last, colors.place(one.objective or 0.0)))
-        best = one is stage.best
+        points.append((last, colors.place(trial.objective or 0.0)))
+        is_best = trial is stage.best
         axes.plot(
-            *zip(*points, strict=True), color=colors.of(one.objective or 0.0),
-            linewidth=3.0 if best else 1.3, alpha=1.0 if one.state == "COMPLETE" else 0.55,
-            linestyle="-" if one.state == "COMPLETE" else (0, (3, 2)), marker="o", markersize=3.5,
+            *zip(*points, strict=True), color=colors.of(trial.objective or 0.0),
+            linewidth=3.0 if is_best else 1.3, alpha=1.0 if trial.state == "COMPLETE" else 0.55,
+            linestyle="-" if trial.state == "COMPLETE" else (0, (3, 2)), marker="o", markersize=3.5,
         )  # fmt: skip
-    for at, parameter in enumerate(stage.parameters):
-        _axis(axes, at, ticks(parameter))
+    for index, parameter in enumerate(stage.parameters):
+        _axis(axes, index, ticks(parameter))
     middle = (colors.low + colors.high) / 2
     marks = (colors.low, middle, colors.high)
-    _axis(axes, last, [(colors.place(one), f"{one:.3g}") for one in marks])
-    titles = [_lines(one) for one in (*(p.title for p in stage.parameters), stage.objective)]
+    _axis(axes, last, [(colors.place(value), f"{value:.3g}") for value in marks])
+    titles = [_lines(title) for title in (*(p.title for p in stage.parameters), stage.objective)]
     axes.set_xticks(range(last + 1), titles, fontweight="bold")
     axes.set_yticks([])
     axes.set_ylim(-0.06, 1.06)
@@ -84,72 +84,76 @@ def parallel(stage: StageReport) -> Figure | None:
 
 
 def pairs(stage: StageReport) -> list[tuple[str, Figure]]:
-    """Two fields against each other, coloured by the objective; by a name for the file."""
-    known = {one.name: one for one in stage.parameters}
+    """Plots of two fields against each other, coloured by objective; each with a file name."""
+    searched = {parameter.name: parameter for parameter in stage.parameters}
     return [
-        (f"{known[x].title}-{known[y].title}", _pair(stage, known[x], known[y]))
+        (f"{searched[x].title}-{searched[y].title}", _pair(stage, searched[x], searched[y]))
         for x, y in _PAIRS
-        if x in known and y in known and any({x, y} <= set(one.params) for one in stage.measured)
+        if x in searched
+        and y in searched
+        and any({x, y} <= set(trial.params) for trial in stage.measured)
     ]
 
 
 def place(parameter: Parameter, value: Value) -> float:
-    """Where a value lies between the ends of its space, from 0 to 1."""
+    """Position of a value between the ends of its space, from 0 to 1."""
     if parameter.choices:
         index = next(
-            (at for at, one in enumerate(parameter.choices) if same(one, value)),
+            (position for position, choice in enumerate(parameter.choices) if same(choice, value)),
             0,
         )
         return 0.5 if len(parameter.choices) == 1 else index / (len(parameter.choices) - 1)
-    low, high, at = parameter.space.low, parameter.space.high, float(value)
+    low, high, number = parameter.space.low, parameter.space.high, float(value)
     if parameter.log:
-        low, high, at = math.log(low), math.log(high), math.log(at)
-    return 0.5 if low == high else (at - low) / (high - low)
+        low, high, number = math.log(low), math.log(high), math.log(number)
+    return 0.5 if low == high else (number - low) / (high - low)
 
 
 def ticks(parameter: Parameter) -> list[tuple[float, str]]:
-    """Places of a parameter's axis and what stands there: choices, decades, or ends and middle."""
+    """Positions and labels of a parameter's ticks: choices, decades, or ends and middle."""
     if parameter.choices:
         values: Sequence[Value] = parameter.choices
     elif parameter.log:
         low, high = parameter.space.low, parameter.space.high
         first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
         between = [10.0**power for power in range(first, last + 1)]
-        ends = [one for one in (low, high) if all(abs(math.log10(one / x)) > 0.2 for x in between)]
+        ends = [end for end in (low, high) if all(abs(math.log10(end / x)) > 0.2 for x in between)]
         values = sorted([*between, *ends])
     else:
         low, high = parameter.space.low, parameter.space.high
         values = [low, (low + high) / 2, high] if parameter.space.kind != "int" else [low, high]
-    return [(place(parameter, one), _text(one)) for one in values]
+    return [(place(parameter, value), _text(value)) for value in values]
 
 
 def _pair(stage: StageReport, x: Parameter, y: Parameter) -> Figure:
     figure, axes = blank(height=4.0)
-    trials = [one for one in stage.measured if x.name in one.params and y.name in one.params]
+    trials = [
+        trial for trial in stage.measured if x.name in trial.params and y.name in trial.params
+    ]
     few = len(trials) <= _FEW
-    at = _at if few else _spread
-    colors = _Colors([one.objective or 0.0 for one in trials])
-    for state, marker, words in (
+    coordinate = _at if few else _spread
+    colors = _Colors([trial.objective or 0.0 for trial in trials])
+    for state, marker, label in (
         ("COMPLETE", "o", "complete"),
         ("", "s", "stopped before its end"),
     ):
-        found = [one for one in trials if (one.state == "COMPLETE") == bool(state)]
-        if not found:
+        shown = [trial for trial in trials if (trial.state == "COMPLETE") == bool(state)]
+        if not shown:
             continue
         axes.scatter(
-            [at(x, one) for one in found], [at(y, one) for one in found], marker=marker,
-            c=[colors.of(one.objective or 0.0) for one in found], s=90 if state else 55,
-            edgecolors=MUTED, linewidths=0.7, zorder=3, label=words,
+            [coordinate(x, trial) for trial in shown], [coordinate(y, trial) for trial in shown],
+            marker=marker, c=[colors.of(trial.objective or 0.0) for trial in shown],
+            s=90 if state else 55, edgecolors=MUTED, linewidths=0.7, zorder=3, label=label,
         )  # fmt: skip
     if stage.best in trials and stage.best is not None:
         axes.scatter(
-            [at(x, stage.best)], [at(y, stage.best)], s=230, facecolors="none",
+            [coordinate(x, stage.best)], [coordinate(y, stage.best)], s=230, facecolors="none",
             edgecolors=CHOSEN, linewidths=2.0, zorder=4,
             label="chosen" if stage.chosen is not None else "best trial",
         )  # fmt: skip
-    for one in trials if few else [one for one in trials if one is stage.best]:
+    for trial in trials if few else [trial for trial in trials if trial is stage.best]:
         axes.annotate(
-            str(one.number), (at(x, one), at(y, one)), xytext=(0, 9),
+            str(trial.number), (coordinate(x, trial), coordinate(y, trial)), xytext=(0, 9),
             textcoords="offset points", ha="center", fontsize=7.5, color=INK,
         )  # fmt: skip
     _scale(axes, x, "x")
@@ -160,25 +164,25 @@ def _pair(stage: StageReport, x: Parameter, y: Parameter) -> Figure:
     return figure
 
 
-def _spread(parameter: Parameter, one: TrialSummary) -> float:
-    """Where a trial is drawn among many: beside others of the same choice, not on top of them."""
+def _spread(parameter: Parameter, trial: TrialSummary) -> float:
+    """Position of a trial among many; trials of equal choice are spread by the golden ratio."""
     if not parameter.choices:
-        return _at(parameter, one)
-    golden = (one.number * 0.618034) % 1 - 0.5
-    return _at(parameter, one) + golden * 0.3 / len(parameter.choices)
+        return _at(parameter, trial)
+    offset = (trial.number * 0.618034) % 1 - 0.5
+    return _at(parameter, trial) + offset * 0.3 / len(parameter.choices)
 
 
-def _at(parameter: Parameter, one: TrialSummary) -> float:
-    return place(parameter, one.params[parameter.name])
+def _at(parameter: Parameter, trial: TrialSummary) -> float:
+    return place(parameter, trial.params[parameter.name])
 
 
 def _lines(title: str) -> str:
-    """A field's name on lines short enough to stand beside others."""
+    """A field's name, wrapped so that it fits beside other names."""
     return "\n".join(textwrap.wrap(title.replace("_", "_ "), 14)).replace("_ ", "_")
 
 
 def _scale(axes: Axes, parameter: Parameter, side: str) -> None:
-    """Names the places of the axis; all axes run from 0 to 1, so a choice lies evenly too."""
+    """Sets ticks and title of an axis. Axes run from 0 to 1, so choices are evenly spaced."""
     axis = axes.xaxis if side == "x" else axes.yaxis
     places, names = zip(*ticks(parameter), strict=True)
     axis.set_ticks(places, names)
@@ -188,11 +192,11 @@ def _scale(axes: Axes, parameter: Parameter, side: str) -> None:
     (axes.set_xlim if side == "x" else axes.set_ylim)(-0.07, 1.12)
 
 
-def _axis(axes: Axes, at: int, marks: Sequence[tuple[float, str]]) -> None:
-    axes.plot([at, at], [0, 1], color=MUTED, linewidth=0.9, zorder=1)
+def _axis(axes: Axes, x: int, marks: Sequence[tuple[float, str]]) -> None:
+    axes.plot([x, x], [0, 1], color=MUTED, linewidth=0.9, zorder=1)
     for height, text in marks:
         axes.annotate(
-            text, (at, height), xytext=(6, 0), textcoords="offset points", va="center",
+            text, (x, height), xytext=(6, 0), textcoords="offset points", va="center",
             fontsize=8.5, color=INK, zorder=6,
             bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 0.8},
         )  # fmt: skip

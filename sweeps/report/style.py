@@ -1,4 +1,4 @@
-"""How plots look: colours that the colour-blind tell apart, and matplotlib's settings."""
+"""Style of the plots: a palette safe for colour-blind readers, and matplotlib's settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-#: Text and axes, what stands back, lines behind the data, and the paper. The page gives the first
-#: of them colours of its own in dark mode.
+#: Colours of text and axes, of secondary lines and labels, of the grid, and of the background. The
+#: page replaces them in dark mode.
 INK, MUTED, GRID, PAPER = "#1b1f24", "#6b7280", "#d5d9df", "#fffffe"
 
-#: Okabe and Ito's palette, by what it stands for. Each state has a marker of its own as well.
+#: Label, colour (from Okabe and Ito's palette) and marker of each state of a trial.
 STATES = {
     "COMPLETE": ("complete", "#0072b2", "o"),
     "PRUNED": ("pruned", "#e69f00", "s"),
@@ -25,7 +25,7 @@ STATES = {
     "FAIL": ("failed", "#d55e00", "X"),
 }
 UNSEEN, CHOSEN, DEFAULT = "#cc79a7", "#009e73", "#b0609a"
-#: Even in lightness; without its ends, which are hard to see on black and on white.
+#: Viridis: even in lightness. Its ends are cut, being hard to see on black and on white.
 SCALE = ListedColormap(colormaps["viridis"](np.linspace(0.1, 0.92, 256)), "alignery")
 
 _SETTINGS: dict[str, Any] = {
@@ -59,13 +59,13 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-#: Entries of a legend that fit beside each other.
+#: Most entries in a line of a legend.
 _IN_A_LINE = 7
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Settings while plots are made and written; a person's own are not touched."""
+    """Applies these settings while plots are made and written, then restores the user's."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         settings: Any = matplotlib.rcParams  # its stubs list every name
@@ -74,13 +74,13 @@ def style() -> Iterator[None]:
 
 
 def blank(width: float = 8.4, height: float = 3.6) -> tuple[Figure, Axes]:
-    """An empty plot, in inches, of a figure that no window knows."""
+    """An empty plot of a figure without pyplot; `width` and `height` are in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def legend(axes: Axes) -> None:
-    """The legend above the plot, where it hides nothing."""
+    """Draws the legend above the plot, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         lines = -(-len(handles) // _IN_A_LINE)

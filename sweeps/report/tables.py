@@ -1,4 +1,4 @@
-"""What a report tells in rows: the leaderboard, and all of it as CSV. Pure."""
+"""Tables of a report: the leaderboard, and all data as CSV. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ VALIDATION = "validation"
 
 @dataclass(frozen=True)
 class Placed:
-    """One system's place: on unseen items (`split` names them), or by its validation figure.
+    """A system's place: on unseen items (`split` names them), or by its validation objective.
 
-    `low` and `high` are a 95 % interval. `place` is None for what is no trial: parent and base.
+    `low` and `high` are a 95 % interval. `place` is None for parent and base, which are no trials.
     """
 
     name: str
@@ -40,64 +40,68 @@ class Placed:
 
 
 def leaderboard(stage: StageReport) -> list[Placed]:
-    """Who was measured on unseen items, best first; then the other trials, by validation items.
+    """Systems measured on unseen items, best first; then the other trials, by validation items.
 
-    The two are not comparable, so nobody of the second group stands above one of the first.
+    The two groups are not comparable, so every system of the first precedes the second.
     """
-    again = _on_unseen(stage)
-    seen = {one.number for one in again}
-    trials = [one for one in again if one.number is not None]
+    placed = _on_unseen(stage)
+    placed_numbers = {entry.number for entry in placed}
+    trials = [entry for entry in placed if entry.number is not None]
     place = len(trials)
     by_rank = ranks(stage)
-    rest = [one for one in stage.measured if one.number not in seen]
-    for one in sorted(rest, key=lambda one: by_rank[one.number]):
+    others = [trial for trial in stage.measured if trial.number not in placed_numbers]
+    for trial in sorted(others, key=lambda trial: by_rank[trial.number]):
         place += 1
-        name = "default" if one.number == 0 else f"trial {one.number}"
-        again.append(
+        name = "default" if trial.number == 0 else f"trial {trial.number}"
+        placed.append(
             Placed(
                 name,
-                one.number,
+                trial.number,
                 place,
-                one.objective or 0.0,
+                trial.objective or 0.0,
                 VALIDATION,
-                one.state,
-                one.feasible,
-                one.number == stage.chosen,
-                params=one.params,
+                trial.state,
+                trial.feasible,
+                trial.number == stage.chosen,
+                params=trial.params,
             )
         )
-    return again
+    return placed
 
 
 def _on_unseen(stage: StageReport) -> list[Placed]:
     if stage.standing is None:
         return []
     standing, sign = stage.standing, 1.0 if stage.standing.minimised else -1.0
-    trials = {one.number: one for one in stage.trials}
+    trials = {trial.number: trial for trial in stage.trials}
 
-    def order(one: Entry) -> tuple[Any, ...]:
-        return one.number != standing.chosen and not one.feasible, sign * one.objective, one.name
+    def order(system: Entry) -> tuple[Any, ...]:
+        return (
+            system.number != standing.chosen and not system.feasible,
+            sign * system.objective,
+            system.name,
+        )
 
     placed: list[Placed] = []
     place = 0
-    for one in sorted(standing.systems, key=order):
-        trial = None if one.number is None else trials.get(one.number)
-        place += one.number is not None
+    for system in sorted(standing.systems, key=order):
+        trial = None if system.number is None else trials.get(system.number)
+        place += system.number is not None
         placed.append(
             Placed(
-                one.name,
-                one.number,
-                place if one.number is not None else None,
-                one.objective,
+                system.name,
+                system.number,
+                place if system.number is not None else None,
+                system.objective,
                 standing.split,
                 "" if trial is None else trial.state,
-                one.feasible,
-                one.number == standing.chosen,
-                one.low,
-                one.high,
+                system.feasible,
+                system.number == standing.chosen,
+                system.low,
+                system.high,
                 {} if trial is None else trial.params,
-                one.against_default,
-                one.against_parent,
+                system.against_default,
+                system.against_parent,
             )
         )
     return placed
@@ -109,32 +113,32 @@ def trial_rows(report: SweepReport) -> list[dict[str, Any]]:
         {
             "stage": stage.stage,
             "run": stage.run,
-            "trial": one.number,
-            "state": one.state,
-            "chosen": one.number == stage.chosen,
-            "step": one.step,
-            "steps": stage.totals[one.number],
-            "objective": one.objective,
-            "violation": one.violation,
-            "feasible": one.feasible,
-            "seconds": one.seconds,
-            "repeats": one.again,
-            "reason": one.reason,
-            **{f"param:{name}": value for name, value in one.params.items()},
-            **{f"unseen:{name}": value for name, value in one.unseen.items()},
+            "trial": trial.number,
+            "state": trial.state,
+            "chosen": trial.number == stage.chosen,
+            "step": trial.step,
+            "steps": stage.totals[trial.number],
+            "objective": trial.objective,
+            "violation": trial.violation,
+            "feasible": trial.feasible,
+            "seconds": trial.seconds,
+            "repeats": trial.again,
+            "reason": trial.reason,
+            **{f"param:{name}": value for name, value in trial.params.items()},
+            **{f"unseen:{name}": value for name, value in trial.unseen.items()},
         }
         for stage in report.stages
-        for one in stage.trials
+        for trial in stage.trials
     ]
 
 
 def rung_rows(report: SweepReport) -> list[dict[str, Any]]:
     """A row for each measurement on validation items, with every metric."""
     return [
-        {"stage": stage.stage, "trial": one.number, "step": step, **metrics}
+        {"stage": stage.stage, "trial": trial.number, "step": step, **metrics}
         for stage in report.stages
-        for one in stage.trials
-        for step, metrics in one.rungs.items()
+        for trial in stage.trials
+        for step, metrics in trial.rungs.items()
     ]
 
 
@@ -142,17 +146,17 @@ def timeline_rows(report: SweepReport) -> list[dict[str, Any]]:
     """A row for each stretch of work, in the order in which it began; times are UTC."""
     return [
         {
-            "stage": one.stage,
-            "trial": one.number,
-            "state": one.state,
-            "milestone": one.milestone,
-            "node": one.node,
-            "worker": one.worker,
-            "began": _time(one.began),
-            "ended": _time(one.ended),
-            "seconds": round(one.ended - one.began, 3),
+            "stage": bar.stage,
+            "trial": bar.number,
+            "state": bar.state,
+            "milestone": bar.milestone,
+            "node": bar.node,
+            "worker": bar.worker,
+            "began": _time(bar.began),
+            "ended": _time(bar.ended),
+            "seconds": round(bar.ended - bar.began, 3),
         }
-        for one in bars(report.stages)
+        for bar in bars(report.stages)
     ]
 
 
@@ -161,28 +165,28 @@ def leaderboard_rows(report: SweepReport) -> list[dict[str, Any]]:
     return [
         {
             "stage": stage.stage,
-            "place": one.place,
-            "system": one.name,
-            "trial": one.number,
-            "chosen": one.chosen,
-            "split": one.split,
-            "objective": one.objective,
-            "low": one.low,
-            "high": one.high,
-            "feasible": one.feasible,
-            **_flat("default", one.against_default),
-            **_flat("parent", one.against_parent),
-            **{f"param:{name}": value for name, value in one.params.items()},
+            "place": entry.place,
+            "system": entry.name,
+            "trial": entry.number,
+            "chosen": entry.chosen,
+            "split": entry.split,
+            "objective": entry.objective,
+            "low": entry.low,
+            "high": entry.high,
+            "feasible": entry.feasible,
+            **_flat("default", entry.against_default),
+            **_flat("parent", entry.against_parent),
+            **{f"param:{name}": value for name, value in entry.params.items()},
         }
         for stage in report.stages
-        for one in leaderboard(stage)
+        for entry in leaderboard(stage)
     ]
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]], first: Iterable[str]) -> str:
     """CSV whose columns are `first`, then all others in the order in which they appear.
 
-    What a row lacks is empty.
+    Values that a row lacks are empty.
     """
     names = dict.fromkeys([*first, *(name for row in rows for name in row)])
     text = io.StringIO()
@@ -193,7 +197,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], first: Iterable[str]) -> str:
 
 
 def csvs(report: SweepReport) -> dict[str, str]:
-    """All tables of a report by the name of their file."""
+    """All tables of a report as CSV, by file name."""
     return {
         "trials.csv": to_csv(trial_rows(report), ("stage", "run", "trial", "state")),
         "rungs.csv": to_csv(rung_rows(report), ("stage", "trial", "step", "objective")),
@@ -202,9 +206,11 @@ def csvs(report: SweepReport) -> dict[str, str]:
     }
 
 
-def _flat(name: str, one: FinalistDifference | None) -> dict[str, float | None]:
+def _flat(name: str, difference: FinalistDifference | None) -> dict[str, float | None]:
     keys = ("difference", "low", "high")
-    return {f"to_{name}:{key}": None if one is None else getattr(one, key) for key in keys}
+    return {
+        f"to_{name}:{key}": None if difference is None else getattr(difference, key) for key in keys
+    }
 
 
 def _time(seconds: float) -> str:

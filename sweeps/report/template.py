@@ -1,4 +1,4 @@
-"""The page's HTML and CSS, for jinja2. Nothing in it is fetched from anywhere."""
+"""The page's HTML and CSS, for jinja2. The page loads nothing from elsewhere."""
 
 CSS = """
 :root { color-scheme: light dark; --paper: #fffffe; --ink: #1b1f24; --muted: #5b6470;

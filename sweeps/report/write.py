@@ -18,15 +18,15 @@ from sweeps.report.tables import csvs
 
 _DPI = 150
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-#: Colours of a plot that follow the page into the dark.
+#: The page's CSS variables, which follow dark mode, by the colour of a plot that they replace.
 _LIVE = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"}
 
 
 def write(report: SweepReport, target: Path) -> list[str]:
-    """Write a report's folder, in place of an earlier one; the names of its files.
+    """Write a report's folder, replacing an earlier report, and return the names of its files.
 
-    It is written aside and renamed, so that there is always a whole one. SweepError if something
-    else is there.
+    It is written to a temporary folder and renamed, so that the target is never incomplete.
+    SweepError if the target holds anything but a report, or cannot be written.
     """
     check_target(target)
     aside = target.parent / f".{target.name}-{uuid.uuid4().hex[:8]}"
@@ -48,22 +48,25 @@ def write(report: SweepReport, target: Path) -> list[str]:
 
 
 def check_target(target: Path) -> None:
-    """SweepError if a report may not be written here: only another one is ever replaced."""
+    """SweepError if a report may not be written here: only an earlier report is replaced."""
     if not target.exists() and not target.is_symlink():
         return
     if not target.is_dir() or target.is_symlink():
         raise SweepError(f"{target} is not a folder; give --out a new one, or an earlier report's")
-    inside = sorted(target.iterdir())
-    if not inside:
+    paths = sorted(target.iterdir())
+    if not paths:
         return
-    start = target / PAGE_NAME
-    if not start.is_file() or GENERATOR not in start.read_text("utf-8", errors="replace")[:2000]:
+    index_page = target / PAGE_NAME
+    if (
+        not index_page.is_file()
+        or GENERATOR not in index_page.read_text("utf-8", errors="replace")[:2000]
+    ):
         raise SweepError(
             f"{target} is a folder, and no report of a sweep is in it; give --out a new folder, or "
             "an earlier report's"
         )
-    own = (PAGE_NAME, ".png", ".csv")
-    foreign = [one.name for one in inside if one.is_dir() or not one.name.endswith(own)]
+    endings = (PAGE_NAME, ".png", ".csv")
+    foreign = [path.name for path in paths if path.is_dir() or not path.name.endswith(endings)]
     if foreign:
         raise SweepError(
             f"{target} holds a report and also {foreign[0]}, which would be lost; move that, or "
@@ -88,7 +91,7 @@ def _fill(report: SweepReport, folder: Path) -> list[str]:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """A plot as an element of a page: ids of its own, the page's colours, and no namespaces."""
+    """A plot as an SVG element: ids that begin with its name, the page's colours, no namespaces."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=_NO_METADATA)
     svg = text.getvalue()
