@@ -74,7 +74,7 @@ def plan_pipeline(
 
 
 def pretended(accelerator: str | None, gpus: int, cpus_per_trial: int = 1) -> tuple[Node, ...]:
-    """`gpus` nodes with a GPU and the CPUs of four trials each, or this machine without its GPUs."""
+    """`gpus` nodes with a GPU and CPUs for four trials each, or this machine without its GPUs."""
     if accelerator is None:
         return (Node("here", "here", "", len(os.sched_getaffinity(0)), head=True),)
     name = accelerator.upper() if accelerator.upper() in MACHINES else accelerator

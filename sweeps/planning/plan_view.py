@@ -20,10 +20,10 @@ class StagePlan:
     """A stage of a plan.
 
     `reaching` are the trials expected at each rung and at the end (None: the pruner is not
-    predictable). `memory` is the predicted peak of the largest trial in bytes, `share` its part of a
-    GPU, `at_once` how many trials the pool holds. `hours` is for this stage alone in the pool,
-    `source` the study that the time of a step is from, or `rough`; `hours`, `work` and `source` are
-    None where the time is not known.
+    predictable). `memory` is the predicted peak of the largest trial in bytes, `share` its part of
+    a GPU, `at_once` how many trials the pool holds. `hours` is for this stage alone in the pool,
+    `source` the study that the time of a step is from, or `rough`; `hours`, `work` and `source`
+    are None where the time is not known.
     """
 
     stage: str
