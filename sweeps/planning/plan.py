@@ -175,8 +175,10 @@ def _machine(placement: Placement, nodes: Sequence[Node]) -> Machine | None:
         return Machine("CPU", 2**63, "bfloat16", "cpu")
     names = {node.accelerator for node in nodes if placement.suits(node)}
     names |= {placement.accelerator} if placement.accelerator else set()
-    known = [MACHINES[name] for name in names if name in MACHINES]
-    return min(known, key=lambda machine: machine.memory) if len(known) == len(names) else None
+    machines = [MACHINES[name] for name in names if name in MACHINES]
+    return (
+        min(machines, key=lambda machine: machine.memory) if len(machines) == len(names) else None
+    )
 
 
 def _shape(recipe: Recipe) -> tuple[ModelShape | None, list[str]]:

@@ -118,8 +118,8 @@ class StageView:
     def trial_started(self, event: TrialStarted) -> None:
         """Mark a trial as running on a worker."""
         new_trial = TrialSummary(event.number, "RUNNING", event.params, None, event.step)
-        known = self._trials.get(event.number, new_trial)
-        self._trials[event.number] = replace(known, state="RUNNING", params=event.params)
+        trial = self._trials.get(event.number, new_trial)
+        self._trials[event.number] = replace(trial, state="RUNNING", params=event.params)
 
     def measured(self, event: MilestoneReported) -> None:
         """Record a milestone. A milestone that was reported before is ignored."""
@@ -142,8 +142,8 @@ class StageView:
     def trial_retried(self, event: TrialRetried) -> None:
         """Let a trial wait for another worker. A finalist that is measured again stays complete."""
         self.retried[event.number] = self.retried.get(event.number, 0) + 1
-        if (known := self._trials.get(event.number)) is not None:
-            self._trials[event.number] = _waiting(known)
+        if (trial := self._trials.get(event.number)) is not None:
+            self._trials[event.number] = _waiting(trial)
 
     def trial_finished(self, event: TrialFinished) -> None:
         """Replace a trial by its final state."""

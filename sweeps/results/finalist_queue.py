@@ -104,7 +104,7 @@ class Finals:
         for trial in chosen:
             name = "default" if trial.number == DEFAULT else f"trial {trial.number}"
             metrics = dict(trial.unseen) or None
-            # The adapter of a trial without a chance was not stored; the trial has no chance now either.
+            # No adapter was stored of a trial without a chance; it has no chance now either.
             if metrics or self._storage.exists(self._published(trial.number)):
                 systems.append((Measurement(name, trial.number, trial.params), metrics))
         defaults = self._config.defaults()

@@ -56,10 +56,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Standing:
-    """The standing of the finalists: `chosen` is the trial that won, `searched_best` the best before.
+    """The standing of the finalists. `chosen` is the trial that won.
 
-    `searched_best` was chosen on validation items. `measure` is the name of the objective among the
-    metrics; `items` how many were compared.
+    `searched_best` is the search's best trial, on validation items. `measure` is the name of the
+    objective among the metrics; `items` how many were compared.
     """
 
     split: str

@@ -16,8 +16,8 @@ class SweepResult:
 
     `best` is the chosen trial: the winner of `unseen`, the standing of the finalists on items that
     the search never saw, or else the best on validation items. `seconds` is the time over all
-    attempts; `gain` compares the best with the default on the same validation items, where both have
-    rows.
+    attempts; `gain` compares the best with the default on the same validation items, where both
+    have rows.
     """
 
     line: str
