@@ -1,4 +1,4 @@
-"""What the commands of `alignery sweep` share."""
+"""Options, settings and output that the commands of `alignery sweep` share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ sweep_app = typer.Typer(
     no_args_is_help=True, help="Search the stages of a recipe for the best adapters."
 )
 
-#: Wide enough for any row, so that a table in a pipe has one line for each.
+#: Wide enough that each row of a table in a pipe takes a single line.
 _PIPE_COLUMNS = 1000
 
 JsonOption = Annotated[
@@ -30,7 +30,7 @@ JsonOption = Annotated[
 
 
 def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A table on stdout; one line a row where it is not a terminal."""
+    """Print a table on stdout. Each row is a single line where stdout is not a terminal."""
     from rich.table import Table
 
     table = Table(*titles, box=None, pad_edge=False)
@@ -40,7 +40,7 @@ def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 
 def show(*parts: RenderableType) -> None:
-    """What Rich can draw, on stdout. What reads a pipe gets whole lines, and no blanks at ends."""
+    """Print Rich renderables on stdout. A pipe gets whole lines without trailing blanks."""
     from rich.console import Console
 
     if sys.stdout.isatty():
@@ -54,12 +54,12 @@ def show(*parts: RenderableType) -> None:
 
 
 def print_json(content: Any) -> None:
-    """One JSON value on stdout, as people read it."""
+    """Print a JSON value on stdout, indented."""
     typer.echo(json.dumps(content, indent=2))
 
 
 def open_all() -> tuple[Settings, Database]:
-    """This installation's settings and its database."""
+    """Open this installation's settings and its database."""
     from cluster.database import open_database
     from cluster.settings import Settings
 
@@ -68,7 +68,7 @@ def open_all() -> tuple[Settings, Database]:
 
 
 def plain_launch(settings: Settings, database: Database, launch: Launch) -> dict[str, Any]:
-    """A launch as JSON has it. `state` may be `interrupted`."""
+    """A launch as JSON. `state` may be `interrupted`."""
     from sweeps.control import state_of
 
     return {
@@ -87,7 +87,7 @@ def plain_launch(settings: Settings, database: Database, launch: Launch) -> dict
 
 
 def plain_row(row: Sweep) -> dict[str, Any]:
-    """A sweep as JSON has it, without its trials."""
+    """A sweep as JSON, without its trials."""
     return {
         "line": row.line,
         "run": row.run,
@@ -103,31 +103,31 @@ def plain_row(row: Sweep) -> dict[str, Any]:
 
 
 def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str, Any]:
-    """A sweep as JSON has it: its trials, the best of them, and how the finalists stand."""
+    """A sweep as JSON: its trials, the best trial, and the standing of the finalists."""
     trials = trials_of(settings, row)
-    best = next((one for one in trials if one.number == row.best_trial), None)
+    best = next((trial for trial in trials if trial.number == row.best_trial), None)
     return {
         **plain_row(row),
         "adapter": None if row.adapter_id is None else version_of(settings, database, row),
-        "pruned": sum(one.state == "PRUNED" for one in trials),
-        "failed": sum(one.state == "FAIL" for one in trials),
+        "pruned": sum(trial.state == "PRUNED" for trial in trials),
+        "failed": sum(trial.state == "FAIL" for trial in trials),
         "best": None if best is None else asdict(best),
         "unseen": row.unseen,
-        "trials": [asdict(one) for one in trials],
+        "trials": [asdict(trial) for trial in trials],
     }
 
 
 def trials_of(settings: Settings, row: Sweep) -> list[TrialSummary]:
-    """The trials of a sweep that were begun."""
+    """The trials of a sweep that have begun."""
     from sweeps.study.storage import read_trials
 
-    return [one for one in read_trials(settings, row.study) if one.state != "WAITING"]
+    return [trial for trial in read_trials(settings, row.study) if trial.state != "WAITING"]
 
 
 def version_of(settings: Settings, database: Database, row: Sweep) -> str:
-    """`line:version` of what a sweep has registered."""
+    """`line:version` of the adapter that a sweep has registered."""
     from cluster.registry import Registry
     from cluster.storage import Storage
 
     versions = Registry(database, Storage(settings)).versions(row.line)
-    return next(one.name for one in versions if one.adapter_id == row.adapter_id)
+    return next(version.name for version in versions if version.adapter_id == row.adapter_id)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cluster.settings import Settings
     from sweeps.run_store import RunTarget
 
-#: As the tables have them; their modules are heavy.
+#: States as the tables store them; importing the tables' modules is slow.
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 
 NameArgument = Annotated[str, typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>.")]
@@ -138,7 +138,7 @@ def _wait(
     command: str,
     wait: bool,
 ) -> None:
-    """Wait for the driver, and do its work where it dies before it has."""
+    """Wait until the driver has obeyed. If it dies before that, a stop is completed here."""
     from rich.console import Console
 
     from sweeps.control import finish_alone, stop_job_of, wait_until_obeyed
@@ -157,20 +157,22 @@ def _wait(
     if stopping:
         _tell_ended(settings, database, launch, row)
     else:
-        now = read(database, launch.id)
-        typer.echo(f"{now.name} is {now.state}; `alignery sweep resume {now.name}` goes on")
+        current = read(database, launch.id)
+        typer.echo(
+            f"{current.name} is {current.state}; `alignery sweep resume {current.name}` goes on"
+        )
 
 
 def _tell_ended(settings: Settings, database: Database, launch: Launch, row: Sweep | None) -> None:
     from sweeps.run_store import rows_of
     from sweeps.sweep_store import read
 
-    for one in rows_of(database, launch) if row is None else [read(database, row.id)]:
-        if one.state == FINISHED:
-            version = version_of(settings, database, one)
-            typer.echo(f"{one.line} has ended: {version}, trial {one.best_trial}")
+    for sweep in rows_of(database, launch) if row is None else [read(database, row.id)]:
+        if sweep.state == FINISHED:
+            version = version_of(settings, database, sweep)
+            typer.echo(f"{sweep.line} has ended: {version}, trial {sweep.best_trial}")
         else:
-            typer.echo(f"{one.line} has ended without a complete trial")
+            typer.echo(f"{sweep.line} has ended without a complete trial")
 
 
 def _tell_finished(settings: Settings, database: Database, launch: Launch, as_json: bool) -> None:
@@ -187,15 +189,15 @@ def _tell_finished(settings: Settings, database: Database, launch: Launch, as_js
         tell(settings, database, launch)
 
 
-def _tell_children(database: Database, recipe: Recipe, before: Sweep) -> None:
-    """Say what was searched on the former best, where there is another one now."""
+def _tell_children(database: Database, recipe: Recipe, former: Sweep) -> None:
+    """Name the stages that were searched on the former best, if the line's best is another now."""
     from sweeps.resume import builds_on
     from sweeps.run_store import newest_of
     from sweeps.sweep_store import sweeps
 
-    if newest_of(database, before.line).adapter_id == before.adapter_id:
+    if newest_of(database, former.line).adapter_id == former.adapter_id:
         return
-    for stage in builds_on(recipe, [before.stage]):
+    for stage in builds_on(recipe, [former.stage]):
         if sweeps(database, recipe.line(stage)):
             typer.echo(
                 f"{recipe.line(stage)} still builds on the former best; search it and what builds "
@@ -205,7 +207,7 @@ def _tell_children(database: Database, recipe: Recipe, before: Sweep) -> None:
 
 
 def _launch(target: RunTarget) -> Launch:
-    """The launch behind a name. SweepError if a program, and no command, searched it."""
+    """The launch of a target. SweepError if the sweep was not started by a command."""
     from sweeps.errors import SweepError
 
     if target.launch is None:

@@ -32,13 +32,15 @@ def report(
 
     settings, database = open_all()
     target = find(database, name)
-    found = gather(settings, database, target)
-    folder = out or Path(f"report-{found.name.replace('/', '-')}")
-    files = write(found, folder)
+    contents = gather(settings, database, target)
+    folder = out or Path(f"report-{contents.name.replace('/', '-')}")
+    files = write(contents, folder)
     page = folder / files[0]
     if as_json:
-        stages = [one.stage for one in found.stages]
-        print_json({"name": found.name, "page": str(page), "files": files, "stages": stages})
+        stages = [stage.stage for stage in contents.stages]
+        print_json({"name": contents.name, "page": str(page), "files": files, "stages": stages})
         return
-    typer.echo(f"{page}: {len(found.stages)} of {len(found.stages) + len(found.waiting)} stages, "
-               f"{len(files) - 1} files beside it")  # fmt: skip
+    typer.echo(
+        f"{page}: {len(contents.stages)} of {len(contents.stages) + len(contents.waiting)} stages, "
+        f"{len(files) - 1} files beside it"
+    )

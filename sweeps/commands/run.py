@@ -102,16 +102,16 @@ def run(
     from sweeps.errors import SweepError
     from sweeps.pool.shipping import localise
 
-    for name, given in (("--price", price), ("--gpus", gpus)):
-        if given is not None and not dry_run:
+    for name, value in (("--price", price), ("--gpus", gpus)):
+        if value is not None and not dry_run:
             raise SweepError(f"{name} is for the plan: give --dry-run too")
     if gpus is not None and accelerator is None:
         raise SweepError("--gpus: which ones? give --accelerator too, for example T4")
     labels, loaded, settings = _labels(label or []), load_recipe(recipe), Settings()
     stages = run_store.choose(loaded, only, start)
-    here = localise(loaded, Storage(settings))
-    if settings.ray_address is None:  # a cluster's machines may see what this one does not
-        check_inputs(here, stages)
+    local_recipe = localise(loaded, Storage(settings))
+    if settings.ray_address is None:  # a cluster's machines may see other files
+        check_inputs(local_recipe, stages)
     needs = find_needs(open_registry(settings), loaded, stages)
     if trials is not None:
         loaded = with_trials(loaded, dict.fromkeys(stages, trials))
@@ -124,7 +124,7 @@ def run(
         labels=labels,
         grow=grow,
         needs={name: version.name for name, version in needs.items()},
-        files=run_store.files_of(here, stages),
+        files=run_store.files_of(local_recipe, stages),
     )
     if dry_run:
         _show_plan(settings, loaded, stages, options, price, gpus, as_json)
@@ -141,7 +141,7 @@ def drive(
     launch: Launch | None = None,
     as_json: bool = False,
 ) -> None:
-    """Search `stages` and tell the results; goes on with `launch`, or makes one."""
+    """Search `stages` and print the results. Continues `launch`, or creates a launch if None."""
     from sweeps.progress import Progress
     from sweeps.runner import drive_launch
 
@@ -153,13 +153,13 @@ def drive(
     if as_json:
         tell(settings, database, launch)
     else:
-        for one in results.values():
-            typer.echo(_sentence(one))
+        for result in results.values():
+            typer.echo(_sentence(result))
     _tell_stopped(launch, stages, list(results))
 
 
 def tell(settings: Settings, database: Database, launch: Launch) -> None:
-    """A launch's sweeps as JSON, by stage."""
+    """Print the sweeps of a launch as JSON, by stage."""
     from sweeps.run_store import rows_of
 
     rows = rows_of(database, launch)
@@ -167,7 +167,7 @@ def tell(settings: Settings, database: Database, launch: Launch) -> None:
 
 
 def with_trials(recipe: Recipe, trials: Mapping[str, int]) -> Recipe:
-    """The recipe with other numbers of trials, by stage."""
+    """A copy of the recipe with other numbers of trials, by stage."""
     changed = recipe.model_copy(deep=True)
     for stage, number in trials.items():
         changed.stages[stage].sweep.trials = number
@@ -188,7 +188,7 @@ def _show_plan(
     from sweeps.runner import placement_of
 
     if settings.ray_address is None and options.accelerator is not None:
-        plan = plan_pipeline(  # on machines that are not there
+        plan = plan_pipeline(  # for machines that are not connected
             settings,
             recipe,
             stages,
@@ -208,25 +208,25 @@ def _show_plan(
         show(*plan.table())
 
 
-def _labels(given: list[str]) -> dict[str, str]:
+def _labels(texts: list[str]) -> dict[str, str]:
     from sweeps.errors import SweepError
 
     labels = {}
-    for one in given:
-        name, separator, value = one.partition("=")
+    for text in texts:
+        name, separator, value = text.partition("=")
         if not (name and separator and value):
             raise SweepError(
-                f"--label {one}: expected key=value, e.g. ray.io/market-type=spot; "
+                f"--label {text}: expected key=value, e.g. ray.io/market-type=spot; "
                 "`ray status -v` shows what the nodes are labelled"
             )
         labels[name] = value
     return labels
 
 
-def _tell_stopped(launch: Launch, stages: list[str], done: list[str]) -> None:
-    left = [stage for stage in stages if stage not in done]
+def _tell_stopped(launch: Launch, stages: list[str], searched: list[str]) -> None:
+    remaining = [stage for stage in stages if stage not in searched]
     if launch.state == "stopped":
-        without = f", without {', '.join(left)}" if left else ""
+        without = f", without {', '.join(remaining)}" if remaining else ""
         typer.echo(
             f"stopped on request{without}; `alignery sweep resume {launch.name}` goes on", err=True
         )

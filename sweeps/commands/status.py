@@ -49,19 +49,19 @@ def status(
     target = find(database, name)
     launch = target.launch
     rows = rows_of(database, launch) if target.row is None and launch else [target.row]
-    found = [row for row in rows if row is not None]
+    sweep_rows = [row for row in rows if row is not None]
     plain = None if launch is None else plain_launch(settings, database, launch)
     if as_json:
-        told = [plain_sweep(settings, database, row) for row in found]
-        print_json({"launch": plain, "sweeps": told})
+        contents = [plain_sweep(settings, database, row) for row in sweep_rows]
+        print_json({"launch": plain, "sweeps": contents})
         return
     if plain is not None:
         typer.echo(_launch_line(plain))
-    for row in found:
+    for row in sweep_rows:
         typer.echo()
         _print_sweep(settings, database, row)
     if launch is not None:
-        _tell_waiting(launch, found if target.row is None else rows_of(database, launch))
+        _tell_waiting(launch, sweep_rows if target.row is None else rows_of(database, launch))
     if plain is not None and plain["state"] in _GOES_ON:
         typer.echo(f"`alignery sweep resume {plain['recipe']}` goes on where it stopped", err=True)
 
@@ -79,7 +79,7 @@ def best(
     if as_json:
         print_json(plain_sweep(settings, database, row))
         return
-    trial = next(one for one in trials_of(settings, row) if one.number == row.best_trial)
+    trial = next(trial for trial in trials_of(settings, row) if trial.number == row.best_trial)
     params = ", ".join(f"{name} = {value}" for name, value in trial.params.items())
     version = version_of(settings, database, row)
     typer.echo(f"{version}: trial {trial.number}, objective {trial.objective:.4g} ({params})")
@@ -94,7 +94,7 @@ def list_(as_json: JsonOption = False) -> None:
     from sweeps.sweep_store import sweeps
 
     settings, database = open_all()
-    runs = [plain_launch(settings, database, one) for one in launches(database)]
+    runs = [plain_launch(settings, database, launch) for launch in launches(database)]
     rows = [plain_row(row) for row in sweeps(database)]
     if as_json:
         print_json({"launches": runs, "sweeps": rows})
@@ -107,14 +107,14 @@ def list_(as_json: JsonOption = False) -> None:
             ("run", "recipe", "stages", "state", "started", "reason"),
             [
                 (
-                    str(one["id"]),
-                    one["recipe"],
-                    ", ".join(one["stages"]),
-                    one["state"],
-                    one["created_at"][:19],
-                    one["reason"],
+                    str(run["id"]),
+                    run["recipe"],
+                    ", ".join(run["stages"]),
+                    run["state"],
+                    run["created_at"][:19],
+                    run["reason"],
                 )
-                for one in runs
+                for run in runs
             ],
         )
         typer.echo()
@@ -122,25 +122,25 @@ def list_(as_json: JsonOption = False) -> None:
         ("line", "sweep", "in run", "state", "best trial", "seconds", "started"),
         [
             (
-                one["line"],
-                str(one["run"]),
-                _or_dash(one["launch"]),
-                one["state"],
-                _or_dash(one["best_trial"]),
-                f"{one['seconds']:.0f}",
-                one["created_at"][:19],
+                row["line"],
+                str(row["run"]),
+                _or_dash(row["launch"]),
+                row["state"],
+                _or_dash(row["best_trial"]),
+                f"{row['seconds']:.0f}",
+                row["created_at"][:19],
             )
-            for one in rows
+            for row in rows
         ],
     )
 
 
 def _launch_line(launch: dict[str, Any]) -> str:
-    asked = f", asked to {launch['request']}" if launch["request"] else ""
-    why = f" ({launch['reason']})" if launch["reason"] else ""
-    by = f", {launch['driver']}" if launch["state"] == "running" else ""
+    request = f", asked to {launch['request']}" if launch["request"] else ""
+    reason = f" ({launch['reason']})" if launch["reason"] else ""
+    driver = f", {launch['driver']}" if launch["state"] == "running" else ""
     job = f", job {launch['job']}" if launch["job"] else ""
-    return f"{launch['recipe']}: {launch['state']}{why}{asked}{by}{job}"
+    return f"{launch['recipe']}: {launch['state']}{reason}{request}{driver}{job}"
 
 
 def _tell_waiting(launch: Launch, begun: list[Sweep]) -> None:
@@ -160,7 +160,7 @@ def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the table of trials, left out where no trial has anything in it."""
+    """A column of the table of trials. It is left out if all its cells are empty."""
 
     title: str
     cells: list[str]
@@ -170,35 +170,39 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
     from sweeps.progress import objective_text, short, value_text
 
     def column(title: str, cell: Any) -> _Column:
-        return _Column(title, [cell(one) for one in trials])
+        return _Column(title, [cell(trial) for trial in trials])
 
-    default = next((one.objective for one in trials if one.number == 0), None)
+    default = next((trial.objective for trial in trials if trial.number == 0), None)
 
-    def against_default(one: TrialSummary) -> str:
-        if one.state != "COMPLETE" or one.number == 0 or None in (one.objective, default):
+    def against_default(trial: TrialSummary) -> str:
+        if trial.state != "COMPLETE" or trial.number == 0 or None in (trial.objective, default):
             return ""
-        return f"{(one.objective or 0.0) - (default or 0.0):+.3g}"
+        return f"{(trial.objective or 0.0) - (default or 0.0):+.3g}"
 
-    names = list(dict.fromkeys(name for one in trials for name in one.params))
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     columns = [
-        column("trial", lambda one: str(one.number)),
-        column("state", lambda one: one.state + (" *" if one.number == row.best_trial else "")),
-        column("step", lambda one: str(one.step)),
+        column("trial", lambda trial: str(trial.number)),
+        column(
+            "state", lambda trial: trial.state + (" *" if trial.number == row.best_trial else "")
+        ),
+        column("step", lambda trial: str(trial.step)),
         *(
-            column(short(name), lambda one, name=name: value_text(one.params.get(name)))
+            column(short(name), lambda trial, name=name: value_text(trial.params.get(name)))
             for name in names
         ),
-        column("objective", lambda one: objective_text(one.objective)),
+        column("objective", lambda trial: objective_text(trial.objective)),
         column("to default", against_default),
-        column("violation", lambda one: "" if one.violation is None else f"{one.violation:.3g}"),
-        column("seconds", lambda one: f"{one.seconds:.1f}"),
-        column("repeats", lambda one: "" if one.again is None else str(one.again)),
-        column("reason", lambda one: one.reason),
+        column(
+            "violation", lambda trial: "" if trial.violation is None else f"{trial.violation:.3g}"
+        ),
+        column("seconds", lambda trial: f"{trial.seconds:.1f}"),
+        column("repeats", lambda trial: "" if trial.again is None else str(trial.again)),
+        column("reason", lambda trial: trial.reason),
     ]
-    shown = [one for one in columns if any(one.cells)]
+    shown = [col for col in columns if any(col.cells)]
     print_table(
-        tuple(one.title for one in shown),
-        list(zip(*(one.cells for one in shown), strict=True)),
+        tuple(col.title for col in shown),
+        list(zip(*(col.cells for col in shown), strict=True)),
     )
 
 
@@ -208,25 +212,26 @@ def _print_unseen(unseen: dict[str, Any]) -> None:
         ("system", "objective", "95 % interval", "to default", "to parent"),
         [
             (
-                one["name"] + (" *" if one["number"] == unseen["chosen"] else ""),
-                f"{one['objective']:.4g}" + ("" if one["feasible"] else ", breaks a constraint"),
-                _interval(one),
-                _difference(one["against_default"]),
-                _difference(one["against_parent"]),
+                system["name"] + (" *" if system["number"] == unseen["chosen"] else ""),
+                f"{system['objective']:.4g}"
+                + ("" if system["feasible"] else ", breaks a constraint"),
+                _interval(system),
+                _difference(system["against_default"]),
+                _difference(system["against_parent"]),
             )
-            for one in unseen["systems"]
+            for system in unseen["systems"]
         ],
     )
 
 
 def _unseen_line(unseen: dict[str, Any]) -> str:
-    chosen = next(one for one in unseen["systems"] if one["number"] == unseen["chosen"])
+    chosen = next(system for system in unseen["systems"] if system["number"] == unseen["chosen"])
     text = f"{unseen['items']} unseen items: {unseen['measure']} {chosen['objective']:.4g}"
     if interval := _interval(chosen):
         text += f" ({interval})"
     for other in ("default", "parent"):
-        if told := _difference(chosen[f"against_{other}"]):
-            text += f", to the {other} {told}"
+        if difference := _difference(chosen[f"against_{other}"]):
+            text += f", to the {other} {difference}"
     return text
 
 
@@ -236,9 +241,11 @@ def _interval(system: dict[str, Any]) -> str:
     return f"{system['low']:.4g} to {system['high']:.4g}"
 
 
-def _difference(one: dict[str, float] | None) -> str:
+def _difference(gain: dict[str, float] | None) -> str:
     return (
-        "" if one is None else f"{one['difference']:+.3g} ({one['low']:+.3g} to {one['high']:+.3g})"
+        ""
+        if gain is None
+        else f"{gain['difference']:+.3g} ({gain['low']:+.3g} to {gain['high']:+.3g})"
     )
 
 

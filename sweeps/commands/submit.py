@@ -1,4 +1,4 @@
-"""`alignery sweep submit` and `logs`: sweeps that run on a cluster while nobody waits for them."""
+"""`alignery sweep submit` and `logs`: sweeps that run as jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cluster.jobs import RayJob
     from cluster.tree import Tree
 
-#: How many untracked files are named.
+#: The most untracked files that are named.
 _NAMED = 3
 
 
@@ -105,8 +105,8 @@ def submit(
     from sweeps.submission import SubmittedOptions, prepare
 
     settings, loaded = Settings(), load_recipe(recipe)
-    where = dashboard_address(settings, address)
-    check_cluster(where, trust_network)  # before data are uploaded
+    dashboard = dashboard_address(settings, address)
+    check_cluster(dashboard, trust_network)  # before data are uploaded
     options = SubmittedOptions(
         only=only or (),
         from_=from_,
@@ -124,14 +124,14 @@ def submit(
         submission, tree = prepare(
             settings, loaded, options, package, ship=ship, secrets=secret or (), env_file=env_file
         )
-        job, new = submit_job(where, submission)
+        job, new = submit_job(dashboard, submission)
     if new:
         _tell_what_travels(tree)
     _tell(job, new)
     if wait:
-        job = _follow(where, job, to_stderr=as_json)
+        job = _follow(dashboard, job, to_stderr=as_json)
     if as_json:
-        print_json({**asdict(job), "new": new, "address": where})
+        print_json({**asdict(job), "new": new, "address": dashboard})
     elif not wait:
         typer.echo(job.id)
     if wait and job.status != SUCCEEDED:
@@ -152,12 +152,12 @@ def logs(
     from cluster.jobs import find_job, job_logs
     from cluster.settings import Settings
 
-    where = dashboard_address(Settings(), address)
-    job = find_job(where, name)
+    dashboard = dashboard_address(Settings(), address)
+    job = find_job(dashboard, name)
     if follow:
-        _follow(where, job, to_stderr=False)
+        _follow(dashboard, job, to_stderr=False)
     else:
-        typer.echo(job_logs(where, job.id), nl=False)
+        typer.echo(job_logs(dashboard, job.id), nl=False)
         typer.echo(_state(job), err=True)
 
 
@@ -180,7 +180,7 @@ def _tell_what_travels(tree: Tree | None) -> None:
     sizes = tree.sizes()
     line = f"{tree.root} goes along: {len(sizes)} files, {sum(sizes.values()) / 2**20:.1f} MiB"
     if tree.left_out:
-        named = ", ".join(str(one) for one in tree.left_out[:_NAMED])
+        named = ", ".join(str(path) for path in tree.left_out[:_NAMED])
         more = ", …" if len(tree.left_out) > _NAMED else ""
         line += f"; {len(tree.left_out)} that git does not track stay here ({named}{more})"
     typer.echo(line, err=True)
@@ -193,6 +193,6 @@ def _tell(job: RayJob, new: bool) -> None:
 
 
 def _state(job: RayJob) -> str:
-    # Of a failed job, Ray repeats the end of its log after the first line.
-    why = "" if job.live else job.message.partition("\n")[0]
-    return f"job {job.id}: {job.status}" + (f": {why}" if why else "")
+    # For a failed job, Ray repeats the end of its log after the message's first line.
+    reason = "" if job.live else job.message.partition("\n")[0]
+    return f"job {job.id}: {job.status}" + (f": {reason}" if reason else "")

@@ -1,1 +1,1 @@
-"""What a pipeline will take: trials, time and price."""
+"""The plan of a pipeline before it runs: trials, time and price."""

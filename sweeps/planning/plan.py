@@ -1,4 +1,4 @@
-"""What a sweep will take, before anything is started: trials, rungs, GPUs, hours, cost."""
+"""The plan of a sweep before anything is started: trials, rungs, GPUs, hours, cost."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ def plan_pipeline(
     cpus_per_trial: int = 1,
     max_concurrent: int | None = None,
 ) -> PipelinePlan:
-    """What searching `stages` (in an order that fits) takes.
+    """Plan the search of `stages`, which are in the order of their dependencies.
 
-    On `placement` and the pool's `nodes`, which are read from the connected Ray if not given. Or,
-    without a placement, on `gpus` GPUs of type `accelerator` or this machine's CPUs: then nothing
-    is connected to but the database, if there is one. SweepError if a stage does not fit.
+    The plan is for `placement` on the pool's `nodes` (default: the nodes of the connected Ray).
+    Without a placement it is for `gpus` GPUs of type `accelerator`, or for this machine's CPUs if
+    `accelerator` is None; it then connects to nothing but the database, if there is a database.
+    SweepError if a stage does not fit.
     """
     if placement is None:
         nodes = pretended(accelerator, gpus, cpus_per_trial) if nodes is None else nodes
@@ -58,27 +59,28 @@ def plan_pipeline(
     if unknown := [stage for stage, pace in paces.items() if pace is None]:
         notes += [f"nothing is known of the time of {', '.join(unknown)}: {_why(machine)}"]
     peaks = _peaks(recipe, stages, machine, shape)
-    found = tuple(
+    stage_plans = tuple(
         _stage(recipe, stage, placement, nodes, peaks.get(stage), paces[stage]) for stage in stages
     )
     return PipelinePlan(
         recipe=recipe.name,
         machine=machine.name if machine else str(placement.accelerator or "GPU"),
-        machines=_machines(placement, nodes, found),
+        machines=_machines(placement, nodes, stage_plans),
         cpus=placement.cpus,
-        stages=found,
+        stages=stage_plans,
         price=price,
         notes=(*placement.notes, *notes),
     )
 
 
 def pretended(accelerator: str | None, gpus: int, cpus_per_trial: int = 1) -> tuple[Node, ...]:
-    """So many nodes with one GPU and four trials' CPUs, or this machine without its GPUs."""
+    """`gpus` nodes with a GPU and CPUs for four trials each, or this machine without its GPUs."""
     if accelerator is None:
         return (Node("here", "here", "", len(os.sched_getaffinity(0)), head=True),)
     name = accelerator.upper() if accelerator.upper() in MACHINES else accelerator
     return tuple(
-        Node(f"planned-{at}", "planned", "", 4 * cpus_per_trial, 1, name) for at in range(gpus)
+        Node(f"planned-{index}", "planned", "", 4 * cpus_per_trial, 1, name)
+        for index in range(gpus)
     )
 
 
@@ -99,8 +101,8 @@ def _stage(
     work = hours = None
     if pace is not None:
         work = _work(pace, (*rungs, steps), reaching, trials, finalists)
-        alone = _whole(pace, rungs, steps)
-        hours = _makespan(work, alone, min(at_once, trials))
+        full_trial = _whole(pace, rungs, steps)
+        hours = _makespan(work, full_trial, min(at_once, trials))
     return StagePlan(
         stage=stage,
         method=config.method,
@@ -126,59 +128,64 @@ def _work(
     trials: int,
     finalists: int,
 ) -> Range:
-    """Seconds of all trials together; where the pruner is not foreseen, from few to all."""
-    every = [float(trials)] * len(milestones)
-    few = [float(trials), *[1.0] * (len(milestones) - 1)]
-    ends = (few, every) if reaching is None else (reaching, reaching)
+    """Seconds of all trials together.
+
+    Where `reaching` is None, the range is from a single trial beyond the first milestone to all.
+    """
+    most = [float(trials)] * len(milestones)
+    fewest = [float(trials), *[1.0] * (len(milestones) - 1)]
+    bounds = (fewest, most) if reaching is None else (reaching, reaching)
     sums = []
-    for counts in ends:
-        total, before = pace.begin * trials, 0
+    for counts in bounds:
+        total, previous = pace.begin * trials, 0
         for count, step in zip(counts, milestones, strict=True):
             last = step == milestones[-1]
-            total += (pace.step * (step - before) + (pace.end if last else pace.rung)) * count
-            before = step
+            total += (pace.step * (step - previous) + (pace.end if last else pace.rung)) * count
+            previous = step
         sums.append(total + pace.end * (finalists + 2 if finalists else 0))
     return Range(sums[0].low, sums[1].high)
 
 
 def _whole(pace: Pace, rungs: Sequence[int], steps: int) -> Range:
-    """Seconds of one trial that is never pruned."""
+    """Seconds of a trial that is never pruned."""
     return pace.begin + pace.step * steps + pace.rung * len(rungs) + pace.end
 
 
-def _makespan(work: Range, alone: Range, slots: int) -> Range:
-    """Seconds until all is done: at best evenly spread, at worst with one trial begun last.
+def _makespan(work: Range, full_trial: Range, slots: int) -> Range:
+    """Seconds until all trials are done: at best spread evenly, at worst with a trial begun last.
 
-    Greedy placement is within one whole trial of an even one (Graham 1969).
+    Greedy placement is within a whole trial of an even spread (Graham 1969).
     """
-    even = Range(max(work.low / slots, alone.low), max(work.high / slots, alone.high))
-    late = alone.high * (1 - 1 / slots)
+    even = Range(max(work.low / slots, full_trial.low), max(work.high / slots, full_trial.high))
+    late = full_trial.high * (1 - 1 / slots)
     return Range(even.low, even.high + late) + WORKER_SECONDS
 
 
 def _machines(placement: Placement, nodes: Sequence[Node], stages: Sequence[StagePlan]) -> int:
-    """GPUs, or nodes of CPUs, that are there; of a pool that grows, what will be asked for."""
+    """Suitable GPUs, or nodes if trials run on CPUs; the number to request if the pool grows."""
     if placement.grow and placement.max_concurrent:
-        return max(math.ceil(placement.max_concurrent * (one.share or 1)) for one in stages)
+        return max(math.ceil(placement.max_concurrent * (stage.share or 1)) for stage in stages)
     suitable = [node for node in nodes if placement.suits(node)]
     return sum(int(node.gpus) if placement.gpus else 1 for node in suitable)
 
 
 def _machine(placement: Placement, nodes: Sequence[Node]) -> Machine | None:
-    """What a trial is computed on; None for a GPU that is not known."""
+    """The machine that a trial runs on; None if the type of its GPU is not known."""
     if not placement.gpus:
         return Machine("CPU", 2**63, "bfloat16", "cpu")
     names = {node.accelerator for node in nodes if placement.suits(node)}
     names |= {placement.accelerator} if placement.accelerator else set()
-    known = [MACHINES[name] for name in names if name in MACHINES]
-    return min(known, key=lambda one: one.memory) if len(known) == len(names) else None
+    machines = [MACHINES[name] for name in names if name in MACHINES]
+    return (
+        min(machines, key=lambda machine: machine.memory) if len(machines) == len(names) else None
+    )
 
 
 def _shape(recipe: Recipe) -> tuple[ModelShape | None, list[str]]:
     try:
         return read_shape(recipe.base), []
     except ModelError:
-        return None, []  # the placement has a note on it, where it matters
+        return None, []  # the placement has a note on the error, where it matters
 
 
 def _pace(
@@ -202,11 +209,11 @@ def _peaks(
     if machine is None or shape is None or machine.device == "cpu":
         return {}
     fits = fit_stages(recipe, list(stages), shape, machine)
-    return {one.stage: one.worst.peak.total for one in fits}
+    return {fit.stage: fit.worst.peak.total for fit in fits}
 
 
 def _how_rough(stages: Sequence[str], machine: Machine | None, cores: int) -> str:
-    assert machine is not None  # else nothing is rough
+    assert machine is not None  # a pace is rough only on a known machine
     speed = speed_of(machine, cores)
     rate = f"{cores} core{'s' * (cores > 1)} with bf16"
     if machine.device == "cuda":

@@ -1,4 +1,4 @@
-"""A plan as data: what each stage takes, how long and how dear the whole is, and how it looks."""
+"""A plan as data: the needs of each stage, the time and cost of the pipeline, and its table."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _ENDS = ("low", "high")
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage of a plan.
+    """A stage of a plan.
 
-    `reaching` are the trials expected at each rung and at the end (None: the pruner does not tell
-    before). `memory` is the predicted peak of the largest trial in bytes, `share` its part of a
-    GPU, `at_once` how many the pool holds. `hours` is for this stage alone in the pool, `source`
-    the study that the time of a step is from, or `rough`; both None where nothing is known.
+    `reaching` are the trials expected at each rung and at the end (None: the pruner is not
+    predictable). `memory` is the predicted peak of the largest trial in bytes, `share` its part of
+    a GPU, `at_once` how many trials the pool holds. `hours` is for this stage alone in the pool,
+    `source` the study that the time of a step is from, or `rough`; `hours`, `work` and `source`
+    are None where the time is not known.
     """
 
     stage: str
@@ -43,10 +44,10 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class PipelinePlan:
-    """What a pipeline will take. `price` is of one GPU hour; `machine` what a trial runs on.
+    """A plan of all stages. `price` is of a GPU hour; `machine` is what a trial runs on.
 
-    `hours` is along the graph, stages that do not need each other at once; None if one stage's
-    is not known.
+    `hours` is along the graph, where stages that do not need each other run at once. It is None if
+    the hours of a stage are not known.
     """
 
     recipe: str
@@ -59,43 +60,45 @@ class PipelinePlan:
 
     @property
     def trials(self) -> int:
-        """Of all stages."""
-        return sum(one.trials for one in self.stages)
+        """Trials of all stages together."""
+        return sum(stage.trials for stage in self.stages)
 
     @property
     def hours(self) -> Range | None:
-        """The longest way through the graph, and no less than all work spread over the pool."""
+        """The longest path through the graph, and no less than all work spread over the pool."""
         ends: dict[str, Range] = {}
-        for one in self.stages:
-            if one.hours is None:
+        for stage in self.stages:
+            if stage.hours is None:
                 return None
-            before = [ends[name] for name in one.needs if name in ends]
-            begin = Range(*(max((getattr(r, e) for r in before), default=0.0) for e in _ENDS))
-            ends[one.stage] = begin + one.hours
+            parent_ends = [ends[name] for name in stage.needs if name in ends]
+            begin = Range(
+                *(max((getattr(hours, end) for hours in parent_ends), default=0.0) for end in _ENDS)
+            )
+            ends[stage.stage] = begin + stage.hours
         spread = Range()
-        for one in self.stages:
-            spread += (one.work or Range()) * (1 / one.at_once)
+        for stage in self.stages:
+            spread += (stage.work or Range()) * (1 / stage.at_once)
         return Range(
-            max(spread.low, *(one.low for one in ends.values())),
-            max(spread.high, *(one.high for one in ends.values())),
+            max(spread.low, *(hours.low for hours in ends.values())),
+            max(spread.high, *(hours.high for hours in ends.values())),
         )
 
     @property
     def cost(self) -> Range | None:
-        """Of all machines for as long as it lasts; None without a price or hours."""
+        """Cost of all machines for the pipeline's hours; None without a price or hours."""
         if self.price is None or self.hours is None:
             return None
         return self.hours * (self.machines * self.price)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """The plan as JSON."""
         return {
             "recipe": self.recipe,
             "machine": self.machine,
             "machines": self.machines,
             "cpus_per_trial": self.cpus,
             "trials": self.trials,
-            "stages": [asdict(one) for one in self.stages],
+            "stages": [asdict(stage) for stage in self.stages],
             "hours": _plain(self.hours),
             "price": self.price,
             "cost": _plain(self.cost),
@@ -103,7 +106,7 @@ class PipelinePlan:
         }
 
     def table(self) -> list[RenderableType]:
-        """For a terminal: what is searched and where, a row a stage, the whole, what to know."""
+        """The plan for a terminal: recipe and machines, a row for each stage, totals and notes."""
         from rich.padding import Padding
         from rich.table import Table
         from rich.text import Text
@@ -111,60 +114,60 @@ class PipelinePlan:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("stage", "trials", "reach steps", "GiB", "GPU", "at once", "time"):
             table.add_column(title, justify="left" if title == "stage" else "right")
-        for one in self.stages:
-            table.add_row(*_cells(one))
-        where = f"{self.machines} {self.machine}" if self.machine != "CPU" else "CPUs"
-        head = Text.assemble((self.recipe, "bold"), f": {self.trials} trials on {where}")
+        for stage in self.stages:
+            table.add_row(*_cells(stage))
+        machines = f"{self.machines} {self.machine}" if self.machine != "CPU" else "CPUs"
+        head = Text.assemble((self.recipe, "bold"), f": {self.trials} trials on {machines}")
         whole = Text.assemble("in all ", (self._whole(), "bold"))
         notes = (Text(note, style="dim") for note in self.notes)
         return [
             Padding(head, (0, 0, 1, 0)),
             table,
-            *(Padding(one, (1, 0, 0, 0)) for one in (whole, *notes)),
+            *(Padding(text, (1, 0, 0, 0)) for text in (whole, *notes)),
         ]
 
     def _whole(self) -> str:
         if self.hours is None:
             return "the time is not known"
-        told = _time(self.hours)
+        text = _time(self.hours)
         if self.cost is not None:
-            told += f", {_between(self.cost)} USD at {self.price:g} USD a GPU hour"
-        return told
+            text += f", {_between(self.cost)} USD at {self.price:g} USD a GPU hour"
+        return text
 
 
-def _cells(one: StagePlan) -> Iterator[str]:
-    yield one.stage
-    yield _trials(one)
-    yield " ".join(map(str, (*one.rungs, one.steps)))
-    yield "" if one.memory is None else f"{one.memory / GIB:.1f}"
-    yield f"{one.share:g}" if one.share else ""
-    yield str(one.at_once)
-    yield "?" if one.hours is None else _time(one.hours)
+def _cells(stage: StagePlan) -> Iterator[str]:
+    yield stage.stage
+    yield _trials(stage)
+    yield " ".join(map(str, (*stage.rungs, stage.steps)))
+    yield "" if stage.memory is None else f"{stage.memory / GIB:.1f}"
+    yield f"{stage.share:g}" if stage.share else ""
+    yield str(stage.at_once)
+    yield "?" if stage.hours is None else _time(stage.hours)
 
 
-def _trials(one: StagePlan) -> str:
-    """How many are expected at each milestone: `16 ~8 ~5`."""
-    if one.reaching is None:
-        return f"{one.trials} ?" if one.rungs else str(one.trials)
+def _trials(stage: StagePlan) -> str:
+    """The trials expected at each milestone: `16 ~8 ~5`."""
+    if stage.reaching is None:
+        return f"{stage.trials} ?" if stage.rungs else str(stage.trials)
     return " ".join(
-        f"{count:g}" if count == int(count) else f"~{round(count)}" for count in one.reaching
+        f"{count:g}" if count == int(count) else f"~{round(count)}" for count in stage.reaching
     )
 
 
 def _time(hours: Range) -> str:
-    """In minutes, or hours where it is long."""
+    """The time in minutes, or in hours from three hours on."""
     return f"{_between(hours * 60)} min" if hours.high < 3 else f"{_between(hours)} h"
 
 
-def _between(found: Range) -> str:
-    low, high = (_short(value) for value in (found.low, found.high))
+def _between(span: Range) -> str:
+    low, high = (_short(value) for value in (span.low, span.high))
     return low if low == high else f"{low} to {high}"
 
 
 def _short(value: float) -> str:
-    """Two digits are more than an estimate has."""
+    """A figure with about two digits; an estimate is no more exact."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else f"{value:.2f}"
 
 
-def _plain(found: Range | None) -> dict[str, float] | None:
-    return None if found is None else asdict(found)
+def _plain(span: Range | None) -> dict[str, float] | None:
+    return None if span is None else asdict(span)

@@ -1,7 +1,7 @@
-"""How many trials a pruner lets through, to be expected before any has been run. Imports no Optuna.
+"""The expected number of trials that a pruner lets through, before any has run. Imports no Optuna.
 
-For trials that come one after the other with objectives in no order, as in a plan. Real ones are
-measured several at a time, and better ones come later, so that some more go on.
+The estimate assumes that trials come one after the other with objectives in random order. Real
+trials are measured several at a time, and better trials come later, so that some more continue.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from align.space.optuna_names import PRUNERS, class_name
 
 
 def survivors(sweep: SweepConfig, trials: int) -> list[float] | None:
-    """Trials that reach each rung and, last, the end; None where the pruner's say is not known.
+    """Trials that reach each rung and, last, the end; None if the pruner is not predictable.
 
-    The first reaches the first rung as all do; trial 0 always goes on.
+    All trials reach the first rung. Trial 0 always continues.
     """
     passes = _pruner(class_name(sweep.pruner, PRUNERS), sweep.pruner_options, sweep)
     if passes is None and sweep.rungs:
@@ -31,24 +31,24 @@ def survivors(sweep: SweepConfig, trials: int) -> list[float] | None:
 def _pruner(
     kind: str, options: Mapping[str, Any], sweep: SweepConfig
 ) -> Callable[[float], float] | None:
-    """How many of so many trials go on at a rung."""
+    """A function from the number of trials at a rung to how many continue, or None."""
     if kind == "NopPruner":
         return lambda count: count
     if kind in ("SuccessiveHalvingPruner", "HyperbandPruner"):
         return lambda count: halved(count, sweep.reduction_factor)
     if kind in ("MedianPruner", "PercentilePruner"):
         share = float(options.get("percentile", 50.0)) / 100
-        # As sweeps.study.pruners has it: Optuna's own default is a whole small sweep.
-        first = int(options.get("n_startup_trials", min(5, max(1, sweep.trials // 4))))
-        return lambda count: min(count, first) + max(0.0, count - first) * share
+        # The default of sweeps.study.pruners: Optuna's own default is as many as a small sweep has.
+        startup = int(options.get("n_startup_trials", min(5, max(1, sweep.trials // 4))))
+        return lambda count: min(count, startup) + max(0.0, count - startup) * share
     return None
 
 
 def halved(count: float, factor: int) -> float:
-    """Expected survivors of `count` trials that successive halving judges one by one.
+    """Expected survivors of `count` trials that successive halving judges in turn.
 
-    Each that is among the best 1/factor of those at its rung so far goes on, and so does the best
-    while they are fewer than `factor` (`_is_trial_promotable_to_next_rung`).
+    A trial continues if it is among the best 1/factor of the trials at its rung so far. While there
+    are fewer than `factor`, the best trial continues (`_is_trial_promotable_to_next_rung`).
     """
     whole = int(count)
     expected = sum(max(1, seen // factor) / seen for seen in range(1, whole + 1))

@@ -1,4 +1,4 @@
-"""How long a stage's trials take: as an earlier sweep of its line measured, else by arithmetic."""
+"""The time that trials of a stage take: measured by an earlier sweep of its line, or calculated."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from sweeps.study.storage import read_trials
 from sweeps.study.trials import TrialSummary
 from sweeps.sweep_store import FINISHED, sweeps
 
-#: A token of English text has about so many characters; a row's template adds some tokens.
+#: Characters in a token of English text, roughly; tokens that a row's template adds.
 _CHARACTERS, _TEMPLATE = 4, 30
-#: Rows that are looked at.
+#: Rows that are read to estimate the length of sequences.
 _LOOKED = 64
-#: Imports, and the base into memory: once for each worker. Building trainer and optimizer: each
-#: trial. Of machines between a laptop and a spot node with a cold disk.
+#: Seconds of a worker's start (imports, loading the base) and of a trial's start (building trainer
+#: and optimizer), on machines between a laptop and a spot node with a cold disk.
 WORKER_SECONDS, TRIAL_SECONDS = Range(10, 60), Range(1, 5)
-#: What was measured varies from run to run.
+#: Factors by which a measured time varies from run to run.
 _MEASURED = Range(0.9, 1.2)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of an optimizer step, of measuring at a rung and at the end, of a trial's beginning.
+    """Seconds of an optimizer step, of measuring at a rung and at the end, and of a trial's start.
 
-    `source` names where they are from: a study, or `rough`.
+    `source` is the study that they are from, or `rough`.
     """
 
     step: Range
@@ -50,17 +50,17 @@ class Pace:
 def find_pace(
     settings: Settings, recipe: Recipe, stage: str, machine: Machine, shape: ModelShape, cores: int
 ) -> Pace:
-    """What is known of the stage's line on this kind of machine, else what arithmetic gives."""
+    """The pace measured on the stage's line on this kind of machine, else the calculated pace."""
     return measured_pace(settings, recipe.line(stage), machine) or rough_pace(
         recipe, stage, machine, shape, cores
     )
 
 
 def measured_pace(settings: Settings, line: str, machine: Machine) -> Pace | None:
-    """From the newest finished sweep of a line whose adapter was trained on such a machine."""
+    """The pace of a line's newest finished sweep that was trained on such a machine, or None."""
     file = settings.database_url.removeprefix("sqlite:///")
     if file != settings.database_url and not Path(file).exists():
-        return None  # looking would create it
+        return None  # opening the database would create the file
     database = open_database(settings)
     try:
         rows = [row for row in sweeps(database, line) if row.state == FINISHED]
@@ -68,35 +68,35 @@ def measured_pace(settings: Settings, line: str, machine: Machine) -> Pace | Non
         database.close()
     kinds = (
         {
-            one.adapter_id: (one.manifest.accelerator_seconds > 0, one.manifest.dtype)
-            for one in open_registry(settings).versions(line)
+            version.adapter_id: (version.manifest.accelerator_seconds > 0, version.manifest.dtype)
+            for version in open_registry(settings).versions(line)
         }
         if rows
         else {}
     )
-    wanted = (machine.device == "cuda", machine.dtype)
+    machine_kind = (machine.device == "cuda", machine.dtype)
     for row in reversed(rows):
-        if kinds.get(row.adapter_id or "") == wanted:
+        if kinds.get(row.adapter_id or "") == machine_kind:
             return pace_of(read_trials(settings, row.study), row.study)
     return None
 
 
 def pace_of(trials: Iterable[TrialSummary], study: str) -> Pace | None:
-    """The medians of what trials measured of themselves; None if they did not."""
+    """The medians of the times that trials recorded; None if they recorded none."""
     steps: list[float] = []
     rungs: list[float] = []
     ends: list[float] = []
     begins: list[float] = []
     for trial in trials:
-        before = 0
+        previous = 0
         for step, metrics in trial.rungs.items():
-            if "seconds_train" in metrics and step > before:
-                steps.append(metrics["seconds_train"] / (step - before))
+            if "seconds_train" in metrics and step > previous:
+                steps.append(metrics["seconds_train"] / (step - previous))
                 last = trial.state == "COMPLETE" and step == trial.step
                 (ends if last else rungs).append(metrics.get("seconds_evaluate", 0.0))
-                if not before:
+                if not previous:
                     begins.append(metrics.get("seconds_load", 0.0))
-            before = step
+            previous = step
     if not steps:
         return None
     return Pace(
@@ -109,7 +109,7 @@ def pace_of(trials: Iterable[TrialSummary], study: str) -> Pace | None:
 
 
 def rough_pace(recipe: Recipe, stage: str, machine: Machine, shape: ModelShape, cores: int) -> Pace:
-    """By arithmetic, for the default trial on rows as long as those of its data."""
+    """A calculated pace, for the default trial on rows as long as those of the stage's data."""
     config, data = recipe.stages[stage].resolve(), recipe.data_of(stage)
     work, tokens = workload(config, shape), _tokens(recipe, stage)
     answer = recipe.evaluation.max_new_tokens
@@ -126,27 +126,30 @@ def rough_pace(recipe: Recipe, stage: str, machine: Machine, shape: ModelShape, 
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Of a training sequence: typical, and at most where that is not known."""
+    """Tokens of a training sequence: typical, and the most where the typical length is a guess."""
 
     typical: int
     whole: int
 
 
 def _tokens(recipe: Recipe, stage: str) -> _Tokens:
-    """Counted from characters; of rows on a hub, which are not asked for, from `max_length`."""
+    """Tokens of a training sequence, counted from the characters of rows.
+
+    Rows on a hub are not downloaded; their tokens are derived from `max_length`.
+    """
     config, data = recipe.stages[stage], recipe.data_of(stage)
-    written = config.max_completion_length if config.method == "grpo" else 0
-    longest = config.max_length if config.method != "grpo" else 4 * written
+    completion = config.max_completion_length if config.method == "grpo" else 0
+    longest = config.max_length if config.method != "grpo" else 4 * completion
     try:
         rows = [] if data.dataset is not None else _rows(recipe, stage)
-    except AligneryError:  # said by the check of the inputs
+    except AligneryError:  # the check of the inputs reports it
         rows = []
     if not rows:
         return _Tokens(max(8, longest // 4), longest)
-    texts = [sum(map(_characters, row.values())) for row in rows]
+    characters = [sum(map(_characters, row.values())) for row in rows]
     pairs = SEQUENCES[config.method]
-    typical = round(statistics.mean(texts) / _CHARACTERS / max(1.0, pairs * 0.75)) + _TEMPLATE
-    return _Tokens(typical + written, typical + written)
+    typical = round(statistics.mean(characters) / _CHARACTERS / max(1.0, pairs * 0.75)) + _TEMPLATE
+    return _Tokens(typical + completion, typical + completion)
 
 
 def _rows(recipe: Recipe, stage: str) -> Sequence[Row]:
@@ -156,10 +159,12 @@ def _rows(recipe: Recipe, stage: str) -> Sequence[Row]:
 
 
 def _characters(value: object) -> int:
-    """Of a row's messages; other columns are no text of the model's."""
+    """Characters of a row's messages; other columns hold no text for the model."""
     if not isinstance(value, list):
         return 0
-    return sum(len(str(one.get("content", ""))) for one in value if isinstance(one, dict))
+    return sum(
+        len(str(message.get("content", ""))) for message in value if isinstance(message, dict)
+    )
 
 
 def _around(values: Sequence[float]) -> Range:

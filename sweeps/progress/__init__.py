@@ -1,4 +1,4 @@
-"""A sweep as it is seen: a live table on a terminal, plain lines elsewhere. Always on stderr."""
+"""Progress of a sweep: a live table on a terminal, plain lines elsewhere. Always on stderr."""
 
 from sweeps.progress.formatting import clock_time, line, objective_text, short, value_text
 from sweeps.progress.show import Progress

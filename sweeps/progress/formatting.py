@@ -1,4 +1,4 @@
-"""Figures and events of a sweep in words. Pure."""
+"""Figures and events of a sweep as text. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def objective_text(value: float | None) -> str:
 
 
 def line(event: Event) -> str:
-    """An event in one plain line; what workers say may have several."""
+    """An event as a single plain line; line breaks in what workers report become spaces."""
     return " ".join(_told(event).split())
 
 
@@ -53,13 +53,13 @@ def _told(event: Event) -> str:
         return _started(event)
     if isinstance(event, TrialStarted):
         params = ", ".join(f"{short(name)} {value_text(v)}" for name, v in event.params.items())
-        again = f" goes on after step {event.step}" if event.step else ""
-        return f"{event.stage} trial {event.number}{again}: {params or 'defaults'}"
+        resumed = f" goes on after step {event.step}" if event.step else ""
+        return f"{event.stage} trial {event.number}{resumed}: {params or 'defaults'}"
     if isinstance(event, MilestoneReported):
         return _measured(event)
     if isinstance(event, TrialRetried):
-        told = f"{event.stage} trial {event.number}: its worker ended, another goes on"
-        return f"{told}: {event.reason}"
+        text = f"{event.stage} trial {event.number}: its worker ended, another goes on"
+        return f"{text}: {event.reason}"
     if isinstance(event, TrialFinished):
         reason = f": {event.trial.reason}" if event.trial.reason else ""
         return f"{event.stage} trial {event.trial.number}: {event.trial.state}{reason}"
@@ -85,49 +85,52 @@ def system_name(event: FinalistMeasured) -> str:
 
 
 def pool_text(pool: PoolChanged) -> str:
-    """Its machines, and the trials that they hold."""
+    """The pool's nodes, and how many trials they hold."""
     nodes = "1 node" if pool.nodes == 1 else f"{pool.nodes} nodes"
     return f"{nodes}, room for {pool.slots} trial{'' if pool.slots == 1 else 's'} at once"
 
 
 def standing_text(unseen: Standing) -> str:
-    """The chosen trial on unseen items, with its interval and against default and parent."""
-    chosen = next(one for one in unseen.systems if one.number == unseen.chosen)
+    """The chosen trial on unseen items, with its interval, against default and parent."""
+    chosen = next(system for system in unseen.systems if system.number == unseen.chosen)
     text = f"on {unseen.items} unseen items {unseen.measure} {_with_interval(chosen)}"
-    for name, found in (("default", chosen.against_default), ("parent", chosen.against_parent)):
-        if found is not None and not (name == "default" and chosen.number == 0):
-            text += f", to the {name} {difference_text(found)}"
+    for name, difference in (
+        ("default", chosen.against_default),
+        ("parent", chosen.against_parent),
+    ):
+        if difference is not None and not (name == "default" and chosen.number == 0):
+            text += f", to the {name} {difference_text(difference)}"
     if unseen.chosen != unseen.searched_best:
         text += f"; trial {unseen.searched_best} was best in the search"
     return text
 
 
-def difference_text(one: FinalistDifference) -> str:
+def difference_text(difference: FinalistDifference) -> str:
     """A difference with its interval."""
-    return f"{one.difference:+.3g} ({one.low:+.3g} to {one.high:+.3g})"
+    return f"{difference.difference:+.3g} ({difference.low:+.3g} to {difference.high:+.3g})"
 
 
-def _with_interval(one: Entry) -> str:
-    if one.low is None or one.high is None:
-        return f"{one.objective:.4g}"
-    return f"{one.objective:.4g} ({one.low:.4g} to {one.high:.4g})"
+def _with_interval(system: Entry) -> str:
+    if system.low is None or system.high is None:
+        return f"{system.objective:.4g}"
+    return f"{system.objective:.4g} ({system.low:.4g} to {system.high:.4g})"
 
 
 def _started(event: StageStarted) -> str:
-    went = f", {len(event.earlier)} begun earlier" if event.earlier else ""
+    earlier = f", {len(event.earlier)} begun earlier" if event.earlier else ""
     notes = "".join(f"; {note}" for note in event.notes)
     return (
         f"{event.line} run {event.run}: {event.trials} trials of {event.steps} steps, "
-        f"{event.concurrent} at a time{went}{notes}"
+        f"{event.concurrent} at a time{earlier}{notes}"
     )
 
 
 def _measured(event: MilestoneReported) -> str:
-    one = event.milestone
-    violation = one.metrics.get("violation", 0.0)
-    broken = f", breaks a constraint by {violation:.0%}" if violation > 0 else ""
+    milestone = event.milestone
+    violation = milestone.metrics.get("violation", 0.0)
+    violation_text = f", breaks a constraint by {violation:.0%}" if violation > 0 else ""
     return (
-        f"{event.stage} trial {event.number}: step {one.step}/{one.total}, "
-        f"objective {objective_text(one.objective)}{broken}, "
-        f"{one.metrics.get('seconds', 0.0):.1f} s"
+        f"{event.stage} trial {event.number}: step {milestone.step}/{milestone.total}, "
+        f"objective {objective_text(milestone.objective)}{violation_text}, "
+        f"{milestone.metrics.get('seconds', 0.0):.1f} s"
     )

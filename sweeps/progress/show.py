@@ -1,4 +1,4 @@
-"""A sweep as it is seen: a live table on a terminal, plain lines elsewhere. Always on stderr."""
+"""Progress of a sweep: a live table on a terminal, plain lines elsewhere. Always on stderr."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sweeps.progress.view import SweepView
 class Progress:
     """Shows events: `with Progress() as progress: run_pipeline(…, on_event=progress)`.
 
-    `planned` has the optimizer steps of all trials together for each stage that is to be searched;
-    with it the time left for the whole is told.
+    `planned` gives, for each stage to search, the optimizer steps of all its trials together; with
+    it the time left for the whole run is shown.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Progress:
         self._stop()
 
     def __call__(self, event: Event) -> None:
-        """Take in an event and show it."""
+        """Update the view with an event and show it."""
         self._view.update(event)
         if not self._console.is_terminal:
             self._say(event)
@@ -53,7 +53,7 @@ class Progress:
             self._stop()
 
     def _leave(self, event: StageFinished) -> None:
-        """Put a finished stage above what is live, where it stays."""
+        """Print a finished stage above the live table, where it stays."""
         if event.reused or self._view.stage(event.stage) is None:
             self._say(event)
         else:
@@ -64,7 +64,7 @@ class Progress:
         self._console.print(line(event), highlight=False, markup=False, soft_wrap=True)
 
     def _stop(self) -> None:
-        """Leave the last state on the screen."""
+        """Stop the live table. Its last state stays on the screen."""
         if self._live is not None:
             self._live.stop()
             self._live = None

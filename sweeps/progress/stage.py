@@ -1,4 +1,4 @@
-"""What is known of one search while it goes on."""
+"""The state of a stage's search while it runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
 
 class StageView:
-    """One stage's trials and figures. `began` and every `now` are seconds of the same clock."""
+    """The trials and figures of a stage. `began` and every `now` are seconds of the same clock."""
 
     def __init__(self, started: StageStarted, began: float) -> None:
         self.started, self._began = started, began
         self.finished: StageFinished | None = None
-        # A trial of a former attempt waits until it is handed out again.
+        # A running trial of an earlier attempt is WAITING until a worker gets it again.
         self._trials = {trial.number: _waiting(trial) for trial in started.earlier}
         self._totals: dict[int, int] = {}
         #: How often a worker ended before its trial did, by the trial's number.
@@ -38,60 +38,60 @@ class StageView:
 
     @property
     def trials(self) -> list[TrialSummary]:
-        """All that have begun, by number; those without a worker are WAITING."""
-        return sorted(self._trials.values(), key=lambda one: one.number)
+        """All trials that have begun, by number; trials without a worker are WAITING."""
+        return sorted(self._trials.values(), key=lambda trial: trial.number)
 
     @property
     def running(self) -> int:
         """How many trials have a worker."""
-        return sum(one.state == "RUNNING" for one in self._trials.values())
+        return sum(trial.state == "RUNNING" for trial in self._trials.values())
 
     @property
     def ended(self) -> int:
-        """How many trials are over."""
-        return sum(one.state in _ENDED for one in self._trials.values())
+        """How many trials have ended."""
+        return sum(trial.state in _ENDED for trial in self._trials.values())
 
     @property
     def measures_finalists(self) -> bool:
-        """Whether all trials have ended, and the result is not there yet."""
-        over = self.ended >= self.started.trials and self.ended == len(self._trials)
-        return self.finished is None and (over or bool(self.unseen))
+        """Whether all trials have ended and the stage's result is not known yet."""
+        all_ended = self.ended >= self.started.trials and self.ended == len(self._trials)
+        return self.finished is None and (all_ended or bool(self.unseen))
 
     @property
     def best(self) -> TrialSummary | None:
-        """The chosen one once there is one; until then the best on validation items."""
+        """The chosen trial once it is known; until then the best trial on validation items."""
         if self.finished is not None:
             return self.finished.best
         return best_of(self._trials.values(), self.started.minimised)
 
     @property
     def default(self) -> TrialSummary | None:
-        """The recipe's own settings, trial 0; None before they begin."""
+        """The trial of the recipe's own settings, trial 0; None before it begins."""
         return self._trials.get(DEFAULT)
 
     @property
     def finalists(self) -> str:
-        """How many finalists are measured, of how many where that is known."""
+        """How many finalists are measured, and of how many where that is known."""
         count = len(self.unseen)
         return f"{count}/{self._finalists}" if self._finalists else f"{count} done"
 
     def beside(self, system: str) -> float | None:
-        """The objective of `parent` or `base` on the same items, where a trial tells it."""
+        """The objective of `parent` or `base` on the same items, if a complete trial reports it."""
         names = [self.started.objective]
         if self.started.objective == "reward":
             names.append("mean_reward")  # its name among the metrics
-        for one in self.trials:
+        for trial in self.trials:
             for name in names:
-                if one.state == "COMPLETE" and f"{system}_{name}" in one.metrics:
-                    return one.metrics[f"{system}_{name}"]
+                if trial.state == "COMPLETE" and f"{system}_{name}" in trial.metrics:
+                    return trial.metrics[f"{system}_{name}"]
         return None
 
     def to_default(self, trial: TrialSummary) -> float | None:
-        """A trial's objective less the default's at the same step; None where either lacks it."""
+        """A trial's objective minus the default's at the same step; None where either lacks it."""
         if trial.number == DEFAULT or self.default is None or trial.objective is None:
             return None
-        theirs = self.default.rungs.get(trial.step, {}).get("objective")
-        return None if theirs is None else trial.objective - theirs
+        default_objective = self.default.rungs.get(trial.step, {}).get("objective")
+        return None if default_objective is None else trial.objective - default_objective
 
     def total(self, number: int) -> int:
         """Optimizer steps of a trial."""
@@ -104,7 +104,7 @@ class StageView:
         return self.started.seconds_before + now - self._began
 
     def left(self, slots: int | None = None) -> float | None:
-        """An estimate of the seconds that its trials need with the whole pool."""
+        """An estimate of the seconds that the stage's trials need with the whole pool."""
         if self.finished is not None or self.measures_finalists:
             return None
         return seconds_left(self.started, self.trials, self._totals, slots)
@@ -116,13 +116,13 @@ class StageView:
         return work_left(self.started, self.trials, self._totals)
 
     def trial_started(self, event: TrialStarted) -> None:
-        """A worker has it."""
-        fresh = TrialSummary(event.number, "RUNNING", event.params, None, event.step)
-        known = self._trials.get(event.number, fresh)
-        self._trials[event.number] = replace(known, state="RUNNING", params=event.params)
+        """Mark a trial as running on a worker."""
+        new_trial = TrialSummary(event.number, "RUNNING", event.params, None, event.step)
+        trial = self._trials.get(event.number, new_trial)
+        self._trials[event.number] = replace(trial, state="RUNNING", params=event.params)
 
     def measured(self, event: MilestoneReported) -> None:
-        """Take in a milestone; one that was reported before is counted once."""
+        """Record a milestone. A milestone that was reported before is ignored."""
         trial, milestone = self._trials.get(event.number), event.milestone
         if trial is None or milestone.step in trial.rungs:
             return
@@ -140,25 +140,25 @@ class StageView:
         )
 
     def trial_retried(self, event: TrialRetried) -> None:
-        """It waits for another worker. A finalist that is measured again stays complete."""
+        """Let a trial wait for another worker. A finalist that is measured again stays complete."""
         self.retried[event.number] = self.retried.get(event.number, 0) + 1
-        if (known := self._trials.get(event.number)) is not None:
-            self._trials[event.number] = _waiting(known)
+        if (trial := self._trials.get(event.number)) is not None:
+            self._trials[event.number] = _waiting(trial)
 
     def trial_finished(self, event: TrialFinished) -> None:
-        """It is over."""
+        """Replace a trial by its final state."""
         self._trials[event.trial.number] = event.trial
 
     def finalist_measured(self, event: FinalistMeasured) -> None:
-        """Finalists are measured when no trial is open: those that still were have been stopped."""
-        for number, one in self._trials.items():
-            if one.state not in _ENDED:
-                self._trials[number] = replace(one, state="FAIL")
+        """Record a finalist's objective. Trials that were still open by then have been stopped."""
+        for number, trial in self._trials.items():
+            if trial.state not in _ENDED:
+                self._trials[number] = replace(trial, state="FAIL")
         self.unseen[system_name(event)] = event.objective
         self._finalists = event.of
 
     def finish(self, event: StageFinished) -> None:
-        """The result is there."""
+        """Record the stage's result."""
         self.finished = event
         self._trials = {trial.number: trial for trial in event.trials}
 

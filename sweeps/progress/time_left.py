@@ -1,4 +1,4 @@
-"""How long searches still take. Pure."""
+"""Estimates of the time that searches still need. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _OPEN = ("RUNNING", "WAITING")
 
 
 def pace(trials: Sequence[TrialSummary]) -> float | None:
-    """Mean seconds of an optimizer step, measuring included; None before any was taken."""
-    taken = sum(trial.step for trial in trials)
-    return sum(trial.seconds for trial in trials) / taken if taken else None
+    """Mean seconds of an optimizer step, measuring included; None before any step was taken."""
+    steps = sum(trial.step for trial in trials)
+    return sum(trial.seconds for trial in trials) / steps if steps else None
 
 
 def work_left(
@@ -24,18 +24,18 @@ def work_left(
     """Seconds that each trial which is open, or not begun, needs at the mean pace so far.
 
     `totals` has the steps of trials that differ from the stage's. None before anything was
-    measured. Counts no pruning that has not happened, so it is an upper estimate.
+    measured. An upper estimate, since it counts no pruning that has not happened.
     """
     if (seconds := pace(trials)) is None:
         return None
     totals = totals or {}
     steps = [
-        max(0, totals.get(one.number, stage.steps) - one.step)
-        for one in trials
-        if one.state in _OPEN
+        max(0, totals.get(trial.number, stage.steps) - trial.step)
+        for trial in trials
+        if trial.state in _OPEN
     ]
     steps += [stage.steps] * max(0, stage.trials - len(trials))
-    return [one * seconds for one in steps]
+    return [count * seconds for count in steps]
 
 
 def seconds_left(
@@ -44,9 +44,9 @@ def seconds_left(
     totals: Mapping[int, int] | None = None,
     slots: int | None = None,
 ) -> float | None:
-    """Seconds until a stage's trials are over if it has `slots` to itself (default: as it began).
+    """Seconds until a stage's trials end if it has `slots` to itself (default: as it began).
 
-    `work_left` shared by those that run at once, but no less than the longest trial takes alone.
+    `work_left` shared by the trials that run at once, but no less than the longest trial needs.
     """
     work = work_left(stage, trials, totals)
     if work is None:

@@ -1,4 +1,4 @@
-"""What a person sees of the sweeps of one run, from the events alone."""
+"""A view of the sweeps of a run, built from events alone."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from sweeps.progress.table import trials_table
 from sweeps.progress.time_left import pace
 from sweeps.results.baseline import beside_default
 
-#: Trials of a stage that are listed at most; the head of the table and the count of the rest.
+#: The most trials of a stage that are listed; lines of the table's header and of the count below.
 _MOST, _AROUND = 16, 2
 
 
 class SweepView:
-    """The open stages, the finished ones and the pool; a rich renderable of what is open.
+    """The open stages, the finished stages and the pool; a Rich renderable of the open stages.
 
     `planned` has the optimizer steps of all trials together by stage, so that stages which have
-    not begun are counted in the time left. `clock` gives seconds. Rendering reads nothing but this
-    object and the clock; another thread may do it.
+    not begun are counted in the time left. `clock` gives seconds. Rendering reads only this object
+    and the clock; another thread may do it.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class SweepView:
     @property
     def open(self) -> list[StageView]:
         """The stages that are being searched."""
-        return [one for one in self._stages.values() if one.finished is None]
+        return [stage for stage in self._stages.values() if stage.finished is None]
 
     def stage(self, name: str) -> StageView | None:
-        """A stage that has begun under this view; None for others."""
+        """A stage that has begun under this view; None for other stages."""
         return self._stages.get(name)
 
     def update(self, event: Event) -> None:
-        """Take in what happened."""
+        """Update the view with an event."""
         with self._lock:
             if isinstance(event, PoolChanged):
                 self._pool = event
@@ -97,37 +97,37 @@ class SweepView:
     def left(self) -> float | None:
         """An estimate of the seconds needed in all; None before anything was measured.
 
-        The work of the open stages, and of the planned ones at the mean pace of those that have
-        begun, shared by the pool; no less than the longest open trial takes alone.
+        The work of the open stages, and of the planned stages at the mean pace of the stages that
+        have begun, shared by the pool; no less than the longest open trial takes alone.
         """
         with self._lock:
-            works = [work for one in self.open if (work := one.work()) is not None]
-            mean = pace([trial for one in self._stages.values() for trial in one.trials])
+            works = [work for stage in self.open if (work := stage.work()) is not None]
+            mean = pace([trial for stage in self._stages.values() for trial in stage.trials])
             if not works or mean is None:
                 return None
             later = sum(self._planned[name] for name in self._later) * mean
-            work = [seconds for one in works for seconds in one]
+            work = [seconds for stage_work in works for seconds in stage_work]
             if not work and not later:
-                return None  # finalists, which tell nothing of how long they take
+                return None  # only finalists are left, whose time is not known
             return max((sum(work) + later) / self._slots, max(work, default=0.0))
 
     def render(self, width: int, height: int) -> RenderableType:
-        """The open stages in `width` cells and `height` lines, nothing if there is none."""
+        """The open stages in `width` cells and `height` lines; empty if no stage is open."""
         with self._lock:
             if not self.open:
                 return Text("")
             foot = self._foot()
             room = (height - _lines([foot], width)) // len(self.open)
-            return Group(*(self._stage(one, width, room) for one in self.open), foot)
+            return Group(*(self._stage(stage, width, room) for stage in self.open), foot)
 
     def render_finished(self, stage: str, width: int) -> RenderableType:
-        """What stays of a stage: how it went, and its result."""
+        """The lines of a finished stage: its headline and its result."""
         with self._lock:
-            one = self._stages[stage]
-            return Group(*_wrapped([self._headline(one), *_figures(one)], width))
+            stage_view = self._stages[stage]
+            return Group(*_wrapped([self._headline(stage_view), *_figures(stage_view)], width))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # A line less than there are, since the cursor stands below.
+        # A line less than the terminal has, since the cursor stands below.
         yield self.render(options.max_width, console.size.height - 1)
 
     @property
@@ -139,7 +139,7 @@ class SweepView:
     def _slots(self) -> int:
         if self._pool is not None:
             return max(1, self._pool.slots)
-        return max([1, *(one.started.concurrent for one in self.open)])
+        return max([1, *(stage.started.concurrent for stage in self.open)])
 
     def _stage(self, stage: StageView, width: int, room: int) -> RenderableType:
         head = _wrapped([self._headline(stage), *_figures(stage)], width)
@@ -161,7 +161,7 @@ class SweepView:
 
     def _foot(self) -> Text:
         """The pool, and the time left in all."""
-        running = sum(one.running for one in self.open)
+        running = sum(stage.running for stage in self.open)
         text = (
             "pool: " + (f"{pool_text(self._pool)}, " if self._pool else "") + f"{running} running"
         )
@@ -173,7 +173,7 @@ class SweepView:
 
 
 def _figures(stage: StageView) -> list[Text]:
-    """What stands above a stage's trials: the best, what it is held against, what happened."""
+    """The lines above a stage's trials: the best, what it is compared with, what happened."""
     if stage.finished is not None:
         return [_result(stage, stage.finished)]
     lines = [_best(stage), *(Text(note, style="dim") for note in stage.started.notes)]
@@ -187,28 +187,28 @@ def _figures(stage: StageView) -> list[Text]:
         text = f"{which} {numbers} went on {times} after a worker ended"
         lines.append(Text(text, style="yellow"))
     if stage.measures_finalists:
-        found = [f"{name} {objective_text(value)}" for name, value in stage.unseen.items()]
+        objectives = [f"{name} {objective_text(value)}" for name, value in stage.unseen.items()]
         text = f"measuring finalists, {stage.finalists}, on unseen items: "
-        lines.append(Text(text + (", ".join(found) or "–"), style="cyan"))
+        lines.append(Text(text + (", ".join(objectives) or "–"), style="cyan"))
     return lines
 
 
 def _against(stage: StageView) -> Text | None:
     default = stage.default
-    found = {
+    objectives = {
         "default": default.objective if default and default.state == "COMPLETE" else None,
         "parent": stage.beside("parent"),
         "base": stage.beside("base"),
     }
-    known = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
-    return Text(", ".join(known)) if known else None
+    texts = [f"{name} {value:.4g}" for name, value in objectives.items() if value is not None]
+    return Text(", ".join(texts)) if texts else None
 
 
 def _best(stage: StageView) -> Text:
     if (best := stage.best) is not None:
         text = f"best so far: trial {best.number}, {stage.started.objective} {best.objective:.4g}"
         return Text(text, style="green")
-    if any(one.state == "COMPLETE" for one in stage.trials):
+    if any(trial.state == "COMPLETE" for trial in stage.trials):
         return Text("no complete trial keeps to the constraints", style="yellow")
     return Text("no trial is complete yet", style="dim")
 

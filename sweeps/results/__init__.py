@@ -1,1 +1,1 @@
-"""What a sweep leads to: finalists, the comparison with the default, the final evaluation."""
+"""Results of a sweep: finalists, the comparison with the default, the final evaluation."""

@@ -1,4 +1,4 @@
-"""A sweep's best beside the recipe's own settings, which are trial 0 and never pruned."""
+"""A sweep's best trial against the recipe's own settings, which are trial 0 and never pruned."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DEFAULT = 0
 
 
 def gain_over_default(storage: Storage, study: str, best: int, measure: str) -> Compared | None:
-    """The best trial against the default on the same validation items, by one measure.
+    """The best trial against the default on the same validation items, by a measure.
 
-    None where they are the same trial, or one of them kept no rows.
+    None where they are the same trial, or rows of a trial are missing or share no items.
     """
     if best == DEFAULT:
         return None
@@ -28,19 +28,19 @@ def gain_over_default(storage: Storage, study: str, best: int, measure: str) -> 
     if not all((folder / EXAMPLES).exists() for folder in folders):
         return None
     try:
-        found = compare_examples(*(read_examples(folder) for folder in folders))
-    except AdapterError:  # rows that have nothing in common tell nothing, and break nothing
+        comparisons = compare_examples(*(read_examples(folder) for folder in folders))
+    except AdapterError:  # the rows have no items in common, which is no error here
         return None
-    return next((one for one in found if one.measure == measure), None)
+    return next((comparison for comparison in comparisons if comparison.measure == measure), None)
 
 
 def beside_default(
     trials: Iterable[TrialSummary], best: TrialSummary, gain: Compared | None
 ) -> str:
-    """What stands beside the best in a line about a sweep."""
+    """The text that follows the best trial in a line about a sweep."""
     if best.number == DEFAULT:
         return "which is the default"
-    default = next((one for one in trials if one.number == DEFAULT), None)
+    default = next((trial for trial in trials if trial.number == DEFAULT), None)
     if default is None or default.state != "COMPLETE" or default.objective is None:
         return "the default did not complete"
     text = f"default {default.objective:.4g}"

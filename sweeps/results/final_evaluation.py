@@ -1,4 +1,4 @@
-"""The final measurement: many systems on held-out items, side by side as Ray tasks."""
+"""The final evaluation: many systems on held-out items, side by side as Ray tasks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sweeps.pool.stage_job import adapter_folder, import_dotted, portable
 if TYPE_CHECKING:
     from align.evaluation.metrics import Evaluation
 
-#: What a worker measures with: `module:attribute`.
+#: The function that a worker evaluates a system with: `module:attribute`.
 EVALUATE = "align.evaluation.evaluate:evaluate_adapter"
 
 
 @dataclass(frozen=True)
 class System:
-    """What is measured: the base (no adapter) with `shots` worked examples, or a stage's best.
+    """A system to evaluate: the base (no adapter) with `shots` worked examples, or a stage's best.
 
-    `reward_model` is needed where the recipe's rewards ask for one. `earlier` is what was measured
-    of the same system before there was a reward model: its answers are then only judged anew.
+    `reward_model` is needed where the recipe's rewards ask for it. `earlier` is an evaluation of
+    the same system from before there was a reward model: its answers are then only judged again.
     """
 
     name: str
@@ -50,23 +50,26 @@ def evaluate_many(
 ) -> list[Evaluation]:
     """Measure all systems on the recipe's test split, in the order given.
 
-    Runs on the Ray that this process is connected to, one task a system, as many at once as fit.
-    `on_done` hears of each as it ends. Raises the AligneryError that a task raised.
+    Runs on the Ray that this process is connected to: a task for each system, as many at once as
+    fit. `on_done` is called with each evaluation as soon as it ends. Raises the AligneryError that
+    a task raised.
     """
     import ray
     from ray.exceptions import RayTaskError
 
     fit, gpus = _room(ray.cluster_resources(), cpus_per_task)
     task = ray.remote(num_cpus=cpus_per_task, num_gpus=gpus)(_measure)
-    plain, content = portable(settings), recipe.model_dump_json()
+    plain_settings, recipe_json = portable(settings), recipe.model_dump_json()
     results: dict[int, Evaluation] = {}
     running: dict[Any, int] = {}
     waiting = list(enumerate(systems))
     while waiting or running:
-        # As many as fit, and no queue: what has begun when one fails is all that still runs.
+        # No task is queued on Ray: when a task fails, only the tasks that have begun still run.
         while waiting and len(running) < fit:
             index, system = waiting.pop(0)
-            running[task.remote(plain, content, system, cpus_per_task, evaluate)] = index
+            running[task.remote(plain_settings, recipe_json, system, cpus_per_task, evaluate)] = (
+                index
+            )
         (ready, *_), _ = ray.wait(list(running))
         try:
             evaluation = ray.get(ready)
@@ -81,7 +84,7 @@ def evaluate_many(
 
 
 def _room(total: Mapping[str, float], cpus: int) -> tuple[int, int]:
-    """(tasks that fit at once, GPUs of each): one GPU where there are any."""
+    """(tasks that fit at once, GPUs of each): a GPU for each task where there are any."""
     fit, gpus = int(total.get("CPU", 0)) // cpus, int(total.get("GPU", 0))
     if fit < 1:
         raise SweepError(f"a task needs {cpus} CPUs and Ray has {int(total.get('CPU', 0))}")
@@ -91,7 +94,7 @@ def _room(total: Mapping[str, float], cpus: int) -> tuple[int, int]:
 def _measure(
     settings: dict[str, str | None], recipe: str, system: System, cpus: int, evaluate: str
 ) -> Evaluation:
-    """One system, in a worker."""
+    """Evaluate a system in a worker."""
     opened = Settings(**settings)
     os.environ["ALIGNERY_HOME"] = str(opened.home)
     os.environ["OMP_NUM_THREADS"] = str(cpus)

@@ -1,4 +1,4 @@
-"""The finalists of one sweep: handed to workers, taken in, and what they showed."""
+"""The queue of a sweep's finalists: handed to workers, and their metrics on unseen items."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sweeps.study.trials import TrialSummary, ranked
 
 
 class Finals:
-    """What is still to be measured on unseen items, and what was."""
+    """The systems that are still to be measured on unseen items, and the metrics of the others."""
 
     def __init__(
         self, job: StageJob, storage: Storage, bridge: StudySession, on_event: OnEvent
     ) -> None:
-        """Find who is to be measured; what an earlier driver had measured is taken over."""
+        """Find the systems to measure; the metrics that an earlier driver stored are reused."""
         self._job, self._storage, self._bridge, self._on_event = job, storage, bridge, on_event
         self._config = job.recipe.stages[job.stage]
         self._metrics: dict[str, Mapping[str, float]] = {}
@@ -34,53 +34,55 @@ class Finals:
         self._deaths: dict[str, int] = {}
         self._live: set[str] = set()
         self._waiting: list[Measurement] = []
-        for one, known in self._wanted(bridge.trials()):
-            self._numbers[one.name] = one.number
-            if known is None:
-                self._waiting.append(one)
+        for measurement, metrics in self._wanted(bridge.trials()):
+            self._numbers[measurement.name] = measurement.number
+            if metrics is None:
+                self._waiting.append(measurement)
             else:
-                self._metrics[one.name] = known
+                self._metrics[measurement.name] = metrics
 
     @property
     def done(self) -> bool:
-        """Whether all are measured."""
+        """Whether all systems are measured."""
         return not self._waiting and not self._live
 
     def ask(self) -> Measurement | None:
-        """The next to measure, if any is left."""
+        """The next system to measure; None if none is left."""
         if not self._waiting:
             return None
-        one = self._waiting.pop(0)
-        self._live.add(one.name)
-        return one
+        measurement = self._waiting.pop(0)
+        self._live.add(measurement.name)
+        return measurement
 
-    def result(self, one: Measurement, result: Mapping[str, Any]) -> None:
-        """Take in what a worker measured. Raises what would keep every worker from it."""
+    def result(self, measurement: Measurement, result: Mapping[str, Any]) -> None:
+        """Record what a worker measured. Raises errors that every other worker would meet too."""
         if (reason := result.get("failure")) is not None:
             error = result.get("error")
-            raise error if error is not None else self._failed(one, reason)
+            raise error if error is not None else self._failed(measurement, reason)
         content = json.loads(result["unseen"])
         metrics = content["metrics"]
-        if one.number is not None:
-            self._bridge.unseen(one.number, metrics, content["ran"])
-        self._live.discard(one.name)
-        self._metrics[one.name] = metrics
+        if measurement.number is not None:
+            self._bridge.unseen(measurement.number, metrics, content["ran"])
+        self._live.discard(measurement.name)
+        self._metrics[measurement.name] = metrics
         value = metrics.get("objective", math.nan)
-        event = FinalistMeasured(self._job.stage, one.number, value, one.name, len(self._numbers))
+        event = FinalistMeasured(
+            self._job.stage, measurement.number, value, measurement.name, len(self._numbers)
+        )
         self._on_event(event)
 
-    def died(self, one: Measurement, end: End) -> None:
-        """Its worker ended: another tries. SweepError if that has happened too often."""
-        self._live.discard(one.name)
-        self._deaths[one.name] = self._deaths.get(one.name, 0) + end.counts
-        if self._deaths[one.name] > self._config.sweep.retries:
-            raise self._failed(one, end.reason)
-        self._waiting.append(one)
-        if one.number is not None:
-            self._on_event(TrialRetried(self._job.stage, one.number, end.reason))
+    def died(self, measurement: Measurement, end: End) -> None:
+        """Let another worker measure a system. SweepError if too many of its workers have ended."""
+        self._live.discard(measurement.name)
+        self._deaths[measurement.name] = self._deaths.get(measurement.name, 0) + end.counts
+        if self._deaths[measurement.name] > self._config.sweep.retries:
+            raise self._failed(measurement, end.reason)
+        self._waiting.append(measurement)
+        if measurement.number is not None:
+            self._on_event(TrialRetried(self._job.stage, measurement.number, end.reason))
 
     def standing(self, trials: Sequence[TrialSummary]) -> Standing | None:
-        """Who has won; None if nobody was measured."""
+        """The standing of the finalists; None if no system was measured."""
         best = ranked(trials, self._config.minimised)
         if not self._metrics or not best:
             return None
@@ -93,23 +95,23 @@ class Finals:
     def _wanted(
         self, trials: Sequence[TrialSummary]
     ) -> list[tuple[Measurement, dict[str, float] | None]]:
-        """Who is to be measured, with the metrics of those who were."""
+        """The systems to measure, each with its metrics if it was measured before."""
         count = self._config.sweep.finalists
         chosen = finalists(trials, self._config.minimised, count)
-        if not any(one.feasible for one in chosen):
+        if not any(trial.feasible for trial in chosen):
             return []
-        found: list[tuple[Measurement, dict[str, float] | None]] = []
-        for one in chosen:
-            name = "default" if one.number == DEFAULT else f"trial {one.number}"
-            known = dict(one.unseen) or None
-            # One that had no chance in an earlier attempt is not kept; it has none now either.
-            if known or self._storage.exists(self._published(one.number)):
-                found.append((Measurement(name, one.number, one.params), known))
+        systems: list[tuple[Measurement, dict[str, float] | None]] = []
+        for trial in chosen:
+            name = "default" if trial.number == DEFAULT else f"trial {trial.number}"
+            metrics = dict(trial.unseen) or None
+            # No adapter was stored of a trial without a chance; it has no chance now either.
+            if metrics or self._storage.exists(self._published(trial.number)):
+                systems.append((Measurement(name, trial.number, trial.params), metrics))
         defaults = self._config.defaults()
         for name in beside(self._config, self._job.parent_id is not None):
-            known = read_unseen(self._storage, unseen_key(self._job.study, name))
-            found.append((Measurement(name, None, defaults), known))
-        return found
+            metrics = read_unseen(self._storage, unseen_key(self._job.study, name))
+            systems.append((Measurement(name, None, defaults), metrics))
+        return systems
 
     def _published(self, number: int) -> str:
         return trial_key(self._job.study, number, "published")
@@ -121,9 +123,9 @@ class Finals:
         folder: Path = self._storage.get_folder(key)
         return read_examples(folder) if (folder / EXAMPLES).is_file() else []
 
-    def _failed(self, one: Measurement, reason: str) -> SweepError:
+    def _failed(self, measurement: Measurement, reason: str) -> SweepError:
         return SweepError(
-            f"{one.name} of {self._job.study} could not be measured on unseen items: {reason}. "
-            "All trials are kept: run the same command again to try once more, or set "
+            f"{measurement.name} of {self._job.study} could not be measured on unseen items: "
+            f"{reason}. All trials are kept: run the same command again to try once more, or set "
             f"stages.{self._job.stage}.sweep.finalists to 0 to take the best on validation items"
         )

@@ -1,4 +1,4 @@
-"""The best few of a search on items that it never saw: who is measured, and who has won. Pure.
+"""The best few trials of a search on unseen items: which are measured, and which has won. Pure.
 
 The best of many measurements on the same validation items is partly luck, the more so the more
 trials there were. So the best few, the default, the parent and the base are measured again on the
@@ -23,13 +23,13 @@ from sweeps.study.trials import TrialSummary, ranked
 
 SPLIT = "test"
 
-#: Objectives that hold a policy against its parent, so the parent has none itself.
+#: Objectives that compare a policy with its parent, so that the parent itself has no value.
 _AGAINST_PARENT = {"implicit_pair_accuracy", "label_auc", "win_rate"}
 
 
 @dataclass(frozen=True)
 class FinalistDifference:
-    """Mean difference of one system against another on the same items, with a 95 % interval."""
+    """Mean difference of a system against another on the same items, with a 95 % interval."""
 
     difference: float
     low: float
@@ -38,7 +38,7 @@ class FinalistDifference:
 
 @dataclass(frozen=True)
 class Entry:
-    """One system on unseen items: its objective with a 95 % interval, None where no rows tell it.
+    """A system on unseen items: its objective with a 95 % interval, which is None without rows.
 
     `number` is the trial's, None for the parent and the base.
     """
@@ -56,9 +56,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Standing:
-    """How the finalists stand: `chosen` is the trial that won, `searched_best` the search's best.
+    """The standing of the finalists. `chosen` is the trial that won.
 
-    `measure` is the name of the objective among the metrics; `items` how many were compared.
+    `searched_best` is the search's best trial, on validation items. `measure` is the name of the
+    objective among the metrics; `items` how many were compared.
     """
 
     split: str
@@ -70,18 +71,18 @@ class Standing:
     systems: tuple[Entry, ...]
 
     def plain(self) -> dict[str, Any]:
-        """The standing as JSON knows it."""
-        return {**asdict(self), "systems": [asdict(one) for one in self.systems]}
+        """The standing as JSON."""
+        return {**asdict(self), "systems": [asdict(system) for system in self.systems]}
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Standing:
-        """What `plain` wrote."""
-        return cls(**{**content, "systems": tuple(_entry(one) for one in content["systems"])})
+        """A standing from what `plain` wrote."""
+        return cls(**{**content, "systems": tuple(_entry(system) for system in content["systems"])})
 
 
 @dataclass(frozen=True)
 class SystemResult:
-    """What one system was measured to do, and its rows; `number` as in `Entry`."""
+    """The metrics of a measured system, and its rows; `number` as in `Entry`."""
 
     name: str
     number: int | None
@@ -97,27 +98,28 @@ class SystemResult:
 def finalists(trials: Sequence[TrialSummary], minimised: bool, count: int) -> list[TrialSummary]:
     """The best `count` trials, and the default if it is complete; by number.
 
-    Nobody if `count` is 0: then the best on validation items has won.
+    No trials if `count` is 0: then the best on validation items has won.
     """
     if count == 0:
         return []
     best = ranked(trials, minimised)[:count]
-    default = [one for one in trials if one.number == DEFAULT and one.state == "COMPLETE"]
+    default = [trial for trial in trials if trial.number == DEFAULT and trial.state == "COMPLETE"]
     return sorted(
-        {one.number: one for one in (*best, *default)}.values(), key=lambda one: one.number
+        {trial.number: trial for trial in (*best, *default)}.values(),
+        key=lambda trial: trial.number,
     )
 
 
 def beside(config: StageConfig, has_parent: bool) -> list[str]:
     """Which of `parent` and `base` the stage's objective has a meaning for.
 
-    A reward model's belongs to its head, which neither has; a policy ties with itself.
+    A reward model's objective needs its head, which neither has; a policy would tie with itself.
     """
     if config.method == "reward":
         return []
     measure = key_of(config.objective, config.method)
     parent = has_parent and measure not in _AGAINST_PARENT
-    # Without a parent, it is the base that such an objective is held against.
+    # Without a parent, such an objective compares the policy with the base.
     base = has_parent or measure not in _AGAINST_PARENT
     return ["parent"] * parent + ["base"] * base
 
@@ -128,27 +130,27 @@ def standing(
     config: StageConfig,
     searched_best: int,
 ) -> Standing | None:
-    """Who has won, and how clearly. None if no trial has an objective on unseen items."""
+    """The standing of the measured systems. None if no trial has an objective on unseen items."""
     measure = key_of(config.objective, config.method)
-    found = [one for one in measured if math.isfinite(one.objective)]
-    feasible = {one.name: _feasible(one, trials) for one in found}
-    chosen = _choose(found, feasible, config.minimised)
+    results = [result for result in measured if math.isfinite(result.objective)]
+    feasible = {result.name: _feasible(result, trials) for result in results}
+    chosen = _choose(results, feasible, config.minimised)
     if chosen is None:
         return None
-    default = next((one for one in found if one.number == DEFAULT), None)
-    parent = next((one for one in found if one.name == "parent"), None)
+    default = next((result for result in results if result.number == DEFAULT), None)
+    parent = next((result for result in results if result.name == "parent"), None)
     systems = tuple(
         Entry(
-            one.name,
-            one.number,
-            one.objective,
-            *_interval(one, measure),
-            {name: value for name, value in one.metrics.items() if math.isfinite(value)},
-            feasible[one.name],
-            _against(one, default, measure),
-            _against(one, parent, measure),
+            result.name,
+            result.number,
+            result.objective,
+            *_interval(result, measure),
+            {name: value for name, value in result.metrics.items() if math.isfinite(value)},
+            feasible[result.name],
+            _against(result, default, measure),
+            _against(result, parent, measure),
         )
-        for one in found
+        for result in results
     )
     items = len(_values(chosen, measure))
     return Standing(
@@ -157,40 +159,40 @@ def standing(
 
 
 def _choose(
-    found: Sequence[SystemResult], feasible: Mapping[str, bool], minimised: bool
+    results: Sequence[SystemResult], feasible: Mapping[str, bool], minimised: bool
 ) -> SystemResult | None:
-    """The best feasible trial. If none holds its constraints here, the one that breaks them least.
+    """The best feasible trial. If no trial is feasible here, the trial with the least violation.
 
-    All have held them on validation items, so the least broken is the one to trust most.
+    All trials were feasible on validation items, so the least violation is trusted most.
     """
     sign = 1.0 if minimised else -1.0
-    trials = [one for one in found if one.number is not None]
+    trials = [result for result in results if result.number is not None]
 
-    def order(one: SystemResult) -> tuple[float, float, int]:
-        broken = 0.0 if feasible[one.name] else one.metrics.get("violation", math.inf)
-        return broken, sign * one.objective, one.number or 0
+    def order(result: SystemResult) -> tuple[float, float, int]:
+        broken = 0.0 if feasible[result.name] else result.metrics.get("violation", math.inf)
+        return broken, sign * result.objective, result.number or 0
 
     return min(trials, key=order, default=None)
 
 
-def _feasible(one: SystemResult, trials: Sequence[TrialSummary]) -> bool:
-    if "violation" in one.metrics:
-        return one.metrics["violation"] <= 0
-    return all(trial.feasible for trial in trials if trial.number == one.number)
+def _feasible(result: SystemResult, trials: Sequence[TrialSummary]) -> bool:
+    if "violation" in result.metrics:
+        return result.metrics["violation"] <= 0
+    return all(trial.feasible for trial in trials if trial.number == result.number)
 
 
-def _values(one: SystemResult, measure: str) -> list[float]:
+def _values(result: SystemResult, measure: str) -> list[float]:
     if measure == "label_auc":
-        return [row.numbers["log_ratio"] for row in one.rows if row.items == "labels"]
-    return [row.numbers[measure] for row in one.rows if measure in row.numbers]
+        return [row.numbers["log_ratio"] for row in result.rows if row.items == "labels"]
+    return [row.numbers[measure] for row in result.rows if measure in row.numbers]
 
 
-def _interval(one: SystemResult, measure: str) -> tuple[float | None, float | None]:
-    values = _values(one, measure)
+def _interval(result: SystemResult, measure: str) -> tuple[float | None, float | None]:
+    values = _values(result, measure)
     if not values:
         return None, None
-    if measure == "label_auc":  # against a system that tells nothing, whose area is one half
-        liked = [row.numbers["liked"] for row in one.rows if row.items == "labels"]
+    if measure == "label_auc":  # against a system without information, whose area is 0.5
+        liked = [row.numbers["liked"] for row in result.rows if row.items == "labels"]
         gain, shift = paired_auc(values, [0.0] * len(values), liked), 0.5
     else:
         gain, shift = paired(values, [0.0] * len(values)), 0.0
@@ -200,15 +202,17 @@ def _interval(one: SystemResult, measure: str) -> tuple[float | None, float | No
 
 
 def _against(
-    one: SystemResult, other: SystemResult | None, measure: str
+    result: SystemResult, other: SystemResult | None, measure: str
 ) -> FinalistDifference | None:
-    if other is None or other is one or not one.rows or not other.rows:
+    if other is None or other is result or not result.rows or not other.rows:
         return None
     try:
-        compared = compare_examples(one.rows, other.rows)
-    except AdapterError:  # rows that have nothing in common tell nothing, and break nothing
+        comparisons = compare_examples(result.rows, other.rows)
+    except AdapterError:  # the rows have no items in common, which is no error here
         return None
-    gain = next((two.gain for two in compared if two.measure == measure), None)
+    gain = next(
+        (comparison.gain for comparison in comparisons if comparison.measure == measure), None
+    )
     if gain is None or not math.isfinite(gain.low):
         return None
     return FinalistDifference(gain.difference, gain.low, gain.high)

@@ -30,18 +30,18 @@ _SIDES = ("chosen", "rejected")
 def summary(
     recipe: Recipe, sweeps: Mapping[str, SweepResult], measured: Mapping[str, Evaluation]
 ) -> dict[str, dict[str, Any]]:
-    """For each stage: its adapter, its figures beside its parent's, and what was searched."""
+    """For each stage: its adapter, its figures beside its parent's, and the search's trials."""
     result: dict[str, dict[str, Any]] = {}
     for name, sweep in sweeps.items():
         config, own = recipe.stages[name], measured[name]
-        above = measured.get(config.parent or BASE)  # a registered parent was not measured
+        parent = measured.get(config.parent or BASE)  # a registered parent was not measured
         entry: dict[str, Any] = {"adapter": sweep.version.name, **own.metrics()}
         if config.method == "reward":
             entry["pair_interval"] = list(wilson(sum(own.pairs), len(own.pairs)))
             entry["longer_rule"] = pair_rule(recipe, name)
         else:
             entry["accuracy_interval"] = list(wilson(sum(own.correct), len(own.correct)))
-            for key, ours, theirs in _comparable(own, above) if above else ():
+            for key, ours, theirs in _comparable(own, parent) if parent else ():
                 difference = paired(ours, theirs)
                 entry[f"parent_{key}"] = fmean(theirs)
                 entry[f"{key}_gain"] = [difference.difference, difference.low, difference.high]
@@ -58,12 +58,12 @@ def summary(
     return result
 
 
-def _comparable(own: Evaluation, above: Evaluation) -> list[tuple[str, list[float], list[float]]]:
-    """What was measured of both on the same items."""
+def _comparable(own: Evaluation, parent: Evaluation) -> list[tuple[str, list[float], list[float]]]:
+    """What was measured of both systems on the same items: (measure, own, parent's)."""
     lists = (
-        ("accuracy", own.correct, above.correct),
-        ("mean_reward", own.reward, above.reward),
-        ("pair_accuracy", own.pairs, above.pairs),
+        ("accuracy", own.correct, parent.correct),
+        ("mean_reward", own.reward, parent.reward),
+        ("pair_accuracy", own.pairs, parent.pairs),
     )
     return [(key, a, b) for key, a, b in lists if a and len(a) == len(b)]
 
@@ -75,9 +75,11 @@ def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: i
     for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
         left = column in ("system", "adapter")
         shown.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for name, one in measured.items():
-        metrics = one.metrics()
-        interval = wilson(sum(one.correct), len(one.correct)) if one.correct else None
+    for name, evaluation in measured.items():
+        metrics = evaluation.metrics()
+        interval = (
+            wilson(sum(evaluation.correct), len(evaluation.correct)) if evaluation.correct else None
+        )
         shown.add_row(
             name,
             names.get(name, "–"),
@@ -96,14 +98,15 @@ def verdicts(
     shots: str | None = None,
     sweeps: Mapping[str, SweepResult] | None = None,
 ) -> list[str]:
-    """What the figures say of each stage, good or bad, one line each.
+    """What the figures say of each stage, good or bad, in a line each.
 
-    With `sweeps` also what each search found beside the recipe's defaults, on validation items.
+    With `sweeps` also how each search's best compares with the recipe's defaults, on validation
+    items.
     """
     lines = []
     for name, config in recipe.stages.items():
-        own, above = measured.get(name), measured.get(config.parent or BASE)
-        if own is None or above is None:
+        own, parent = measured.get(name), measured.get(config.parent or BASE)
+        if own is None or parent is None:
             continue
         if config.method == "reward":
             rule = pair_rule(recipe, name)
@@ -115,9 +118,9 @@ def verdicts(
             )
             continue
         key = {"dpo": "pair_accuracy", "grpo": "mean_reward"}.get(config.method, "accuracy")
-        found = [(a, b) for one, a, b in _comparable(own, above) if one == key]
-        if found:
-            lines.append(f"{name}: {_against(key, paired(*found[0]), config.parent or BASE)}")
+        values = [(a, b) for measure, a, b in _comparable(own, parent) if measure == key]
+        if values:
+            lines.append(f"{name}: {_against(key, paired(*values[0]), config.parent or BASE)}")
     lines += [_search(recipe, name, sweep) for name, sweep in (sweeps or {}).items()]
     if shots is not None and measured[shots].correct and measured[BASE].correct:
         lines.append(

@@ -1,4 +1,4 @@
-"""What a finished sweep has found."""
+"""The result of a finished sweep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sweeps.study.trials import TrialSummary
 class SweepResult:
     """A finished sweep: its trials, and the best of them as a registered version.
 
-    `best` is the trial that was chosen: by `unseen`, how the finalists stand on items that the
-    search never saw, or else on validation items. `seconds` is what it took over all attempts;
-    `gain` holds the best against the default on the same validation items, where both kept their
-    rows.
+    `best` is the chosen trial: the winner of `unseen`, the standing of the finalists on items that
+    the search never saw, or else the best on validation items. `seconds` is the time over all
+    attempts; `gain` compares the best with the default on the same validation items, where both
+    have rows.
     """
 
     line: str
