@@ -109,8 +109,7 @@ def make_engine(url: URL) -> Engine:
         try:
             timeouts = {
                 "connect_timeout": CONNECT_SECONDS,
-                "tcp_user_timeout": 1000
-                * CONNECT_SECONDS,  # ms; notices a server that has vanished
+                "tcp_user_timeout": 1000 * CONNECT_SECONDS,  # ms; notices a vanished server
             }
             engine = create_engine(url, pool_pre_ping=True, connect_args=timeouts)
         except ImportError:
