@@ -63,7 +63,7 @@ def warn_open(address: str) -> None:
 
 
 def dashboard_demands_token(address: str) -> bool:
-    """Whether the dashboard at `address` (http://host:port) refuses whoever sends no token.
+    """Whether the dashboard at `address` (http://host:port) refuses calls without a token.
 
     OSError or HTTPException if nothing answers there, ClusterError if it is no dashboard.
     """
@@ -119,7 +119,7 @@ def check_closed(address: str, trust_network: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens at `host`, an address or a name."""
+    """Whether `host`, an address or a name, is reached from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -15,7 +15,7 @@ from cluster.settings import Settings
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check."""
+    """The result of a check."""
 
     name: str
     ok: bool

@@ -16,7 +16,7 @@ _OWN_LABEL = "ray.io/node-id"
 
 @dataclass(frozen=True)
 class Node:
-    """One machine, or one of several simulated on a machine.
+    """A machine, or a node that is simulated on a machine.
 
     `cpus` and `gpus` are Ray's totals for the node, in use or not. `accelerator` is Ray's name of
     the GPU's type. `labels` are all labels except the node's id, such as `ray.io/market-type`.
@@ -51,7 +51,7 @@ def read_pool() -> tuple[Node, ...]:
 
 
 def node_of(raw: Mapping[str, Any]) -> Node:
-    """A node as `ray.nodes()` describes it; a dead one has no resources there."""
+    """The node that an entry of `ray.nodes()` describes; a dead node has no resources there."""
     resources: Mapping[str, float] = raw.get("Resources") or {}
     types = [name.removeprefix(ACCELERATOR) for name in resources if name.startswith(ACCELERATOR)]
     labels = raw.get("Labels") or {}

@@ -70,7 +70,7 @@ class Storage:
             return self._folders.exists(_valid(key))
 
     def delete(self, key: str) -> None:
-        """Remove the folder under `key`, if there is one."""
+        """Remove the folder under `key`, if it exists."""
         with self._clearly("delete", key):
             self._folders.delete(_valid(key))
 

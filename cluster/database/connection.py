@@ -27,7 +27,7 @@ _READ = "alignery_read"
 
 
 class Database:
-    """Sessions on one database. Safe to share between threads; open it anew in each process."""
+    """Sessions on one database. Safe to share between threads; open it again in each process."""
 
     def __init__(self, url: str, engine: Engine) -> None:
         self.url = url

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
-#: Seconds that a server may be silent over one statement before it counts as lost.
+#: Seconds that a server may be silent during a statement before it counts as lost.
 ANSWER_SECONDS = 30.0
 
 

@@ -127,7 +127,7 @@ class Launch(TableBase):
 
 
 class Sweep(TableBase):
-    """One search over one stage. Its trials are stored in the Optuna study `study`."""
+    """A search over a stage. Its trials are stored in the Optuna study `study`."""
 
     __tablename__ = "sweeps"
     __table_args__ = (UniqueConstraint("line", "run"),)
@@ -208,7 +208,7 @@ class Exposure(TableBase):
 
 
 class Feedback(TableBase):
-    """A user's verdict on one answer: 1.0 good, 0.0 bad, or any finite score; the last counts."""
+    """A user's verdict on an answer: 1.0 good, 0.0 bad, or any finite score; the last counts."""
 
     __tablename__ = "feedback"
 
