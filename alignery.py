@@ -33,10 +33,10 @@ COMMANDS = {
 
 
 class AligneryGroup(TyperGroup):
-    """Imports the called command alone, and turns expected failures into one line."""
+    """Imports only the called command, and reports an expected failure in one line."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command's own module decides what the arguments after its name mean."""
+        """Load the command; its own module parses the arguments after its name."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, load_command(str(name)), rest
 
@@ -104,6 +104,6 @@ def _global(
 
 
 def main() -> None:
-    """The `alignery` program. No thread of a library prints a traceback into what it says."""
+    """The `alignery` program. Uncaught errors in libraries' threads are logged, not printed."""
     threading.excepthook = log_uncaught
     app()

@@ -1,4 +1,4 @@
-"""The main job told as a story: search, promote, serve, ask, compare, and show what came of it."""
+"""The demo of the whole loop: search, promote, serve, ask, compare, and show the results."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def demo(
 
 @dataclass
 class Story:
-    """What has happened so far. People read stderr."""
+    """The state of the demo and its results so far. Progress is printed on stderr."""
 
     settings: Settings
     recipe: Recipe
@@ -97,35 +97,35 @@ class Story:
     started: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
-        """One line, in rich's markup."""
+        """Print a line of rich's markup."""
         self.console.print(text, soft_wrap=True)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time a part of the story."""
+        """Measure the time of a part of the demo."""
         since = time.monotonic()
         yield
         self.took(name, time.monotonic() - since)
 
     def took(self, name: str, seconds: float) -> None:
-        """Keep how long a part took, and say it beside its budget."""
+        """Record how long a part took, and print it with its budget."""
         self.seconds[name] = seconds
         self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name]:.0f} s[/]")
 
     def stage(self, method: str) -> str:
-        """The stage of a method."""
-        found = [name for name, one in self.recipe.stages.items() if one.method == method]
-        if not found:
+        """The first stage of a method. RecipeError if there is none."""
+        names = [name for name, stage in self.recipe.stages.items() if stage.method == method]
+        if not names:
             raise RecipeError(f"{self.recipe.name}: the demo needs a stage of method {method}")
-        return found[0]
+        return names[0]
 
     @property
     def items(self) -> int:
-        """How many items the final measurement has."""
+        """The number of items in the final evaluation."""
         return self.recipe.data_of(self.stage("grpo")).test
 
     def introduce(self, fresh: bool) -> None:
-        """Check what can be checked, say what is coming and where it will lie."""
+        """Check the inputs and stages, and print what will run and where its files will be."""
         from align.preflight import check_inputs
 
         check_inputs(self.recipe)
@@ -138,75 +138,75 @@ class Story:
         )
 
     def measure_base(self) -> None:
-        """The untouched base on the final items, asked plainly and after worked examples."""
+        """Evaluate the base on the final items, without and with worked examples in the prompt."""
         from sweeps.results.final_evaluation import System, evaluate_many
 
         self.say(f"\n[bold]1 The base[/] on {self.items} held-out items")
         systems = [System(BASE), System(WORKED, shots=SHOTS)]
-        for one in evaluate_many(self.settings, self.recipe, systems):
-            self.measured[one.system] = one
-            self.say(f"   {one.system}: {one.metrics()['accuracy']:.1%} right")
+        for evaluation in evaluate_many(self.settings, self.recipe, systems):
+            self.measured[evaluation.system] = evaluation
+            self.say(f"   {evaluation.system}: {evaluation.metrics()['accuracy']:.1%} right")
 
     def search(self, fresh: bool) -> None:
-        """A sweep for each stage; the best of each becomes its line's champion."""
+        """Run a sweep for each stage; its best trial becomes the line's champion."""
         from cluster.database import open_database
         from sweeps.progress import Progress
         from sweeps.run_store import RunOptions
         from sweeps.runner import drive_launch
 
         self.say("\n[bold]2 The search[/]: the best trial of each stage becomes its champion")
-        what = self.settings, open_database(self.settings), self.recipe, self.recipe.order()
+        arguments = self.settings, open_database(self.settings), self.recipe, self.recipe.order()
         options = RunOptions(fresh=fresh, promote=True)
         with Progress(self.console) as progress:
-            _, self.sweeps = drive_launch(*what, options, on_event=progress)
+            _, self.sweeps = drive_launch(*arguments, options, on_event=progress)
         for name, sweep in self.sweeps.items():
             self.seconds[name] = sweep.seconds
             self.say(f"   {sweep.version.name} is now {sweep.line}@champion")
 
     def measure_champions(self) -> None:
-        """Every champion, and the base's answers judged by the reward model, on the final items."""
+        """Evaluate champions, and score the base's answers by the reward model, on final items."""
         from sweeps.results.final_evaluation import System, evaluate_many
 
         self.say(f"\n[bold]3 The champions[/] on the same {self.items} items, never searched on")
         judge = self.sweeps[self.stage("reward")].version
         systems = [
-            System(name, earlier=one, reward_model=judge) for name, one in self.measured.items()
+            System(name, earlier=prior, reward_model=judge) for name, prior in self.measured.items()
         ]
         for name, sweep in self.sweeps.items():
             systems.append(System(name, adapter=sweep.version, stage=name, reward_model=judge))
-        for one in evaluate_many(self.settings, self.recipe, systems):
-            self.measured[one.system] = one
+        for evaluation in evaluate_many(self.settings, self.recipe, systems):
+            self.measured[evaluation.system] = evaluation
 
     def call(self) -> None:
-        """The official OpenAI client: the base, each adapter, one streamed, two answers scored."""
+        """Call by OpenAI's client: the base, each adapter, a stream, and scores of two answers."""
         self.say(f"\n[bold]4 The endpoint[/] {self.url}/v1, called with the openai client")
         client, problem = self.client(), next(self.problems())
         self.say(f"   user: {problem.question} [dim](right: {problem.answer})[/]")
-        chats = [name for name, one in self.recipe.stages.items() if one.method != "reward"]
+        chats = [name for name, stage in self.recipe.stages.items() if stage.method != "reward"]
         for model in (BASE, *(self.sweeps[name].version.name for name in chats)):
             answer = self.ask(client, model, problem).choices[0].message.content
             self.say(f"   [cyan]{model}[/]: {' '.join(answer.split())}")
         model = f"{self.recipe.line(chats[-1])}@champion"
         stream = self.ask(client, model, problem, stream=True)
-        pieces = [one.choices[0].delta.content or "" for one in stream if one.choices]
+        pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
         text = " ".join("".join(pieces).split())
         self.say(f"   [cyan]{model}[/] in {sum(map(bool, pieces))} pieces: {text}")
         self.score(client, problem)
 
     def score(self, client: OpenAI, problem: Problem) -> None:
-        """The reward model's view of a right and a wrong answer."""
+        """Print the reward model's scores of a right and a wrong answer."""
         from align.data.arithmetic import asked, right, wrong
 
         judge = self.sweeps[self.stage("reward")].version.name
         answers = [right(problem, "concise"), wrong(problem, random.Random(0), "concise")]
-        turns = [[*asked(problem), {"role": "assistant", "content": one}] for one in answers]
+        turns = [[*asked(problem), {"role": "assistant", "content": answer}] for answer in answers]
         body = {"model": judge, "conversations": turns}
         scores = client.post("/score", body=body, cast_to=dict[str, Any])["scores"]
         for answer, score in zip(answers, scores, strict=True):
             self.say(f"   [cyan]{judge}[/] gives {score:+.2f} to: {answer}")
 
     def compare(self, users: int) -> None:
-        """An A/B test of the SFT champion against the base, with users who check the answer."""
+        """Run an A/B test of the SFT champion against the base, with users who check the answer."""
         from serve.display import print_report
         from serve.experiments import VariantSpec, open_experiments
 
@@ -227,7 +227,7 @@ class Story:
         print_report(self.report, self.console)
 
     def one_user(self, client: OpenAI, experiment: str, user: str, problem: Problem) -> None:
-        """Ask, check the answer, say what it was worth."""
+        """Ask as a simulated user, check the answer, and send feedback."""
         from align.rewards import correctness
 
         answer = self.ask(client, experiment, problem, user=user)
@@ -236,13 +236,13 @@ class Story:
         client.post("/feedback", body=body, cast_to=dict[str, Any])
 
     def conclude(self, keep_serving: bool) -> None:
-        """The final table, what it says, where things lie, and what to type next."""
+        """Print the final table, its verdicts, where the files are, and the next commands."""
         from sweeps.results.results_table import table, verdicts
 
         names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
         self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
-        told = verdicts(self.recipe, self.measured, WORKED, self.sweeps)
-        self.say("\n".join(f"   {one}" for one in told))
+        sentences = verdicts(self.recipe, self.measured, WORKED, self.sweeps)
+        self.say("\n".join(f"   {sentence}" for sentence in sentences))
         self.console.print(self.times())
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(
@@ -256,17 +256,17 @@ class Story:
             self.say(f"serving on [bold]{self.url}/v1[/] until Ctrl-C")
 
     def times(self) -> Table:
-        """What each part took beside its budget."""
-        shown = Table("seconds", "took", "budget", box=None, pad_edge=False, header_style="dim")
-        stages = {name: one.budget_seconds or 0.0 for name, one in self.recipe.stages.items()}
+        """A table of the seconds that each part took, and its budget."""
+        table = Table("seconds", "took", "budget", box=None, pad_edge=False, header_style="dim")
+        stages = {name: stage.budget_seconds or 0.0 for name, stage in self.recipe.stages.items()}
         budgets = BUDGETS | stages
         for name, seconds in self.seconds.items():
-            shown.add_row(name, f"{seconds:.0f}", f"{budgets[name]:.0f}")
-        shown.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
-        return shown
+            table.add_row(name, f"{seconds:.0f}", f"{budgets[name]:.0f}")
+        table.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
+        return table
 
     def result(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """All results as plain JSON data."""
         from sweeps.results.results_table import summary
 
         base, worked = self.measured[BASE].metrics(), self.measured[WORKED].metrics()
@@ -280,7 +280,7 @@ class Story:
         }
 
     def ask(self, client: OpenAI, model: str, problem: Problem, **more: Any) -> Any:
-        """A greedy answer under the limit that everything was measured with."""
+        """A greedy answer, with the token limit of the evaluations."""
         from align.data.arithmetic import asked
 
         body: dict[str, Any] = {"messages": asked(problem), "temperature": 0, **more}
@@ -288,13 +288,13 @@ class Story:
         return client.chat.completions.create(model=model, max_tokens=tokens, **body)
 
     def problems(self) -> Iterator[Problem]:
-        """What users ask: problems that neither training nor measuring has seen."""
+        """The users' questions: problems that neither training nor evaluation has used."""
         from align.data.arithmetic import problems
 
         return problems(self.recipe.seed, "live")
 
     def client(self) -> OpenAI:
-        """The official client on our endpoint."""
+        """OpenAI's client of the demo's endpoint."""
         from openai import OpenAI
 
         return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)

@@ -10,12 +10,12 @@ from cluster.promotion import Action, AliasTarget, HistoryEntry
 
 
 def locked_alias(session: Session, line: str, alias: str) -> Alias | None:
-    """The alias, held until the transaction ends (on SQLite the whole database is)."""
+    """The alias's row, locked until the transaction ends (on SQLite with the whole database)."""
     return session.scalar(select(Alias).filter_by(line=line, name=alias).with_for_update())
 
 
 def target_of(row: Alias | None) -> AliasTarget | None:
-    """Where the row points."""
+    """Where the alias of `row` points; None without a row."""
     return AliasTarget(row.number, row.adapter_id) if row else None
 
 
@@ -28,7 +28,7 @@ def move_alias(
     action: Action,
     reason: str,
 ) -> HistoryEntry:
-    """Point the alias to `target`, from where `row` has it, and keep the move."""
+    """Point the alias to `target` and record the move. `row` is its row; None if it is new."""
     change = AliasChange(
         line=line,
         name=alias,
@@ -50,7 +50,7 @@ def move_alias(
 
 
 def alias_history(session: Session, line: str, alias: str) -> list[HistoryEntry]:
-    """Oldest first."""
+    """All moves of the alias, oldest first."""
     query = select(AliasChange).filter_by(line=line, name=alias).order_by(AliasChange.id)
     return [_entry(change) for change in session.scalars(query)]
 

@@ -1,4 +1,4 @@
-"""Whether a Ray cluster demands a token, asked by calls that carry none; what follows from it."""
+"""Checks of whether a Ray cluster demands a token (by calls without a token), and which token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cluster.token import HOW_TO_SET, MODE, Token, own_token
 
 #: A head whose CPUs are all busy answers late.
 ANSWER_SECONDS = 30
-#: A call that changes nothing, of the GCS and of the server behind `ray://`.
+#: Calls without side effects: of the GCS, and of the server behind `ray://`.
 _GCS_CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 
@@ -32,7 +32,7 @@ OPEN = (
 def check_token(address: str, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the Ray at `address`, host:port or ray://host:port, demands a token.
 
-    ClusterError if it does and we have none, or another.
+    ClusterError if it does and this machine has no token or another token.
     """
     token = own_token(environment)
     if not _refuses(address, None):
@@ -45,25 +45,25 @@ def check_token(address: str, environment: Mapping[str, str] = os.environ) -> bo
 
 
 def lacks_token(environment: Mapping[str, str]) -> str:
-    """What to say of a cluster that demands a token where we send none."""
+    """The message for a cluster that demands a token where this machine sends none."""
     if environment.get(MODE, "").strip().lower() == "disabled":
         return f"wants a token, and {MODE}=disabled here sends none: {HOW_TO_SET}"
     return f"wants a token: {HOW_TO_SET}"
 
 
 def other_token(token: Token) -> str:
-    """What to say of a cluster that has another token than we do."""
+    """The message for a cluster that has another token than this machine."""
     return f"does not accept the token of {token.source}, it has another one: {HOW_TO_SET}"
 
 
 @lru_cache
 def warn_open(address: str) -> None:
-    """Tell on stderr, once, that the cluster at `address` demands no token."""
+    """Warn on stderr, once, that the cluster at `address` demands no token."""
     print(f"warning: the Ray at {address} {OPEN} (docs/security.md)", file=sys.stderr)
 
 
 def dashboard_demands_token(address: str) -> bool:
-    """Whether the dashboard at `address` (http://host:port) refuses whoever sends no token.
+    """Whether the dashboard at `address` (http://host:port) refuses calls without a token.
 
     OSError or HTTPException if nothing answers there, ClusterError if it is no dashboard.
     """
@@ -77,7 +77,7 @@ def dashboard_demands_token(address: str) -> bool:
 
 
 def check_dashboard_token(address: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the dashboard demands a token. ClusterError if we have none, or another."""
+    """Whether the dashboard demands a token. ClusterError if we have no token or another token."""
     token = own_token(environment)
     if not dashboard_demands_token(address):
         return False
@@ -91,24 +91,24 @@ def check_dashboard_token(address: str, environment: Mapping[str, str] = os.envi
 def reached_from_outside(address: str) -> bool:
     """Whether other machines reach the cluster whose dashboard, without a token, is at `address`.
 
-    The address alone does not say it: a tunnel begins on loopback. A Ray whose nodes have other
-    addresses than loopback listens there.
+    The address alone does not show it, since a tunnel starts on loopback, too. If the nodes'
+    addresses are not loopback, Ray listens on those.
     """
     if not is_loopback(urlsplit(address).hostname or ""):
         return True
     nodes_page = f"{address}/nodes?view=summary"
     try:
-        with urllib.request.urlopen(nodes_page, timeout=ANSWER_SECONDS) as said:
-            nodes = json.load(said)["data"]["summary"]
+        with urllib.request.urlopen(nodes_page, timeout=ANSWER_SECONDS) as response:
+            nodes = json.load(response)["data"]["summary"]
         return not all(is_loopback(str(node["ip"])) for node in nodes)
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
-        return True  # what does not say it is no proof that nobody reaches it
+        return True  # unknown, so assume that they do
 
 
 def check_closed(address: str, trust_network: bool) -> None:
     """ClusterError if other machines reach a cluster that demands no token.
 
-    `trust_network` is the user's word that only people who may run code there do.
+    `trust_network`: the user states that only people who may run code there reach it.
     """
     if trust_network or not reached_from_outside(address):
         return
@@ -119,7 +119,7 @@ def check_closed(address: str, trust_network: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens at `host`, an address or a name."""
+    """Whether `host`, an address or a name, is reached from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -127,7 +127,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _refuses(address: str, token: Token | None) -> bool:
-    """Whether Ray answers a call with this token, or without, by UNAUTHENTICATED."""
+    """Whether Ray answers a call with `token` (None: without a token) by UNAUTHENTICATED."""
     import grpc
 
     call = _CLIENT_CALL if address.startswith("ray://") else _GCS_CALL
@@ -136,7 +136,7 @@ def _refuses(address: str, token: Token | None) -> bool:
         try:
             channel.unary_unary(call)(b"", timeout=ANSWER_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
-            call_ended: Any = error  # it has the call's status, which gRPC's types do not say
+            call_ended: Any = error  # has the status, unlike in gRPC's types
             status = call_ended.code()
             if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise ClusterError(
@@ -151,8 +151,8 @@ def _status(url: str, token: Token | None = None) -> int:
     headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as said:
-            return int(said.status)
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()
         return error.code

@@ -1,4 +1,4 @@
-"""Whether everything that the settings name can be used, tried for real."""
+"""Checks that actually use everything that the settings name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cluster.settings import Settings
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried, and what came of it."""
+    """The result of a check."""
 
     name: str
     ok: bool
@@ -23,7 +23,7 @@ class Check:
 
 
 def check_all(settings: Settings) -> list[Check]:
-    """Try home, database, storage and Ray in this order; one's failure stops none of the others.
+    """Try home, database, storage and Ray in this order; a failure does not stop the other checks.
 
     Creates the home folder and the database's tables where they are missing, and starts a local
     Ray for a moment where no address is set.

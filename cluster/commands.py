@@ -24,7 +24,7 @@ adapter_app = typer.Typer(
 )
 cluster_app = typer.Typer(help="Look at what all machines share.", no_args_is_help=True)
 
-#: Wide enough for any row, so that a table in a pipe has one line for each.
+#: Wide enough for any row, so that in a pipe each row of a table is a single line.
 _PIPE_COLUMNS = 1000
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -44,13 +44,13 @@ def list_adapters(
     if line is not None and not versions:
         raise registry.not_found(line)
     if as_json:
-        _print_json([_row(one) for one in versions])
+        _print_json([_row(version) for version in versions])
     elif not versions:
         typer.echo("no adapters yet: `alignery sweep run` makes some", err=True)
     else:
         _print_table(
             ["adapter", "aliases", "method", "rank", "id", "registered", "base"],
-            [_cells(one) for one in versions],
+            [_cells(version) for version in versions],
         )
 
 
@@ -71,8 +71,8 @@ def show_adapter(
         _print_json(shown)
     else:
         manifest = shown.pop("manifest")
-        keep = ("parents", "reward_model", "params", "metrics", "seed", "seconds", "dtype")
-        shown |= {key: manifest[key] for key in keep}
+        fields = ("parents", "reward_model", "params", "metrics", "seed", "seconds", "dtype")
+        shown |= {key: manifest[key] for key in fields}
         _print_table(["", ""], [[key, _text(value)] for key, value in shown.items()])
 
 
@@ -85,19 +85,19 @@ def compare_adapters(
     """Compare two adapters by the held-out items that both were measured on."""
     from cluster.compare import compare_versions
 
-    found = compare_versions(_registry(), first, second)
+    comparison = compare_versions(_registry(), first, second)
     if as_json:
-        _print_json(found.plain())
+        _print_json(comparison.plain())
         return
-    names = [found.first.name, found.second.name]
-    if not found.measures:
+    names = [comparison.first.name, comparison.second.name]
+    if not comparison.measures:
         typer.echo(f"nothing that was measured of {names[0]} and {names[1]} can be compared")
     else:
         columns = ["measure", "items", *names, "difference", "95 %", f"{names[0]} is"]
-        _print_table(columns, [_compared_cells(one) for one in found.measures])
-    for reason in dict.fromkeys(found.left_out.values()):
-        left = ", ".join(name for name, why in found.left_out.items() if why == reason)
-        typer.echo(f"left out, since {reason}: {left}")
+        _print_table(columns, [_compared_cells(measure) for measure in comparison.measures])
+    for reason in dict.fromkeys(comparison.left_out.values()):
+        measures = ", ".join(name for name, why in comparison.left_out.items() if why == reason)
+        typer.echo(f"left out, since {reason}: {measures}")
 
 
 @adapter_app.command("register")
@@ -153,10 +153,11 @@ def show_history(line: _Line, alias: _Alias = "champion", as_json: _Json = False
     if not entries:
         registry.resolve(f"{line}@{alias}")  # says what is missing
     if as_json:
-        _print_json([dataclasses.asdict(one) for one in entries])
+        _print_json([dataclasses.asdict(entry) for entry in entries])
     else:
         _print_table(
-            ["when", "action", "from", "to", "id", "reason"], [_history_cells(e) for e in entries]
+            ["when", "action", "from", "to", "id", "reason"],
+            [_history_cells(entry) for entry in entries],
         )
 
 
@@ -166,11 +167,11 @@ def check_cluster(as_json: _Json = False) -> None:
     from cluster.check import check_all
 
     checks = check_all(Settings())
-    ok = all(one.ok for one in checks)
+    ok = all(check.ok for check in checks)
     if as_json:
-        _print_json({"ok": ok, "checks": [dataclasses.asdict(one) for one in checks]})
+        _print_json({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
-        cells = [[one.name, "ok" if one.ok else "problem", one.detail] for one in checks]
+        cells = [[check.name, "ok" if check.ok else "problem", check.detail] for check in checks]
         _print_table(["what", "state", "detail"], cells)
     if not ok:
         raise typer.Exit(1)
@@ -187,15 +188,19 @@ def _registry() -> Registry:
     return open_registry(Settings())
 
 
-def _expected(registry: Registry, line: str, given: str | None) -> Expected:
+def _expected(registry: Registry, line: str, adapter_id: str | None) -> Expected:
     from cluster.promotion import ANY
 
-    if given is None:
+    if adapter_id is None:
         return ANY
-    if given == "none":
+    if adapter_id == "none":
         return None
-    found = [one.adapter_id for one in registry.versions(line) if one.adapter_id.startswith(given)]
-    return found[0] if len(given) >= 8 and len(found) == 1 else given
+    matches = [
+        version.adapter_id
+        for version in registry.versions(line)
+        if version.adapter_id.startswith(adapter_id)
+    ]
+    return matches[0] if len(adapter_id) >= 8 and len(matches) == 1 else adapter_id
 
 
 def _row(version: AdapterVersion) -> dict[str, Any]:
@@ -225,16 +230,16 @@ def _cells(version: AdapterVersion) -> list[str]:
     ]
 
 
-def _compared_cells(one: Compared) -> list[str]:
-    gain = one.gain
+def _compared_cells(compared: Compared) -> list[str]:
+    gain = compared.gain
     return [
-        one.measure,
+        compared.measure,
         str(gain.count),
-        f"{one.ours:.4g}",
-        f"{one.theirs:.4g}",
+        f"{compared.ours:.4g}",
+        f"{compared.theirs:.4g}",
         f"{gain.difference:+.3g}",
         f"{gain.low:+.3g} to {gain.high:+.3g}",
-        one.verdict,
+        compared.verdict,
     ]
 
 
@@ -271,12 +276,12 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    # A pipe has no width: what reads it gets whole lines.
+    # A pipe has no width: its reader gets whole lines.
     Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
 
 
 def _text(value: Any) -> str:
-    """A value for a person, and for JSON where it has no form of its own: a time."""
+    """A value as text for the user; also JSON's `default`, which is called for times."""
     if isinstance(value, datetime):
         return value.isoformat()
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Two registered adapters on the held-out items that both were measured on."""
+"""Comparing two registered adapters on the held-out items that both were measured on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cluster.registry import AdapterVersion, Registry
 
 @dataclass(frozen=True)
 class AdapterComparison:
-    """What the first is beside the second; `left_out` has measures that both have, with the
-    reason why they cannot be compared."""
+    """How the first adapter compares with the second; `left_out` maps measures that both have
+    but cannot be compared to the reason."""
 
     first: AdapterVersion
     second: AdapterVersion
@@ -23,40 +23,44 @@ class AdapterComparison:
     left_out: dict[str, str]
 
     def plain(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """The comparison as plain JSON data."""
         return {
             "first": self.first.name,
             "second": self.second.name,
             "split": self.split,
             "measures": {
-                one.measure: {
-                    "first": one.ours,
-                    "second": one.theirs,
-                    **asdict(one.gain),
-                    "verdict": one.verdict,
+                comparison.measure: {
+                    "first": comparison.ours,
+                    "second": comparison.theirs,
+                    **asdict(comparison.gain),
+                    "verdict": comparison.verdict,
                 }
-                for one in self.measures
+                for comparison in self.measures
             },
             "left_out": self.left_out,
         }
 
 
 def compare_versions(registry: Registry, first: str, second: str) -> AdapterComparison:
-    """Compare by rows that were kept when the adapters were measured; nothing is computed anew.
+    """Compare by rows that were stored when the adapters were measured; nothing is recomputed.
 
-    AdapterNotFound for an unknown name; AdapterError if one has no rows, or there is no item or
-    measure in common.
+    AdapterNotFound for an unknown name; AdapterError if an adapter has no rows, or the adapters
+    have no item or measure in common.
     """
     versions = [registry.resolve(name) for name in (first, second)]
     rows = [_rows(registry, version) for version in versions]
     try:
-        found = compare_examples(*rows)
+        comparisons = compare_examples(*rows)
     except AdapterError as error:
         raise AdapterError(f"{versions[0].name} and {versions[1].name}: {error}") from None
     reasons = incomparable(versions[0].manifest, versions[1].manifest)
-    left_out = {one.measure: reasons[one.measure] for one in found if one.measure in reasons}
+    left_out = {
+        comparison.measure: reasons[comparison.measure]
+        for comparison in comparisons
+        if comparison.measure in reasons
+    }
     split = rows[0][0].split
-    measures = [one for one in found if one.measure not in left_out]
+    measures = [comparison for comparison in comparisons if comparison.measure not in left_out]
     return AdapterComparison(versions[0], versions[1], split, measures, left_out)
 
 

@@ -1,4 +1,4 @@
-"""Ray's dashboard, through which a cluster is asked from outside: where it is, and its failures."""
+"""Access to a cluster from outside by Ray's dashboard: its address, checks, and errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cluster.settings import Settings
 
 Client = TypeVar("Client")
 
-#: Of commands that ask a cluster; `dashboard_address` makes an address of it.
+#: Option of commands that query a cluster; `dashboard_address` resolves its value.
 AddressOption = Annotated[
     str | None,
     typer.Option(
@@ -28,7 +28,7 @@ AddressOption = Annotated[
     ),
 ]
 
-#: Of commands that send code to a cluster.
+#: Option of commands that send code to a cluster.
 TrustNetworkOption = Annotated[
     bool,
     typer.Option(
@@ -39,28 +39,28 @@ TrustNetworkOption = Annotated[
 ]
 
 CONNECT_SECONDS = 5
-#: Ray lets these go before the address that it is given.
+#: Variables that Ray prefers to the address that it is given.
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-#: They report every upload and every closed connection.
+#: Loggers that report every upload and every closed connection.
 _TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 
 
 def dashboard_address(settings: Settings, given: str | None) -> str:
-    """Where the cluster is asked: `given`, or as the settings say. SettingsError if nobody did."""
-    # Through the settings, which know what an address looks like.
-    found = Settings(jobs_address=given).jobs_address if given else settings.jobs_address
-    if found is None:
+    """The dashboard's address: `given`, or that of the settings. SettingsError without either."""
+    # `Settings` validates the address.
+    address = Settings(jobs_address=given).jobs_address if given else settings.jobs_address
+    if address is None:
         raise SettingsError(
             "which cluster? set ALIGNERY_JOBS_ADDRESS or --address to http://head:8265; on "
             "Kubernetes, `kubectl port-forward service/<cluster>-head-svc 8265` and "
             "http://127.0.0.1:8265"
         )
-    return found
+    return address
 
 
 @contextmanager
 def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client]:
-    """One of Ray's clients of the dashboard at `address`. Its errors become ClusterError."""
+    """A client of Ray's for the dashboard at `address`. Its errors become ClusterError."""
     import aiohttp
     import requests
     from ray.exceptions import AuthenticationError
@@ -73,7 +73,7 @@ def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client
             client = connect(address)
         yield client
     except AligneryError:
-        raise  # of the block's own
+        raise  # raised by the block
     except AuthenticationError as error:
         raise ClusterError(f"{address} {lacks_token(os.environ)} ({_line(error)})") from None
     except (requests.RequestException, aiohttp.ClientError, OSError) as error:
@@ -83,10 +83,10 @@ def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client
 
 
 def check_cluster(address: str, trust_network: bool = True) -> None:
-    """Whether the cluster at `address` may be asked: it answers, and our token is the right one.
+    """ClusterError unless the cluster at `address` answers and accepts this machine's token.
 
-    One that demands no token is warned of, and refused unless `trust_network` or other machines do
-    not reach it. ClusterError.
+    A cluster that demands no token gives a warning, and ClusterError if other machines reach it,
+    unless `trust_network` is set.
     """
     try:
         _check_reachable(address)
@@ -99,19 +99,19 @@ def check_cluster(address: str, trust_network: bool = True) -> None:
 
 @contextmanager
 def _without(names: tuple[str, ...]) -> Iterator[None]:
-    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    removed = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(taken)
+        os.environ.update(removed)
 
 
 def _check_reachable(address: str) -> None:
-    """Ray's client itself waits without an end."""
+    """ClusterError if nothing answers; Ray's client itself has no time limit."""
     try:
         urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
     except urllib.error.HTTPError:
-        return  # somebody answers; what is wrong, Ray's client says
+        return  # a server answers; Ray's client reports what is wrong
     except (OSError, ValueError, HTTPException) as error:
         raise ClusterError(_unreachable(address, error)) from None
 

@@ -1,7 +1,7 @@
-"""Noticing that Ray's head is gone, before Ray itself ends the process without a word.
+"""Noticing that Ray's head is lost, before Ray itself ends the process without a message.
 
-Ray 2.60 waits 60 s for its GCS and then calls `_Exit(1)`: no clean-up, no message for a person. A
-thread knocks at the GCS meanwhile and ends the session some seconds earlier.
+Ray 2.60 waits 60 s for its GCS and then calls `_Exit(1)`, without a clean-up or a message to the
+user. A thread checks meanwhile whether the GCS answers, and ends the session some seconds earlier.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from cluster.threads import background
 
 _log = logging.getLogger(__name__)
 
-#: Ray's own patience in seconds, and the variable that changes it.
+#: Ray's own time limit in seconds, and the variable that changes it.
 RAY_PATIENCE = 60.0
 RAY_PATIENCE_NAME = "RAY_gcs_rpc_server_reconnect_timeout_s"
-#: Seconds before that at which a session gives up, between two knocks, for one knock, and that
-#: the main thread has to clean up.
+#: Seconds: by which a session gives up earlier than Ray, between two checks of the GCS, for the
+#: answer to a check, and for the main thread's clean-up.
 AHEAD_SECONDS = 15.0
 KNOCK_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 CLEAN_UP_SECONDS = 8.0
-#: What the thread wakes the main one with; Ray Tune has a meaning of its own for SIGUSR1.
+#: Signal by which the thread interrupts the main thread; Ray Tune itself uses SIGUSR1.
 LOST = signal.SIGUSR2
 
 
 def patience_of(environment: Mapping[str, str]) -> float:
-    """Seconds to wait for a GCS that may be starting again; less than Ray will wait."""
+    """Seconds to wait for a GCS that may be restarting; less than Ray waits."""
     try:
-        rays = float(environment.get(RAY_PATIENCE_NAME, RAY_PATIENCE))
+        ray_seconds = float(environment.get(RAY_PATIENCE_NAME, RAY_PATIENCE))
     except ValueError:
-        rays = RAY_PATIENCE
-    return max(rays - AHEAD_SECONDS, rays / 2)
+        ray_seconds = RAY_PATIENCE
+    return max(ray_seconds - AHEAD_SECONDS, ray_seconds / 2)
 
 
 class Head:
     """The GCS at `address` (host:port), and whether it was `lost` for good.
 
-    `patience`: seconds without an answer until it is; default: 15 less than Ray's own. `last_act`
-    is what is left to do where the main thread cannot clean up any more.
+    `patience`: seconds without an answer until it is lost; default: 15 less than Ray waits.
+    `last_act` is called before the process ends if the main thread cannot clean up.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Head:
     def watched(self) -> Iterator[None]:
         """End the block with a ClusterError when the head is lost.
 
-        Watches nothing outside the main thread. Where that one hangs in Ray and cannot be
+        Does nothing outside the main thread. If the main thread hangs in Ray and cannot be
         interrupted, the process ends with the same message and exit code 2.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -127,25 +127,25 @@ class Head:
         main.join(CLEAN_UP_SECONDS)
         if main.is_alive():
             try:
-                with suppress(OSError, ValueError):  # nobody may be there to read it
+                with suppress(OSError, ValueError):  # stderr may be closed
                     print(f"error: {self.message}", file=sys.stderr)
                 self._last_act()
-            finally:  # or it would hang
+            finally:  # else the process would hang
                 _leave()
 
 
 def knock(host: str, port: int) -> None:
-    """OSError unless somebody listens there."""
+    """Connect to host:port and close; OSError unless a server listens there."""
     socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
 
 
 def _raise(_number: int, _frame: FrameType | None) -> None:
-    # Where Ray waits in C++, it passes on KeyboardInterrupt and SystemExit alone.
+    # Where Ray waits in C++, it only passes on KeyboardInterrupt and SystemExit.
     raise SystemExit(2)
 
 
 def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or never there
+        with suppress(OSError, ValueError, AttributeError):  # closed, or None
             stream.flush()
     os._exit(2)

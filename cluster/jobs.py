@@ -1,4 +1,4 @@
-"""Sweeps as Ray Jobs: a command that runs on a cluster's head while nobody is connected to it."""
+"""Sweeps as Ray Jobs: commands that run on a cluster's head without a connected client."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import Any
 from cluster.dashboard import CONNECT_SECONDS, connected
 from cluster.errors import JobNotFound
 
-#: How long a job that is told to stop may take to leave its trials in order, before Ray kills it.
+#: Seconds that a stopped job has to record the state of its trials, before Ray kills it.
 STOP_SECONDS = 30
 POLL_SECONDS = 0.5
 #: Key of a job's metadata that names the recipe it searches; RayJob manifests set it too.
 RECIPE = "alignery_recipe"
-#: Where Ray tells a job's command what it is part of; its own name in Ray 2.60.
+#: Variable in which Ray passes a job's configuration to its command; so named in Ray 2.60.
 _CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 PENDING, RUNNING, SUCCEEDED = "PENDING", "RUNNING", "SUCCEEDED"
 
 
 @dataclass(frozen=True)
 class RayJob:
-    """A job as Ray knows it. `began` and `ended` are seconds since the epoch."""
+    """A job as Ray reports it. `began` and `ended` are seconds since the epoch."""
 
     id: str
     recipe: str | None
@@ -38,13 +38,13 @@ class RayJob:
 
     @property
     def live(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the job is pending or running."""
         return self.status in (PENDING, RUNNING)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to run on the cluster. All of it can be read by whoever may list the jobs.
+    """A job to run on the cluster. Whoever may list the jobs can read all of it.
 
     `package` is a zip file that becomes the job's working directory.
     """
@@ -59,16 +59,16 @@ class Submission:
 def submit_job(address: str, submission: Submission) -> tuple[RayJob, bool]:
     """Start the job on the cluster's head, where it takes no CPU from the trials.
 
-    Gives the job, and whether it is new: one of this name that waits or runs is returned as it
-    is. Those that ended leave their ids used up, so the next is `<name>-2`. ClusterError if the
-    cluster cannot be reached or does not take it.
+    Returns the job, and whether it is new: a pending or running job of this name is returned
+    unchanged. Ids of ended jobs cannot be used again, so the next id is `<name>-2`. ClusterError
+    if the cluster cannot be reached or does not accept the job.
     """
     with _client(address) as client:
         while True:
-            tried = [one for one in _jobs(client) if _number(one.id, submission.name)]
-            if live := [one for one in tried if one.live]:
+            attempts = [job for job in _jobs(client) if _number(job.id, submission.name)]
+            if live := [job for job in attempts if job.live]:
                 return live[-1], False
-            number = 1 + max((_number(one.id, submission.name) for one in tried), default=0)
+            number = 1 + max((_number(job.id, submission.name) for job in attempts), default=0)
             job_id = submission.name if number == 1 else f"{submission.name}-{number}"
             try:
                 _submit(client, job_id, submission)
@@ -86,18 +86,19 @@ def job_status(address: str, job_id: str) -> RayJob:
 
 
 def find_job(address: str, name: str | None = None) -> RayJob:
-    """A job by its id, or the newest that searches the recipe (or line) `name`; None: of all."""
+    """The job with the id `name`, or the newest job of the recipe or line `name`; None: of all."""
     with _client(address) as client:
         jobs = _jobs(client)
     recipe = None if name is None else name.partition("/")[0]
-    found = [one for one in jobs if name is None or one.id == name or one.recipe == recipe]
-    if not found:
-        wanted = "job of Alignery's" if name is None else f"job of '{name}'"
-        known = ", ".join(dict.fromkeys(one.recipe or one.id for one in jobs))
+    matches = [job for job in jobs if name is None or job.id == name or job.recipe == recipe]
+    if not matches:
+        description = "job of Alignery's" if name is None else f"job of '{name}'"
+        known = ", ".join(dict.fromkeys(job.recipe or job.id for job in jobs))
         raise JobNotFound(
-            f"no {wanted} at {address}; " + (f"there are jobs of {known}" if known else "no jobs")
+            f"no {description} at {address}; "
+            + (f"there are jobs of {known}" if known else "no jobs")
         )
-    return max(found, key=lambda one: one.began or 0)
+    return max(matches, key=lambda job: job.began or 0)
 
 
 def job_logs(address: str, job_id: str) -> str:
@@ -107,7 +108,7 @@ def job_logs(address: str, job_id: str) -> str:
 
 
 def follow_logs(address: str, job_id: str) -> Iterator[str]:
-    """What the job prints, piece by piece from its beginning until it has ended."""
+    """The job's output in pieces, from its beginning until the job has ended."""
     with _client(address, job_id) as client, asyncio.Runner() as runner:
         pieces = client.tail_job_logs(job_id)
         try:
@@ -120,13 +121,13 @@ def follow_logs(address: str, job_id: str) -> Iterator[str]:
 def stop_job(address: str, job_id: str, seconds: float = STOP_SECONDS) -> RayJob:
     """Stop the job and wait until it has ended, `seconds` and a little more at most.
 
-    Its command gets SIGTERM, which a sweep takes like Ctrl-C: it can be resumed. One that has
-    ended already is returned as it is.
+    Its command gets SIGTERM, which a sweep handles like Ctrl-C: it can be resumed. A job that has
+    ended already is returned unchanged.
     """
     with _client(address, job_id) as client:
         client.stop_job(job_id)
-        last = time.monotonic() + seconds + CONNECT_SECONDS
-        while (job := _job(client.get_job_info(job_id))).live and time.monotonic() < last:
+        deadline = time.monotonic() + seconds + CONNECT_SECONDS
+        while (job := _job(client.get_job_info(job_id))).live and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return job
 
@@ -134,14 +135,14 @@ def stop_job(address: str, job_id: str, seconds: float = STOP_SECONDS) -> RayJob
 def stop_unless_obeyed(
     address: str, job_id: str, obeyed: Callable[[], bool], seconds: float
 ) -> RayJob:
-    """Stop a job through Ray if its driver does not do what the database asks of it.
+    """Stop a job through Ray unless its driver acts on the request in the database.
 
-    One that waits has no driver that could read a request, and is stopped at once. One that runs
-    has `seconds` until `obeyed` or its own end.
+    A pending job has no driver that could read a request, and is stopped at once. A running job
+    has `seconds` until `obeyed` is true or it ends.
     """
-    last = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while (job := job_status(address, job_id)).status == RUNNING and not obeyed():
-        if time.monotonic() > last:
+        if time.monotonic() > deadline:
             break
         time.sleep(POLL_SECONDS)
     return stop_job(address, job_id) if job.live and not obeyed() else job
@@ -150,8 +151,8 @@ def stop_unless_obeyed(
 def own_job_id() -> str | None:
     """The id of the Ray Job that this process is the command of, however it was submitted."""
     config = json.loads(os.environ.get(_CONFIG) or "{}")
-    found = (config.get("metadata") or {}).get("job_submission_id")
-    return None if found is None else str(found)
+    submission_id = (config.get("metadata") or {}).get("job_submission_id")
+    return None if submission_id is None else str(submission_id)
 
 
 def _submit(client: Any, job_id: str, submission: Submission) -> None:
@@ -174,7 +175,7 @@ async def _next(pieces: AsyncIterator[str]) -> str | None:
 
 
 def _number(job_id: str, name: str) -> int:
-    """Which attempt of `name` the id stands for; 0 if it is none."""
+    """The number of the attempt at `name` that has this id; 0 if none has."""
     if job_id == name:
         return 1
     number = job_id.removeprefix(f"{name}-")
@@ -183,8 +184,8 @@ def _number(job_id: str, name: str) -> int:
 
 def _jobs(client: Any) -> list[RayJob]:
     """Jobs that were submitted, oldest first."""
-    jobs = [_job(one) for one in client.list_jobs() if one.submission_id]
-    return sorted(jobs, key=lambda one: one.began or 0)
+    jobs = [_job(details) for details in client.list_jobs() if details.submission_id]
+    return sorted(jobs, key=lambda job: job.began or 0)
 
 
 def _job(details: Any) -> RayJob:
@@ -200,7 +201,7 @@ def _job(details: Any) -> RayJob:
 
 @contextmanager
 def _client(address: str, job_id: str | None = None) -> Iterator[Any]:
-    """Ray's client for the jobs at `address`. Its errors become ours."""
+    """Ray's client for the jobs at `address`. Its errors become ClusterError or JobNotFound."""
     from ray.job_submission import JobSubmissionClient
 
     with connected(address, JobSubmissionClient) as client:

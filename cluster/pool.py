@@ -1,4 +1,4 @@
-"""The pool of machines as Ray sees it now: what each has, how it is labelled, if it lives."""
+"""The nodes of a Ray cluster: their resources, their labels, and whether they are alive."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 #: Ray names a node's accelerator by a resource `accelerator_type:T4`.
 ACCELERATOR = "accelerator_type:"
 _HEAD = "node:__internal_head__"
-#: Every node has this label, a different value each.
+#: Ray's label with the node's id; every node has a different value.
 _OWN_LABEL = "ray.io/node-id"
 
 
 @dataclass(frozen=True)
 class Node:
-    """One machine, or one of several simulated on a machine.
+    """A machine, or a node that is simulated on a machine.
 
-    `cpus` and `gpus` are what Ray may give away there, taken or not. `accelerator` is Ray's name of
-    the GPU's type. `labels` are those that somebody set, such as `ray.io/market-type`.
+    `cpus` and `gpus` are Ray's totals for the node, in use or not. `accelerator` is Ray's name of
+    the GPU's type. `labels` are all labels except the node's id, such as `ray.io/market-type`.
     """
 
     id: str
@@ -33,12 +33,12 @@ class Node:
     head: bool = False
 
     def has(self, accelerator: str | None, labels: Mapping[str, str]) -> bool:
-        """Whether it lives, with GPUs of this type (None: any or none) and all of these labels."""
-        same = accelerator is None or (self.gpus > 0 and self.accelerator == accelerator)
-        return self.alive and same and labels.items() <= self.labels.items()
+        """Whether the node is alive, with GPUs of this type (None: any or none) and `labels`."""
+        type_matches = accelerator is None or (self.gpus > 0 and self.accelerator == accelerator)
+        return self.alive and type_matches and labels.items() <= self.labels.items()
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """The node as plain JSON data."""
         return {**vars(self), "labels": dict(self.labels)}
 
 
@@ -47,50 +47,50 @@ def read_pool() -> tuple[Node, ...]:
     import ray
 
     nodes = [node_of(raw) for raw in ray.nodes()]
-    return tuple(sorted((one for one in nodes if one.alive), key=lambda one: not one.head))
+    return tuple(sorted((node for node in nodes if node.alive), key=lambda node: not node.head))
 
 
 def node_of(raw: Mapping[str, Any]) -> Node:
-    """A node as `ray.nodes()` describes it; a dead one has no resources there."""
-    found: Mapping[str, float] = raw.get("Resources") or {}
-    types = [name.removeprefix(ACCELERATOR) for name in found if name.startswith(ACCELERATOR)]
+    """The node that an entry of `ray.nodes()` describes; a dead node has no resources there."""
+    resources: Mapping[str, float] = raw.get("Resources") or {}
+    types = [name.removeprefix(ACCELERATOR) for name in resources if name.startswith(ACCELERATOR)]
     labels = raw.get("Labels") or {}
     return Node(
         id=raw["NodeID"],
         host=raw.get("NodeManagerHostname", ""),
         address=raw.get("NodeManagerAddress", ""),
-        cpus=found.get("CPU", 0.0),
-        gpus=found.get("GPU", 0.0),
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
         accelerator=min(types, default=None),
         labels={name: value for name, value in labels.items() if name != _OWN_LABEL},
         alive=bool(raw["Alive"]),
-        head=_HEAD in found,
+        head=_HEAD in resources,
     )
 
 
 def accelerator_named(name: str, nodes: Iterable[Node]) -> str:
-    """Ray's own spelling of an accelerator's type, in any case; ValueError with what is near."""
+    """Ray's spelling of the type `name` in any case; ValueError suggests a similar type."""
     from ray.util.accelerators import accelerators
 
     known = {value for key, value in vars(accelerators).items() if key.isupper()}
-    known |= {one.accelerator for one in nodes if one.accelerator}
-    spelled = {value.lower(): value for value in known if isinstance(value, str)}
-    if name.lower() not in spelled:
-        near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
-        hint = f"did you mean '{spelled[near[0]]}'? " if near else ""
-        usual = "T4, L4, A10G, V100, A100, H100"
-        raise ValueError(f"unknown accelerator '{name}'; {hint}Ray's names are such as {usual}")
-    return spelled[name.lower()]
+    known |= {node.accelerator for node in nodes if node.accelerator}
+    spellings = {value.lower(): value for value in known if isinstance(value, str)}
+    if name.lower() not in spellings:
+        matches = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=0.5)
+        hint = f"did you mean '{spellings[matches[0]]}'? " if matches else ""
+        examples = "T4, L4, A10G, V100, A100, H100"
+        raise ValueError(f"unknown accelerator '{name}'; {hint}Ray's names are such as {examples}")
+    return spellings[name.lower()]
 
 
 def summary(nodes: Iterable[Node]) -> str:
-    """What there is, in a few words: `2 nodes: 8 CPUs, 2 T4`."""
-    alive = [one for one in nodes if one.alive]
-    parts = [f"{sum(one.cpus for one in alive):g} CPUs"]
+    """The resources of the nodes that are alive, in a few words: `2 nodes: 8 CPUs, 2 T4`."""
+    alive = [node for node in nodes if node.alive]
+    parts = [f"{sum(node.cpus for node in alive):g} CPUs"]
     gpus: dict[str, float] = {}
-    for one in alive:
-        if one.gpus:
-            name = one.accelerator or "GPU of unknown type"
-            gpus[name] = gpus.get(name, 0) + one.gpus
+    for node in alive:
+        if node.gpus:
+            name = node.accelerator or "GPU of unknown type"
+            gpus[name] = gpus.get(name, 0) + node.gpus
     parts += [f"{count:g} {name}" for name, count in sorted(gpus.items())] or ["no GPU"]
     return f"{len(alive)} node{'s' * (len(alive) != 1)}: {', '.join(parts)}"

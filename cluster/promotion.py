@@ -50,23 +50,23 @@ class HistoryEntry:
 
 
 def check_expected(line: str, alias: str, now: AliasTarget | None, expected: Expected) -> None:
-    """PromotionConflict, stating what is there, if the alias is not where the caller saw it."""
+    """PromotionConflict, stating where the alias points, unless it is as the caller expected."""
     current = now.adapter_id if now else None
     if expected is ANY or expected == current:
         return
-    there = f"points to {line}:{now.number} ({now.adapter_id[:12]})" if now else "does not exist"
-    wanted = f"{expected[:12]} was expected" if expected else "it was expected not to exist"
+    state = f"points to {line}:{now.number} ({now.adapter_id[:12]})" if now else "does not exist"
+    expectation = f"{expected[:12]} was expected" if expected else "it was expected not to exist"
     raise PromotionConflict(
-        f"{line}@{alias} {there}, but {wanted}; nothing was changed. "
+        f"{line}@{alias} {state}, but {expectation}; nothing was changed. "
         f"Look at `alignery adapter history {line} --alias {alias}` and promote again"
     )
 
 
 def rollback_target(history: Sequence[HistoryEntry]) -> AliasTarget | None:
-    """Where a rollback leads; None if there is nothing before. `history` is oldest first.
+    """Where a rollback leads; None if there is no earlier target. `history` is oldest first.
 
-    Moves are a stack: a promotion pushes, a rollback pops. So repeated rollbacks walk back
-    further, and after a rollback and a new promotion the next one leads to the rolled-back state.
+    Moves are a stack: a promotion pushes, a rollback pops. So repeated rollbacks go back
+    further, and after a rollback and a new promotion the next rollback undoes that promotion.
     """
     stack: list[AliasTarget] = []
     for entry in history:

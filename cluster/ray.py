@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster, or running a local one for the length of a `with` block."""
+"""Connecting to a Ray cluster, or running a local Ray, for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cluster.token import local_token
 #: Adapters and metrics travel through the object store, data sets and models do not.
 OBJECT_STORE_BYTES = 512 * 1024**2
 STOP_SECONDS = 5
-#: A local GCS that died does not come back.
+#: Short, since a local GCS that died is not restarted.
 LOCAL_PATIENCE_SECONDS = 5.0
 
 #: Ray puts sockets some 70 characters below its temp dir, and a socket's path may have 107.
@@ -37,29 +37,29 @@ _LOCAL = {
     # default, makes it so everywhere.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's own metrics ask nobody for a token, and nobody reads those of a local Ray. Two of their
-    # servers have no switch: they do not start on a port that is none.
+    # Ray's metrics servers demand no token, and nobody reads a local Ray's metrics. Two of the
+    # servers cannot be switched off, but do not start on an invalid port.
     "RAY_enable_metrics_collection": "0",
     "AUTOSCALER_METRIC_PORT": "-1",
     "DASHBOARD_METRIC_PORT": "-1",
-    # Ray Serve hands each part of an answer from thread to thread, twice in each process. What it
-    # guards against, code that blocks its event loop, is not in `serve`.
+    # Ray Serve passes each part of an answer between threads, twice in each process. This guards
+    # against code that blocks its event loop, and `serve` has no such code.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    # Ten times a second for each process otherwise.
+    # The default is ten times a second for each process.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
 }
 
 
 @contextmanager
 def ray_session(settings: Settings, num_cpus: int | None = None) -> Iterator[str]:
-    """Ray for the length of the block; gives its address and stops only what it started.
+    """Ray for the duration of the block; yields its address and stops only what it started.
 
     Connects to `settings.ray_address`, or else starts a local Ray with `num_cpus` (default: all
     of this machine) that listens on loopback only and demands a token of its own. Ray gives each
     worker as many OMP threads as its task or actor has CPUs. SIGTERM ends the block like Ctrl-C
-    does, as SystemExit. Inside another session it gives that one's address and stops nothing. A
-    cluster that demands no token is joined with a warning. ClusterError if the cluster cannot be
+    does, as SystemExit. Inside another session it yields that session's address and stops nothing.
+    Joining a cluster that demands no token gives a warning. ClusterError if the cluster cannot be
     reached or started, or demands another token than this machine has.
     """
     import ray
@@ -78,9 +78,9 @@ def _joined(address: str) -> Iterator[str]:
     import ray
     from ray.exceptions import AuthenticationError, RayError
 
-    loopback, guarded = False, None
-    if address != "auto":  # where that is, Ray knows
-        loopback, guarded = _check_reachable(address), check_token(address)
+    loopback, demands_token = False, None
+    if address != "auto":  # Ray itself resolves it
+        loopback, demands_token = _check_reachable(address), check_token(address)
     try:
         with _loopback() if loopback else nullcontext():
             _init(address=address)
@@ -90,9 +90,9 @@ def _joined(address: str) -> Iterator[str]:
         raise ClusterError(_unreachable(address, error)) from error
     head = None if "://" in address else Head(ray.get_runtime_context().gcs_address)
     try:
-        if guarded is None and head is not None:
-            guarded = check_token(head.address)
-        if not guarded:
+        if demands_token is None and head is not None:
+            demands_token = check_token(head.address)
+        if not demands_token:
             warn_open(address)
         if head is None:
             yield address
@@ -124,7 +124,7 @@ def _local(num_cpus: int | None) -> Iterator[str]:
                     yield head.address
         finally:
             with signals_deferred():
-                lost = head is not None and head.lost  # Ray's own shutdown would wait for it
+                lost = head is not None and head.lost  # Ray's shutdown would wait for it
                 _kill(folder) if lost else _stop(folder)
 
 
@@ -138,7 +138,7 @@ def _start(folder: Path, num_cpus: int | None) -> str:
                 include_dashboard=False,
                 _temp_dir=str(folder),
             )
-    except Exception as error:  # whatever keeps Ray from starting, there is no way on
+    except Exception as error:  # of any type: without Ray nothing can run
         cause = " ".join(str(error).split())
         raise ClusterError(
             f"cannot start a local Ray: {cause}; check free memory and disk space in "
@@ -154,12 +154,12 @@ def _init(**options: Any) -> Any:
     try:
         return ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     finally:
-        if handler is not None:  # Ray has put its own in this place
+        if handler is not None:  # Ray has replaced it by its own
             signal.signal(signal.SIGTERM, handler)
 
 
 def _stop(folder: Path) -> None:
-    """End the Ray whose files are in `folder`, also one that was interrupted while starting."""
+    """Stop the Ray whose files are in `folder`, even if its start was interrupted."""
     import ray
 
     processes = _processes(folder)
@@ -171,27 +171,27 @@ def _stop(folder: Path) -> None:
 
 
 def _kill(folder: Path, processes: Sequence[Any] | None = None) -> None:
-    """Make the Ray whose files are in `folder` disappear at once."""
+    """Kill the Ray whose files are in `folder`, and delete them."""
     _end(_processes(folder) if processes is None else processes, psutil.Process.kill)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(processes: Sequence[Any], how: Callable[[Any], None]) -> None:
-    running = [one for one in processes if one.is_running()]
+def _end(processes: Sequence[Any], stop: Callable[[Any], None]) -> None:
+    running = [process for process in processes if process.is_running()]
     for process in running:
         with suppress(psutil.NoSuchProcess):
-            how(process)
+            stop(process)
     psutil.wait_procs(running, timeout=STOP_SECONDS)
 
 
 def _processes(folder: Path) -> list[Any]:
-    """This process's children that work in `folder`, and all that those started."""
-    found = []
+    """This process's children whose command line names `folder`, and all their descendants."""
+    processes = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
             if str(folder) in " ".join(child.cmdline()):
-                found += [child, *child.children(recursive=True)]
-    return found
+                processes += [child, *child.children(recursive=True)]
+    return processes
 
 
 def _temp_dir() -> Path:
@@ -215,10 +215,10 @@ def _environment() -> Iterator[None]:
 
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """Let Ray take 127.0.0.1 for this machine's address. A private name of Ray 2.60.
+    """Make Ray use 127.0.0.1 as this machine's address, by a private name of Ray 2.60.
 
-    Child processes read the variable in `_LOCAL`; here Ray may have been imported before it was
-    set.
+    Child processes read the variable in `_LOCAL`; in this process Ray may have been imported before
+    the variable was set.
     """
     from ray._private import ray_constants
 
@@ -232,20 +232,20 @@ def _loopback() -> Iterator[None]:
 
 @contextmanager
 def _own_sessions() -> Iterator[None]:
-    """Start Ray's processes out of reach of signals to our process group. Private in Ray 2.60.
+    """Keep signals to our process group from Ray's processes, by a private name of Ray 2.60.
 
     Ray itself only blocks SIGINT in them. A SIGTERM for the whole group, as shells and `timeout`
-    send it, would end the GCS while this process still talks to it, which then waits a minute.
+    send it, would end the GCS, and make this process, which still uses it, wait a minute.
     """
     from ray._private import services
 
-    own = partial(services.ConsolePopen, start_new_session=True)
-    with patch.object(services, "ConsolePopen", own):
+    popen = partial(services.ConsolePopen, start_new_session=True)
+    with patch.object(services, "ConsolePopen", popen):
         yield
 
 
 def _check_reachable(address: str) -> bool:
-    """Whether a Ray listens at `address` on loopback only. ClusterError if nothing listens.
+    """Whether the Ray at `address` listens on loopback only. ClusterError if nothing listens.
 
     Ray itself would try for two minutes and then end the process.
     """

@@ -1,6 +1,6 @@
 """Adapters, their versions, and the aliases that point to them.
 
-Adapters never change, names do: an alias moves in one database transaction and every move is kept.
+Adapters never change, names do: an alias moves in one transaction and every move is recorded.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ __all__ = ["ANY", "AdapterVersion", "HistoryEntry", "Registry", "open_registry"]
 
 T = TypeVar("T")
 
-#: Attempts of a write that lost a race for a row; every attempt lets one rival through.
+#: Attempts at a write that loses races for a row; each loss means that another writer won.
 _ATTEMPTS = 50
 
 
 @dataclass(frozen=True)
 class AdapterVersion:
-    """One registered adapter, as it was when it was looked up."""
+    """A registered adapter, as it was at the time of the lookup."""
 
     line: str
     number: int
@@ -63,7 +63,7 @@ class AdapterVersion:
 
 
 class Registry:
-    """Adapters in `storage`, everything known of them in `database`."""
+    """Adapters: their files in `storage`, their records in `database`."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -72,8 +72,8 @@ class Registry:
     def register(self, line: str, folder: Path) -> AdapterVersion:
         """Store the adapter folder and give it the line's next number.
 
-        The same content registered again in a line is the version it already has. AdapterError
-        if the folder is not what its manifest says; StorageError, RegistryError.
+        Content that the line already has keeps its version. AdapterError if the folder is not what
+        its manifest says; StorageError, RegistryError.
         """
         check_line(line)
         manifest = read_manifest(folder)
@@ -81,8 +81,8 @@ class Registry:
         self._store(manifest.id, folder)
 
         def add(session: Session) -> int:
-            have = select(Version.number).filter_by(line=line, adapter_id=manifest.id)
-            if (number := session.scalar(have)) is not None:
+            existing = select(Version.number).filter_by(line=line, adapter_id=manifest.id)
+            if (number := session.scalar(existing)) is not None:
                 return number
             if session.get(Adapter, manifest.id) is None:
                 session.add(_adapter(manifest))
@@ -96,7 +96,7 @@ class Registry:
     def resolve(self, name: str) -> AdapterVersion:
         """The version that `line:3`, `line@alias` or `line` (its champion) names now.
 
-        AdapterNotFound, with names that are near, if there is none.
+        AdapterNotFound, with similar names, if there is none.
         """
         try:
             parsed = parse_name(name)
@@ -106,12 +106,12 @@ class Registry:
         if parsed.number is not None:
             query = query.where(Version.number == parsed.number)
         else:
-            alias = (Alias.line == Version.line) & (Alias.number == Version.number)
-            query = query.join(Alias, alias).where(Alias.name == parsed.alias)
-        found = self._read(query)
-        if not found:
+            alias_points_here = (Alias.line == Version.line) & (Alias.number == Version.number)
+            query = query.join(Alias, alias_points_here).where(Alias.name == parsed.alias)
+        versions = self._read(query)
+        if not versions:
             raise self._not_found(name, parsed)
-        return found[0]
+        return versions[0]
 
     def promote(
         self,
@@ -123,8 +123,8 @@ class Registry:
     ) -> HistoryEntry:
         """Point `line@alias` to `line:number`, if it points to the id `expected` now.
 
-        Where it already points there, nothing happens and the latest entry is returned, whatever
-        was expected: a repeated call succeeds. PromotionConflict, AdapterNotFound.
+        If it already points there, nothing happens and the latest entry is returned, whatever
+        `expected` is: a repeated call succeeds. PromotionConflict, AdapterNotFound.
         """
         check_alias(alias)
         version = self.resolve(f"{line}:{number}")
@@ -178,13 +178,13 @@ class Registry:
         }
 
     def names(self, base: str) -> list[str]:
-        """Every name under which an adapter of this base can be asked for."""
-        versions = [one for one in self.versions() if one.base == base]
-        aliases = [f"{one.line}@{alias}" for one in versions for alias in one.aliases]
-        return sorted(aliases) + [one.name for one in versions]
+        """Every name by which an adapter of this base can be requested."""
+        versions = [version for version in self.versions() if version.base == base]
+        aliases = [f"{version.line}@{alias}" for version in versions for alias in version.aliases]
+        return sorted(aliases) + [version.name for version in versions]
 
     def mark(self) -> tuple[int, int]:
-        """Something that differs once a version was added or an alias moved, and costs little."""
+        """A cheap value that changes whenever a version is added or an alias moves."""
         # Counts, since rows are only added: the highest id may belong to an earlier commit.
         moved = select(func.count()).select_from(AliasChange).scalar_subquery()
         added = select(func.count()).select_from(Version).scalar_subquery()
@@ -197,25 +197,25 @@ class Registry:
         return stored_adapter(self._storage, version.adapter_id)
 
     def not_found(self, name: str) -> AdapterNotFound:
-        """The error that says there is no adapter `name` and which names are near it."""
+        """The error that says there is no adapter `name`, with similar names."""
         return self._unknown(name, f"there is no adapter '{name}'")
 
     def _store(self, identity: str, folder: Path) -> None:
-        # An intact copy stays: somebody may be reading it, and the content is the same.
+        # An intact copy stays: a reader may be using it, and the content is the same.
         try:
             stored_adapter(self._storage, identity)
         except (StorageError, AdapterError):
             self._storage.put_folder(folder, _key(identity))
 
     def _write(self, work: Callable[[Session], T]) -> T:
-        """Run `work` in a transaction, again if a concurrent one took a row it wanted to add."""
+        """Run `work` in a transaction, again if a concurrent writer added the same row first."""
         for _ in range(_ATTEMPTS):
             try:
                 with self._database.session() as session:
                     return work(session)
             except IntegrityError as error:
-                lost = error
-        raise DatabaseError(f"gave up after {_ATTEMPTS} attempts against other writers: {lost}")
+                conflict = error
+        raise DatabaseError(f"gave up after {_ATTEMPTS} attempts against other writers: {conflict}")
 
     def _read(self, query: Select[Version, Adapter]) -> list[AdapterVersion]:
         with self._database.session(write=False) as session:
@@ -228,21 +228,21 @@ class Registry:
         return [_version(row, names) for row in rows]
 
     def _not_found(self, name: str, parsed: Name) -> AdapterNotFound:
-        have = self.versions(parsed.line)
-        if not have or parsed.number is not None:
+        versions = self.versions(parsed.line)
+        if not versions or parsed.number is not None:
             return self.not_found(name)
-        aliases = ", ".join(alias for one in have for alias in one.aliases)
+        aliases = ", ".join(alias for version in versions for alias in version.aliases)
         return AdapterNotFound(
             f"{parsed.line} has no alias '{parsed.alias}'; it has {aliases or 'none'}; set it with "
-            f"`alignery adapter promote {have[-1].name} --alias {parsed.alias}`"
+            f"`alignery adapter promote {versions[-1].name} --alias {parsed.alias}`"
         )
 
     def _unknown(self, name: str, problem: str) -> AdapterNotFound:
         versions = self.versions()
-        known = {one.line for one in versions} | {one.name for one in versions}
-        known |= {f"{one.line}@{alias}" for one in versions for alias in one.aliases}
-        near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+        known = {version.line for version in versions} | {version.name for version in versions}
+        known |= {f"{version.line}@{alias}" for version in versions for alias in version.aliases}
+        matches = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(matches)}?" if matches else ";"
         return AdapterNotFound(f"{problem}{hint} `alignery adapter list` shows all")
 
 
@@ -252,7 +252,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def stored_adapter(storage: Storage, identity: str) -> Path:
-    """An adapter's files on this machine, verified by digest; asks no database.
+    """An adapter's files on this machine, verified by digest; needs no database.
 
     StorageError, AdapterError.
     """

@@ -1,4 +1,4 @@
-"""What must not travel with a job: whoever may list a cluster's jobs reads all that they carry."""
+"""Keeping secrets out of jobs: whoever may list a cluster's jobs can read all of their contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TELLING = re.compile(
     r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE
 )
 _USERINFO = re.compile(r"://[^/\s@]*:([^/\s@]+)@")
-#: Shorter values are words that any file may hold.
+#: Minimum length of a secret's value: files contain shorter values by chance.
 _LEAST = 12
 
 _REMEDY = (
@@ -30,28 +30,30 @@ _REMEDY = (
 def needed_variables(settings: Settings, named: Iterable[str]) -> list[str]:
     """Variables that the cluster must have: `named`, and the shared settings that are set here.
 
-    SettingsError for what is no variable's name.
+    SettingsError if one of `named` is not a variable's name.
     """
-    if wrong := [one for one in named if not _VARIABLE.fullmatch(one)]:
+    if invalid := [name for name in named if not _VARIABLE.fullmatch(name)]:
         raise SettingsError(
             f"--secret takes a variable's name, such as AWS_SECRET_ACCESS_KEY, and never its "
-            f"value; got {len(wrong[0])} characters that are none"
+            f"value; got {len(invalid[0])} characters that are none"
         )
-    here = [PREFIX + one.upper() for one in BY_REFERENCE if one in settings.model_fields_set]
-    return list(dict.fromkeys([*here, *named]))
+    shared = [
+        PREFIX + field.upper() for field in BY_REFERENCE if field in settings.model_fields_set
+    ]
+    return list(dict.fromkeys([*shared, *named]))
 
 
 def read_environment(file: Path) -> dict[str, str]:
-    """NAME=VALUE lines of a file. SettingsError if it cannot be read, or one looks secret."""
+    """NAME=VALUE lines of a file. SettingsError if it cannot be read or a variable looks secret."""
     from dotenv import dotenv_values
 
     if not file.is_file():
         raise SettingsError(f"--env-file: no file '{file}'")
     try:
-        found = dotenv_values(file, interpolate=False)
+        variables = dotenv_values(file, interpolate=False)
     except UnicodeDecodeError:
         raise SettingsError(f"--env-file: {file}: not UTF-8 text") from None
-    for name, value in found.items():
+    for name, value in variables.items():
         if value is None:
             raise SettingsError(f"--env-file: {file}: '{name}' has no value; write {name}=value")
         if _TELLING.search(name) or _USERINFO.search(value):
@@ -59,28 +61,28 @@ def read_environment(file: Path) -> dict[str, str]:
                 f"--env-file: {name} looks like a secret, and everybody who may list the "
                 f"cluster's jobs would read it; {_REMEDY} {name}"
             )
-    return {name: str(value) for name, value in found.items()}
+    return {name: str(value) for name, value in variables.items()}
 
 
 def known_secrets(settings: Settings, named: Iterable[str]) -> dict[str, bytes]:
     """Secret values of this machine by the variable that holds them."""
-    found = {}
+    secrets = {}
     for field in BY_REFERENCE:
         if match := _USERINFO.search(getattr(settings, field)):
-            found[PREFIX + field.upper()] = f":{match.group(1)}@".encode()
+            secrets[PREFIX + field.upper()] = f":{match.group(1)}@".encode()
     names = {*named, *(name for name in os.environ if _TELLING.search(name))}
-    for name in sorted(names - set(found)):
+    for name in sorted(names - set(secrets)):
         if len(value := os.environ.get(name, "")) >= _LEAST:
-            found[name] = value.encode()
-    return found
+            secrets[name] = value.encode()
+    return secrets
 
 
 def check_clean(secrets: Mapping[str, bytes], contents: Iterable[tuple[str, bytes]]) -> None:
-    """SettingsError names the first of `contents` (what it is, bytes) that holds a secret."""
-    for where, content in contents:
+    """SettingsError names the first of `contents` (label, bytes) that holds a secret."""
+    for label, content in contents:
         for name, value in secrets.items():
             if value in content:
                 raise SettingsError(
-                    f"{where} contains the value of {name}, and would be readable on the cluster; "
+                    f"{label} contains the value of {name}, and would be readable on the cluster; "
                     f"take it out, {_REMEDY} {name}"
                 )

@@ -1,4 +1,4 @@
-"""Where this installation keeps its things: `ALIGNERY_*` variables, a `.env` file, or arguments."""
+"""Settings of an installation, from `ALIGNERY_*` variables, a `.env` file, or arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _absolute(path: str | Path) -> Path:
 
 
 class Settings(BaseSettings):
-    """Settings of one installation. Creating them reads the environment and creates nothing.
+    """Settings of one installation. Creating an instance only reads the environment.
 
     Relative paths count from the working directory. SettingsError names the variable at fault.
     """
@@ -117,9 +117,9 @@ class Settings(BaseSettings):
 
 
 def _message(error: ValidationError) -> str:
-    """All wrong variables in one line, with no value that could hold a password."""
+    """All invalid variables in one line, without their values, which may hold a password."""
     return "; ".join(
-        f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg'].removeprefix('Value error, ')}"
-        for one in error.errors()
-        if one["type"] != "default_factory_not_called"
+        f"{PREFIX}{str(details['loc'][0]).upper()}: {details['msg'].removeprefix('Value error, ')}"
+        for details in error.errors()
+        if details["type"] != "default_factory_not_called"
     )

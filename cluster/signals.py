@@ -1,4 +1,4 @@
-"""Signals that end a block, and those that wait until one is done."""
+"""Handling SIGINT and SIGTERM: ending a block by a signal, and deferring signals to its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def in_main_thread() -> bool:
-    """Only there may a program set signal handlers."""
+    """Whether this is the main thread; only there may a program set signal handlers."""
     return threading.current_thread() is threading.main_thread()
 
 
@@ -22,12 +22,12 @@ def sigterm_handler() -> Any:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that the block cleans up, unless somebody handles it."""
+    """Turn SIGTERM into SystemExit, so that the block cleans up, unless a handler is set."""
     before = sigterm_handler()
-    came: list[int] = []
+    received: list[int] = []
 
     def leave(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         raise SystemExit(128 + number)
 
     if before == signal.SIG_DFL:
@@ -35,8 +35,8 @@ def ended_by_sigterm() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        if came:  # from where Ray waits in C++, it comes with another code
-            raise SystemExit(128 + came[0]) from None
+        if received:  # Ray, waiting in C++, raises it with another code
+            raise SystemExit(128 + received[0]) from None
         raise
     finally:
         if before is not None:
@@ -45,18 +45,18 @@ def ended_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM until the block is done: half a clean-up leaves processes."""
+    """Defer SIGINT and SIGTERM to the block's end: an interrupted clean-up leaves processes."""
     if not in_main_thread():
         yield
         return
-    came: list[int] = []
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    for one in before:
-        signal.signal(one, lambda number, _frame: came.append(number))
+    received: list[int] = []
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    for signum in before:
+        signal.signal(signum, lambda number, _frame: received.append(number))
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        if came:
-            signal.raise_signal(came[0])
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        if received:
+            signal.raise_signal(received[0])

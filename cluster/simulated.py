@@ -1,4 +1,4 @@
-"""A Ray cluster of pretended machines on this one, for tests and for measuring the scheduling."""
+"""A Ray cluster of simulated nodes on this machine, for tests and measurements of scheduling."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cluster.pool import ACCELERATOR
 from cluster.ray import _end, _environment, _loopback, _processes, _temp_dir
 from cluster.token import local_token
 
-#: Of each node; every byte is of this machine's memory.
+#: Size of each node's object store; all of them take this machine's memory.
 OBJECT_STORE_BYTES = 80 * 1024**2
 
 
 class SimulatedPool:
-    """Nodes that join and leave; `address` is what `ALIGNERY_RAY_ADDRESS` takes.
+    """Simulated nodes that join and leave; `address` is a value for `ALIGNERY_RAY_ADDRESS`.
 
     The head has no CPUs, as in clusters whose head only schedules.
     """
@@ -43,14 +43,14 @@ class SimulatedPool:
         *,
         wait: bool = True,
     ) -> Any:
-        """Add a node and give its handle; `accelerator` is the type that it pretends to have."""
-        named = {} if accelerator is None else {f"{ACCELERATOR}{accelerator}": 1}
+        """Add a node and return its handle; `accelerator` is the type that it reports."""
+        resources = {} if accelerator is None else {f"{ACCELERATOR}{accelerator}": 1}
         with _environment(), _loopback():
             return self._cluster.add_node(
                 wait=wait,
                 num_cpus=cpus,
                 num_gpus=gpus,
-                resources=named,
+                resources=resources,
                 labels=dict(labels or {}),
                 object_store_memory=OBJECT_STORE_BYTES,
             )
@@ -66,9 +66,9 @@ class SimulatedPool:
 
 @contextmanager
 def simulated_pool() -> Iterator[SimulatedPool]:
-    """A head without workers, that listens on loopback only; the end ends all nodes.
+    """A head without workers that listens on loopback only; the block's end stops all nodes.
 
-    It demands a token, which this process and those that it starts have in the block.
+    The head demands a token, which this process and its children have within the block.
     """
     folder = _temp_dir()
     try:
@@ -84,14 +84,14 @@ def simulated_pool() -> Iterator[SimulatedPool]:
 
 @contextmanager
 def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
-    """A head with its dashboard on loopback that keeps its files in `folder`, whose path is short.
+    """A head with its dashboard on loopback and its files in `folder`, whose path must be short.
 
-    Gives the address at which it takes jobs. It demands a token, which this process and those that
-    it starts have in the block.
+    Yields the address at which it takes jobs. It demands a token, which this process and its
+    children have within the block.
     """
     from ray._private.utils import write_ray_address
 
-    # Where no machine looks for a port by itself, so that none is taken while the head starts.
+    # Below the ephemeral ports, so that no other process gets these while the head starts.
     ports = random.Random().sample(range(20_000, 32_768), 2)
     with local_token(folder):
         cluster = _head(
@@ -104,7 +104,7 @@ def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
             dashboard_agent_listen_port=ports[1],
         )
         try:
-            # As `ray start` does: by this, jobs know their own cluster from another's.
+            # As `ray start` does: jobs find the address of their own cluster in this file.
             write_ray_address(cluster.address, str(folder))
             yield f"http://127.0.0.1:{ports[0]}"
         finally:
@@ -112,10 +112,10 @@ def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
 
 
 def _head(folder: Path, **options: Any) -> Any:
-    """A cluster with a head alone, whose files are in `folder`.
+    """Start a cluster that has only a head, whose files are in `folder`.
 
-    Whatever the head's temporary folder, `Cluster` writes its address into Ray's default one, which
-    may not be there and is the user's: here it lies in `folder`, too.
+    `Cluster` writes the head's address into Ray's default temporary folder, whatever `temp_dir` is.
+    That folder may not exist and belongs to the user, so the default is set to `folder`, too.
     """
     from ray.cluster_utils import Cluster
 
@@ -136,7 +136,7 @@ def _head(folder: Path, **options: Any) -> Any:
 
 
 def _shut_down(cluster: Any, folder: Path) -> None:
-    """End all nodes and wait for the workers, which outlive them for a moment and write there."""
+    """Stop all nodes and wait for their workers, which live a moment longer and write files."""
     processes = _processes(folder)
     try:
         cluster.shutdown()

@@ -1,8 +1,8 @@
 """Artifacts: whole folders by key, on a local path, `s3://` or `gs://`.
 
-A key is a relative path such as `adapters/<id>`. What lies under a key is replaced as a whole:
-who looks it up gets the old folder, the new one or none, and never a mixture. On a local path a
-folder that is being read vanishes when its key is replaced or deleted.
+A key is a relative path such as `adapters/<id>`. The folder under a key is replaced as a whole: a
+reader gets the old folder, the new folder or none, and never a mixture. On a local path a folder
+that is being read vanishes when its key is replaced or deleted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=-]*(/[A-Za-z0-9_][A-Za-z0-9._=-]*)*
 
 #: Remote object that names the upload a key stands for; written last, so it is the commit.
 _CURRENT = ".current"
-#: Local folder for what is not complete yet, or no longer wanted.
+#: Local folder for folders that are not complete yet, or are being deleted.
 _TRASH = ".unfinished"
 
 
@@ -33,7 +33,7 @@ class _Missing(Exception):
 
 
 class _Folders(Protocol):
-    """What a place for folders can do. Keys are valid; errors are the place's own."""
+    """Interface of a storage backend. Keys are valid; errors are the backend's own."""
 
     def put(self, local: Path, key: str) -> None: ...
     def get(self, key: str) -> Path: ...
@@ -50,9 +50,9 @@ class Storage:
         self._folders = _open(settings)
 
     def put_folder(self, local: Path, key: str) -> None:
-        """Store a copy of the folder `local` under `key`, in place of what was there."""
+        """Store a copy of the folder `local` under `key`, in place of any earlier folder."""
         with self._clearly("store", key):
-            if not local.is_dir() or not any(one.is_file() for one in local.iterdir()):
+            if not local.is_dir() or not any(entry.is_file() for entry in local.iterdir()):
                 raise StorageError(f"'{local}' is no folder with files in it")
             for parent in PurePosixPath(_valid(key)).parents[:-1]:
                 if self._folders.exists(str(parent)):
@@ -60,7 +60,7 @@ class Storage:
             self._folders.put(local, key)
 
     def get_folder(self, key: str) -> Path:
-        """The folder under `key`, to be read only: the stored one, or a cached download."""
+        """The folder under `key`, only for reading: the stored folder, or a cached download."""
         with self._clearly("fetch", key):
             return self._folders.get(_valid(key))
 
@@ -70,7 +70,7 @@ class Storage:
             return self._folders.exists(_valid(key))
 
     def delete(self, key: str) -> None:
-        """Remove the folder under `key`, if there is one."""
+        """Remove the folder under `key`, if it exists."""
         with self._clearly("delete", key):
             self._folders.delete(_valid(key))
 
@@ -118,22 +118,22 @@ def _open(settings: Settings) -> _Folders:
 
 
 class LocalFolders:
-    """Folders on a path that every machine sees; the key's folder is the stored one."""
+    """Folders on a path that every machine sees; `get` returns the stored folder itself."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(self, local: Path, key: str) -> None:
-        target, fresh = self._root / key, self._scratch()
-        shutil.copytree(local, fresh)
+        target, scratch = self._root / key, self._scratch()
+        shutil.copytree(local, scratch)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            while not _renamed(fresh, target):  # until no rival puts its folder there first
+            while not _renamed(scratch, target):  # until no other writer is faster
                 if _kinds(target) == {"folder"}:
                     raise StorageError(f"'{key}' has other keys below it")
                 self._discard(target)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def get(self, key: str) -> Path:
         if not self.exists(key):
@@ -148,23 +148,23 @@ class LocalFolders:
             self._discard(self._root / key)
 
     def every(self) -> Iterator[str]:
-        waiting = [self._root] if self._root.is_dir() else []
-        while waiting:
-            folder = waiting.pop()
-            entries = [one for one in folder.iterdir() if one.name != _TRASH]
-            if folder != self._root and any(one.is_file() for one in entries):
+        pending = [self._root] if self._root.is_dir() else []
+        while pending:
+            folder = pending.pop()
+            entries = [entry for entry in folder.iterdir() if entry.name != _TRASH]
+            if folder != self._root and any(entry.is_file() for entry in entries):
                 yield folder.relative_to(self._root).as_posix()
             else:
-                waiting.extend(one for one in entries if one.is_dir())
+                pending.extend(entry for entry in entries if entry.is_dir())
 
     def _discard(self, folder: Path) -> None:
-        """Make the folder vanish at once, then free its space."""
-        gone = self._scratch()
+        """Move the folder out of sight in one step, then delete its files."""
+        scratch = self._scratch()
         try:
-            folder.rename(gone)
+            folder.rename(scratch)
         except FileNotFoundError:
             return
-        shutil.rmtree(gone)
+        shutil.rmtree(scratch)
 
     def _scratch(self) -> Path:
         trash = self._root / _TRASH
@@ -173,7 +173,7 @@ class LocalFolders:
 
 
 def _renamed(source: Path, target: Path) -> bool:
-    """Move a folder; False if another one with content lies there."""
+    """Move a folder; False if `target` is a folder with content."""
     try:
         source.rename(target)
     except OSError as error:
@@ -184,10 +184,10 @@ def _renamed(source: Path, target: Path) -> bool:
 
 
 def _kinds(folder: Path) -> set[str]:
-    """What lies in a folder, as one listing tells: a rival may move it away at any time."""
+    """The kinds of a folder's entries, by a single listing: other writers may move the folder."""
     try:
         with os.scandir(folder) as entries:
-            return {"file" if one.is_file() else "folder" for one in entries}
+            return {"file" if entry.is_file() else "folder" for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return set()
 
@@ -195,7 +195,7 @@ def _kinds(folder: Path) -> set[str]:
 class RemoteFolders:
     """Folders in an object store: `<key>/<upload>/…`, and `<key>/.current` naming the upload.
 
-    Downloads are kept at `cache/<key>/<upload>`, so an unchanged folder is fetched once.
+    Downloads are cached at `cache/<key>/<upload>`, so an unchanged folder is fetched once.
     """
 
     def __init__(self, filesystem: Any, root: str, cache: Path) -> None:
@@ -205,7 +205,7 @@ class RemoteFolders:
 
     def put(self, local: Path, key: str) -> None:
         upload, old = uuid.uuid4().hex, self._upload(key)
-        for file in sorted(one for one in local.rglob("*") if one.is_file()):
+        for file in sorted(path for path in local.rglob("*") if path.is_file()):
             target = f"{self._at(key)}/{upload}/{file.relative_to(local).as_posix()}"
             with file.open("rb") as source, self._create(target) as stream:
                 shutil.copyfileobj(source, stream, 1 << 20)
@@ -221,10 +221,10 @@ class RemoteFolders:
             if folder.is_dir():
                 return folder
             self._download(f"{self._at(key)}/{upload}", folder)
-            if (now := self._upload(key)) == upload:
+            if (current := self._upload(key)) == upload:
                 return folder
-            shutil.rmtree(folder)  # replaced meanwhile: some of its files may have been gone
-            upload = now
+            shutil.rmtree(folder)  # replaced meanwhile: some of its files may be missing
+            upload = current
         raise _Missing
 
     def exists(self, key: str) -> bool:
@@ -249,13 +249,13 @@ class RemoteFolders:
     def _upload(self, key: str) -> str | None:
         try:
             with self._fs.open_input_stream(f"{self._at(key)}/{_CURRENT}") as stream:
-                # Empty while a rival writes it, where writing is no single act as in object stores.
+                # Empty while it is written, on file systems whose writes are not atomic.
                 return str(stream.read().decode()) or None
         except FileNotFoundError:
             return None
 
     def _drop(self, key: str, upload: str) -> None:
-        with suppress(OSError):  # a rival was quicker; what is left costs space and no more
+        with suppress(OSError):  # another writer was faster; leftovers only cost space
             self._fs.delete_dir(f"{self._at(key)}/{upload}")
 
     def _list(self, folder: str) -> list[Any]:
@@ -273,18 +273,18 @@ class RemoteFolders:
             return self._fs.open_output_stream(path)
 
     def _download(self, source: str, folder: Path) -> None:
-        fresh = folder.with_name(f".{uuid.uuid4().hex}")
+        scratch = folder.with_name(f".{uuid.uuid4().hex}")
         try:
             for info in self._list(source):
                 if info.is_file:
-                    target = fresh / PurePosixPath(info.path).relative_to(source)
+                    target = scratch / PurePosixPath(info.path).relative_to(source)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with self._fs.open_input_stream(info.path) as stream, target.open("wb") as file:
                         shutil.copyfileobj(stream, file, 1 << 20)
             try:
-                fresh.rename(folder)
+                scratch.rename(folder)
             except OSError:
-                if not folder.is_dir():  # else another process was quicker with the same files
+                if not folder.is_dir():  # else another process was faster with the same files
                     raise
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)

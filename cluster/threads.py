@@ -1,6 +1,6 @@
-"""Threads beside the main one: what goes wrong in one is logged, and is no traceback for a user.
+"""Background threads: their errors are logged, and not printed to the user as a traceback.
 
-A traceback on stderr would come before, or within, the one line that says what to do.
+A traceback on stderr would come before, or within, the line that says what to do.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 
 def background(name: str, target: Callable[[], None]) -> threading.Thread:
-    """Start `target` on a thread that ends with the process. What it raises is logged.
+    """Start `target` on a thread that ends with the process. Exceptions that it raises are logged.
 
-    A target that others depend on catches what it can expect, and says what that means.
+    A target that other code depends on must catch expected errors itself, and report them.
     """
 
     def run() -> None:
@@ -33,9 +33,9 @@ def background(name: str, target: Callable[[], None]) -> threading.Thread:
 
 
 def log_uncaught(args: threading.ExceptHookArgs) -> None:
-    """A `threading.excepthook` for libraries' threads: they mostly die of what the main one meets.
+    """A `threading.excepthook` for libraries' threads: logs the error with its traceback, as INFO.
 
-    Logged as information, with the traceback.
+    Such a thread mostly ends by an error that the main thread gets and reports, too.
     """
     if args.exc_type is SystemExit or args.exc_value is None or sys.is_finalizing():
         return

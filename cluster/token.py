@@ -1,7 +1,7 @@
-"""Ray's authentication token: a fresh one for each local Ray, and the one that this machine has.
+"""Ray's authentication tokens: a new token for each local Ray, and this machine's own token.
 
-Whoever reaches a port of Ray can run code; with token authentication Ray asks who calls before it
-reads what it is sent. https://docs.ray.io/en/latest/ray-security/token-auth.html
+Whoever reaches a port of Ray can run code; with token authentication Ray checks the caller's token
+before it reads a request. https://docs.ray.io/en/latest/ray-security/token-auth.html
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Token:
 
 @contextmanager
 def local_token(folder: Path) -> Iterator[Path]:
-    """Let every Ray that is started in the block demand a new random token; gives its file.
+    """Make every Ray started in the block demand a new random token; yields the token's file.
 
-    The file lies in `folder`, and only this user can read it. This process and those that it starts
-    use it in the block, whatever the user's own variables say of another cluster.
+    The file lies in `folder`, and only this user can read it. This process and its children use
+    it within the block, even if the user's own variables have a token of another cluster.
     """
     file = folder / "token"
     _write_private(file, secrets.token_hex(32))
@@ -56,7 +56,7 @@ def local_token(folder: Path) -> Iterator[Path]:
 
 
 def own_token(environment: Mapping[str, str], home: Path | None = None) -> Token | None:
-    """The token that Ray sends from here; None where there is none, or the mode is `disabled`.
+    """The token that Ray sends from this machine; None without a token, or in mode `disabled`.
 
     Ray looks at `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH` and `~/.ray/auth_token`, in this order.
     ClusterError if the file is missing or empty, or others can read or change it.
@@ -74,23 +74,23 @@ def own_token(environment: Mapping[str, str], home: Path | None = None) -> Token
     return Token(_read(file, str(file)), str(file)) if file.exists() else None
 
 
-def _read(file: Path, named: str) -> str:
+def _read(file: Path, source: str) -> str:
     try:
-        found = file.stat()
-        if problem := _exposed(found.st_mode, found.st_uid, os.geteuid()):
-            raise ClusterError(f"{named}: {problem}")
+        status = file.stat()
+        if problem := _exposed(status.st_mode, status.st_uid, os.geteuid()):
+            raise ClusterError(f"{source}: {problem}")
         value = file.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        raise ClusterError(f"{named}: not a token; {HOW_TO_SET}") from None
+        raise ClusterError(f"{source}: not a token; {HOW_TO_SET}") from None
     except OSError as error:
-        raise ClusterError(f"{named}: {error.strerror or error}; {HOW_TO_SET}") from None
+        raise ClusterError(f"{source}: {error.strerror or error}; {HOW_TO_SET}") from None
     if not value:
-        raise ClusterError(f"{named}: the file is empty; {HOW_TO_SET}")
+        raise ClusterError(f"{source}: the file is empty; {HOW_TO_SET}")
     return value
 
 
 def _exposed(mode: int, owner: int, user: int) -> str:
-    """What is wrong with the rights on a token's file; empty where nothing is.
+    """The problem with the permissions of a token's file; empty if there is none.
 
     A Secret that Kubernetes mounts belongs to root, and the pod's group reads it.
     """
@@ -98,20 +98,20 @@ def _exposed(mode: int, owner: int, user: int) -> str:
         return "not a file"
     if owner not in (user, 0):
         return f"it belongs to user {owner}, who could change it; copy it to a file of your own"
-    shared = stat.S_IRWXO | (stat.S_IRWXG if owner == user else stat.S_IWGRP)
-    if mode & shared:
+    forbidden = stat.S_IRWXO | (stat.S_IRWXG if owner == user else stat.S_IWGRP)
+    if mode & forbidden:
         return f"others have rights on it (mode {stat.S_IMODE(mode):o}); chmod 600 it"
     return ""
 
 
 def _write_private(file: Path, text: str) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-        opened.write(text)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(text)
 
 
 def _reload() -> None:
-    """Make Ray in this process read its variables anew. Private names of Ray 2.60.
+    """Make Ray in this process read its variables again. Private names of Ray 2.60.
 
     Ray reads the mode when it is imported and caches the first token.
     """

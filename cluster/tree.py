@@ -1,4 +1,4 @@
-"""A working tree as one zip file that a job takes along."""
+"""A working tree packed as a zip file, which is shipped with a job."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LIMIT_BYTES = 100 * 2**20
 #: How many large files an error names.
 _NAMED = 5
 
-#: Never shipped: what holds secrets by custom.
+#: Never shipped: files that hold secrets by convention.
 _SECRET = (".env", ".env.*", "*.pem", "*.key", ".netrc", ".pypirc", ".git-credentials")
-#: Folders and files that are not shipped from where git does not say what belongs to the project.
+#: Folders and files that are not shipped if the project is not in a git checkout.
 _FOLDERS = (
     "__pycache__", "node_modules", "venv", "build", "dist", "data", "datasets", "checkpoints",
     "mlruns", "wandb", "*.egg-info",
@@ -29,15 +29,15 @@ _FILES = (
     "*.bin", "*.db", "*.sqlite",
 )  # fmt: skip
 
-#: The earliest that a zip file can say: one content is one package, whenever it was written.
+#: The earliest date of the zip format. A fixed date makes packages of the same content equal.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The files of a project that travel: paths below `root`, sorted.
+    """The files of a project that are shipped: paths below `root`, sorted.
 
-    `left_out` are files beside them that git does not track; None where there is no git.
+    `left_out` are the checkout's files that git neither tracks nor ignores; None outside git.
     """
 
     root: Path
@@ -46,23 +46,23 @@ class Tree:
 
     def sizes(self) -> dict[PurePosixPath, int]:
         """Bytes of each file."""
-        return {one: (self.root / one).stat().st_size for one in self.files}
+        return {path: (self.root / path).stat().st_size for path in self.files}
 
 
 def working_tree(folder: Path, without: Sequence[Path] = ()) -> Tree:
-    """What of the project around `folder` travels with a job, less the files `without`.
+    """The files of the project around `folder` that are shipped with a job, less `without`.
 
-    In a git checkout: every tracked file of it, as it lies there now. Elsewhere: what lies in
-    `folder`, less hidden folders, caches and data. ClusterError if it is more than LIMIT_BYTES.
+    In a git checkout: all its tracked files, as they are on disk. Elsewhere: the files in `folder`,
+    less hidden folders, caches and data. ClusterError if they have more than LIMIT_BYTES.
     """
     tree = _checkout(folder) or _folder(folder.resolve())
-    dropped = {one.resolve() for one in without}
-    kept = tuple(
-        one
-        for one in tree.files
-        if not _matches(one.name, _SECRET) and (tree.root / one).resolve() not in dropped
+    excluded = {path.resolve() for path in without}
+    shipped = tuple(
+        path
+        for path in tree.files
+        if not _matches(path.name, _SECRET) and (tree.root / path).resolve() not in excluded
     )
-    tree = Tree(tree.root, kept, tree.left_out)
+    tree = Tree(tree.root, shipped, tree.left_out)
     check_size(tree)
     return tree
 
@@ -72,22 +72,22 @@ def check_size(tree: Tree, limit: int = LIMIT_BYTES) -> None:
     sizes = tree.sizes()
     if (total := sum(sizes.values())) <= limit:
         return
-    large = sorted(sizes.items(), key=lambda one: -one[1])[:_NAMED]
-    named = ", ".join(f"{name} {_mib(size)}" for name, size in large)
+    large = sorted(sizes.items(), key=lambda item: -item[1])[:_NAMED]
+    listing = ", ".join(f"{name} {_mib(size)}" for name, size in large)
     raise ClusterError(
         f"{tree.root} is too large to travel with a job: {_mib(total)} in {len(sizes)} files, "
-        f"where {_mib(limit)} are allowed. Largest: {named}. Take them out of git, name data as "
+        f"where {_mib(limit)} are allowed. Largest: {listing}. Take them out of git, name data as "
         "the recipe's data.path (it is uploaded to storage), or bake the code into the image and "
         "submit with --no-ship"
     )
 
 
 def write_package(target: Path, tree: Tree | None, added: Mapping[str, bytes]) -> None:
-    """Zip the tree, and `added` (path -> content) in place of what it has there.
+    """Zip the tree's files and `added` (path -> content), which replace files of that path.
 
     The same content gives the same bytes, so that Ray uploads it once.
     """
-    files = {} if tree is None else {str(one): tree.root / one for one in tree.files}
+    files = {} if tree is None else {str(path): tree.root / path for path in tree.files}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:
         for name in sorted({**files, **added}):
             content = added[name] if name in added else files[name].read_bytes()
@@ -106,26 +106,26 @@ def _checkout(folder: Path) -> Tree | None:
     top = Path(root.strip())
     tracked = _names(top, "--cached")
     if not tracked:
-        return None  # a folder inside a checkout of something else
+        return None  # a folder inside another project's checkout
     return Tree(
         top,
-        tuple(sorted(one for one in tracked if (top / one).is_file())),
+        tuple(sorted(path for path in tracked if (top / path).is_file())),
         tuple(sorted(_names(top, "--others", "--exclude-standard"))),
     )
 
 
 def _names(top: Path, *options: str) -> set[PurePosixPath]:
     listed = _git(top, "ls-files", "-z", *options) or ""
-    return {PurePosixPath(one) for one in listed.split("\0") if one}
+    return {PurePosixPath(name) for name in listed.split("\0") if name}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return completed.stdout if completed.returncode == 0 else None
 
 
 def _folder(root: Path) -> Tree:
@@ -134,13 +134,15 @@ def _folder(root: Path) -> Tree:
             f"{root} is no project that could travel with a job; change to the folder of yours, or "
             "submit with --no-ship where the image has the code"
         )
-    found = []
-    for where, folders, files in os.walk(root):
-        folders[:] = [one for one in folders if one[0] != "." and not _matches(one, _FOLDERS)]
-        here = Path(where).relative_to(root)
-        found += [PurePosixPath((here / one).as_posix()) for one in files]
-    kept = (one for one in found if not _matches(one.name, _FILES) and (root / one).is_file())
-    return Tree(root, tuple(sorted(kept)))
+    paths = []
+    for parent, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name[0] != "." and not _matches(name, _FOLDERS)]
+        relative = Path(parent).relative_to(root)
+        paths += [PurePosixPath((relative / name).as_posix()) for name in files]
+    shipped = (
+        path for path in paths if not _matches(path.name, _FILES) and (root / path).is_file()
+    )
+    return Tree(root, tuple(sorted(shipped)))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

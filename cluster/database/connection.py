@@ -19,7 +19,7 @@ from cluster.database.migrate import MIGRATION_SECONDS, migrate
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
 
-#: Seconds that a writer waits for another one.
+#: Seconds that a writer waits for another writer.
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 
@@ -27,7 +27,7 @@ _READ = "alignery_read"
 
 
 class Database:
-    """Sessions on one database. Safe to share between threads; open it anew in each process."""
+    """Sessions on one database. Safe to share between threads; open it again in each process."""
 
     def __init__(self, url: str, engine: Engine) -> None:
         self.url = url
@@ -38,9 +38,9 @@ class Database:
     def session(self, write: bool = True) -> Iterator[Session]:
         """A session that commits at the end and rolls back on an error.
 
-        On SQLite a writing session holds the write lock from its first statement on, so what it
-        read stays true until it commits. `write=False` never waits for writers and commits
-        nothing. DatabaseError if the database is lost or stays locked.
+        On SQLite a writing session holds the write lock from its first statement on, so the rows
+        that it read cannot change before it commits. `write=False` never waits for writers and
+        commits nothing. DatabaseError if the database is lost or stays locked.
         """
         with Session(self.engine if write else self._reader, expire_on_commit=False) as session:
             try:
@@ -48,12 +48,12 @@ class Database:
                 if write:
                     session.commit()
             except (IntegrityError, DataError):
-                raise  # what was written is at fault, not the database
+                raise  # the written values are at fault, not the database
             except (DBAPIError, PoolTimeout) as error:
                 raise _unreachable(make_url(self.url), error) from error
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all pooled connections."""
         self.engine.dispose()
 
 
@@ -104,14 +104,14 @@ def _one_at_a_time(url: URL) -> Iterator[None]:
 
 
 def make_engine(url: URL) -> Engine:
-    """Connections on `url` that behave as sessions need; connects to nothing yet."""
+    """An engine for `url`, configured as sessions need it; opens no connection yet."""
     if url.get_backend_name() != "sqlite":
         try:
-            patience = {
+            timeouts = {
                 "connect_timeout": CONNECT_SECONDS,
-                "tcp_user_timeout": 1000 * CONNECT_SECONDS,  # of a server that is there no more
+                "tcp_user_timeout": 1000 * CONNECT_SECONDS,  # ms; notices a vanished server
             }
-            engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
+            engine = create_engine(url, pool_pre_ping=True, connect_args=timeouts)
         except ImportError:
             raise DatabaseError(
                 "PostgreSQL needs its driver: pip install 'alignery[postgres]'"
@@ -131,8 +131,8 @@ def _connect_postgres(_dialect: Any, _record: Any, arguments: Any, options: Any)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver would begin on its own, and late: a transaction that first reads and then writes
-    # could find that another writer came between. So it begins nothing, and _begin_sqlite does.
+    # The driver would begin a transaction only at its first write, so that another writer could
+    # commit between its reads and writes. None disables that; _begin_sqlite begins instead.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")

@@ -1,4 +1,4 @@
-"""Running the migrations from Python, and asking whether they match the tables."""
+"""Running the migrations from Python, and comparing their result with the tables."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 #: Not Alembic's default: Optuna keeps an `alembic_version` in the same database.
 VERSION_TABLE = "alignery_version"
 
-#: That a start waits for a migration.
+#: How long a starting process waits for another's migration.
 MIGRATION_SECONDS = 120
 
-_LOCK = 0x616C69676E  # "align": one key for all who migrate one PostgreSQL database
+_LOCK = 0x616C69676E  # "align": the key of all that migrate a PostgreSQL database
 
 
 def options() -> dict[str, Any]:
-    """How Alembic is configured, for migrations and for comparing alike."""
+    """Alembic's configuration, for migrations and comparisons alike."""
     return {
         "target_metadata": TableBase.metadata,
         "version_table": VERSION_TABLE,
@@ -67,11 +67,11 @@ def _upgrade(connection: Connection) -> None:
 
 
 def differences(connection: Connection) -> list[Any]:
-    """What `tables.py` has and the database has not, or the reverse; empty when they agree."""
+    """Differences between `tables.py` and the database, in Alembic's form; empty if none."""
     context = MigrationContext.configure(connection, opts=options())
     return list(compare_metadata(context, TableBase.metadata))
 
 
 def _is_ours(_item: Any, name: str | None, kind: str, reflected: bool, _other: Any) -> bool:
-    """Skip tables that were found in the database and are not ours: Optuna's."""
+    """Skip tables of the database that are not Alignery's, such as Optuna's."""
     return not (kind == "table" and reflected and name not in TableBase.metadata.tables)

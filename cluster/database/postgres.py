@@ -1,4 +1,4 @@
-"""PostgreSQL connections on which nobody waits for ever."""
+"""PostgreSQL connections that close when the server is silent for too long."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
-#: Seconds that a server may be silent over one statement before it counts as lost.
+#: Seconds that a server may be silent during a statement before it counts as lost.
 ANSWER_SECONDS = 30.0
 
 
 class PatientConnection(psycopg.Connection[Any]):
     """Closes itself when the server is silent for `answer_seconds`: OperationalError.
 
-    No other limit notices a server that hangs while its kernel goes on, or one behind a proxy:
-    `connect_timeout` is over by then, and `tcp_user_timeout` sees that what is sent arrives.
+    No other limit notices a server that hangs while its kernel runs on, or a server behind a proxy:
+    `connect_timeout` only covers connecting, and `tcp_user_timeout` only packets without an ACK.
     """
 
     answer_seconds = ANSWER_SECONDS
@@ -28,7 +28,7 @@ class PatientConnection(psycopg.Connection[Any]):
         return super().wait(self._patient(gen), *arguments, **options)
 
     def _patient(self, gen: Any) -> Generator[Any, Any, Any]:
-        """As `gen`, which is resumed with nothing several times a second while it waits."""
+        """Wrap `gen` with the limit; while it waits, psycopg sends None several times a second."""
         silent_since, ready = time.monotonic(), None
         while True:
             try:
@@ -39,13 +39,13 @@ class PatientConnection(psycopg.Connection[Any]):
             if ready:
                 silent_since = time.monotonic()
             elif time.monotonic() > silent_since + self.answer_seconds:
-                self.pgconn.finish()  # what it would still say belongs to no question any more
+                self.pgconn.finish()  # a late answer would fit no later statement
                 raise psycopg.OperationalError(f"no answer for {self.answer_seconds:g} s")
 
 
 @contextmanager
 def patient(connection: Connection, seconds: float) -> Iterator[None]:
-    """Let statements of the block take so long: those that wait for others, or change tables."""
+    """Let the block's statements take `seconds`: they wait for locks, or change tables."""
     driver: Any = connection.connection.driver_connection
     driver.answer_seconds = seconds
     try:

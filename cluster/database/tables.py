@@ -1,4 +1,4 @@
-"""All tables of Alignery. Optuna keeps its own beside them in the same database.
+"""All tables of Alignery. Optuna's own tables are in the same database.
 
 Times are timezone-aware UTC. JSON columns hold what pydantic's `model_dump(mode="json")` gives.
 """
@@ -19,7 +19,7 @@ def now() -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC on every database; SQLite itself forgets the zone."""
+    """Timezone-aware UTC on every database; SQLite itself does not store the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -103,10 +103,10 @@ class AliasChange(TableBase):
 
 
 class Launch(TableBase):
-    """One `alignery sweep run`: which stages it searches, how, and what is asked of its driver.
+    """One `alignery sweep run`: the stages it searches, its options, and requests to its driver.
 
-    A launch that is `running` and has no living driver was interrupted; that is told by its lock
-    and `beat_at`, and not written down.
+    A launch in state `running` whose driver is not alive was interrupted. Its lock and `beat_at`
+    show that; it is not stored.
     """
 
     __tablename__ = "launches"
@@ -127,7 +127,7 @@ class Launch(TableBase):
 
 
 class Sweep(TableBase):
-    """One search over one stage. The Optuna study `study` is the truth about its trials."""
+    """A search over a stage. Its trials are stored in the Optuna study `study`."""
 
     __tablename__ = "sweeps"
     __table_args__ = (UniqueConstraint("line", "run"),)
@@ -147,17 +147,17 @@ class Sweep(TableBase):
     seconds: Mapped[float] = mapped_column(default=0.0)  # spent over all attempts
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
-    launch_id: Mapped[int | None] = mapped_column(ForeignKey("launches.id"))  # the newest one
+    launch_id: Mapped[int | None] = mapped_column(ForeignKey("launches.id"))  # the newest launch
     request: Mapped[str] = mapped_column(String(16), default="")  # stop
-    unseen: Mapped[dict[str, Any] | None]  # the finalists' standing on unseen items
+    unseen: Mapped[dict[str, Any] | None]  # the finalists' results on unseen items
 
 
 class ApiKey(TableBase):
-    """Who may ask an endpoint for what. The key itself is not here, only its digest."""
+    """An endpoint's API key: its scopes and limits. Only its digest is stored, not the key."""
 
     __tablename__ = "api_keys"
 
-    id: Mapped[str] = mapped_column(String(16), primary_key=True)  # the part that may be seen
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)  # the part that may be shown
     name: Mapped[str] = mapped_column(String(64), unique=True)
     digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the whole key
     scopes: Mapped[list[str]]
@@ -182,7 +182,7 @@ class Experiment(TableBase):
 
 
 class Variant(TableBase):
-    """One arm: a share of users that a model name answers. Exactly one is the control."""
+    """An arm: a share of users, answered by a model name. Exactly one arm is the control."""
 
     __tablename__ = "experiment_variants"
 
@@ -208,7 +208,7 @@ class Exposure(TableBase):
 
 
 class Feedback(TableBase):
-    """A user's verdict on one answer: 1.0 good, 0.0 bad, or any finite score; the last counts."""
+    """A user's verdict on an answer: 1.0 good, 0.0 bad, or any finite score; the last counts."""
 
     __tablename__ = "feedback"
 
