@@ -15,8 +15,8 @@ from align.data.formats import Findings, inspect_file
 from align.errors import RecipeError
 from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
-from align.recipe.scaffold import draft_recipe, recipe_name, write_recipe
 from align.recipe.show import columns, plain, promises, space_table, to_yaml
+from align.scaffold import draft_recipe, recipe_name, write_recipe
 from align.sources import check_base, on_hub
 
 

@@ -2,7 +2,7 @@
 
 TRL's fused head scores only completion tokens where Triton is at hand, and every position,
 padding included, elsewhere; and its backward pass computes the logits again. The compact form is
-plain torch, `align.training.lm_head` computes them once, and the losses are the same
+plain torch, `align.compat.lm_head` computes them once, and the losses are the same
 (tests/align/test_compact.py compares them), so both are switched on for the time of a training run.
 """
 
@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import trl.trainer.utils
 
-from align.training.lm_head import LogProbabilities
+from align.compat.lm_head import LogProbabilities
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars
 from datasets import enable_progress_bars as enable_bars
 from filelock import FileLock
 
+from align.artifact_cache import shelf
 from align.digests import tokenizer_digest
 from align.lru_cache import Remembered
 from align.sources import cache_folder
-from align.training.artifact_cache import shelf
 
 #: What is kept at most; the entries that were not used for longest go first.
 MOST_ENTRIES = 64

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
+from align.artifact_cache import shelf
 from align.precision import device, precision
 from align.sources import cache_folder
-from align.training.artifact_cache import shelf
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from align.memory.workload import Workload
 #: TRL's loss projects onto the vocabulary in tiles of at most this many tokens and so many columns
 #: (trl.kernels.chunked_logprob; the columns are allocated even for a small vocabulary).
 TILE_TOKENS, TILE_COLUMNS = 4096, 32768
-#: Tokens at a time on a CPU, with their logits and probabilities (align.training.lm_head).
+#: Tokens at a time on a CPU, with their logits and probabilities (align.compat.lm_head).
 CPU_TOKENS = 64
 #: Attention weights of a sample up to which training.cpu_attention takes the gradient there.
 CPU_WEIGHTS = 2**20

@@ -32,7 +32,7 @@ class Machine:
 
     `memory` is in bytes (`torch.cuda.get_device_properties().total_memory`). On a `cpu` there is
     no context, no fragmentation, and loss and attention's gradient are computed our own way
-    (align.training.lm_head, align.compat.torch_attention).
+    (align.compat.lm_head, align.compat.torch_attention).
     """
 
     name: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from align.memory.oom_backoff import divided_rows, least_rows
 from align.memory.shape import ModelShape
 from align.recipe import StageConfig
 from align.recipe.trl_fields.installed import Method, trl_fields
-from align.training.oom_backoff import divided_rows, least_rows
 
 #: Sequences of a micro-batch for each row of it: chosen and rejected go through the model together.
 SEQUENCES: dict[Method, int] = {"sft": 1, "reward": 2, "dpo": 2, "kto": 1, "grpo": 1}

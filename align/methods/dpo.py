@@ -5,7 +5,7 @@ from __future__ import annotations
 from trl import DPOConfig, DPOTrainer
 
 from align.data.prepared import Prepared
-from align.training.trainer_inputs import TrainerInputs
+from align.methods.trainer_inputs import TrainerInputs
 
 
 class PreparedDPOTrainer(Prepared, DPOTrainer):  # type: ignore[misc]

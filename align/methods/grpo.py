@@ -9,7 +9,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from align.training.trainer_inputs import TrainerInputs
+from align.methods.trainer_inputs import TrainerInputs
 
 
 class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]

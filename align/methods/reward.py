@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from trl import RewardConfig, RewardTrainer
 
 from align.data.prepared import Prepared
-from align.training.trainer_inputs import TrainerInputs
+from align.methods.trainer_inputs import TrainerInputs
 
 
 class PreparedRewardTrainer(Prepared, RewardTrainer):  # type: ignore[misc]

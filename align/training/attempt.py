@@ -16,6 +16,8 @@ from align.base import Base
 from align.data.user_rows import Row
 from align.errors import AdapterError, TrainingError
 from align.inference import Engine
+from align.methods.rollouts import Rollouts
+from align.methods.trainer_inputs import TrainerInputs
 from align.recipe import StageConfig
 from align.recipe.trl_fields.installed import Method, trl_refusals
 from align.rewards import RewardFunction
@@ -23,9 +25,7 @@ from align.training.callbacks import OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, make_visible
 from align.training.publish_drift import stack_difference
 from align.training.reference_logprobs import give_reference, reference_of
-from align.training.rollouts import Rollouts
 from align.training.train_record import write_record
-from align.training.trainer_inputs import TrainerInputs
 from align.training.usage import Costs
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from align.artifact_cache import shelf
 from align.sources import cache_folder
-from align.training.artifact_cache import shelf
 
 Values = dict[str, tuple[float, float]]
 

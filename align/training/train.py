@@ -24,13 +24,13 @@ from align.data.lengths import measure_lengths
 from align.data.user_rows import Row
 from align.errors import AligneryError, RecipeError, TrainingError
 from align.inference import Engine
+from align.memory.oom_backoff import sized, smaller
 from align.recipe import StageConfig
 from align.rewards import RewardFunction
 from align.training.attempt import Attempt
 from align.training.callbacks import CheckpointCallback, DivergenceCallback, OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
 from align.training.logging_utils import quiet
-from align.training.oom_backoff import sized, smaller
 from align.training.parents import published_id, read_parent
 from align.training.train_record import read_record
 from align.training.usage import Costs

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from align.compat import trl_logits
-from align.training.lm_head import LogProbabilities
+from align.compat.lm_head import LogProbabilities
 
 
 @dataclass

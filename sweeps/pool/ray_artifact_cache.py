@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from align.training.artifact_cache import Kind, NoArtifactCache, install
+from align.artifact_cache import Kind, NoArtifactCache, install
 
 #: What a shelf holds at most; what was not asked for longest goes first.
 MOST_BYTES = 256 * 2**20
@@ -79,7 +79,7 @@ def use_shelf(name: str | None) -> None:
 
 
 class RayShelf:
-    """`align.training.artifact_cache.ArtifactCache` over the actor of this name."""
+    """`align.artifact_cache.ArtifactCache` over the actor of this name."""
 
     def __init__(self, name: str) -> None:
         self._name = name

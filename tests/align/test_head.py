@@ -4,7 +4,7 @@ import pytest
 import torch
 from trl.kernels import ChunkedLogProbFunction
 
-from align.training.lm_head import BLOCK, LogProbabilities
+from align.compat.lm_head import BLOCK, LogProbabilities
 
 ALL = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 WORDS, WIDTH = 515, 48

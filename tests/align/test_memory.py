@@ -9,7 +9,7 @@ import pytest
 from shapes import QWEN
 
 from align.base import load_base
-from align.compat import torch_attention
+from align.compat import lm_head, torch_attention
 from align.errors import ModelError, RequestError
 from align.inference.options import EngineOptions
 from align.memory.activations import (
@@ -27,7 +27,6 @@ from align.memory.shape import ModelShape, read_shape, shape_of
 from align.memory.workload import LoraSize, Workload, workload
 from align.recipe import StageConfig, parse_recipe
 from align.sources import SMOLLM2, TINY
-from align.training import lm_head
 
 T4 = GPUS["T4"]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]

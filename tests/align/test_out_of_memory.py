@@ -12,9 +12,9 @@ from align.base import load_base
 from align.errors import TrainingError
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
+from align.memory.oom_backoff import halved, sized, smaller
 from align.precision import choose
 from align.recipe import StageConfig
-from align.training.oom_backoff import halved, sized, smaller
 from align.training.train_record import OutOfMemory, read_record
 
 
@@ -88,7 +88,7 @@ def full(monkeypatch, rows: int, step: int, error: Exception = GPU):
 @pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(
-        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
 
 

@@ -12,6 +12,7 @@ from align import precision as policy
 from align.base import load_base
 from align.errors import ModelError, TrainingError
 from align.methods import reward, sft
+from align.methods.trainer_inputs import TrainerInputs
 from align.precision import (
     CARDS,
     apply_forced_card,
@@ -21,7 +22,6 @@ from align.precision import (
     precision,
 )
 from align.training.callbacks import SKIPPED_AT_MOST, DivergenceCallback
-from align.training.trainer_inputs import TrainerInputs
 
 
 def test_a_t4_gets_fp16_and_an_a100_bf16():
@@ -48,7 +48,7 @@ def job(method, model, tmp_path):
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
 def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeypatch, capability):
     monkeypatch.setattr(
-        "align.training.trainer_inputs.precision", lambda: choose("cuda", capability, False)
+        "align.methods.trainer_inputs.precision", lambda: choose("cuda", capability, False)
     )
     made = job("sft", None, tmp_path).arguments()
     assert made["fp16"] is (capability == (7, 5))
@@ -61,7 +61,7 @@ def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeyp
 def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch, method, dtype):
     """GradScaler refuses fp16 gradients, and half precision loses small updates."""
     monkeypatch.setattr(
-        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
     shell = copy.deepcopy(load_base("tiny-random").model).to(dtype)
     build = {"sft": sft.build, "reward": reward.build}[method]

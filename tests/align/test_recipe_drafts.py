@@ -9,8 +9,8 @@ import yaml
 
 from align.data.formats import Findings, inspect_file
 from align.recipe import Recipe, load_recipe
-from align.recipe.scaffold import draft_recipe, write_recipe
 from align.recipe.trl_fields.installed import Method
+from align.scaffold import draft_recipe, write_recipe
 
 
 def labelled(path: Path, **columns: Any) -> Findings:

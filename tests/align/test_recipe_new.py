@@ -11,7 +11,7 @@ from align.data.formats import inspect_file
 from align.data.splits import load_split
 from align.errors import DataError, RecipeError
 from align.recipe import Recipe, load_recipe
-from align.recipe.scaffold import draft_recipe, propose_splits, recipe_name, write_recipe
+from align.scaffold import draft_recipe, propose_splits, recipe_name, write_recipe
 
 ASK = [{"role": "user", "content": "What is 2 + 3?"}]
 SAY = [{"role": "assistant", "content": "2 + 3 = 5"}]

@@ -100,7 +100,7 @@ def test_what_is_refused_exists() -> None:
 
 
 def test_what_every_job_sets_itself_is_not_the_recipes(tmp_path: Path) -> None:
-    from align.training.trainer_inputs import TrainerInputs
+    from align.methods.trainer_inputs import TrainerInputs
 
     settled = config("sft").resolve()
     arguments = TrainerInputs(None, None, settled, 3, [], tmp_path, 0).arguments()  # type: ignore[arg-type]

@@ -18,11 +18,11 @@ from align.inference import GenerationRequest
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.methods.grpo import build
+from align.methods.rollouts import POLICY, Rollouts
+from align.methods.trainer_inputs import TrainerInputs
 from align.precision import choose
 from align.recipe import load_recipe
-from align.training.rollouts import POLICY, Rollouts
 from align.training.train import train
-from align.training.trainer_inputs import TrainerInputs
 
 SMOKE = load_recipe("arithmetic-smoke")
 STAGE = SMOKE.stages["grpo"].resolve({"beta": 0.0})
@@ -40,7 +40,7 @@ REWARDS = [("shortness", 1.0, shortness)]
 @pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(
-        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
 
 
@@ -166,9 +166,7 @@ def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     Measured: 0.035 to 0.046 nats a token on average, 0.6 at most, without bias. That is rounding
     on both sides: each is 0.03 from fp32, where they are 1e-5 apart.
     """
-    monkeypatch.setattr(
-        "align.training.trainer_inputs.precision", lambda: choose("cpu", None, True)
-    )
+    monkeypatch.setattr("align.methods.trainer_inputs.precision", lambda: choose("cpu", None, True))
     base = load_base("smollm2-135m-instruct")
     base = replace(base, model=copy.deepcopy(base.model).to(torch.bfloat16))
     below = beneath_of(base.model)

@@ -13,8 +13,8 @@ from align.adapters import Manifest, write_manifest
 from align.adapters.tensors import read_factors
 from align.base import load_base, model_source
 from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
+from align.methods.trainer_inputs import TrainerInputs
 from align.training.train_record import read_record
-from align.training.trainer_inputs import TrainerInputs
 
 
 def test_every_field_of_the_recipe_arrives_and_alignerys_own_win(tmp_path):

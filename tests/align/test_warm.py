@@ -9,14 +9,14 @@ import pytest
 import torch
 from trl import DPOTrainer
 
-from align import digests
+from align import artifact_cache, digests
 from align.base import load_base
 from align.data import lengths, prepared
 from align.evaluation import systems
 from align.lru_cache import Remembered
 from align.precision import device, precision
 from align.recipe import load_recipe, parse_recipe
-from align.training import artifact_cache, parents
+from align.training import parents
 from align.training.trial import Trial
 
 SMOKE = load_recipe("arithmetic-smoke")

@@ -7,7 +7,7 @@ import pytest
 import ray
 from waiting import wait_until
 
-from align.training import artifact_cache
+from align import artifact_cache
 from sweeps.pool.ray_artifact_cache import RayShelf, shelf_session, use_shelf
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase
 
+from align.methods.rollouts import Rollouts
 from align.precision import precision
 from align.recipe import StageConfig
 from align.rewards import RewardFunction
-from align.training.rollouts import Rollouts
 
 
 @dataclass
