@@ -25,8 +25,8 @@ def code_commit() -> str | None:
 
     ALIGNERY_COMMIT, where it is set; None outside a checkout.
     """
-    if told := os.environ.get("ALIGNERY_COMMIT"):
-        return told
+    if configured := os.environ.get("ALIGNERY_COMMIT"):
+        return configured
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():  # an installed package can lie inside another's checkout
         return None
@@ -39,11 +39,11 @@ def code_commit() -> str | None:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", "-C", str(root), *words],
         capture_output=True,
         text=True,
         timeout=_GIT_SECONDS,
         check=True,
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()

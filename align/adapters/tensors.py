@@ -133,7 +133,7 @@ def write_factors(folder: Path, factors: LoraFactors, base: str) -> None:
 
 def _config(factors: LoraFactors, base: str) -> dict[str, Any]:
     rank = factors.rank
-    other = {
+    other_ranks = {
         f"^{re.escape(name)}$": a.shape[0]
         for name, (a, _) in sorted(factors.modules.items())
         if a.shape[0] != rank
@@ -153,6 +153,6 @@ def _config(factors: LoraFactors, base: str) -> dict[str, Any]:
         "fan_in_fan_out": False,
         "target_modules": sorted(factors.modules),
         "modules_to_save": ["score"] if reward else None,
-        "rank_pattern": other,
-        "alpha_pattern": dict(other),
+        "rank_pattern": other_ranks,
+        "alpha_pattern": dict(other_ranks),
     }

@@ -21,9 +21,9 @@ from align.training.lm_head import LogProbabilities
 def compact_logits() -> Iterator[None]:
     """Make TRL project only the positions that carry a label, and each of them once."""
     # Private names of the pinned TRL: `patch` raises if an update removes one.
-    where = trl.trainer.utils
+    trl_utils = trl.trainer.utils
     with (
-        patch.object(where, "_use_triton", lambda device: True),
-        patch.object(where, "_ChunkedLogProbFunction", LogProbabilities),
+        patch.object(trl_utils, "_use_triton", lambda device: True),
+        patch.object(trl_utils, "_ChunkedLogProbFunction", LogProbabilities),
     ):
         yield

@@ -24,14 +24,14 @@ def wrong(problem: Problem, rng: random.Random, style: str) -> str:
     """
     for _ in range(50):
         steps, values = list(problem.steps), [step.value for step in problem.steps]
-        at = rng.randrange(len(steps))
+        index = rng.randrange(len(steps))
         if rng.random() < 0.4:
-            op = rng.choice([op for op in "+-*" if op != steps[at].op])
-            steps[at] = Step(steps[at].note, steps[at].a, op, steps[at].b)
-            values[at] = steps[at].value
+            op = rng.choice([op for op in "+-*" if op != steps[index].op])
+            steps[index] = Step(steps[index].note, steps[index].a, op, steps[index].b)
+            values[index] = steps[index].value
         else:
-            values[at] += rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))
-        for later in range(at + 1, len(steps)):
+            values[index] += rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))
+        for later in range(index + 1, len(steps)):
             step, before = problem.steps[later], problem.steps[later - 1].value
             a, b = (values[later - 1], step.b) if step.a == before else (step.a, values[later - 1])
             steps[later] = Step(step.note, a, step.op, b)
@@ -50,8 +50,8 @@ def _write(values: list[int], steps: tuple[Step, ...], style: str) -> str:
         for step, value in zip(steps, values, strict=True)
     )
     # The padding comes after the answer, so that leaving it out changes nothing in the working.
-    rest = "" if style == "concise" else " That is how it comes out, and no more is left to do."
-    return f"{worked} {end}{rest}"
+    padding = "" if style == "concise" else " That is how it comes out, and no more is left to do."
+    return f"{worked} {end}{padding}"
 
 
 def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:

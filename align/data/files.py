@@ -20,7 +20,7 @@ from align.recipe.trl_fields.installed import Method
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")
-_KNOWN = {column for one in FORMATS for column in one.columns}
+_KNOWN = {column for data_format in FORMATS for column in data_format.columns}
 
 
 def source_of(data: DataConfig) -> str:
@@ -40,8 +40,8 @@ def stamp(data: DataConfig) -> tuple[int, int] | None:
     """What changes when a file is written anew; None for what is no file."""
     if data.path is None or not Path(data.path).is_file():
         return None
-    found = Path(data.path).stat()
-    return found.st_mtime_ns, found.st_size
+    status = Path(data.path).stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=4)
@@ -69,8 +69,10 @@ def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
     for column in columns:
         without = [n for n, row in rows.items() if row.get(column) is None or row[column] == ""]
         if without:
-            where = "no row has" if len(without) == len(rows) else f"{numbers(without)}: nothing in"
-            raise DataError(f"{source_of(data)}: {where} column '{column}', and {why} needs it")
+            problem = (
+                "no row has" if len(without) == len(rows) else f"{numbers(without)}: nothing in"
+            )
+            raise DataError(f"{source_of(data)}: {problem} column '{column}', and {why} needs it")
 
 
 def conversational(rows: dict[int, Row], method: Method, source: str) -> list[Row]:
@@ -82,9 +84,9 @@ def conversational(rows: dict[int, Row], method: Method, source: str) -> list[Ro
     if not rows:
         return []
     columns = format_for(method, source, rows).columns
-    answered = ("answer",) if "answer" in next(iter(rows.values())) else ()
-    check_rows(source, rows, (*columns, *answered), optional=answered)
-    return [one for row in rows.values() for one in _converted(row, columns, method)]
+    answer_columns = ("answer",) if "answer" in next(iter(rows.values())) else ()
+    check_rows(source, rows, (*columns, *answer_columns), optional=answer_columns)
+    return [converted for row in rows.values() for converted in _converted(row, columns, method)]
 
 
 def _converted(row: Row, columns: tuple[str, ...], method: Method) -> Iterator[Row]:
@@ -96,8 +98,8 @@ def _converted(row: Row, columns: tuple[str, ...], method: Method) -> Iterator[R
         parts |= {name: value for name, value in row.items() if name not in _KNOWN}
     if method == "kto" and "chosen" in parts:
         for side in ("chosen", "rejected"):
-            rest = {name: value for name, value in parts.items() if name not in _ANSWERS}
-            yield {**rest, "completion": parts[side], "label": side == "chosen"}
+            shared = {name: value for name, value in parts.items() if name not in _ANSWERS}
+            yield {**shared, "completion": parts[side], "label": side == "chosen"}
         return
     if method == "kto":
         parts["label"] = as_label(row["label"])
@@ -150,13 +152,13 @@ def cut(rows: list[Row], data: DataConfig, split: Split, source: str) -> list[Ro
 
 
 def _too_few(rows: int, prompts: int, sizes: dict[str, int], source: str) -> str:
-    wanted = " + ".join(f"{name} {size}" for name, size in sizes.items())
+    needed = " + ".join(f"{name} {size}" for name, size in sizes.items())
     if not rows:
-        return f"{source}: no rows; {wanted} = {sum(sizes.values())} are needed"
-    found = f"{rows} rows with {prompts} different prompts are" if rows > 1 else "1 row is"
+        return f"{source}: no rows; {needed} = {sum(sizes.values())} are needed"
+    count = f"{rows} rows with {prompts} different prompts are" if rows > 1 else "1 row is"
     least = "" if prompts >= len(sizes) else f", and at least {len(sizes)} prompts are needed"
     return (
-        f"{source}: {found} too few for {wanted} = {sum(sizes.values())} without a prompt in two "
+        f"{source}: {count} too few for {needed} = {sum(sizes.values())} without a prompt in two "
         f"of them{least}: add rows, or lower these numbers in the recipe's data"
     )
 

@@ -64,27 +64,29 @@ def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
     `source` is what the message begins with.
     """
     columns = set(next(iter(rows.values())))
-    usable = [one for one in FORMATS if method in one.methods]
-    found = next((one for one in usable if set(one.columns) <= columns), None)
-    if found is None:
+    usable = [candidate for candidate in FORMATS if method in candidate.methods]
+    data_format = next(
+        (candidate for candidate in usable if set(candidate.columns) <= columns), None
+    )
+    if data_format is None:
         # What contains another's columns is another way to the same.
-        wanted = [
-            " + ".join(one.columns)
-            for one in usable
-            if not any(set(other.columns) < set(one.columns) for other in usable)
+        allowed = [
+            " + ".join(candidate.columns)
+            for candidate in usable
+            if not any(set(other.columns) < set(candidate.columns) for other in usable)
         ]
         raise DataError(
-            f"{source}: {method} needs the columns {' or '.join(wanted)}; "
+            f"{source}: {method} needs the columns {' or '.join(allowed)}; "
             f"found {', '.join(sorted(columns))}"
         )
-    if method == "sft" and found.name == "prompt-completion" and "label" in columns:
+    if method == "sft" and data_format.name == "prompt-completion" and "label" in columns:
         bad = [number for number, row in rows.items() if as_label(row["label"]) is False]
         if bad:
             raise DataError(
                 f"{source}: {numbers(bad)}: label is false, and sft would imitate that answer; "
                 "leave such rows out, train with kto, or rename the column"
             )
-    return found
+    return data_format
 
 
 def tidied(rows: dict[int, Row]) -> dict[int, Row]:
@@ -106,10 +108,10 @@ def _tidied(row: Row) -> Row:
 
 def _turns(value: list[Any]) -> list[Any]:
     return [
-        {"role": _SPEAKERS.get(one["from"], one["from"]), "content": one["value"]}
-        if isinstance(one, dict) and {"from", "value"} <= one.keys() and "role" not in one
-        else one
-        for one in value
+        {"role": _SPEAKERS.get(turn["from"], turn["from"]), "content": turn["value"]}
+        if isinstance(turn, dict) and {"from", "value"} <= turn.keys() and "role" not in turn
+        else turn
+        for turn in value
     ]
 
 
@@ -134,14 +136,16 @@ class Findings:
     @property
     def methods(self) -> tuple[Method, ...]:
         """What `recipe new` drafts, in the order of the stages."""
-        allowed = {method for one in self.formats for method in one.drafts}
+        allowed = {method for data_format in self.formats for method in data_format.drafts}
         order: tuple[Method, ...] = ("sft", "reward", "dpo", "kto", "grpo")
         return tuple(method for method in order if method in allowed)
 
     @property
     def ignored(self) -> tuple[str, ...]:
         """Columns that no format has a use for."""
-        used = {"prompt"} | {column for one in self.formats for column in one.columns}
+        used = {"prompt"} | {
+            column for data_format in self.formats for column in data_format.columns
+        }
         return tuple(column for column in self.columns if column not in used)
 
 
@@ -156,7 +160,9 @@ def inspect_file(path: Path) -> Findings:
         raise DataError(f"{path}: no rows; at least {MIN_PROMPTS} different prompts are needed")
     columns = tuple(next(iter(rows.values())))
     formats = _checkable(path, rows, _recognise(path, columns))
-    check_rows(str(path), rows, {column for one in formats for column in one.columns})
+    check_rows(
+        str(path), rows, {column for data_format in formats for column in data_format.columns}
+    )
     prompts = Counter(_prompt(row) for row in rows.values())
     return Findings(
         path=path,
@@ -171,17 +177,17 @@ def inspect_file(path: Path) -> Findings:
 
 
 def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
-    found: list[Format] = []
-    for one in FORMATS:
-        hidden = any(set(one.columns) <= set(other.columns) for other in found)
-        if set(one.columns) <= set(columns) and not hidden:
-            found.append(one)
-    usable = tuple(one for one in found if one.drafts)
+    matches: list[Format] = []
+    for candidate in FORMATS:
+        hidden = any(set(candidate.columns) <= set(other.columns) for other in matches)
+        if set(candidate.columns) <= set(columns) and not hidden:
+            matches.append(candidate)
+    usable = tuple(match for match in matches if match.drafts)
     if usable:
         return usable
-    if found:
-        raise DataError(f"{path}: {found[0].name}: {found[0].advice}")
-    allowed = "; ".join(" + ".join(one.columns) for one in FORMATS if one.drafts)
+    if matches:
+        raise DataError(f"{path}: {matches[0].name}: {matches[0].advice}")
+    allowed = "; ".join(" + ".join(candidate.columns) for candidate in FORMATS if candidate.drafts)
     raise DataError(
         f"{path}: the columns {', '.join(columns)} are none of TRL's formats; allowed: {allowed}"
     )
@@ -190,15 +196,15 @@ def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
 def _checkable(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) -> tuple[Format, ...]:
     """Without GRPO where an answer holds no number. DataError if nothing else is left."""
     without = [n for n, row in rows.items() if not re.search(r"\d", str(row.get("answer", 0)))]
-    left = tuple(one for one in formats if "answer" not in one.columns)
-    if not without or left == formats:
+    remaining = tuple(data_format for data_format in formats if "answer" not in data_format.columns)
+    if not without or remaining == formats:
         return formats
-    if not left:
+    if not remaining:
         raise DataError(
             f"{path}: {numbers(without)}: column 'answer' holds no number, and the reward "
             "'correctness' compares the last numbers of completion and answer"
         )
-    return left
+    return remaining
 
 
 def _prompt(row: Row) -> str:
@@ -226,7 +232,10 @@ def _answer_length(row: Row) -> int:
     answers = [row[column] for column in ("completion", "chosen", "rejected") if column in row]
     if "messages" in row:
         answers.append(row["messages"][-1:])
-    return max((_text(one[-1:] if isinstance(one, list) else one) for one in answers), default=0)
+    return max(
+        (_text(answer[-1:] if isinstance(answer, list) else answer) for answer in answers),
+        default=0,
+    )
 
 
 def _most(lengths: Iterator[int]) -> int:

@@ -40,25 +40,27 @@ def check_chain(recipe: Recipe, stage: str, hub: bool = True) -> None:
     its objective is measured on. Without `hub`, rows on a hub are left out. After the first call
     the answer comes from memory.
     """
-    trained = [_source(recipe, one) for one in chain(recipe, stage) if _read(recipe, one, hub)]
-    held = [stage]
+    trained = [_source(recipe, name) for name in chain(recipe, stage) if _read(recipe, name, hub)]
+    held_out = [stage]
     if recipe.stages[stage].objective in ANSWERED and all(
-        _read(recipe, one, hub) for one in recipe.stages
+        _read(recipe, name, hub) for name in recipe.stages
     ):
-        held += [one for one in (answers_stage(recipe),) if one is not None and one != stage]
-    for one in held:
-        if _read(recipe, one, hub):
-            _check(stage, _source(recipe, one), tuple(trained))
+        held_out += [
+            name for name in (answers_stage(recipe),) if name is not None and name != stage
+        ]
+    for name in held_out:
+        if _read(recipe, name, hub):
+            _check(stage, _source(recipe, name), tuple(trained))
 
 
 def chain(recipe: Recipe, stage: str) -> list[str]:
     """The stage, and every stage of the recipe that its champion depends on."""
-    found = [stage]
-    for name in found:
+    names = [stage]
+    for name in names:
         config = recipe.stages[name]
-        above = (config.parent, config.reward_model)
-        found += [one for one in above if one in recipe.stages and one not in found]
-    return found
+        links = (config.parent, config.reward_model)
+        names += [link for link in links if link in recipe.stages and link not in names]
+    return names
 
 
 def _source(recipe: Recipe, stage: str) -> _Source:
@@ -71,27 +73,27 @@ def _read(recipe: Recipe, stage: str, hub: bool) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _check(stage: str, held: _Source, trained: tuple[_Source, ...]) -> None:
-    for other in trained:
-        if _generated(held) and _generated(other):
+def _check(stage: str, held_out: _Source, trained: tuple[_Source, ...]) -> None:
+    for source in trained:
+        if _generated(held_out) and _generated(source):
             continue  # their problems belong to one split by the hash of their text
-        taught = set(other.keys("train"))
+        taught = set(source.keys("train"))
         for split in HELD_OUT:
-            leaked = [key for key in dict.fromkeys(held.keys(split)) if key in taught]
+            leaked = [key for key in dict.fromkeys(held_out.keys(split)) if key in taught]
             if leaked:
-                raise DataError(_told(stage, held.stage, other.stage, split, leaked))
+                raise DataError(_told(stage, held_out.stage, source.stage, split, leaked))
 
 
 def _generated(source: _Source) -> bool:
     return DataConfig.model_validate_json(source.data).task is not None
 
 
-def _told(stage: str, held: str, other: str, split: Split, leaked: list[str]) -> str:
-    many = f"{len(leaked)} {split} prompts" if len(leaked) > 1 else f"a {split} prompt"
-    measured = "" if held == stage else f", which {stage} is measured on,"
-    builds = "" if other == stage else f", which {stage} builds on"
+def _told(stage: str, owner: str, trainer: str, split: Split, leaked: list[str]) -> str:
+    prompts = f"{len(leaked)} {split} prompts" if len(leaked) > 1 else f"a {split} prompt"
+    measured = "" if owner == stage else f", which {stage} is measured on,"
+    builds = "" if trainer == stage else f", which {stage} builds on"
     return (
-        f"{many} of stage '{held}'{measured} would be trained on by stage '{other}'{builds}; "
+        f"{prompts} of stage '{owner}'{measured} would be trained on by stage '{trainer}'{builds}; "
         f"the first: {shown(leaked[0])}. Give both stages the same data (file, split, train, "
         "validation, test, seed), so that they hold out the same prompts, or files without "
         "common prompts"

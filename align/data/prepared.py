@@ -64,7 +64,9 @@ class Prepared:
                 dataset, processing_class, args, *rest
             )
 
-        trainer = next(one.__name__ for one in type(self).__mro__ if one.__name__ in FIELDS)
+        trainer = next(
+            ancestor.__name__ for ancestor in type(self).__mro__ if ancestor.__name__ in FIELDS
+        )
         key = entry_key(dataset, processing_class, trainer, args, rest)
         with no_progress_bars():
             return kept(key, make)
@@ -73,17 +75,19 @@ class Prepared:
 def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: Any = ()) -> str:
     """SHA-256 of everything that the prepared rows depend on."""
     digest = hashlib.sha256()
-    about = {
+    inputs = {
         "trainer": trainer,
         "fields": {name: str(getattr(args, name)) for name in FIELDS[trainer]},
-        "rest": [str(one) for one in rest],
+        "rest": [str(argument) for argument in rest],
         "tokenizer": tokenizer_digest(tokenizer),
         "features": str(dataset.features),
         # Some templates write the day into the system turn.
         "day": str(date.today()) if "strftime_now" in str(tokenizer.chat_template) else "",
-        "versions": [version(one) for one in ("trl", "transformers", "tokenizers", "datasets")],
+        "versions": [
+            version(package) for package in ("trl", "transformers", "tokenizers", "datasets")
+        ],
     }
-    digest.update(json.dumps(about, sort_keys=True).encode())
+    digest.update(json.dumps(inputs, sort_keys=True).encode())
     for row in dataset:
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
@@ -103,12 +107,12 @@ def _open(folder: Path, key: str, make: Callable[[], Dataset]) -> Dataset:
     locks, entry = folder / ".locks", folder / key
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / key[:2]):
-        found = _read(entry)
-        if found is None:
-            found = _fetched(key, entry) or _made(entry, make)
+        dataset = _read(entry)
+        if dataset is None:
+            dataset = _fetched(key, entry) or _made(entry, make)
             _prune(folder, key)
     shelf().offer("prepared", key, entry)
-    return found
+    return dataset
 
 
 def _fetched(key: str, entry: Path) -> Dataset | None:
@@ -118,9 +122,9 @@ def _fetched(key: str, entry: Path) -> Dataset | None:
 
 def _made(entry: Path, make: Callable[[], Dataset]) -> Dataset:
     shutil.rmtree(entry, ignore_errors=True)
-    made = make()
-    _write(entry, made)
-    return _read(entry) or made  # mapped, where TRL's own lies in this process's memory
+    dataset = make()
+    _write(entry, dataset)
+    return _read(entry) or dataset  # mapped, where TRL's own lies in this process's memory
 
 
 @contextmanager
@@ -141,11 +145,11 @@ def _read(entry: Path) -> Dataset | None:
     try:
         if json.loads((entry / _DIGEST).read_text()) != _digests(entry):
             return None
-        found = Dataset.load_from_disk(str(entry))
+        dataset = Dataset.load_from_disk(str(entry))
     except (OSError, ValueError, pa.ArrowException):
         return None
     os.utime(entry)
-    return found
+    return dataset
 
 
 def _write(entry: Path, rows: Dataset) -> None:
@@ -160,12 +164,12 @@ def _write(entry: Path, rows: Dataset) -> None:
 
 def _digests(entry: Path) -> dict[str, str]:
     """SHA-256 of each file."""
-    found = {}
+    digests = {}
     for path in sorted(entry.iterdir()):
         if path.name != _DIGEST:
             with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _prune(folder: Path, newest: str) -> None:
@@ -181,10 +185,10 @@ def _prune(folder: Path, newest: str) -> None:
                 shutil.rmtree(path, ignore_errors=True)
         elif path.name != newest:
             entries.append((used, path))
-    kept_bytes = _bytes(folder / newest)
+    total_bytes = _bytes(folder / newest)
     for count, (_, path) in enumerate(sorted(entries, reverse=True), start=2):
-        kept_bytes += _bytes(path)
-        if count > MOST_ENTRIES or kept_bytes > MOST_BYTES:
+        total_bytes += _bytes(path)
+        if count > MOST_ENTRIES or total_bytes > MOST_BYTES:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -12,8 +12,8 @@ Messages = Sequence[Mapping[str, Any]]
 def prompt_key(prompt: str | Messages) -> str:
     """The same text for the same prompt. Roles count, the amount of whitespace does not."""
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    same = [{**turn, "content": " ".join(str(turn["content"]).split())} for turn in turns]
-    return json.dumps(same, sort_keys=True)
+    normalised = [{**turn, "content": " ".join(str(turn["content"]).split())} for turn in turns]
+    return json.dumps(normalised, sort_keys=True)
 
 
 def shown(key: str) -> str:

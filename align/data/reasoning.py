@@ -31,10 +31,10 @@ def problem_rows(task: str, config: Mapping[str, Any], seed: int, split: Split) 
     is unknown, a value is refused, or the task runs out of problems.
     """
     name = task.partition("/")[2]
-    rng, seen, found, drawn = random.Random(f"{task} {seed}"), set[str](), 0, 0
+    rng, seen, yielded, drawn = random.Random(f"{task} {seed}"), set[str](), 0, 0
     while True:
         dataset = _dataset(name, json.dumps(dict(config)), rng.getrandbits(31))
-        before = found
+        before = yielded
         for index in range(CHUNK):
             entry = dataset[index]
             drawn += 1
@@ -42,12 +42,12 @@ def problem_rows(task: str, config: Mapping[str, Any], seed: int, split: Split) 
             if key in seen or split_of(key) != split:
                 continue
             seen.add(key)
-            found += 1
+            yielded += 1
             yield _row(name, config, entry)
-        if found == before:
+        if yielded == before:
             size = "test" if split == "live" else split
             raise DataError(
-                f"task '{task}' gave only {found} different problems for {split} in {drawn} "
+                f"task '{task}' gave only {yielded} different problems for {split} in {drawn} "
                 f"draws; lower data.{size}, or widen data.task_config"
             )
 
@@ -59,12 +59,12 @@ def score(text: str, entry: str) -> float:
     form that reasoning_gym asks models for, else the whole text. DataError if the package is
     missing.
     """
-    known = json.loads(entry)
+    problem = json.loads(entry)
     # Nothing is drawn, so one seed serves all rows of a task.
-    dataset = _dataset(known["task"], json.dumps(known["config"]), 0)
+    dataset = _dataset(problem["task"], json.dumps(problem["config"]), 0)
     tagged = _TAGGED.findall(text)
     answer = (tagged[-1] if tagged else text).strip()
-    return float(dataset.score_answer(answer, _decoded(known["entry"])))
+    return float(dataset.score_answer(answer, _decoded(problem["entry"])))
 
 
 def _row(name: str, config: Mapping[str, Any], entry: dict[str, Any]) -> Row:
@@ -94,11 +94,13 @@ def _dataset(name: str, config_json: str, seed: int) -> Any:
         raise DataError(
             f"task 'reasoning_gym/{name}' is unknown; {hint}allowed: {', '.join(sorted(DATASETS))}"
         )
-    known = [one.name for one in fields(DATASETS[name][1]) if one.name not in ("seed", "size")]
-    if unknown := sorted(set(config) - set(known)):
+    allowed = [
+        field.name for field in fields(DATASETS[name][1]) if field.name not in ("seed", "size")
+    ]
+    if unknown := sorted(set(config) - set(allowed)):
         raise DataError(
             f"task_config of reasoning_gym/{name} has {', '.join(unknown)}; allowed: "
-            f"{', '.join(known)} (seed and sizes are those of the recipe's data)"
+            f"{', '.join(allowed)} (seed and sizes are those of the recipe's data)"
         )
     try:
         return create_dataset(name, **config, seed=seed, size=CHUNK)
@@ -110,19 +112,19 @@ def _dataset(name: str, config_json: str, seed: int) -> Any:
 def _encoded(value: Any) -> Any:
     """As JSON keeps it: scoring compares tuples, and lists are not equal to them."""
     if isinstance(value, tuple):
-        return {"tuple": [_encoded(one) for one in value]}
+        return {"tuple": [_encoded(item) for item in value]}
     if isinstance(value, dict):
-        return {"dict": [[_encoded(key), _encoded(one)] for key, one in value.items()]}
+        return {"dict": [[_encoded(key), _encoded(item)] for key, item in value.items()]}
     if isinstance(value, list):
-        return [_encoded(one) for one in value]
+        return [_encoded(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _decoded(value: Any) -> Any:
     if isinstance(value, list):
-        return [_decoded(one) for one in value]
+        return [_decoded(item) for item in value]
     if isinstance(value, dict) and "tuple" in value:
-        return tuple(_decoded(one) for one in value["tuple"])
+        return tuple(_decoded(item) for item in value["tuple"])
     if isinstance(value, dict):
-        return {_decoded(key): _decoded(one) for key, one in value["dict"]}
+        return {_decoded(key): _decoded(item) for key, item in value["dict"]}
     return value

@@ -24,10 +24,10 @@ def check_rows(
     is always looked at where there is one, and without it `chosen` and `rejected` must begin
     alike.
     """
-    wanted, optional = set(columns), set(optional)
+    checked, optional = set(columns), set(optional)
     if "prompt" in next(iter(rows.values())):
-        wanted.add("prompt")
-    for column in sorted(wanted):
+        checked.add("prompt")
+    for column in sorted(checked):
         filled = {n: row for n, row in rows.items() if column not in optional or row.get(column)}
         _refuse(source, filled, partial(_complaint, column))
         kinds = {type(row[column]) for row in rows.values()}
@@ -35,9 +35,9 @@ def check_rows(
             raise DataError(
                 f"{source}: column '{column}' is text in some rows and messages in others"
             )
-    if "chosen" in wanted and "prompt" not in wanted:
+    if "chosen" in checked and "prompt" not in checked:
         _refuse(source, rows, _no_prompt)
-    if "label" in wanted and len({as_label(row["label"]) for row in rows.values()}) < 2:
+    if "label" in checked and len({as_label(row["label"]) for row in rows.values()}) < 2:
         only = str(as_label(next(iter(rows.values()))["label"])).lower()
         if len(rows) > 1:
             raise DataError(f"{source}: every label is {only}; kto needs good and bad answers")
@@ -45,8 +45,8 @@ def check_rows(
 
 def as_label(value: Any) -> bool | None:
     """Whether the answer is a good one; None if `value` does not say."""
-    plain = isinstance(value, str | bool | int | float)
-    return LABELS.get(str(value).strip().lower()) if plain else None
+    is_scalar = isinstance(value, str | bool | int | float)
+    return LABELS.get(str(value).strip().lower()) if is_scalar else None
 
 
 def plain_prompt(row: Row) -> str:
@@ -61,8 +61,10 @@ def _refuse(source: str, rows: dict[int, Row], complain: Callable[[Row], str]) -
         if complaint := complain(row):
             complaints.setdefault(complaint, []).append(number)
     if complaints:
-        told = (f"{numbers(wrong)}: {text}" for text, wrong in list(complaints.items())[:5])
-        raise DataError(f"{source}: " + "; ".join(told))
+        messages = (
+            f"{numbers(row_numbers)}: {text}" for text, row_numbers in list(complaints.items())[:5]
+        )
+        raise DataError(f"{source}: " + "; ".join(messages))
 
 
 def _complaint(column: str, row: Row) -> str:
@@ -70,14 +72,16 @@ def _complaint(column: str, row: Row) -> str:
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         return f"column '{column}' is empty"
     if column == "label":
-        known = as_label(value) is not None
-        return "" if known else f"column 'label' must be true or false (or 1 or 0); got {value!r}"
+        is_label = as_label(value) is not None
+        return (
+            "" if is_label else f"column 'label' must be true or false (or 1 or 0); got {value!r}"
+        )
     if column == "answer":
-        plain = isinstance(value, str | int | float)
-        return "" if plain else "column 'answer' must be text or a number"
+        is_scalar = isinstance(value, str | int | float)
+        return "" if is_scalar else "column 'answer' must be text or a number"
     if isinstance(value, str):
         return "column 'messages' must be a list of messages" if column == "messages" else ""
-    if not isinstance(value, list) or not all(_is_message(one) for one in value):
+    if not isinstance(value, list) or not all(_is_message(message) for message in value):
         return (
             f"column '{column}' must be text or a list of "
             f"{{role, content}} messages with role {', '.join(ROLES)}"
@@ -108,7 +112,7 @@ def _no_prompt(row: Row) -> str:
     if isinstance(row["chosen"], str) != isinstance(row["rejected"], str):
         return "chosen and rejected must both be text, or both be messages"
     if isinstance(row["chosen"], str):
-        told = "chosen and rejected begin apart, so a column 'prompt' is needed"
-        return "" if plain_prompt(row).strip() else told
+        problem = "chosen and rejected begin apart, so a column 'prompt' is needed"
+        return "" if plain_prompt(row).strip() else problem
     shared = row["chosen"][:-1] == row["rejected"][:-1] and len(row["chosen"]) > 1
     return "" if shared else "chosen and rejected must share all messages but the last"

@@ -59,7 +59,7 @@ def answers_stage(recipe: Recipe) -> str | None:
 
 
 def _asked_stages(recipe: Recipe) -> list[str]:
-    stages = [name for name, one in recipe.stages.items() if one.method in _ASKED]
+    stages = [name for name, config in recipe.stages.items() if config.method in _ASKED]
     return sorted(stages, key=lambda name: recipe.stages[name].method != "grpo")
 
 
@@ -121,7 +121,7 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
 
         yield from problem_rows(str(data.task), data.task_config or {}, seed, split)
         return
-    make: dict[Method, Callable[..., Row]] = {
+    builders: dict[Method, Callable[..., Row]] = {
         "sft": arithmetic.sft_row,
         "reward": arithmetic.pair_row,
         "dpo": arithmetic.pair_row,
@@ -131,7 +131,7 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
     rng = random.Random(f"{method} {seed} {split}")
     # Each method draws its own problems, so that DPO does not repeat what SFT has shown.
     for problem in arithmetic.problems(_stream(seed, method), split):
-        yield make[method](problem, rng)
+        yield builders[method](problem, rng)
 
 
 def _stream(seed: int, method: Method) -> int:

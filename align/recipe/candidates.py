@@ -28,17 +28,19 @@ def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | 
 
     None if no trial can have it.
     """
-    spaces, found = stage.space(), {path: value}
+    spaces, params = stage.space(), {path: value}
     for field, allowed in conditions(stage, path).items():
         if field not in spaces:
             continue
         default = spaces[field].default
-        first = default if any(alike(default, one) for one in allowed) else allowed[0]
-        above = reaching(stage, field, spaces[field].read(first))
-        if above is None or any(found.get(name, one) != one for name, one in above.items()):
+        allowed_value = default if any(alike(default, choice) for choice in allowed) else allowed[0]
+        required = reaching(stage, field, spaces[field].read(allowed_value))
+        if required is None or any(
+            params.get(name, needed) != needed for name, needed in required.items()
+        ):
             return None
-        found |= above
-    ordered = {name: found[name] for name in search_order(stage) if name in found}
+        params |= required
+    ordered = {name: params[name] for name in search_order(stage) if name in params}
     return ordered if all(is_active(stage, name, ordered) for name in ordered) else None
 
 
@@ -48,12 +50,12 @@ def variants(stage: StageConfig) -> list[dict[str, Value]]:
     Combined are the fields of which a value, or one with another, may not go: choices, whole
     numbers, and what others are tied to.
     """
-    found: list[dict[str, Value]] = [{}]
+    trials: list[dict[str, Value]] = [{}]
     for path, space in stage.space().items():
         reached = (reaching(stage, path, value) for value in space.spread(SINGLE))
-        found += [one for one in reached if one is not None]
-    every = {tuple(sorted(one.items())): one for one in (*found, *_combined(stage))}
-    return list(every.values())
+        trials += [params for params in reached if params is not None]
+    unique = {tuple(sorted(params.items())): params for params in (*trials, *_combined(stage))}
+    return list(unique.values())
 
 
 def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
@@ -66,15 +68,15 @@ def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
     values = [spaces[path].spread(8) for path in paths]
     if math.prod(map(len, values)) > LIMIT:
         values = [spaces[path].ends() for path in paths]
-    every = math.prod(map(len, values))
+    count = math.prod(map(len, values))
     draw = random.Random(0)
     grid = (
         product(*values)
-        if every <= LIMIT
+        if count <= LIMIT
         else (tuple(map(draw.choice, values)) for _ in range(LIMIT))
     )
-    for one in grid if len(paths) > 1 else ():
-        yield _active(stage, dict(zip(paths, one, strict=True)))
+    for combination in grid if len(paths) > 1 else ():
+        yield _active(stage, dict(zip(paths, combination, strict=True)))
 
 
 def _tied(stage: StageConfig) -> set[str | None]:
@@ -88,8 +90,8 @@ def _tied(stage: StageConfig) -> set[str | None]:
 
 
 def _active(stage: StageConfig, values: Mapping[str, Value]) -> dict[str, Value]:
-    found: dict[str, Value] = {}
+    active: dict[str, Value] = {}
     for path, value in values.items():
-        if is_active(stage, path, found):
-            found[path] = value
-    return found
+        if is_active(stage, path, active):
+            active[path] = value
+    return active

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _LORA = "lora."
 
 
-def locate(stage: StageConfig, name: str, own: str = "") -> str | None:
+def locate(stage: StageConfig, name: str, owner: str = "") -> str | None:
     """The dotted path that `name` has for the field `own`: in its block, else in the stage.
 
     None if there is no such field, or a recipe does not set it.
     """
-    if own.startswith(_LORA) and name in LoraConfig.model_fields:
+    if owner.startswith(_LORA) and name in LoraConfig.model_fields:
         return _LORA + name
     if name.startswith(_LORA):
         return name if name.removeprefix(_LORA) in LoraConfig.model_fields else None
@@ -58,12 +58,12 @@ def reader(stage: StageConfig, path: str) -> Callable[[Any], Any]:
     return lambda value: parse_extra(stage.method, path, value)
 
 
-def near(stage: StageConfig, name: str, own: str = "") -> str:
+def near(stage: StageConfig, name: str, owner: str = "") -> str:
     """What to say after a name that no field has."""
-    block = list(LoraConfig.model_fields) if own.startswith(_LORA) else []
-    found = difflib.get_close_matches(name, [*block, *_names(stage.method, type(stage))], n=1)
-    if found:
-        return f"; did you mean '{found[0]}'?"
+    block = list(LoraConfig.model_fields) if owner.startswith(_LORA) else []
+    matches = difflib.get_close_matches(name, [*block, *_names(stage.method, type(stage))], n=1)
+    if matches:
+        return f"; did you mean '{matches[0]}'?"
     return "; allowed: fields of the stage, and of its lora as lora.r" + (
         f", and here {', '.join(block)}" if block else ""
     )
@@ -72,7 +72,11 @@ def near(stage: StageConfig, name: str, own: str = "") -> str:
 @cache
 def _names(method: Method, stage: type[StageConfig]) -> list[str]:
     lora = [_LORA + name for name in LoraConfig.model_fields]
-    return [*stage.model_fields, *(one for one in trl_fields(method) if not decided(one)), *lora]
+    return [
+        *stage.model_fields,
+        *(field for field in trl_fields(method) if not decided(field)),
+        *lora,
+    ]
 
 
 @cache

@@ -59,14 +59,16 @@ def _targets(value: Any) -> str | list[str]:
     """
     if isinstance(value, str) and value != "all-linear":
         value = listed(value) or value
-    if not isinstance(value, str | list | tuple) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, str | list | tuple) or not all(
+        isinstance(name, str) for name in value
+    ):
         raise ValueError(f"expected {_TARGETS}; got {value!r}")
     if not value:
         raise ValueError(f"no module to adapt; allowed: {_TARGETS}")
-    found = [end for end in _ENDS if value != "all-linear" and _reaches(value, end)]
-    if found:
+    refused = [end for end in _ENDS if value != "all-linear" and _reaches(value, end)]
+    if refused:
         raise ValueError(
-            f"'{found[0]}' does not compose: the bank adapts the linear layers between "
+            f"'{refused[0]}' does not compose: the bank adapts the linear layers between "
             "embeddings and head, and TRL's losses read the head's plain weights; leave it out"
         )
     return value if isinstance(value, str) else list(value)

@@ -86,14 +86,14 @@ def kind_beside(stage: StageConfig, metric: str) -> Kind | None:
     """
     if stage.method == "reward" and metric == "margin":
         return None
-    kinds = dict.fromkeys(ABSOLUTE[one] for one in at_end(stage) if one in ABSOLUTE)
+    kinds = dict.fromkeys(ABSOLUTE[kind] for kind in at_end(stage) if kind in ABSOLUTE)
     return next((kind for kind in kinds if _gives(kind, metric)), None)
 
 
 def measures(stage: StageConfig, beside: bool = False) -> list[str]:
     """The metrics of a trial at its last step, or (`beside`) of its parent and base."""
     find = kind_beside if beside else kind_of
-    names = dict.fromkeys(one for names in METRICS.values() for one in names)
+    names = dict.fromkeys(metric for names in METRICS.values() for metric in names)
     return [name for name in names if find(stage, name)]
 
 
@@ -101,29 +101,33 @@ def unmeasured(stage: StageConfig) -> Iterator[tuple[int, str]]:
     """By index, constraints that cannot be read or that ask for what nothing measures."""
     for index, text in enumerate(stage.constraints):
         try:
-            found = list(_lacking(stage, read_constraint(text)))
+            reasons = list(_lacking(stage, read_constraint(text)))
         except ValueError as error:
-            found = [str(error)]
-        yield from ((index, one) for one in found)
+            reasons = [str(error)]
+        yield from ((index, reason) for reason in reasons)
 
 
-def _lacking(stage: StageConfig, one: Constraint) -> Iterator[str]:
-    if kind_of(stage, one.metric) is None:
-        judge = "; it needs a judge: the field reward_model" if one.metric == "win_rate" else ""
-        yield f"{stage.method} measures no '{one.metric}'" + (judge or _near(one.metric, stage))
-    for system, metric in one.beside:
+def _lacking(stage: StageConfig, constraint: Constraint) -> Iterator[str]:
+    if kind_of(stage, constraint.metric) is None:
+        judge = (
+            "; it needs a judge: the field reward_model" if constraint.metric == "win_rate" else ""
+        )
+        yield f"{stage.method} measures no '{constraint.metric}'" + (
+            judge or _near(constraint.metric, stage)
+        )
+    for system, metric in constraint.beside:
         name = f"{system}.{metric}"
         if system == "parent" and stage.parent is None:
             yield f"{name}: this stage has no parent; use base.{metric}"
         elif kind_beside(stage, metric) is None:
-            known = [f"{system}.{name}" for name in measures(stage, beside=True)]
-            yield f"nothing measures {name}; allowed: {_listed(known)}"
+            measured = [f"{system}.{name}" for name in measures(stage, beside=True)]
+            yield f"nothing measures {name}; allowed: {_listed(measured)}"
 
 
 def _near(metric: str, stage: StageConfig) -> str:
-    known = measures(stage)
-    near = difflib.get_close_matches(metric, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {_listed(known)}"
+    metrics = measures(stage)
+    near = difflib.get_close_matches(metric, metrics, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {_listed(metrics)}"
 
 
 def _listed(names: list[str]) -> str:

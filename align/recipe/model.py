@@ -100,9 +100,9 @@ class Recipe(Block):
 
     def _check_ranks(self, name: str) -> None:
         """What a trial of largest rank is stacked to can be served."""
-        chain = [(one, self.stages[one].largest_rank()) for one in self.chain(name)]
+        chain = [(stage, self.stages[stage].largest_rank()) for stage in self.chain(name)]
         if (rank := sum(rank for _, rank in chain)) > MAX_RANK:
-            parts = " + ".join(f"{one} {own}" for one, own in reversed(chain))
+            parts = " + ".join(f"{stage} {stage_rank}" for stage, stage_rank in reversed(chain))
             raise ValueError(
                 f"stages.{name}.lora.r: the ranks of stacked stages add up, and {parts} makes "
                 f"{rank}, where at most {MAX_RANK} are served; search smaller ranks"
@@ -175,7 +175,7 @@ class Recipe(Block):
         counted = (*_STEPS, *(_GRPO_STEPS if config.method == "grpo" else ()))
         if not any(isinstance(value_of(config, name), Space | Expression) for name in counted):
             return [self._steps_of(stage, config)]
-        return [self._steps_of(stage, config.resolve(one)) for one in config.variants()]
+        return [self._steps_of(stage, config.resolve(params)) for params in config.variants()]
 
     def _steps_of(self, stage: str, config: StageConfig) -> int:
         if config.max_steps is not None:
@@ -189,18 +189,18 @@ class Recipe(Block):
         """The fixed rewards that held-out reward is measured with: the stage's own, else GRPO's."""
         if stage is not None and self.stages[stage].rewards:
             return self.stages[stage].rewards
-        return next((dict(one.rewards) for one in self.stages.values() if one.rewards), {})
+        return next((dict(config.rewards) for config in self.stages.values() if config.rewards), {})
 
     def needs(self, stage: str) -> list[str]:
         """Stages whose champion this one builds on: its parent and its reward model.
 
         Registered adapters that it names are no stages: see `references`.
         """
-        return [one for _, one in self._links(stage) if not is_reference(one)]
+        return [name for _, name in self._links(stage) if not is_reference(name)]
 
     def references(self, stage: str) -> dict[str, str]:
         """Registered adapters that the stage names, by field (`parent`, `reward_model`)."""
-        return {field: one for field, one in self._links(stage) if is_reference(one)}
+        return {field: name for field, name in self._links(stage) if is_reference(name)}
 
     def _links(self, stage: str) -> Iterator[tuple[str, str]]:
         config = self.stages[stage]
@@ -210,22 +210,22 @@ class Recipe(Block):
 
     def chain(self, stage: str) -> list[str]:
         """The stage and those of this recipe that it is stacked on, nearest first."""
-        found = [stage]
-        while (parent := self.stages[found[-1]].parent) is not None and parent in self.stages:
-            found.append(parent)
-        return found
+        names = [stage]
+        while (parent := self.stages[names[-1]].parent) is not None and parent in self.stages:
+            names.append(parent)
+        return names
 
     def order(self) -> list[str]:
         """Stages so that each comes after those it needs. ValueError names a cycle."""
-        done: list[str] = []
+        ordered: list[str] = []
         waiting = list(self.stages)
         while waiting:
-            ready = [name for name in waiting if all(need in done for need in self.needs(name))]
+            ready = [name for name in waiting if all(need in ordered for need in self.needs(name))]
             if not ready:
                 raise ValueError(self._circle(waiting))
-            done.append(ready[0])
+            ordered.append(ready[0])
             waiting.remove(ready[0])
-        return done
+        return ordered
 
     def _circle(self, waiting: list[str]) -> str:
         """What is wrong where each of `waiting` needs another of them."""
@@ -250,5 +250,5 @@ _GRPO_STEPS = ("num_generations", "num_iterations")
 
 def _where(params: Mapping[str, Value]) -> str:
     """Which trial it is about, as the end of a message; nothing for trial 0."""
-    told = ", ".join(f"{path} = {value}" for path, value in params.items())
-    return f" (in a trial with {told})" if told else ""
+    assignments = ", ".join(f"{path} = {value}" for path, value in params.items())
+    return f" (in a trial with {assignments})" if assignments else ""

@@ -156,10 +156,10 @@ RewardConfigs = Annotated[dict[str, SerializeAsAny[RewardConfig]], BeforeValidat
 def located(rewards: Mapping[str, RewardConfig], folder: Path) -> dict[str, RewardConfig]:
     """The same rewards, with `folder` as the place of functions that name none."""
     return {
-        name: one.model_copy(update={"folder": str(folder.resolve())})
-        if isinstance(one, PythonConfig) and one.folder is None
-        else one
-        for name, one in rewards.items()
+        name: config.model_copy(update={"folder": str(folder.resolve())})
+        if isinstance(config, PythonConfig) and config.folder is None
+        else config
+        for name, config in rewards.items()
     }
 
 
@@ -173,16 +173,18 @@ def _one(name: str, value: Any) -> RewardConfig:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        told = [_told(name, kind, one, value) for one in error.errors()]
-        raise ValueError("; ".join(told)) from None
+        messages = [_told(name, kind, detail, value) for detail in error.errors()]
+        raise ValueError("; ".join(messages)) from None
 
 
 def _kind(name: str, value: Any) -> type[RewardConfig]:
     """Which options a reward has; built-in names cannot be given to functions."""
     if name in BUILTIN:
         return BUILTIN[name]
-    own = isinstance(value, PythonConfig) or (isinstance(value, Mapping) and "python" in value)
-    if not own:
+    is_function = isinstance(value, PythonConfig) or (
+        isinstance(value, Mapping) and "python" in value
+    )
+    if not is_function:
         near = difflib.get_close_matches(name, BUILTIN, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(
@@ -203,12 +205,12 @@ def _told(name: str, kind: type[RewardConfig], error: Any, value: Any) -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(option, kind.model_fields, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        taken = ". Give your own function another name" if option == "python" else ""
+        tip = ". Give your own function another name" if option == "python" else ""
         return (
-            f"{name} has no option '{option}'; {hint}allowed: {', '.join(kind.model_fields)}{taken}"
+            f"{name} has no option '{option}'; {hint}allowed: {', '.join(kind.model_fields)}{tip}"
         )
     if option == "python":
         return f"{name}.python: 'module:function' is wanted; got {error['input']!r}"
     message = error["msg"].removeprefix("Value error, ")
-    came = "" if error["type"] == "value_error" else f"; got {error['input']!r}"
-    return f"{name}.{option}: {message}{came}"
+    suffix = "" if error["type"] == "value_error" else f"; got {error['input']!r}"
+    return f"{name}.{option}: {message}{suffix}"

@@ -73,8 +73,8 @@ def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
     """
     splits = propose_splits(findings)
     data, folder = findings.path.resolve(), output.resolve().parent
-    shown = data.relative_to(folder) if data.is_relative_to(folder) else data
-    kinds = " and ".join(one.name for one in findings.formats)
+    data_path = data.relative_to(folder) if data.is_relative_to(folder) else data
+    kinds = " and ".join(data_format.name for data_format in findings.formats)
     head = _HEAD.format(
         source=data.name,
         kinds=kinds,
@@ -83,7 +83,7 @@ def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
         name=_scalar(name),
         description=_scalar(f"{', '.join(findings.methods)} on {data.name}"),
         base=_scalar(base),
-        path=_scalar(str(shown)),
+        path=_scalar(str(data_path)),
         output=output.name,
         train=splits.train,
         validation=splits.validation,
@@ -141,7 +141,7 @@ def _links(method: Method, methods: tuple[Method, ...]) -> str:
         "grpo": ("dpo", "kto", "sft"),
     }
     lines = []
-    parent = next((one for one in before[method] if one in methods), None)
+    parent = next((candidate for candidate in before[method] if candidate in methods), None)
     if parent:
         lines.append(f"    parent: {parent}  # starts from that stage's best adapter")
     if method in ("dpo", "kto", "grpo") and "reward" in methods:

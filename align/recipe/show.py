@@ -43,38 +43,38 @@ def promises(recipe: Recipe) -> list[str]:
     for name, stage in recipe.stages.items():
         lines += [f"{name} keeps {text}" for text in stage.constraints]
         for number, point in enumerate(stage.sweep.points, 1):
-            told = ", ".join(f"{path} {_short(value)}" for path, value in point.items())
-            lines.append(f"{name} tries as trial {number}: {told}")
+            assignments = ", ".join(f"{path} {_short(value)}" for path, value in point.items())
+            lines.append(f"{name} tries as trial {number}: {assignments}")
     return lines
 
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
-    plain = isinstance(value, bool) or not isinstance(value, int | float)
-    return str(value) if plain else f"{value:g}"
+    as_text = isinstance(value, bool) or not isinstance(value, int | float)
+    return str(value) if as_text else f"{value:g}"
 
 
 def in_words(value: Space | Expression) -> str:
     """`choice 8, 16` or `loguniform 1e-05 to 0.001 where optim is sgd` or `= 2 * r`."""
     if isinstance(value, Expression):
         return f"= {value.tie}"
-    where = " and ".join(
+    conditions = " and ".join(
         f"{name} is {' or '.join(map(_short, values))}" for name, values in value.when.items()
     )
-    return _range(value) + (f" where {where}" if where else "")
+    return _range(value) + (f" where {conditions}" if conditions else "")
 
 
 def _range(value: Space) -> str:
     if value.kind == "choice":
-        return f"choice {', '.join(str(one) for one in value.values)}"
+        return f"choice {', '.join(str(choice) for choice in value.values)}"
     log = ", log scale" if value.kind == "int" and value.log else ""
     return f"{value.kind} {value.low:g} to {value.high:g}{log}"
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows of cells as aligned lines."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))] if rows else []
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -106,7 +106,11 @@ def _plain(value: Any) -> Any:
         return value.tie
     if isinstance(value, BaseModel):
         extra = value.model_extra or {}
-        return {name: _plain(one) for name, one in value if one is not None or name in extra}
+        return {
+            name: _plain(field_value)
+            for name, field_value in value
+            if field_value is not None or name in extra
+        }
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     return value

@@ -102,17 +102,17 @@ class StageConfig(Block):
         """TRL's further fields parsed, and what is wrong with them told beside the rest."""
         if not isinstance(raw, Mapping):
             return validate(raw)
-        wrong = [wrong_at((name,), text, raw[name]) for name, text in unsearched(raw)]
-        if wrong or raw.get("method") not in [*CONFIGS]:
-            raise_if(cls.__name__, wrong)
+        errors = [wrong_at((name,), text, raw[name]) for name, text in unsearched(raw)]
+        if errors or raw.get("method") not in [*CONFIGS]:
+            raise_if(cls.__name__, errors)
             return validate(raw)
-        extra, wrong = _extra(raw["method"], raw, cls.model_fields)
+        extra, errors = _extra(raw["method"], raw, cls.model_fields)
         try:
             stage = validate({**raw, **extra})
         except ValidationError as error:
-            raise_if(cls.__name__, [*again(error), *wrong])
+            raise_if(cls.__name__, [*again(error), *errors])
             raise
-        raise_if(cls.__name__, wrong or list(_searched_wrongly(stage)))
+        raise_if(cls.__name__, errors or list(_searched_wrongly(stage)))
         return stage
 
     @model_validator(mode="after")
@@ -128,8 +128,8 @@ class StageConfig(Block):
             for name, field in type(self).model_fields.items()
             if name in _OF_SOME_METHODS and getattr(self, name) != field.default
         ]
-        if found := [one for one in (*foreign, *complaints(self)) if one]:
-            raise ValueError("; ".join(found))
+        if problems := [problem for problem in (*foreign, *complaints(self)) if problem]:
+            raise ValueError("; ".join(problems))
         return self
 
     @property
@@ -140,9 +140,9 @@ class StageConfig(Block):
     @property
     def generation_batch(self) -> int:
         """Completions that GRPO writes at a time (TRL's `generation_batch_size`)."""
-        given = self.trl_value("generation_batch_size")
+        batch_size = self.trl_value("generation_batch_size")
         batches = self.trl_value("steps_per_generation") or self.gradient_accumulation_steps
-        return given or self.per_device_train_batch_size * int(batches)
+        return batch_size or self.per_device_train_batch_size * int(batches)
 
     @property
     def generation_period(self) -> int:
@@ -162,19 +162,19 @@ class StageConfig(Block):
 
     def trl_value(self, name: str) -> Any:
         """What the stage, else its TRL config, has for a field of this method's config."""
-        own = (self.model_extra or {}).get(name)
-        return trl_fields(self.method)[name].default if own is None else own
+        value = (self.model_extra or {}).get(name)
+        return trl_fields(self.method)[name].default if value is None else value
 
     def trl(self) -> dict[str, Any]:
         """The arguments for the method's TRL config that the recipe gives; of a resolved stage.
 
         Typed fields that are None are left out, and so is what TRL's config does not have.
         """
-        taken, extra = trl_fields(self.method).keys() - {"save_steps"}, self.model_extra or {}
+        names, extra = trl_fields(self.method).keys() - {"save_steps"}, self.model_extra or {}
         return {
             name: value
             for name, value in self
-            if name in taken and (value is not None or name in extra)
+            if name in names and (value is not None or name in extra)
         }
 
     def fields(self) -> Iterator[tuple[str, Any]]:
@@ -248,31 +248,31 @@ def _extra(
     method: Method, raw: Mapping[str, Any], typed: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[InitErrorDetails]]:
     parsed: dict[str, Any] = {}
-    wrong: list[InitErrorDetails] = []
+    errors: list[InitErrorDetails] = []
     for name in [name for name in raw if isinstance(name, str) and name not in typed]:
         value = raw[name]
         try:
             if text := elsewhere(method, name):
                 raise ValueError(text)
             if text := unknown(method, name, typed):
-                wrong.append(unknown_at((name,), text, value))
+                errors.append(unknown_at((name,), text, value))
             else:
                 parsed[name] = parse_extra(method, name, value)
         except ValidationError as error:  # of a space; a ValueError too
-            wrong += [{**one, "loc": (name, *one.get("loc", ()))} for one in again(error)]
+            errors += [{**detail, "loc": (name, *detail.get("loc", ()))} for detail in again(error)]
         except ValueError as error:
-            wrong.append(wrong_at((name,), str(error), value))
-    return parsed, wrong
+            errors.append(wrong_at((name,), str(error), value))
+    return parsed, errors
 
 
 def _searched_wrongly(stage: StageConfig) -> Iterator[InitErrorDetails]:
     """What is wrong with conditions, ties, points and constraints, at the fields that hold them."""
-    wrong = [*resolution.wrong_conditions(stage), *resolution.wrong_ties(stage)]
-    for path, text in wrong:
+    problems = [*resolution.wrong_conditions(stage), *resolution.wrong_ties(stage)]
+    for path, text in problems:
         yield wrong_at(tuple(path.split(".")), text)
     for index, text in unmeasured(stage):
         yield wrong_at(("constraints", index), text, stage.constraints[index])
-    for index, point in enumerate(() if wrong else stage.sweep.points):
+    for index, point in enumerate(() if problems else stage.sweep.points):
         try:
             stage.sweep.points[index] = resolution.read_point(stage, point)
         except ValueError as error:

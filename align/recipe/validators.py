@@ -38,30 +38,30 @@ def _length_and_rewards(stage: StageConfig) -> Iterator[str]:
 
 
 def _schedule(stage: StageConfig) -> Iterator[str]:
-    kind, given = _plain(stage, "lr_scheduler_type"), _mapping(stage, "lr_scheduler_kwargs")
+    kind, options = _plain(stage, "lr_scheduler_type"), _mapping(stage, "lr_scheduler_kwargs")
     if kind in ("reduce_lr_on_plateau", "greedy"):
         yield (
             f"lr_scheduler_type '{kind}' goes by evaluations within training, and Alignery "
             "measures published adapters at rungs; take another"
         )
-    floor = {"min_lr", "min_lr_rate"} & given.keys()
+    floor = {"min_lr", "min_lr_rate"} & options.keys()
     if kind in ("cosine_with_min_lr", "cosine_warmup_with_min_lr") and len(floor) != 1:
         yield f"lr_scheduler_type '{kind}' needs lr_scheduler_kwargs: {{min_lr_rate: 0.1}}"
-    if kind == "warmup_stable_decay" and "num_decay_steps" not in given:
+    if kind == "warmup_stable_decay" and "num_decay_steps" not in options:
         yield f"lr_scheduler_type '{kind}' needs lr_scheduler_kwargs: {{num_decay_steps: …}}"
     yield from _warmup(stage)
 
 
 def _warmup(stage: StageConfig) -> Iterator[str]:
-    found: Any = stage.warmup_steps
-    if isinstance(found, Space) and found.kind in ("uniform", "loguniform") and found.high >= 1:
+    value: Any = stage.warmup_steps
+    if isinstance(value, Space) and value.kind in ("uniform", "loguniform") and value.high >= 1:
         yield (
             "warmup_steps: search whole numbers of steps by int or choice, or a share of all steps "
             "between ends below 1"
         )
-    elif isinstance(found, int | float) and found >= 1 and found != int(found):
+    elif isinstance(value, int | float) and value >= 1 and value != int(value):
         yield (
-            f"warmup_steps is a whole number of steps, or a share of all steps below 1; got {found}"
+            f"warmup_steps is a whole number of steps, or a share of all steps below 1; got {value}"
         )
 
 
@@ -142,9 +142,9 @@ def _grpo(stage: StageConfig) -> Iterator[str]:
     if _searched(stage, *_SIZES, *_BATCHES):
         return
     size, batch = stage.per_device_train_batch_size, stage.generation_batch
-    given = [name for name in _SIZES if stage.trl_value(name) is not None]
-    if len(given) == 2:
-        yield f"name one of {' and '.join(given)}: each follows from the other"
+    named_sizes = [name for name in _SIZES if stage.trl_value(name) is not None]
+    if len(named_sizes) == 2:
+        yield f"name one of {' and '.join(named_sizes)}: each follows from the other"
         return
     if batch % size:
         yield (
@@ -153,7 +153,7 @@ def _grpo(stage: StageConfig) -> Iterator[str]:
         )
         return
     if batch % stage.num_generations:
-        made_of = given[0] if given else "gradient_accumulation_steps"
+        made_of = named_sizes[0] if named_sizes else "gradient_accumulation_steps"
         product = made_of if made_of == _SIZES[0] else f"per_device_train_batch_size * {made_of}"
         yield (
             f"num_generations {stage.num_generations} must divide the {batch} completions that "
@@ -171,11 +171,11 @@ _BATCHES = (
 
 def _boundaries(stage: StageConfig) -> Iterator[str]:
     period = stage.generation_period
-    steps = {"sweep.rungs": stage.sweep.rungs, "save_steps": [stage.save_steps or period]}
-    for name, found in steps.items():
-        if wrong := [step for step in found if step % period]:
+    fields = {"sweep.rungs": stage.sweep.rungs, "save_steps": [stage.save_steps or period]}
+    for name, steps in fields.items():
+        if refused := [step for step in steps if step % period]:
             yield (
-                f"{name}: {', '.join(map(str, wrong))}: completions are used for {period} steps "
+                f"{name}: {', '.join(map(str, refused))}: completions are used for {period} steps "
                 "(steps_per_generation * num_iterations / gradient_accumulation_steps) and are not "
                 f"saved, so a stage can only go on from multiples of {period}"
             )

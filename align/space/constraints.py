@@ -48,8 +48,8 @@ class Constraint:
         is broken by a tenth. The sign of a bound does not matter: the difference is divided by its
         size, or left as it is where the bound is 0. ValueError if the bound cannot be computed.
         """
-        named = {f"_{index}": beside[one] for index, one in enumerate(self.beside)}
-        bound = expressions.evaluate(self.bound, named.__getitem__)
+        values = {f"_{index}": beside[measurement] for index, measurement in enumerate(self.beside)}
+        bound = expressions.evaluate(self.bound, values.__getitem__)
         beyond = value - bound if self.at_most else bound - value
         return beyond / abs(bound) if abs(bound) > 1e-9 else beyond
 
@@ -63,9 +63,9 @@ def read_constraint(text: str) -> Constraint:
     metric, sign, bound = parts.groups()
     beside: dict[tuple[System, str], str] = {}
 
-    def stand_in(found: re.Match[str]) -> str:
-        one: tuple[System, str] = (found[1], _named(found[2]))  # type: ignore[assignment]
-        return beside.setdefault(one, f"_{len(beside)}")
+    def stand_in(match: re.Match[str]) -> str:
+        measurement: tuple[System, str] = (match[1], _named(match[2]))  # type: ignore[assignment]
+        return beside.setdefault(measurement, f"_{len(beside)}")
 
     tree = expressions.read(_BESIDE.sub(stand_in, bound))
     if foreign := [name for name in expressions.names_in(tree) if name not in beside.values()]:
@@ -78,8 +78,12 @@ def read_constraint(text: str) -> Constraint:
 
 def needed(constraints: Iterable[str]) -> set[str]:
     """The metrics that they look at, of the trial, its parent and the base."""
-    read = [read_constraint(text) for text in constraints]
-    return {name for one in read for name in (one.metric, *(metric for _, metric in one.beside))}
+    parsed = [read_constraint(text) for text in constraints]
+    return {
+        name
+        for constraint in parsed
+        for name in (constraint.metric, *(metric for _, metric in constraint.beside))
+    }
 
 
 def broken(
@@ -90,8 +94,8 @@ def broken(
     ValueError if its bound cannot be computed.
     """
     value = metrics.get(constraint.metric, math.nan)
-    known = [beside.get(one, math.nan) for one in constraint.beside]
-    if not all(map(math.isfinite, (value, *known))):
+    references = [beside.get(measurement, math.nan) for measurement in constraint.beside]
+    if not all(map(math.isfinite, (value, *references))):
         return None
     return constraint.violation(value, beside)
 

@@ -43,12 +43,12 @@ def names_in(tree: ast.expr) -> list[str]:
 def evaluate(tree: ast.expr, value_of: Callable[[str], float]) -> float:
     """Its value. ValueError if it has none: a division by zero, or what is no finite number."""
     try:
-        found = _evaluate(tree, value_of)
+        result = _evaluate(tree, value_of)
     except ArithmeticError as error:
         raise ValueError(str(error.args[-1]).lower()) from None
-    if isinstance(found, complex) or not math.isfinite(found):
-        raise ValueError(f"{ast.unparse(tree)} is {found}, which is no number to use")
-    return found
+    if isinstance(result, complex) or not math.isfinite(result):
+        raise ValueError(f"{ast.unparse(tree)} is {result}, which is no number to use")
+    return result
 
 
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -77,8 +77,8 @@ def _is_number(node: ast.expr) -> bool:
 def _dotted(node: ast.expr) -> str:
     """`lora.r`, or an empty text for what is no name."""
     if isinstance(node, ast.Attribute):
-        above = _dotted(node.value)
-        return f"{above}.{node.attr}" if above else ""
+        owner = _dotted(node.value)
+        return f"{owner}.{node.attr}" if owner else ""
     return node.id if isinstance(node, ast.Name) else ""
 
 

@@ -16,7 +16,7 @@ Number = type[int] | type[float]
 
 
 def searched(
-    value: Any, one: Callable[[Any], Any], words: str, number: Number | None = float
+    value: Any, parse: Callable[[Any], Any], words: str, number: Number | None = float
 ) -> Any:
     """What a field holds: a space, a tie, or what `one` makes of a plain value.
 
@@ -30,26 +30,28 @@ def searched(
     if isinstance(value, Expression):
         return value
     if isinstance(value, Space):
-        return _within(value, one, words, number)
+        return _within(value, parse, words, number)
     if isinstance(value, str) and number is not None and not _is_number(value):
         return _tie(value, words)
-    return one(value)
+    return parse(value)
 
 
 def numeric(kind: Number, words: str, allows: Callable[[float], bool]) -> WrapValidator:
     """The check of a numeric field; `words` say which numbers `allows` lets through."""
 
     def number(value: Any) -> Any:
-        wrong = ValueError(f"expected {words} or a search space; got {value!r}")
+        refusal = ValueError(f"expected {words} or a search space; got {value!r}")
         if isinstance(value, bool):
-            raise wrong
+            raise refusal
         try:
-            found = float(value)  # YAML reads 1e-3 as a string
+            parsed = float(value)  # YAML reads 1e-3 as a string
         except (TypeError, ValueError):
-            raise wrong from None
-        if not (math.isfinite(found) and allows(found)) or (kind is int and found != int(found)):
-            raise wrong
-        return kind(found)
+            raise refusal from None
+        if not (math.isfinite(parsed) and allows(parsed)) or (
+            kind is int and parsed != int(parsed)
+        ):
+            raise refusal
+        return kind(parsed)
 
     return WrapValidator(lambda value, _union: searched(value, number, words, kind))
 
@@ -103,17 +105,17 @@ def _flag(value: Any) -> Any:
     return value
 
 
-def _within(found: Space, one: Callable[[Any], Any], words: str, number: Number | None) -> Space:
-    if found.kind == "choice":
-        values = tuple(scalar(one(value)) for value in found.values)
-        default = scalar(one(found.default))
-        return found.model_copy(update={"values": values, "default": default})
+def _within(space: Space, parse: Callable[[Any], Any], words: str, number: Number | None) -> Space:
+    if space.kind == "choice":
+        values = tuple(scalar(parse(value)) for value in space.values)
+        default = scalar(parse(space.default))
+        return space.model_copy(update={"values": values, "default": default})
     if number is None:
-        raise ValueError(f"expected {words}: search it by choice, not {found.kind}")
-    if number is int and found.kind != "int":
-        raise ValueError(f"expected {words}: search it by int or choice, not {found.kind}")
-    one(found.low), one(found.high)
-    return found
+        raise ValueError(f"expected {words}: search it by choice, not {space.kind}")
+    if number is int and space.kind != "int":
+        raise ValueError(f"expected {words}: search it by int or choice, not {space.kind}")
+    parse(space.low), parse(space.high)
+    return space
 
 
 def _is_number(text: str) -> bool:

@@ -37,7 +37,7 @@ def class_name(name: str, table: Mapping[str, str]) -> str:
         return name
     if name in table:
         return table[name]
-    lower = {one.lower(): one for one in (*table, *table.values())}
+    lower = {known.lower(): known for known in (*table, *table.values())}
     near = difflib.get_close_matches(name.lower(), lower, n=1)
     allowed = f"allowed: {', '.join(table)}, or the name of Optuna's class"
     hint = f"did you mean '{lower[near[0]]}'? " if near else ""

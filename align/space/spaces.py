@@ -56,17 +56,17 @@ class Space(BaseModel):
         allowed = {kind, "default", "when", *(["log"] if kind == "int" else [])}
         if unknown := set(raw) - allowed:
             raise ValueError(f"{kind} does not take {sorted(unknown)}; allowed: {sorted(allowed)}")
-        found = _choice(raw) if kind == "choice" else _interval(kind, raw)
-        return {**found, "when": _when(raw["when"]) if "when" in raw else {}}
+        fields = _choice(raw) if kind == "choice" else _interval(kind, raw)
+        return {**fields, "when": _when(raw["when"]) if "when" in raw else {}}
 
     def contains(self, value: Value) -> bool:
         """Whether a trial may hold `value`."""
         if self.kind == "choice":
-            return any(same(value, one) for one in self.values)
+            return any(same(value, choice) for choice in self.values)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        whole = self.kind != "int" or value == int(value)
-        return self.low <= value <= self.high and whole
+        integral = self.kind != "int" or value == int(value)
+        return self.low <= value <= self.high and integral
 
     def read(self, value: Value) -> Value:
         """`value` as a person writes it (1e-3 is text in YAML) as a trial holds it.
@@ -74,10 +74,12 @@ class Space(BaseModel):
         ValueError if the space does not contain it.
         """
         if self.kind == "choice":
-            found = next((one for one in self.values if same(_number(value), _number(one))), None)
-            if found is None:
+            match = next(
+                (choice for choice in self.values if same(_number(value), _number(choice))), None
+            )
+            if match is None:
                 raise ValueError(f"{value!r} is not among {self._told()}{self._near(value)}")
-            return found
+            return match
         number = _number(value)
         if not self.contains(number):
             raise ValueError(f"{value!r} lies outside {self._told()}")
@@ -102,7 +104,7 @@ class Space(BaseModel):
         """The form that a recipe's author writes."""
         bounds: list[Value] = list(self.ends())
         extra: dict[str, Any] = {"log": True} if self.kind == "int" and self.log else {}
-        when = {
+        conditions = {
             name: values[0] if len(values) == 1 else list(values)
             for name, values in self.when.items()
         }
@@ -110,14 +112,14 @@ class Space(BaseModel):
             self.kind: bounds,
             **extra,
             "default": self.default,
-            **({"when": when} if when else {}),
+            **({"when": conditions} if conditions else {}),
         }
 
     def _told(self) -> str:
         return str({self.kind: list(self.ends())})
 
     def _near(self, value: Value) -> str:
-        words = [one for one in self.values if isinstance(one, str)]
+        words = [choice for choice in self.values if isinstance(choice, str)]
         near = difflib.get_close_matches(str(value), words, n=1)
         return f"; did you mean '{near[0]}'?" if near else ""
 
@@ -135,14 +137,14 @@ class Expression(BaseModel):
         return expressions.names_in(expressions.read(self.tie))
 
 
-def same(one: Value, other: Value) -> bool:
+def same(first: Value, second: Value) -> bool:
     """Whether two values are the same one: 8 and 8.0 are, 1 and true are not."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
 
 
-def alike(one: Value, other: Value) -> bool:
+def alike(first: Value, second: Value) -> bool:
     """As `same`; a number written as text (YAML's 1e-3) is that number."""
-    return same(_number(one), _number(other))
+    return same(_number(first), _number(second))
 
 
 def scalar(value: Any) -> Any:
@@ -152,7 +154,7 @@ def scalar(value: Any) -> Any:
     """
     if not isinstance(value, list | tuple):
         return value
-    names = [str(one) for one in value if type(one) in (str, int, float)]
+    names = [str(item) for item in value if type(item) in (str, int, float)]
     text = ",".join(names)
     if not names or len(names) != len(value) or listed(text) != names:
         raise ValueError(f"a value to search is one value or a list of names; got {value!r}")
@@ -186,24 +188,24 @@ def _number(value: Value) -> Value:
 def _when(raw: Any) -> When:
     if not isinstance(raw, Mapping) or not raw:
         raise ValueError(f"when needs {{field: value}} or {{field: [values]}}; got {raw!r}")
-    found: When = {}
+    conditions: When = {}
     for name, values in raw.items():
-        kept = tuple(values) if isinstance(values, list | tuple) else (values,)
-        if not kept or not all(isinstance(one, int | float | str) for one in kept):
+        allowed = tuple(values) if isinstance(values, list | tuple) else (values,)
+        if not allowed or not all(isinstance(value, int | float | str) for value in allowed):
             raise ValueError(f"when: {name} needs a value or a list of values; got {values!r}")
-        found[str(name)] = kept
-    return found
+        conditions[str(name)] = allowed
+    return conditions
 
 
 def _choice(raw: Mapping[str, Any]) -> dict[str, Any]:
     values = raw["choice"]
     if not isinstance(values, list | tuple) or not values:
         raise ValueError("empty search space: choice needs a list with at least one value")
-    kept = [scalar(one) for one in values]
-    default = scalar(raw.get("default", kept[0]))
-    if not any(alike(default, one) for one in kept):
-        raise ValueError(f"default {default!r} is not among the choices {kept}")
-    return {"kind": "choice", "values": tuple(kept), "default": default}
+    choices = [scalar(value) for value in values]
+    default = scalar(raw.get("default", choices[0]))
+    if not any(alike(default, choice) for choice in choices):
+        raise ValueError(f"default {default!r} is not among the choices {choices}")
+    return {"kind": "choice", "values": tuple(choices), "default": default}
 
 
 def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:

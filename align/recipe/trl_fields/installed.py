@@ -50,10 +50,10 @@ def trl_fields(method: Method) -> dict[str, TrlField]:
         ("trl", "trainer/base_config.py", "_BaseConfig"),
         ("trl", f"trainer/{method}_config.py", CONFIGS[method]),
     )
-    found: dict[str, TrlField] = {}
+    fields: dict[str, TrlField] = {}
     for package, file, name in classes:
-        found |= {one.name: one for one in _declared(package, file, name)}
-    return found
+        fields |= {field.name: field for field in _declared(package, file, name)}
+    return fields
 
 
 def methods_with(field: str) -> list[Method]:
@@ -67,8 +67,10 @@ def enum_values(name: str) -> tuple[str, ...]:
     for file in _ENUMS:
         for node in _classes(_source("transformers", file)).values():
             if node.name == name and any("Enum" in ast.unparse(base) for base in node.bases):
-                values = [one.value for one in node.body if isinstance(one, ast.Assign)]
-                return tuple(one.value for one in values if isinstance(one, ast.Constant))  # type: ignore[misc]
+                values = [
+                    statement.value for statement in node.body if isinstance(statement, ast.Assign)
+                ]
+                return tuple(value.value for value in values if isinstance(value, ast.Constant))  # type: ignore[misc]
     return ()
 
 
@@ -88,12 +90,12 @@ def _declared(package: str, file: str, name: str) -> Iterator[TrlField]:
     node = _classes(_source(package, file)).get(name)
     if node is None:
         raise RecipeError(f"{package}/{file} has no class {name}: install the pinned version")
-    for one in node.body:
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
-            options = _options(one.value)
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            options = _options(statement.value)
             yield TrlField(
-                name=one.target.id,
-                type=_type(one.annotation),
+                name=statement.target.id,
+                type=_type(statement.annotation),
                 default=_default(options),
                 choices=_choices(options),
             )
@@ -101,8 +103,8 @@ def _declared(package: str, file: str, name: str) -> Iterator[TrlField]:
 
 @cache
 def _source(package: str, file: str) -> Path:
-    found = importlib.util.find_spec(package)  # of a package itself: imports nothing
-    path = Path(found.origin).parent / file if found and found.origin else None
+    spec = importlib.util.find_spec(package)  # of a package itself: imports nothing
+    path = Path(spec.origin).parent / file if spec and spec.origin else None
     if path is None or not path.is_file():
         raise RecipeError(
             f"{package} is not installed, or has no {file}; "
@@ -120,7 +122,7 @@ def _classes(path: Path) -> dict[str, ast.ClassDef]:
 def _options(value: ast.expr | None) -> dict[str, ast.expr]:
     """The keywords of `field(...)`, or a plain default as one of them."""
     if isinstance(value, ast.Call):
-        return {one.arg: one.value for one in value.keywords if one.arg}
+        return {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
     return {} if value is None else {"default": value}
 
 
@@ -177,5 +179,5 @@ def _subscript(kind: Any, index: ast.expr) -> Any:
     if kind is Literal:
         return Literal[_literal(index)]
     inner = index.elts if isinstance(index, ast.Tuple) else [index]
-    types = tuple(_type(one) for one in inner)
+    types = tuple(_type(element) for element in inner)
     return kind[types] if kind in (dict, list, Union) else Any
