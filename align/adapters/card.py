@@ -1,4 +1,4 @@
-"""The model card beside an adapter: its manifest, for a person to read."""
+"""The model card of an adapter: its manifest as readable Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def card(manifest: Manifest) -> str:
 
 
 def _base(manifest: Manifest) -> str:
-    """The base's name; of a folder its last part, since its place says nothing elsewhere."""
+    """The base's name; for a local folder, the last part of its path."""
     return Path(manifest.base).name if manifest.base[:1] in ("/", ".", "~") else manifest.base
 
 
@@ -75,7 +75,7 @@ def _what(manifest: Manifest) -> Iterator[str]:
 
 
 def _chain(manifest: Manifest) -> str:
-    """Parents, nearest first, down to the base."""
+    """The parents, nearest first."""
     lines = manifest.parent_lines or [""] * len(manifest.parents)
     links = [
         f"{line} `{parent_id[:16]}`".strip()
@@ -114,7 +114,7 @@ def _source(manifest: Manifest) -> str:
     kinds = {"task": "the task", "path": "the file", "dataset": "the dataset"}
     for kind, words in kinds.items():
         if name := data.get(kind):
-            # A path tells nothing on another machine, and its folders are nobody's business.
+            # Only the file's name: the rest of the path means nothing on another machine.
             return f"Trained on {words} `{Path(name).name if kind == 'path' else name}`"
     return "Trained on"
 
@@ -136,7 +136,7 @@ def _lengths(lengths: Mapping[str, int]) -> str:
 
 
 def _settings(manifest: Manifest) -> Iterator[tuple[str, Any]]:
-    """The resolved settings that were given, searched ones marked, nested ones by dotted name."""
+    """The resolved settings that are set; nested settings by dotted name."""
     grpo = manifest.method == "grpo"
     skipped = _NOT_SETTINGS | ({"max_length"} if grpo else _ROLLOUTS)
     for name, value in manifest.stage.items():

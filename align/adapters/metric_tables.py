@@ -1,4 +1,4 @@
-"""The figures of an adapter beside its parent's and its base's, as Markdown."""
+"""Markdown tables of an adapter's metrics beside those of its parent and its base."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from align.adapters.manifest import Manifest, PairedDifference
 
-#: Measures in the order of a card, with what they are called and their unit.
+#: Metrics in the order of a card, each with its label and unit.
 MEASURES = {
     "accuracy": "accuracy",
     "mean_reward": "reward, weighted sum",
@@ -34,7 +34,7 @@ _SHARES = {
 
 
 def how_good(manifest: Manifest) -> Iterator[str]:
-    """The section that holds the figures of adapter, parent and base, as Markdown lines."""
+    """The section with the metrics of adapter, parent and base, as Markdown lines."""
     yield "## How good it is"
     yield ""
     metrics = manifest.metrics

@@ -1,9 +1,9 @@
-"""Attention's gradient on a CPU for short rows, in products of whole matrices.
+"""A faster gradient of attention for short rows on a CPU, by products of whole matrices.
 
-torch's own backward pass works in blocks that are made for long rows; with some hundred tokens it
-took a quarter of an SFT step. Here the forward pass is torch's, and the backward pass computes the
-weights of a few heads at a time again and takes the gradient as in arXiv 2205.14135 (appendix
-B.2), which needs nothing saved but what goes in.
+torch's own backward pass works in blocks that suit long rows; at some hundred tokens it took a
+quarter of an SFT step. Here the forward pass is torch's. The backward pass recomputes the attention
+weights, a few heads at a time, and takes the gradient as in arXiv 2205.14135 (appendix B.2), so
+only the inputs are saved.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from unittest.mock import patch
 import torch
 from torch.nn import functional
 
-#: Weights of one sample, of all heads, up to which this is the faster way.
+#: The most attention weights of a sample, over all heads, for which this backward pass is used.
 MOST = 2**20
-#: Weights at a time: a MB in fp32, which stays in a core's own cache.
+#: Attention weights computed at a time: 1 MB in fp32, which fits a core's own cache.
 _BLOCK = 2**18
 
 _forward = functional.scaled_dot_product_attention
@@ -26,7 +26,7 @@ _forward = functional.scaled_dot_product_attention
 
 @contextmanager
 def short_attention() -> Iterator[None]:
-    """Have `scaled_dot_product_attention` take its gradient this way where it can."""
+    """Replace `scaled_dot_product_attention` by `attention`."""
     with patch.object(functional, "scaled_dot_product_attention", attention):
         yield
 
@@ -41,7 +41,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> torch.Tensor:
-    """torch's function, with the same result, all of (batch, heads, length, width)."""
+    """Same result as torch's function; query, key and value are (batch, heads, length, width)."""
     if torch.is_autocast_enabled("cpu") and query.is_cpu:  # as it does for torch's own function
         dtype = torch.get_autocast_dtype("cpu")
         query, key, value = (tensor.to(dtype) for tensor in (query, key, value))
@@ -92,7 +92,7 @@ class _Short(torch.autograd.Function):
 
 
 def _hidden(mask: torch.Tensor | None, causal: bool, shape: tuple[int, ...]) -> torch.Tensor:
-    """What is added to the scores in fp32: hardly anything is left of what may not be seen."""
+    """The mask that is added to the scores in fp32: the lowest finite number hides a position."""
     least = torch.finfo(torch.float32).min
     if mask is None:
         visible = torch.ones(shape[-2:], dtype=torch.bool)
@@ -107,7 +107,7 @@ def _slopes(
 ) -> tuple[torch.Tensor, ...]:
     """The gradients of query, key and value for some heads of a sample.
 
-    `inputs` are these three and the gradient of what came out.
+    `inputs` are query, key, value and the gradient of the output.
     """
     query, key, value, gradient = inputs
     dtype = query.dtype

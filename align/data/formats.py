@@ -1,4 +1,4 @@
-"""Which of TRL's data formats rows are in, and what they can train."""
+"""TRL's data formats: how they are recognised, and which methods train on them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from align.recipe.trl_fields.installed import Method
 
 @dataclass(frozen=True)
 class Format:
-    """A set of columns with a meaning.
+    """A data format: its name and columns.
 
-    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` says what to
-    do where it drafts none.
+    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` is given where
+    no stage is drafted.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Format:
     advice: str = ""
 
 
-#: TRL's names; a method takes the first of its formats that is there. For `recipe new`, the first
-#: whose columns contain another's hides it.
+#: Formats by TRL's names. A method reads rows in the first of its formats whose columns exist. For
+#: `recipe new`, a format hides later formats whose columns it contains.
 FORMATS = (
     Format("unpaired preference", ("prompt", "completion", "label"), ("kto",), ("kto",)),
     Format("prompt-completion", ("prompt", "completion"), ("sft",), ("sft",)),
@@ -52,16 +52,16 @@ FORMATS = (
         "own whose rewards need none (format, length, a reward model, python)",
     ),
 )
-#: ShareGPT's names of who speaks.
+#: ShareGPT's names of the roles.
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
-#: Fewer different prompts than this cannot be trained, compared and tested on.
+#: The fewest different prompts that suffice to train, compare and test on.
 MIN_PROMPTS = 10
 
 
 def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
-    """The format that a stage of this method reads the rows in. DataError if there is none.
+    """The format in which a stage of this method reads the rows. DataError if there is none.
 
-    `source` is what the message begins with.
+    `source` begins the message.
     """
     columns = set(next(iter(rows.values())))
     usable = [candidate for candidate in FORMATS if method in candidate.methods]
@@ -69,7 +69,7 @@ def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
         (candidate for candidate in usable if set(candidate.columns) <= columns), None
     )
     if data_format is None:
-        # What contains another's columns is another way to the same.
+        # Formats that contain another usable format's columns are not listed.
         allowed = [
             " + ".join(candidate.columns)
             for candidate in usable
@@ -90,10 +90,10 @@ def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
 
 
 def tidied(rows: dict[int, Row]) -> dict[int, Row]:
-    """The rows with TRL's other spellings resolved.
+    """The rows with alternative names replaced by TRL's.
 
-    `conversations` is `messages`, and messages of `from` and `value` (ShareGPT's) are such of
-    `role` and `content`.
+    The column `conversations` becomes `messages`, and ShareGPT's messages with `from` and `value`
+    become messages with `role` and `content`.
     """
     return {number: _tidied(row) for number, row in rows.items()}
 
@@ -117,11 +117,11 @@ def _turns(value: list[Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a data file holds.
+    """What a data file contains.
 
-    `prompts` counts different prompts, `repeats` the rows of the most frequent one. `characters`
-    is the length that 95 % of rows stay under, prompt included; `answer_characters` that of the
-    longest answer in a row alone (0 where the file has none).
+    `prompts` counts different prompts, `repeats` the rows of the most frequent prompt. `characters`
+    is the 95th percentile of the rows' lengths, prompt included; `answer_characters` that of the
+    longest answer in each row (0 if the file has no answers).
     """
 
     path: Path
@@ -135,14 +135,14 @@ class Findings:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """What `recipe new` drafts, in the order of the stages."""
+        """The methods of the stages that `recipe new` drafts, in their order."""
         allowed = {method for data_format in self.formats for method in data_format.drafts}
         order: tuple[Method, ...] = ("sft", "reward", "dpo", "kto", "grpo")
         return tuple(method for method in order if method in allowed)
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Columns that no format has a use for."""
+        """Columns that no format uses."""
         used = {"prompt"} | {
             column for data_format in self.formats for column in data_format.columns
         }
@@ -150,10 +150,10 @@ class Findings:
 
 
 def inspect_file(path: Path) -> Findings:
-    """Recognise a JSONL, JSON, CSV or Parquet file.
+    """Read a JSONL, JSON, CSV or Parquet file and recognise its formats.
 
-    DataError names the rows that are malformed, the columns that were found and those that
-    would do, or why a format that was recognised cannot be used.
+    DataError names the malformed rows, the file's columns and the allowed columns, or why a
+    recognised format cannot be used.
     """
     rows = tidied(read_rows(path))
     if not rows:
@@ -194,7 +194,7 @@ def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
 
 
 def _checkable(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) -> tuple[Format, ...]:
-    """Without GRPO where an answer holds no number. DataError if nothing else is left."""
+    """Formats without `answer` if an answer has no number. DataError if no format is left."""
     without = [n for n, row in rows.items() if not re.search(r"\d", str(row.get("answer", 0)))]
     remaining = tuple(data_format for data_format in formats if "answer" not in data_format.columns)
     if not without or remaining == formats:

@@ -1,4 +1,4 @@
-"""Whether what a stage is measured on was trained on, by itself or by a stage it builds on."""
+"""Detects held-out prompts that a stage, or a stage that it builds on, is trained on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from align.recipe import DataConfig, Recipe
 from align.recipe.trl_fields.installed import Method
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
-#: Objectives that are measured on prompts with answers, of whichever stage has them.
+#: Objectives that are measured on prompts with answers, possibly of another stage.
 ANSWERED = ("accuracy", "reward")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A stage's rows; equal where the rows are."""
+    """The source of a stage's rows; hashable, and equal only for the same rows of a stage."""
 
     stage: str
     method: Method
@@ -35,10 +35,10 @@ class _Source:
 def check_chain(recipe: Recipe, stage: str, hub: bool = True) -> None:
     """DataError if a prompt held out for `stage` is trained on by it or a stage it builds on.
 
-    Those are its parent, its reward model, theirs in turn, and so on; registered adapters are not
-    looked into. Held out are its own validation and test prompts, and those with answers that
-    its objective is measured on. Without `hub`, rows on a hub are left out. After the first call
-    the answer comes from memory.
+    A stage builds on its parent and its reward model, and on the stages that these build on;
+    registered adapters are not checked. The held-out prompts are the stage's own validation and
+    test prompts, and the prompts with answers that its objective is measured on. Without `hub`,
+    rows of hub datasets are left out. Results are cached.
     """
     trained = [_source(recipe, name) for name in chain(recipe, stage) if _read(recipe, name, hub)]
     held_out = [stage]
@@ -54,7 +54,7 @@ def check_chain(recipe: Recipe, stage: str, hub: bool = True) -> None:
 
 
 def chain(recipe: Recipe, stage: str) -> list[str]:
-    """The stage, and every stage of the recipe that its champion depends on."""
+    """The stage and every stage of the recipe that it builds on, directly or not."""
     names = [stage]
     for name in names:
         config = recipe.stages[name]
@@ -76,7 +76,7 @@ def _read(recipe: Recipe, stage: str, hub: bool) -> bool:
 def _check(stage: str, held_out: _Source, trained: tuple[_Source, ...]) -> None:
     for source in trained:
         if _generated(held_out) and _generated(source):
-            continue  # their problems belong to one split by the hash of their text
+            continue  # the hash of a generated problem decides its only split
         taught = set(source.keys("train"))
         for split in HELD_OUT:
             leaked = [key for key in dict.fromkeys(held_out.keys(split)) if key in taught]

@@ -1,4 +1,4 @@
-"""How long a stage's rows are in tokens, and what its trainer does with those that are too long."""
+"""The lengths of a stage's rows in tokens, and how its trainer treats rows that are too long."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """Rows of a stage against its `max_length` (0: none).
+    """Counts of a stage's rows by how they fit its `max_length` (0: no limit).
 
-    `longest` is the longest row in tokens, prompt and answer. `too_long` rows are cut and lose
-    the end of an answer (with `keep_end`: the beginning of the prompt); `left_out` ones are not
-    trained on, since nothing of an answer, or for a reward model not the whole pair, would be left.
+    `longest` is the length of the longest row, prompt and answer, in tokens. `too_long` rows are
+    cut: they lose the end of the answer, or with `keep_end` the beginning of the prompt. `left_out`
+    rows are not trained on: nothing of the answer would be left, or not the whole pair of a reward
+    model.
     """
 
     rows: int
@@ -39,7 +40,7 @@ class Lengths:
     max_length: int
 
     def sentence(self) -> str:
-        """One line for a person; empty where every row is trained on whole."""
+        """A line for the user; empty if no row is cut or left out."""
         parts = []
         if self.too_long:
             parts.append(f"{self.too_long} of {self.rows} rows are cut")
@@ -60,15 +61,15 @@ def measure_lengths(
     max_length: int | None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Lengths:
-    """Count what TRL's trainer of `method` will do with `rows` (in conversational form).
+    """Count which of `rows` (in conversational form) TRL's trainer of `method` cuts or leaves out.
 
-    SFT cuts at `max_length` and drops rows of which nothing with a loss is left. DPO and KTO drop
-    rows whose prompt alone fills it and cut the rest. Reward models drop a pair if either side is
-    longer. GRPO's prompts are neither cut nor dropped: `max_length` is then what a prompt may
-    have beside its completion. `arguments` are those of the TRL config (`StageConfig.trl()`).
+    SFT cuts at `max_length` and drops rows of which no token with a loss is left. DPO and KTO drop
+    rows whose prompt alone fills `max_length` and cut the rest. Reward models drop a pair if either
+    side is longer. GRPO's prompts are neither cut nor dropped: `max_length` is then the limit of a
+    prompt beside its completion. `arguments` are those of the TRL config (`StageConfig.trl()`).
 
-    DataError if no row would be left, or fewer than one micro-batch because of those left out, or
-    for GRPO if a prompt does not fit.
+    DataError if no row would be left, or if rows left out reduce them to fewer than a micro-batch,
+    or for GRPO if a prompt does not fit.
     """
     options = {**_DEFAULTS, **(arguments or {})}
     limit = max_length or 0
@@ -87,13 +88,13 @@ def measure_lengths(
 
 @dataclass(frozen=True)
 class _Measured:
-    """Tokens of a row's prompt, and of each whole conversation that is trained on."""
+    """Token counts of a row's prompt, and of each whole conversation that is trained on."""
 
     prompt: int
     whole: tuple[int, ...]
 
 
-#: The last data: all trials of a stage take the same, at whatever `max_length`.
+#: The last few measured sets of rows: all trials of a stage share them at any `max_length`.
 _KNOWN: Remembered[list[_Measured]] = Remembered(4)
 
 
@@ -133,7 +134,7 @@ def _fate(row: _Measured, method: Method, limit: int, options: Mapping[str, Any]
         return "cut" if longest > limit else "whole"
     packed = method == "sft" and options["packing"]
     if packed and options["packing_strategy"] != "bfd":
-        return "whole"  # the rest goes on in another row
+        return "whole"  # the rest continues in another row
     keeps_end = method != "kto" and not packed and options["truncation_mode"] == "keep_end"
     everything = method == "sft" and options["completion_only_loss"] is False
     if row.prompt >= limit and not keeps_end and not everything:

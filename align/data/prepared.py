@@ -1,4 +1,4 @@
-"""Tokenised training data, kept on disk by content and shared by all trials."""
+"""Tokenised training data, cached on disk by content and shared by all trials."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from align.lru_cache import Remembered
 from align.sources import cache_folder
 from align.training.artifact_cache import shelf
 
-#: What is kept at most; the entries that were not used for longest go first.
+#: Bounds of the cache; the least recently used entries are removed first.
 MOST_ENTRIES = 64
 MOST_BYTES = 4 * 2**30
-#: Entries that a process keeps open; they are mapped, not in its memory.
+#: Entries that a process keeps open; they are memory-mapped.
 _OPEN: Remembered[Dataset] = Remembered(4)
 
-#: The fields of each trainer's config that its preparation reads. A test holds this against TRL.
+#: The config fields that each trainer's preparation reads. A test compares this with TRL.
 FIELDS: dict[str, tuple[str, ...]] = {
     "SFTTrainer": (
         "assistant_only_loss", "completion_only_loss", "dataset_num_proc", "dataset_text_field",
@@ -40,7 +40,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "RewardTrainer": ("dataset_num_proc", "max_length"),
     "DPOTrainer": ("dataset_num_proc", "max_length", "truncation_mode"),
-    # The answers that KTO estimates the divergence with are those of the same micro-batch.
+    # KTO estimates the divergence from answers of the same micro-batch.
     "KTOTrainer": ("dataset_num_proc", "loss_type", "max_length", "per_device_train_batch_size"),
 }  # fmt: skip
 _DIGEST = "digest.json"
@@ -48,16 +48,16 @@ _STALE_SECONDS = 24 * 3600
 
 
 class Prepared:
-    """In front of a TRL trainer: rows that were prepared before are read, not tokenised again.
+    """Mixin before a TRL trainer: reads rows that were prepared before from the cache.
 
-    An entry is found by the SHA-256 of the rows, the tokenizer with its template, the config
-    fields in FIELDS, and the versions of what prepares. Progress bars are switched off.
+    The key of an entry is the SHA-256 of the rows, the tokenizer with its template, the config
+    fields in FIELDS, and the versions of the packages used. Progress bars are switched off.
     """
 
     def _prepare_dataset(
         self, dataset: Dataset, processing_class: Any, args: Any, *rest: Any
     ) -> Dataset:
-        """TRL's signature; `rest` differs by trainer, and ends with the dataset's name."""
+        """Same signature as TRL's; `rest` differs by trainer and ends with the dataset's name."""
 
         def make() -> Dataset:
             return super(Prepared, self)._prepare_dataset(  # type: ignore[misc]
@@ -81,7 +81,7 @@ def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: A
         "rest": [str(argument) for argument in rest],
         "tokenizer": tokenizer_digest(tokenizer),
         "features": str(dataset.features),
-        # Some templates write the day into the system turn.
+        # Some templates write the date into the system turn.
         "day": str(date.today()) if "strftime_now" in str(tokenizer.chat_template) else "",
         "versions": [
             version(package) for package in ("trl", "transformers", "tokenizers", "datasets")
@@ -94,12 +94,13 @@ def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: A
 
 
 def kept(key: str, make: Callable[[], Dataset]) -> Dataset:
-    """The entry of that key; `make` is called where there is none, or a damaged one.
+    """The entry with this key; `make` is called if it is missing or damaged.
 
-    The last few stay open in this process; what lies on the shelf is fetched before it is made.
+    The last few entries stay open in this process. An entry in the shared artifact cache is fetched
+    rather than made.
     """
     folder = cache_folder("prepared")
-    # A copy shares the table; what a trainer sets on it stays its own.
+    # A copy shares the table, but not the attributes that a trainer sets.
     return copy.copy(_OPEN.of((str(folder), key), lambda: _open(folder, key, make)))
 
 
@@ -124,12 +125,12 @@ def _made(entry: Path, make: Callable[[], Dataset]) -> Dataset:
     shutil.rmtree(entry, ignore_errors=True)
     dataset = make()
     _write(entry, dataset)
-    return _read(entry) or dataset  # mapped, where TRL's own lies in this process's memory
+    return _read(entry) or dataset  # memory-mapped, unlike TRL's own
 
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Keep `datasets` from drawing bars, which a worker's log would be full of."""
+    """Switch off the progress bars of `datasets`, which would fill a worker's log."""
     if are_progress_bars_disabled():
         yield
         return
@@ -141,7 +142,7 @@ def no_progress_bars() -> Iterator[None]:
 
 
 def _read(entry: Path) -> Dataset | None:
-    """None if there is no such entry, or not what was written."""
+    """Read an entry; None if it is missing or its files differ from those that were written."""
     try:
         if json.loads((entry / _DIGEST).read_text()) != _digests(entry):
             return None
@@ -173,13 +174,13 @@ def _digests(entry: Path) -> dict[str, str]:
 
 
 def _prune(folder: Path, newest: str) -> None:
-    """Keep to the bounds. Files that another process has open stay readable for it."""
+    """Remove entries beyond the bounds. Files that another process has open stay readable."""
     entries = []
     for path in folder.iterdir():
         try:
             used = path.stat().st_mtime
         except FileNotFoundError:
-            continue  # another process prunes, too
+            continue  # another process prunes too
         if path.name.startswith("."):
             if path.name != ".locks" and used < time.time() - _STALE_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Problems of reasoning_gym, and how it scores answers to them. Imports it when asked."""
+"""Problems of reasoning_gym, and its scores of answers. The package is imported on first use."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from align.data.problems import Split, split_of
 from align.data.user_rows import Row
 from align.errors import DataError
 
-#: Problems drawn at a time; where so many bring nothing new, the task has no more to give.
+#: Problems drawn at a time; if none of them is new, the task has run out of problems.
 CHUNK = 500
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def problem_rows(task: str, config: Mapping[str, Any], seed: int, split: Split) -> Iterator[Row]:
-    """Distinct problems of `reasoning_gym/<name>` in one split, the same for the same seed.
+    """Distinct problems of `reasoning_gym/<name>` in a split, the same for the same seed.
 
-    Rows have `prompt`, `answer` (empty where the task knows no single one) and `entry`, the text
-    that `score` takes. A problem belongs to one split by the hash of its question, whatever
-    `config` or seed drew it. DataError if the package is missing, the task or a field of `config`
-    is unknown, a value is refused, or the task runs out of problems.
+    Rows have `prompt`, `answer` (empty if the task has no single right answer) and `entry`, the
+    text that `score` takes. The hash of a problem's question decides its split, independent of
+    `config` and seed. DataError if the package is missing, the task or a field of `config` is
+    unknown, a value is refused, or the task runs out of problems.
     """
     name = task.partition("/")[2]
     rng, seen, yielded, drawn = random.Random(f"{task} {seed}"), set[str](), 0, 0
@@ -53,14 +53,14 @@ def problem_rows(task: str, config: Mapping[str, Any], seed: int, split: Split) 
 
 
 def score(text: str, entry: str) -> float:
-    """What the task itself gives an answer: 1 for a right one, less for one that is not, from 0.
+    """The task's own score of an answer, from 0 to 1: 1 for a right answer.
 
-    `entry` is a row's. The answer is what stands in the last <answer>…</answer> of `text`, the
-    form that reasoning_gym asks models for, else the whole text. DataError if the package is
+    `entry` is that of the row. The answer is the content of the last <answer>…</answer> in `text`,
+    the form that reasoning_gym asks models for, else the whole text. DataError if the package is
     missing.
     """
     problem = json.loads(entry)
-    # Nothing is drawn, so one seed serves all rows of a task.
+    # Nothing is drawn, so any seed will do.
     dataset = _dataset(problem["task"], json.dumps(problem["config"]), 0)
     tagged = _TAGGED.findall(text)
     answer = (tagged[-1] if tagged else text).strip()
@@ -79,7 +79,7 @@ def _row(name: str, config: Mapping[str, Any], entry: dict[str, Any]) -> Row:
 
 @lru_cache(maxsize=32)
 def _dataset(name: str, config_json: str, seed: int) -> Any:
-    """The task's dataset. DataError says what of it is not known."""
+    """The task's dataset. DataError names an unknown task, field or value."""
     try:
         from reasoning_gym.factory import DATASETS, create_dataset
     except ImportError as error:
@@ -104,13 +104,13 @@ def _dataset(name: str, config_json: str, seed: int) -> Any:
         )
     try:
         return create_dataset(name, **config, seed=seed, size=CHUNK)
-    except Exception as error:  # its checks are assertions, and each task has its own
+    except Exception as error:  # each task has its own checks, mostly assertions
         reason = str(error).strip() or repr(error)
         raise DataError(f"task_config of reasoning_gym/{name} is refused: {reason}") from None
 
 
 def _encoded(value: Any) -> Any:
-    """As JSON keeps it: scoring compares tuples, and lists are not equal to them."""
+    """Encode a value as JSON that keeps tuples: scoring compares them, and lists are not equal."""
     if isinstance(value, tuple):
         return {"tuple": [_encoded(item) for item in value]}
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What is wrong with rows of TRL's formats, told with the rows' numbers."""
+"""Validation of rows in TRL's formats; errors name the rows' numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 def check_rows(
     source: str, rows: dict[int, Row], columns: Iterable[str], optional: Iterable[str] = ()
 ) -> None:
-    """DataError with the rows that have no proper value in one of `columns`.
+    """DataError with the rows that have no valid value in one of `columns`.
 
-    `source` is what the message begins with. Columns of `optional` may be empty. A column `prompt`
-    is always looked at where there is one, and without it `chosen` and `rejected` must begin
-    alike.
+    `source` begins the message. Columns of `optional` may be empty. A column `prompt` is always
+    checked if it exists; without it, `chosen` and `rejected` must have a common beginning.
     """
     checked, optional = set(columns), set(optional)
     if "prompt" in next(iter(rows.values())):
@@ -44,13 +43,13 @@ def check_rows(
 
 
 def as_label(value: Any) -> bool | None:
-    """Whether the answer is a good one; None if `value` does not say."""
+    """The label as a Boolean, true for a good answer; None if `value` is no label."""
     is_scalar = isinstance(value, str | bool | int | float)
     return LABELS.get(str(value).strip().lower()) if is_scalar else None
 
 
 def plain_prompt(row: Row) -> str:
-    """What `chosen` and `rejected`, both text, begin with alike, up to a space, as in TRL."""
+    """The common beginning of the texts `chosen` and `rejected`, up to a space, as in TRL."""
     prefix = os.path.commonprefix([row["chosen"], row["rejected"]])  # noqa: RUF071, characters
     return prefix[: prefix.rfind(" ") + 1]
 
@@ -108,7 +107,7 @@ def _wrong_turns(column: str, roles: list[str]) -> str:
 
 
 def _no_prompt(row: Row) -> str:
-    """What is missing where `chosen` and `rejected` hold the prompt."""
+    """Why `chosen` and `rejected` do not contain a common prompt; empty if they do."""
     if isinstance(row["chosen"], str) != isinstance(row["rejected"], str):
         return "chosen and rejected must both be text, or both be messages"
     if isinstance(row["chosen"], str):

@@ -1,4 +1,4 @@
-"""Rows of a person's own file, each with its number, so that errors can point at them."""
+"""Rows of a user's file with their numbers, which error messages name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KINDS = (".jsonl", ".json", ".csv", ".parquet")
 
 
 def read_rows(path: Path) -> dict[int, Row]:
-    """All rows by number: the line of a JSONL file, else counted from 1 without a header.
+    """All rows by number: the line of a JSONL file, else counted from 1 without the header.
 
-    A file without rows gives none. DataError names a missing or unreadable file, and rows that
-    are malformed or whose columns differ from the first row's.
+    Empty for a file without rows. DataError names a missing or unreadable file, and rows that are
+    malformed or whose columns differ from the first row's.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")

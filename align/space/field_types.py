@@ -1,4 +1,4 @@
-"""What a searchable field may hold: a plain value, a search space, or a tie to other fields."""
+"""Types of searchable fields: a plain value, a search space, or an expression of other fields."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Number = type[int] | type[float]
 def searched(
     value: Any, parse: Callable[[Any], Any], words: str, number: Number | None = float
 ) -> Any:
-    """What a field holds: a space, a tie, or what `one` makes of a plain value.
+    """The value of a field: a search space, an expression, or a plain value as `parse` returns it.
 
-    `one` raises ValueError for a value that the field may not hold; every value of a space must
-    pass it. `number` is int or float where intervals and ties fit too, None where only choices do.
+    `parse` raises ValueError for a value that the field may not hold; every value of a space must
+    pass it. `number` is int or float for a field that also takes intervals and expressions, None
+    for a field that takes only choices.
     """
     if isinstance(value, Mapping):
         value = (Expression if "tie" in value else Space).model_validate(value)
@@ -37,7 +38,7 @@ def searched(
 
 
 def numeric(kind: Number, words: str, allows: Callable[[float], bool]) -> WrapValidator:
-    """The check of a numeric field; `words` say which numbers `allows` lets through."""
+    """Validator of a numeric field; `words` describe the numbers that `allows` accepts."""
 
     def number(value: Any) -> Any:
         refusal = ValueError(f"expected {words} or a search space; got {value!r}")
@@ -57,12 +58,12 @@ def numeric(kind: Number, words: str, allows: Callable[[float], bool]) -> WrapVa
 
 
 def whole(low: int) -> WrapValidator:
-    """The check of a whole number from `low` on."""
+    """Validator of a whole number of at least `low`."""
     return numeric(int, f"a whole number from {low} on", lambda x: x >= low)
 
 
 def one_of(names: tuple[str, ...]) -> WrapValidator:
-    """The check of a field that has one of these names."""
+    """Validator of a field whose value is one of `names`."""
     words = f"one of {', '.join(names)}"
 
     def name(value: Any) -> Any:
@@ -75,7 +76,7 @@ def one_of(names: tuple[str, ...]) -> WrapValidator:
     return WrapValidator(lambda value, _union: searched(value, name, words, None))
 
 
-#: Fields of a stage that no trial has for itself, and why.
+#: Fields of a stage that are the same in all trials, with the reason.
 _ONE_FOR_ALL = {
     "method": "trials of different methods cannot be compared; make a stage for each",
     "parent": "trials on different parents cannot be compared; make a stage for each",
@@ -91,7 +92,7 @@ _ONE_FOR_ALL = {
 
 
 def unsearched(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Fields of a stage's raw data that hold a space and cannot, with the reason."""
+    """Fields of a stage's raw data that hold a search space but cannot be searched; the reason."""
     for name, reason in _ONE_FOR_ALL.items():
         value = raw.get(name)
         inner = value.values() if isinstance(value, Mapping) else ()
@@ -144,8 +145,8 @@ SearchedFraction = Annotated[
     _Number, numeric(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
 ]
 
-# Whoever computes with these fields has a resolved stage, in which they are plain values: so that
-# is their type. What looks at a stage before asks `isinstance(value, Space | Tie)`.
+# In a resolved stage these fields are plain values, so type checkers see plain types. Code that
+# reads an unresolved stage checks `isinstance(value, Space | Expression)`.
 if TYPE_CHECKING:
     Whole: TypeAlias = int
     Float: TypeAlias = float
