@@ -76,7 +76,7 @@ def _read(recipe: Recipe, stage: str, hub: bool) -> bool:
 def _check(stage: str, held_out: _Source, trained: tuple[_Source, ...]) -> None:
     for source in trained:
         if _generated(held_out) and _generated(source):
-            continue  # the hash of a generated problem decides its only split
+            continue  # a generated problem's split follows from the hash of its text
         taught = set(source.keys("train"))
         for split in HELD_OUT:
             leaked = [key for key in dict.fromkeys(held_out.keys(split)) if key in taught]

@@ -1,4 +1,4 @@
-"""Which trials of a search are tried before it begins: what they may draw must be trainable."""
+"""Candidate trials that are checked before a search begins: each of them must be trainable."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from align.space.spaces import Expression, Value, alike
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
 
-#: Trials that combine several fields' values; beyond so many, a sample of them.
+#: The most trials that combine several fields' values; a larger grid is sampled.
 LIMIT = 256
-#: Values of one `int` space that are tried by themselves.
+#: The most values of an `int` space that are checked without combinations.
 SINGLE = 64
-#: Fields that count steps: their ends are combined with others', though they are no choices.
+#: Fields that count steps: their ends are combined too, although they are no choices.
 _COUNTED = ("num_train_epochs", "warmup_steps")
 
 
 def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | None:
-    """Parameters, as few as can be, of a trial in which the field is active and has this value.
+    """The fewest parameters of a trial in which the field is active and has this value.
 
-    None if no trial can have it.
+    None if there is no such trial.
     """
     spaces, params = stage.space(), {path: value}
     for field, allowed in conditions(stage, path).items():
@@ -45,10 +45,10 @@ def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | 
 
 
 def variants(stage: StageConfig) -> list[dict[str, Value]]:
-    """Parameters of trials: trial 0, each field's ends and choices, and these combined.
+    """Parameters of trials: trial 0, each field's ends and choices, and combinations of them.
 
-    Combined are the fields of which a value, or one with another, may not go: choices, whole
-    numbers, and what others are tied to.
+    Combined are the fields whose values, alone or together, may be invalid: choices, whole numbers,
+    counts of steps, and fields that other fields are computed from.
     """
     trials: list[dict[str, Value]] = [{}]
     for path, space in stage.space().items():
@@ -80,7 +80,7 @@ def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
 
 
 def _tied(stage: StageConfig) -> set[str | None]:
-    """Fields that others are computed from."""
+    """Fields that other fields are computed from."""
     return {
         locate(stage, name, path)
         for path, value in stage.fields()

@@ -1,4 +1,4 @@
-"""Reading recipes, and saying in one message what is wrong with one."""
+"""Load and parse recipes; all errors are reported in a single message."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def builtin_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A shipped recipe by its name, or one from a YAML file.
+    """A shipped recipe by its name, or a recipe from a YAML file.
 
-    Relative data paths and reward functions are taken from the recipe's folder. RecipeError says
+    Relative data paths and reward functions are resolved in the recipe's folder. RecipeError says
     what is wrong.
     """
     shipped = builtin_recipes()
@@ -45,7 +45,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -> Recipe:
-    """A recipe from plain data. RecipeError names `source`, each wrong field, what is allowed."""
+    """A recipe from plain data. RecipeError names `source`, wrong fields and what is allowed."""
     if not isinstance(raw, Mapping):
         raise RecipeError(f"{source}: a recipe is a mapping with name, base and stages")
     try:
@@ -66,7 +66,7 @@ def _line(error: Any, raw: Any) -> str:
     location = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return f"unknown field '{location}'{_suggest(error['loc'])}"
-    if error["type"] == "unknown_field":  # of TRL's: its message ends with what is near
+    if error["type"] == "unknown_field":  # among TRL's fields: the message ends with a hint
         return f"unknown field '{location}'{error['msg']}"
     message = error["msg"].removeprefix("Value error, ")
     value = error.get("input")

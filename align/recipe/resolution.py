@@ -1,4 +1,4 @@
-"""A stage's search: which fields are active, what is tied to what, and a trial's settled stage."""
+"""Active fields and expressions of a stage, and the resolved stage of a trial."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def conditions(stage: StageConfig, path: str) -> When:
-    """A space's `when` with the fields' whole paths."""
+    """The `when` of a searched field, with full paths of the fields."""
     space = value_of(stage, path)
     return {locate(stage, name, path) or name: values for name, values in space.when.items()}
 
 
 def search_order(stage: StageConfig) -> list[str]:
-    """Searched fields so that each comes after those that decide whether it is active.
+    """Searched fields, each after the fields that decide whether it is active.
 
-    ValueError names a circle.
+    ValueError names a cycle.
     """
     spaces = stage.space()
     return _sorted(
@@ -35,7 +35,7 @@ def search_order(stage: StageConfig) -> list[str]:
 
 
 def tie_order(stage: StageConfig) -> list[str]:
-    """Tied fields so that each comes after those that it is computed from. ValueError: a circle."""
+    """Computed fields, each after those that it is computed from. ValueError names a cycle."""
     ties = {path: value for path, value in stage.fields() if isinstance(value, Expression)}
 
     def needs(path: str) -> Iterator[str]:
@@ -49,7 +49,7 @@ def tie_order(stage: StageConfig) -> list[str]:
 def is_active(stage: StageConfig, path: str, values: Mapping[str, Value]) -> bool:
     """Whether a trial with these values searches the field.
 
-    What `values` lacks has its default. A field that is not active makes those that depend on it
+    Fields that `values` lacks have their defaults. Fields that depend on an inactive field are
     inactive too.
     """
     spaces = stage.space()
@@ -80,7 +80,7 @@ def resolve(stage: StageConfig, params: Mapping[str, Value] | None = None) -> St
         put(copy, path, params.get(path, space.default))
     for path in tie_order(stage):
         put(copy, path, _tied(copy, path, value_of(stage, path)))
-    copy.sweep.points = []  # they belong to the spaces, and there are none
+    copy.sweep.points = []  # a resolved stage has no spaces
     try:
         return type(stage).model_validate(copy.model_dump(warnings=False))
     except ValidationError as error:
@@ -97,7 +97,7 @@ def inactive(stage: StageConfig, path: str) -> str:
 
 
 def wrong_conditions(stage: StageConfig) -> Iterator[tuple[str, str]]:
-    """By path, what is wrong with the `when` of searched fields."""
+    """Errors in the `when` of searched fields, by path."""
     problems = [
         (path, f"when: {text}")
         for path, space in stage.space().items()
@@ -110,7 +110,7 @@ def wrong_conditions(stage: StageConfig) -> Iterator[tuple[str, str]]:
 
 
 def wrong_ties(stage: StageConfig) -> Iterator[tuple[str, str]]:
-    """By path, what is wrong with tied fields."""
+    """Errors in computed fields, by path."""
     problems = [
         (path, f"{value.tie}: {text}")
         for path, value in stage.fields()
@@ -130,9 +130,9 @@ def _wrong_tie(stage: StageConfig, path: str, tie: Expression) -> str | None:
 
 
 def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Value]:
-    """A point's values as a trial holds them, in the order of `search_order`.
+    """A point's values as a trial's parameters, in the order of `search_order`.
 
-    What it does not name has its default. ValueError says what is wrong with it.
+    Fields that the point lacks have their defaults. ValueError says what is wrong with the point.
     """
     spaces = stage.space()
     if unknown := [path for path in point if path not in spaces]:
@@ -200,7 +200,7 @@ def _circle(order: Callable[[], object], problem: str) -> Iterator[tuple[str, st
 
 
 def _sorted(paths: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[str]:
-    """Each after what it needs. ValueError holds a circle, `a -> b -> a`."""
+    """The paths, each after the paths it needs. ValueError holds a cycle, `a -> b -> a`."""
     ordered: list[str] = []
 
     def visit(path: str, ancestors: tuple[str, ...]) -> None:

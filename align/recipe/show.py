@@ -1,4 +1,4 @@
-"""A recipe as plain data, as YAML, and in words."""
+"""A recipe as plain data, as YAML and as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from align.space.spaces import Expression, Space
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
-    """Every field with its default filled in, search spaces as an author writes them."""
+    """All fields with their defaults filled in; search spaces in their short form."""
     data: dict[str, Any] = _plain(recipe)
     return data
 
@@ -25,7 +25,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
-    """Stage, field, where it is searched or what it is tied to, and its value in trial 0."""
+    """Rows of stage, field, its search space or expression, and its value in trial 0."""
     rows = []
     for name, stage in recipe.stages.items():
         first, drawn = stage.resolve(), stage.defaults()
@@ -38,7 +38,7 @@ def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
 
 
 def promises(recipe: Recipe) -> list[str]:
-    """What the stages' trials must keep, and which are tried first, one line each."""
+    """Lines that name the stages' constraints and the trials that are tried first."""
     lines = []
     for name, stage in recipe.stages.items():
         lines += [f"{name} keeps {text}" for text in stage.constraints]
@@ -82,7 +82,7 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 class _Flow(dict[str, Any]):
-    """Written on one line."""
+    """A mapping that is written on a single line."""
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,6 +1,6 @@
-"""What a stage's fields, each fine alone, cannot mean together: refused before anything starts.
+"""Checks between a stage's fields, made before anything starts.
 
-TRL would say most of this too, in a worker, after its imports and the base were loaded.
+TRL makes most of these checks too, but in a worker, after its imports and the base were loaded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def complaints(stage: StageConfig) -> Iterator[str]:
-    """Everything that is wrong with the stage as a whole.
+    """Messages about everything that is wrong between the stage's fields.
 
-    Searched and tied fields are taken as fine: what trials make of them is looked at when they are
-    resolved (`Recipe`).
+    Searched and computed fields are not checked here, but when trials are resolved (`Recipe`).
     """
     yield from _length_and_rewards(stage)
     yield from _schedule(stage)
@@ -195,12 +194,12 @@ _BY_METHOD: dict[Method, Callable[[StageConfig], Iterator[str]]] = {
 
 
 def _searched(stage: StageConfig, *names: str) -> bool:
-    """Whether one of the fields is searched or tied."""
+    """Whether any of the fields is searched or computed."""
     return any(isinstance(value_of(stage, name), Space | Expression) for name in names)
 
 
 def _plain(stage: StageConfig, name: str) -> Any:
-    """What the stage or TRL's config has for a field; None where it is searched or tied."""
+    """The field's value in the stage or TRL's config; None if it is searched or computed."""
     value = value_of(stage, name)
     return None if isinstance(value, Space | Expression) else value
 

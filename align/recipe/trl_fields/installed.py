@@ -1,4 +1,4 @@
-"""The fields of TRL's configs, read from the installed sources: importing TRL takes ten seconds."""
+"""The fields of TRL's configs, parsed from its installed sources: an import takes ten seconds."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _ENUMS = ("training_args.py", "trainer_utils.py")
 
 @dataclass(frozen=True)
 class TrlField:
-    """A field as its class declares it. `default` is None where it is not a plain value.
+    """A field as its class declares it. `default` is None if it is not a plain value.
 
-    `type` is the annotation: enums of transformers are the literals that their constructors take,
-    and what cannot be told without an import is Any. `choices` are those of its metadata.
+    `type` is the annotation: enums of transformers become literals of their values, and types that
+    cannot be determined without an import become Any. `choices` are those of the metadata.
     """
 
     name: str
@@ -43,7 +43,7 @@ class TrlField:
 def trl_fields(method: Method) -> dict[str, TrlField]:
     """Every field of the method's config by name, inherited ones included.
 
-    RecipeError if TRL or transformers is not installed, or is laid out in another way.
+    RecipeError if TRL or transformers is not installed or has another layout.
     """
     classes = (
         ("transformers", "training_args.py", "TrainingArguments"),
@@ -63,7 +63,7 @@ def methods_with(field: str) -> list[Method]:
 
 @cache
 def enum_values(name: str) -> tuple[str, ...]:
-    """The values of an enum of transformers' training arguments; empty if there is none."""
+    """The values of an enum of transformers' training arguments; empty if it does not exist."""
     for file in _ENUMS:
         for node in _classes(_source("transformers", file)).values():
             if node.name == name and any("Enum" in ast.unparse(base) for base in node.bases):
@@ -76,7 +76,7 @@ def enum_values(name: str) -> tuple[str, ...]:
 
 @contextmanager
 def trl_refusals(method: Method) -> Iterator[None]:
-    """Around a call of TRL's config and trainer: what they refuse comes out as a RecipeError."""
+    """Turn errors of TRL's config and trainer into RecipeError."""
     try:
         yield
     except AligneryError:
@@ -103,7 +103,7 @@ def _declared(package: str, file: str, name: str) -> Iterator[TrlField]:
 
 @cache
 def _source(package: str, file: str) -> Path:
-    spec = importlib.util.find_spec(package)  # of a package itself: imports nothing
+    spec = importlib.util.find_spec(package)  # a top-level package is not imported
     path = Path(spec.origin).parent / file if spec and spec.origin else None
     if path is None or not path.is_file():
         raise RecipeError(
@@ -120,7 +120,7 @@ def _classes(path: Path) -> dict[str, ast.ClassDef]:
 
 
 def _options(value: ast.expr | None) -> dict[str, ast.expr]:
-    """The keywords of `field(...)`, or a plain default as one of them."""
+    """The keywords of `field(...)`; a plain default is returned as the keyword `default`."""
     if isinstance(value, ast.Call):
         return {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
     return {} if value is None else {"default": value}
@@ -164,7 +164,7 @@ def _type(node: ast.expr) -> Any:
         return Literal[values] if values else _NAMES.get(node.id, Any)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = _type(node.left), _type(node.right)
-        # `SchedulerType | str` is any of the enum's values; others fail in __post_init__.
+        # `SchedulerType | str`: only the enum's values are valid; others fail in __post_init__.
         return left if _is_enum(node.left) and right is str else left | right
     if isinstance(node, ast.Subscript):
         return _subscript(_type(node.value), node.slice)

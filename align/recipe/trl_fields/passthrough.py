@@ -1,4 +1,4 @@
-"""TRL's fields beyond the typed ones: which a stage may hold, and what they may hold."""
+"""TRL's fields that are passed through: which of them a stage may set, and their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from align.recipe.trl_fields.unsupported import decided
 from align.space.field_types import searched
 from align.space.spaces import is_space, listed
 
-#: What TRL names in its trainers alone, where it is too late.
+#: Allowed values that TRL lists only in its trainers, which check them too late.
 VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
     ("dpo", "loss_type"): (
         "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
@@ -33,7 +33,7 @@ VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
     ("grpo", "importance_sampling_level"): ("token", "sequence"),
     ("grpo", "multi_objective_aggregation"): ("sum_then_normalize", "normalize_then_sum"),
 }  # fmt: skip
-#: Ranges that no annotation says.
+#: Ranges that TRL's annotations do not state.
 BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "adam_beta1": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "adam_beta2": ("from 0 to below 1", lambda x: 0 <= x < 1),
@@ -54,8 +54,10 @@ BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
 
 
 def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
-    """What to say of a field that the method's config lacks, as the end of a message; None if it
-    has it. `typed` are the names of the stage's own fields."""
+    """The end of a message about a field that the method's config lacks; None if it has the field.
+
+    `typed` are the names of the stage's own fields.
+    """
     fields, typed_names = trl_fields(method), list(typed)
     if name in fields:
         return None
@@ -67,7 +69,7 @@ def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
 
 
 def elsewhere(method: Method, name: str) -> str | None:
-    """Which methods have the field if this one lacks it; None if it has it or nobody does."""
+    """A message that names the methods with the field; None if `method` or no method has it."""
     methods = methods_with(name)
     if not methods or method in methods:
         return None
@@ -75,7 +77,7 @@ def elsewhere(method: Method, name: str) -> str | None:
 
 
 def parse_extra(method: Method, name: str, value: Any) -> Any:
-    """The field's value as its config takes it, a search space or a tie. ValueError otherwise."""
+    """The field's value for TRL's config, a space or an expression. ValueError otherwise."""
     if reason := decided(name):
         raise ValueError(f"a recipe does not set this: {reason}")
     kind = _type(method, name)
@@ -111,7 +113,7 @@ def _checker(method: Method, name: str) -> Callable[[Any], Any]:
         if isinstance(value, bool) and not _takes_bool(members):
             raise refusal
         if lists and isinstance(value, str) and "," in value:
-            value = listed(value) or value  # what stands for a list in a trial's parameters
+            value = listed(value) or value  # in a trial's parameters a list is comma-joined text
         try:
             parsed = adapter.validate_python(value)
         except ValidationError:
@@ -131,7 +133,7 @@ def _type(method: Method, name: str) -> Any:
         return field.type
     literal: Any = Literal.__getitem__(values)
     if get_origin(field.type) is list:
-        return literal | list.__class_getitem__(literal)  # TRL takes one alone too
+        return literal | list.__class_getitem__(literal)  # TRL also takes a single value
     return literal | None if _optional(field) else literal
 
 
