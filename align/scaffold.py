@@ -1,4 +1,4 @@
-"""A commented recipe for a person's own data file."""
+"""Drafts a commented recipe for a user's data file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from align.data.formats import MIN_PROMPTS, Findings
 from align.errors import DataError, RecipeError
 from align.recipe.trl_fields.installed import Method
 
-#: TRL's advice for LoRA as trial 0, about ten times lower and higher to search in.
+#: Low end, default and high end. The default is TRL's advice for LoRA.
 LEARNING_RATES: dict[Method, tuple[str, str, str]] = {
     "sft": ("2.0e-5", "2.0e-4", "2.0e-3"),
     "reward": ("1.0e-5", "1.0e-4", "1.0e-3"),
@@ -35,10 +35,10 @@ class Splits:
 
 
 def propose_splits(findings: Findings) -> Splits:
-    """A tenth for validation (at most 64), 15 % for the test (at most 200), the rest to train on.
+    """10 % of the rows for validation (at most 64), 15 % for test (at most 200), the rest to train.
 
-    Rows of one prompt stay in one split, so the last prompt of a split may bring more rows than
-    fit: those are left out of `train`. DataError if there are too few different prompts.
+    Rows with equal prompts stay in the same split, so the last prompt of a split may have more rows
+    than fit: `train` is smaller by these. DataError if there are too few different prompts.
     """
     if findings.prompts < MIN_PROMPTS:
         raise DataError(
@@ -69,12 +69,12 @@ def write_recipe(text: str, output: Path, force: bool = False) -> None:
 def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
     """The YAML text of a recipe with every stage that the data permits.
 
-    Its data path is relative where the data lies in the folder of `output` or below.
+    The data path is relative if the file is in the folder of `output` or below.
     """
     splits = propose_splits(findings)
     data, folder = findings.path.resolve(), output.resolve().parent
-    shown = data.relative_to(folder) if data.is_relative_to(folder) else data
-    kinds = " and ".join(one.name for one in findings.formats)
+    data_path = data.relative_to(folder) if data.is_relative_to(folder) else data
+    kinds = " and ".join(data_format.name for data_format in findings.formats)
     head = _HEAD.format(
         source=data.name,
         kinds=kinds,
@@ -83,7 +83,7 @@ def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
         name=_scalar(name),
         description=_scalar(f"{', '.join(findings.methods)} on {data.name}"),
         base=_scalar(base),
-        path=_scalar(str(shown)),
+        path=_scalar(str(data_path)),
         output=output.name,
         train=splits.train,
         validation=splits.validation,
@@ -102,7 +102,7 @@ def _ladder(tokens: float, steps: tuple[int, ...]) -> int:
 
 
 def _answer_tokens(findings: Findings) -> int:
-    """Three characters a token is on the safe side for English."""
+    """A limit of answer tokens, from a cautious three characters a token."""
     return _ladder(findings.answer_characters / 3 or 128, (64, 128, 256, 512))
 
 
@@ -132,7 +132,7 @@ def _stage(method: Method, findings: Findings, splits: Splits) -> str:
 
 
 def _links(method: Method, methods: tuple[Method, ...]) -> str:
-    """The best adapter of an earlier stage that this one starts from, and its judge."""
+    """The YAML lines of a stage's parent and reward model."""
     before: dict[Method, tuple[Method, ...]] = {
         "sft": (),
         "reward": ("sft",),
@@ -141,7 +141,7 @@ def _links(method: Method, methods: tuple[Method, ...]) -> str:
         "grpo": ("dpo", "kto", "sft"),
     }
     lines = []
-    parent = next((one for one in before[method] if one in methods), None)
+    parent = next((candidate for candidate in before[method] if candidate in methods), None)
     if parent:
         lines.append(f"    parent: {parent}  # starts from that stage's best adapter")
     if method in ("dpo", "kto", "grpo") and "reward" in methods:
@@ -150,7 +150,7 @@ def _links(method: Method, methods: tuple[Method, ...]) -> str:
 
 
 def _own(method: Method, findings: Findings) -> str:
-    """Fields that only this method has."""
+    """The YAML lines of the method's own fields."""
     if method in ("dpo", "kto"):
         return (
             "    beta: {loguniform: [0.01, 0.5], default: 0.1}  # higher stays closer to the parent"
@@ -187,7 +187,7 @@ def _objective(method: Method, methods: tuple[Method, ...]) -> str:
 
 
 def _steps(method: Method, splits: Splits) -> int:
-    """Optimizer steps of one epoch; GRPO's are cut, since each of them generates."""
+    """Optimizer steps of an epoch; at most 60 for GRPO, whose steps generate completions."""
     if method == "grpo":
         return min(60, splits.train)
     return math.ceil(splits.train / BATCH)

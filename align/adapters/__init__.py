@@ -1,4 +1,4 @@
-"""Adapter folders: plain PEFT files plus a manifest. This module imports no torch."""
+"""Adapter folders: plain PEFT files plus a manifest. Does not import torch."""
 
 from align.adapters.folder import ADAPTER_FILES, adapter_id, verify_folder
 from align.adapters.manifest import MANIFEST, Manifest, read_manifest, write_manifest

@@ -1,4 +1,4 @@
-"""The model card beside an adapter: its manifest, for a person to read."""
+"""The model card of an adapter: its manifest as readable Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def card(manifest: Manifest) -> str:
 
 
 def _base(manifest: Manifest) -> str:
-    """The base's name; of a folder its last part, since its place says nothing elsewhere."""
+    """The base's name; for a local folder, the last part of its path."""
     return Path(manifest.base).name if manifest.base[:1] in ("/", ".", "~") else manifest.base
 
 
@@ -75,10 +75,11 @@ def _what(manifest: Manifest) -> Iterator[str]:
 
 
 def _chain(manifest: Manifest) -> str:
-    """Parents, nearest first, down to the base."""
+    """The parents, nearest first."""
     lines = manifest.parent_lines or [""] * len(manifest.parents)
     links = [
-        f"{line} `{one[:16]}`".strip() for line, one in zip(lines, manifest.parents, strict=True)
+        f"{line} `{parent_id[:16]}`".strip()
+        for line, parent_id in zip(lines, manifest.parents, strict=True)
     ]
     return " → ".join(links)
 
@@ -87,7 +88,7 @@ def _how(manifest: Manifest) -> Iterator[str]:
     yield "## How it was trained"
     yield ""
     if manifest.data:
-        sizes = [f"{one.rows:,} rows of {name}" for name, one in manifest.data.items()]
+        sizes = [f"{split.rows:,} rows of {name}" for name, split in manifest.data.items()]
         yield (
             f"{_source(manifest)}: {', '.join(sizes)}; no prompt is in two of them. "
             f"Seed {manifest.seed}, {manifest.dtype}, {_seconds(manifest)}."
@@ -95,13 +96,15 @@ def _how(manifest: Manifest) -> Iterator[str]:
     training = manifest.training
     if lengths := _lengths(training.get("lengths", {})):
         yield f"Of the training rows, {lengths}."
-    if out := training.get("out_of_memory"):
-        yield f"Memory ran out {len(out)} time(s); the micro-batch was halved each time."
+    if out_of_memory := training.get("out_of_memory"):
+        yield f"Memory ran out {len(out_of_memory)} time(s); the micro-batch was halved each time."
     settings = [[f"`{name}`", f"`{_value(value)}`"] for name, value in _settings(manifest)]
     if settings:
         yield from ("", *table(["setting", "value"], settings))
     if manifest.versions:
-        names = ", ".join(f"{name} {one}" for name, one in sorted(manifest.versions.items()))
+        names = ", ".join(
+            f"{name} {version}" for name, version in sorted(manifest.versions.items())
+        )
         commit = f"; commit `{manifest.code_commit}`" if manifest.code_commit else ""
         yield from ("", f"{names}{commit}")
 
@@ -111,7 +114,7 @@ def _source(manifest: Manifest) -> str:
     kinds = {"task": "the task", "path": "the file", "dataset": "the dataset"}
     for kind, words in kinds.items():
         if name := data.get(kind):
-            # A path tells nothing on another machine, and its folders are nobody's business.
+            # Only the file's name: the rest of the path means nothing on another machine.
             return f"Trained on {words} `{Path(name).name if kind == 'path' else name}`"
     return "Trained on"
 
@@ -123,17 +126,17 @@ def _seconds(manifest: Manifest) -> str:
 
 
 def _lengths(lengths: Mapping[str, int]) -> str:
-    told = {
+    phrases = {
         "too_long": "were cut at `max_length`",
         "left_out": "were left out, since nothing of the answer would have been left",
     }
     return " and ".join(
-        f"{lengths[name]} {words}" for name, words in told.items() if lengths.get(name)
+        f"{lengths[name]} {words}" for name, words in phrases.items() if lengths.get(name)
     )
 
 
 def _settings(manifest: Manifest) -> Iterator[tuple[str, Any]]:
-    """The resolved settings that were given, searched ones marked, nested ones by dotted name."""
+    """The resolved settings that are set; nested settings by dotted name."""
     grpo = manifest.method == "grpo"
     skipped = _NOT_SETTINGS | ({"max_length"} if grpo else _ROLLOUTS)
     for name, value in manifest.stage.items():
@@ -182,17 +185,17 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         "- Only what stands above was measured, on held-out items like the training data. Other "
         "tasks, languages, long conversations, safety and bias were not."
     )
-    wanted = ("accuracy", "mean_reward", "win_rate", "nll", "kl_per_token")
+    expected = ("accuracy", "mean_reward", "win_rate", "nll", "kl_per_token")
     if manifest.method != "reward":
-        if missing := [MEASURES[name] for name in wanted if name not in manifest.metrics]:
+        if missing := [MEASURES[name] for name in expected if name not in manifest.metrics]:
             yield f"- Not measured of this adapter: {'; '.join(missing)}."
         if "mean_reward" in manifest.metrics:
             yield "- A reward says what it was made to say. Read answers in `evaluation.jsonl`."
     if manifest.reward_failures:
         yield f"- A reward gave no number for {manifest.reward_failures} answers; see the manifest."
     if difference := manifest.training.get("stack_difference"):
-        told = ", ".join(f"{name} {value:.2g}" for name, value in difference.items())
-        yield f"- The stack that was trained and this adapter as it is served differ by {told}."
+        details = ", ".join(f"{name} {value:.2g}" for name, value in difference.items())
+        yield f"- The stack that was trained and this adapter as it is served differ by {details}."
 
 
 def _value(value: Any) -> str:

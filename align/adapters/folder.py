@@ -1,4 +1,4 @@
-"""An adapter's files and the id that its content gives it."""
+"""An adapter's files, and its id: a digest of their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 ADAPTER_FILES = (CONFIG, TENSORS)
 
-#: Config entries that say where files lay, not what the adapter computes.
+#: Config entries that are paths and do not change what the adapter computes.
 _PATHS = ("base_model_name_or_path", "revision")
 
 
@@ -46,7 +46,7 @@ def adapter_id(folder: Path) -> str:
 
 
 def verify_folder(folder: Path, expected: str) -> None:
-    """AdapterError if the folder's content does not give the id `expected`."""
+    """AdapterError if the id of the folder's content is not `expected`."""
     if (actual := adapter_id(folder)) != expected:
         raise AdapterError(
             f"{folder}: content digest {actual[:12]} is not {expected[:12]}; "

@@ -1,4 +1,4 @@
-"""The manifest that lies beside an adapter's tensors: what it is, where it came from, how good."""
+"""The manifest in an adapter's folder: its identity, origin, training and metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PairedDifference(BaseModel):
 
 
 class SplitData(BaseModel):
-    """A split's number of rows, and the SHA-256 over their content."""
+    """The number of rows of a split, and the SHA-256 over their content."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,9 +34,9 @@ class SplitData(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything known of a published adapter. Not part of its id.
+    """Everything that is recorded of a published adapter. Not part of its id.
 
-    Only the first six fields are always there: an adapter of an earlier version lacks others.
+    Only the first six fields are required: adapters of earlier versions may lack the others.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,25 +51,27 @@ class Manifest(BaseModel):
     tokenizer_digest: str = ""
     template_digest: str = ""
     parents: list[str] = Field(default_factory=list)  # ids, nearest first
-    parent_lines: list[str] = Field(default_factory=list)  # of `parents`, one for each
+    parent_lines: list[str] = Field(default_factory=list)  # parallel to `parents`
     reward_model: str | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
-    stage: dict[str, Any] = Field(default_factory=dict)  # resolved: no space left
+    stage: dict[str, Any] = Field(default_factory=dict)  # resolved: without search spaces
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
     data: dict[str, SplitData] = Field(default_factory=dict)
     data_fingerprint: str = ""  # of the training rows
     metrics: dict[str, float] = Field(default_factory=dict)  # on the validation items
-    parent_metrics: dict[str, float] = Field(default_factory=dict)  # on the same
+    parent_metrics: dict[str, float] = Field(default_factory=dict)  # on the same items
     base_metrics: dict[str, float] = Field(default_factory=dict)
     against_parent: dict[str, PairedDifference] = Field(default_factory=dict)
     against_base: dict[str, PairedDifference] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)  # a TrainRecord
     reward_failures: int = 0
     reward_failure_examples: list[dict[str, str]] = Field(default_factory=list)
-    pad_token_id: int | None = None  # of a reward head: its score pools the last other token
+    pad_token_id: int | None = (
+        None  # of a reward head: the score is taken at the last token that is not padding
+    )
     dtype: str = ""
-    seconds: float = 0.0  # of the last milestone, training and measuring
+    seconds: float = 0.0  # of the last milestone: load, train and evaluate
     wall_seconds: float = 0.0  # of all training
     accelerator_seconds: float = 0.0
     versions: dict[str, str] = Field(default_factory=dict)

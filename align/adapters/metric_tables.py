@@ -1,4 +1,4 @@
-"""The figures of an adapter beside its parent's and its base's, as Markdown."""
+"""Markdown tables of an adapter's metrics beside those of its parent and its base."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from align.adapters.manifest import Manifest, PairedDifference
 
-#: Measures in the order of a card, with what they are called and their unit.
+#: Metrics in the order of a card, each with its label and unit.
 MEASURES = {
     "accuracy": "accuracy",
     "mean_reward": "reward, weighted sum",
@@ -34,13 +34,13 @@ _SHARES = {
 
 
 def how_good(manifest: Manifest) -> Iterator[str]:
-    """The section that holds the figures of adapter, parent and base, as Markdown lines."""
+    """The section with the metrics of adapter, parent and base, as Markdown lines."""
     yield "## How good it is"
     yield ""
     metrics = manifest.metrics
-    named = [name for name in MEASURES if name in metrics]
+    measured = [name for name in MEASURES if name in metrics]
     parts = sorted(name for name in metrics if name.startswith(("reward/", "pair_accuracy/")))
-    if not named:
+    if not measured:
         yield "Nothing was measured."
         return
     items = f"{manifest.data['validation'].rows} " if "validation" in manifest.data else ""
@@ -50,19 +50,19 @@ def how_good(manifest: Manifest) -> Iterator[str]:
         "which flatters that one a little; its test items were not looked at here."
     )
     yield ""
-    above = "parent" if manifest.parents else None
+    parent = "parent" if manifest.parents else None
     columns = ["", "this adapter"]
-    columns += ["parent", "difference to the parent"] if above else []
+    columns += ["parent", "difference to the parent"] if parent else []
     columns += ["base", "difference to the base"]
-    yield from table(columns, [_row(manifest, name, bool(above)) for name in (*named, *parts)])
+    yield from table(columns, [_row(manifest, name, bool(parent)) for name in (*measured, *parts)])
 
 
-def _row(manifest: Manifest, name: str, above: bool) -> list[str]:
+def _row(manifest: Manifest, name: str, with_parent: bool) -> list[str]:
     cells = [
         MEASURES.get(name, name.replace("reward/", "reward: ").replace("pair_accuracy/", "pairs: "))
     ]
     cells.append(_figure(name, manifest.metrics.get(name)))
-    if above:
+    if with_parent:
         cells.append(_figure(name, manifest.parent_metrics.get(name)))
         cells.append(_gain(name, manifest.against_parent.get(name)))
     cells.append(_figure(name, manifest.base_metrics.get(name)))
@@ -87,7 +87,7 @@ def _gain(name: str, gain: PairedDifference | None) -> str:
         return "none"
     scale, form = (100, "+.1f") if _share(name) else (1, "+.3g")
     low, middle, high = (
-        format(scale * one, form) for one in (gain.low, gain.difference, gain.high)
+        format(scale * value, form) for value in (gain.low, gain.difference, gain.high)
     )
     return f"{middle} ({low} to {high})" + (" points" if scale == 100 else "")
 

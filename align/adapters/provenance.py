@@ -1,4 +1,4 @@
-"""With which code an adapter was made. Imports no torch."""
+"""The code and package versions that an adapter is trained with. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _GIT_SECONDS = 2.0
 
 
 def versions() -> dict[str, str]:
-    """Python's version, and those of the packages that training depends on."""
+    """The versions of Python and of the packages that training depends on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 @lru_cache(maxsize=1)
 def code_commit() -> str | None:
-    """The commit of the checkout that this code runs from, `-dirty` if files were changed.
+    """The commit of the checkout that this code runs from, with `-dirty` if files were changed.
 
-    ALIGNERY_COMMIT, where it is set; None outside a checkout.
+    ALIGNERY_COMMIT takes precedence if it is set. None outside a checkout.
     """
-    if told := os.environ.get("ALIGNERY_COMMIT"):
-        return told
+    if configured := os.environ.get("ALIGNERY_COMMIT"):
+        return configured
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():  # an installed package can lie inside another's checkout
         return None
@@ -39,11 +39,11 @@ def code_commit() -> str | None:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", "-C", str(root), *words],
         capture_output=True,
         text=True,
         timeout=_GIT_SECONDS,
         check=True,
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()

@@ -1,4 +1,4 @@
-"""A parent adapter held unmerged beneath a new one, so that half precision loses nothing of it."""
+"""A parent adapter under a new adapter, unmerged: in half precision, merging loses part of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from align.errors import AdapterError
 class LinearWithParent(nn.Linear):
     """A frozen linear layer plus its parent's delta: `W x + B (A x)`.
 
-    It is an `nn.Linear`, so PEFT wraps it like any other; with the new adapter off it computes
-    exactly what the parent computes.
+    It is an `nn.Linear`, so PEFT wraps it like any other. With the new adapter off it computes
+    exactly the parent's output.
     """
 
     def __init__(self, linear: nn.Linear, a: torch.Tensor, b: torch.Tensor):
-        nn.Module.__init__(self)  # the weight is shared, not made anew
+        nn.Module.__init__(self)  # no new weight: it is shared
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.register_buffer("parent_a", a.to(linear.weight), persistent=False)
@@ -34,9 +34,9 @@ class LinearWithParent(nn.Linear):
 
 
 def put_beneath(model: Any, parent: LoraFactors) -> None:
-    """Replace, in place, each linear layer that the parent touches.
+    """Replace, in place, each linear layer that the parent adapts.
 
-    AdapterError if the model has no such layer or one of another shape.
+    AdapterError if the model lacks such a layer or its shape differs.
     """
     modules = dict(model.named_modules())
     for name, (a, b) in parent.modules.items():

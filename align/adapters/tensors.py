@@ -1,4 +1,4 @@
-"""An adapter folder read as plain LoRA factors, whatever PEFT options it was saved with."""
+"""Adapter folders as plain LoRA factors, whatever PEFT options they were saved with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 @dataclass
 class LoraFactors:
-    """What an adapter adds: for each module, `x @ A.T @ B.T` with A (r, in) and B (out, r).
+    """An adapter's deltas: for each module, `x @ A.T @ B.T` with A (r, in) and B (out, r).
 
     Scaling is folded into B, so factors of several adapters can be concatenated. Tensors are
     fp32. `score` is a reward head of shape (1, hidden), or None.
@@ -39,11 +39,11 @@ class LoraFactors:
 
     @property
     def rank(self) -> int:
-        """The largest rank of a module."""
+        """The largest rank over the modules."""
         return max((a.shape[0] for a, _ in self.modules.values()), default=0)
 
     def stacked_on(self, parent: LoraFactors | None) -> LoraFactors:
-        """Parent and this one as one adapter: `[A1; A2]`, `[B1, B2]`; the sum of both deltas."""
+        """The sum of the parent's and these deltas as a single adapter: `[A1; A2]`, `[B1, B2]`."""
         if parent is None:
             return self
         stacked = dict(parent.modules)
@@ -56,7 +56,7 @@ class LoraFactors:
 
 
 def read_factors(folder: Path) -> LoraFactors:
-    """The factors of a PEFT LoRA folder. AdapterError names what does not add up."""
+    """The factors of a PEFT LoRA folder. AdapterError names what is damaged or not supported."""
     config = read_config(folder)
     _refuse(folder, config)
     try:
@@ -88,7 +88,7 @@ def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
     for option in _NOT_A_SUM:
         if config.get(option):
             raise AdapterError(f"{folder}: {option} is set; its effect is not a sum of deltas")
-    # Others (PiSSA, OLoRA, LoftQ, …) change the base's weights too, and the folder lacks those.
+    # PiSSA, OLoRA, LoftQ and others change the base's weights too, which the folder lacks.
     if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
         raise AdapterError(
             f"{folder}: init_lora_weights={start!r} goes with other base weights; allowed: true, "
@@ -107,7 +107,7 @@ def scaling(config: Mapping[str, Any], module: str) -> float:
 
 
 def _pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
-    """PEFT's rule: the first pattern that matches the end of the module's name."""
+    """The value of the first pattern that matches the end of the module's name, as in PEFT."""
     for pattern, value in patterns.items():
         if re.match(rf"(.*\.)?({pattern})$", module):
             return value
@@ -115,7 +115,7 @@ def _pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
 
 
 def write_factors(folder: Path, factors: LoraFactors, base: str) -> None:
-    """Write a plain PEFT folder that gives exactly these factors.
+    """Write a plain PEFT folder with exactly these factors.
 
     `lora_alpha` equals the rank (scaling is in B); modules of other ranks get anchored patterns.
     """
@@ -133,7 +133,7 @@ def write_factors(folder: Path, factors: LoraFactors, base: str) -> None:
 
 def _config(factors: LoraFactors, base: str) -> dict[str, Any]:
     rank = factors.rank
-    other = {
+    other_ranks = {
         f"^{re.escape(name)}$": a.shape[0]
         for name, (a, _) in sorted(factors.modules.items())
         if a.shape[0] != rank
@@ -153,6 +153,6 @@ def _config(factors: LoraFactors, base: str) -> dict[str, Any]:
         "fan_in_fan_out": False,
         "target_modules": sorted(factors.modules),
         "modules_to_save": ["score"] if reward else None,
-        "rank_pattern": other,
-        "alpha_pattern": dict(other),
+        "rank_pattern": other_ranks,
+        "alpha_pattern": dict(other_ranks),
     }

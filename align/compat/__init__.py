@@ -1,1 +1,1 @@
-"""What can only be had by replacing functions of a library, a file for each library."""
+"""Replacements of functions of torch and TRL, a module for each patch."""

@@ -1,9 +1,9 @@
-"""Attention's gradient on a CPU for short rows, in products of whole matrices.
+"""A faster gradient of attention for short rows on a CPU, by products of whole matrices.
 
-torch's own backward pass works in blocks that are made for long rows; with some hundred tokens it
-took a quarter of an SFT step. Here the forward pass is torch's, and the backward pass computes the
-weights of a few heads at a time again and takes the gradient as in arXiv 2205.14135 (appendix
-B.2), which needs nothing saved but what goes in.
+torch's own backward pass works in blocks that suit long rows; at some hundred tokens it took a
+quarter of an SFT step. Here the forward pass is torch's. The backward pass recomputes the attention
+weights, a few heads at a time, and takes the gradient as in arXiv 2205.14135 (appendix B.2), so
+only the inputs are saved.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from unittest.mock import patch
 import torch
 from torch.nn import functional
 
-#: Weights of one sample, of all heads, up to which this is the faster way.
+#: The most attention weights of a sample, over all heads, for which this backward pass is used.
 MOST = 2**20
-#: Weights at a time: a MB in fp32, which stays in a core's own cache.
+#: Attention weights computed at a time: 1 MB in fp32, which fits a core's own cache.
 _BLOCK = 2**18
 
 _forward = functional.scaled_dot_product_attention
@@ -26,7 +26,7 @@ _forward = functional.scaled_dot_product_attention
 
 @contextmanager
 def short_attention() -> Iterator[None]:
-    """Have `scaled_dot_product_attention` take its gradient this way where it can."""
+    """Replace `scaled_dot_product_attention` by `attention`."""
     with patch.object(functional, "scaled_dot_product_attention", attention):
         yield
 
@@ -41,15 +41,15 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> torch.Tensor:
-    """torch's function, with the same result, all of (batch, heads, length, width)."""
+    """Same result as torch's function; query, key and value are (batch, heads, length, width)."""
     if torch.is_autocast_enabled("cpu") and query.is_cpu:  # as it does for torch's own function
         dtype = torch.get_autocast_dtype("cpu")
-        query, key, value = (one.to(dtype) for one in (query, key, value))
-    plain = not enable_gqa and dropout_p == 0.0 and query.dim() == 4 and query.is_cpu
+        query, key, value = (tensor.to(dtype) for tensor in (query, key, value))
+    supported = not enable_gqa and dropout_p == 0.0 and query.dim() == 4 and query.is_cpu
     needed = torch.is_grad_enabled() and query.requires_grad
     heads, length = query.shape[1], query.shape[-2]
     fits = heads * length * key.shape[-2] <= MOST and key.shape == value.shape
-    if plain and needed and fits and not (attn_mask is not None and attn_mask.requires_grad):
+    if supported and needed and fits and not (attn_mask is not None and attn_mask.requires_grad):
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         return _Short.apply(query, key, value, attn_mask, is_causal, scale)  # type: ignore[no-untyped-call, no-any-return]
     return _forward(
@@ -76,25 +76,27 @@ class _Short(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, mask = ctx.saved_tensors
         batch, heads, length, _ = query.shape
-        found = tuple(torch.empty(one.shape, dtype=one.dtype) for one in (query, key, value))
+        gradients = tuple(
+            torch.empty(tensor.shape, dtype=tensor.dtype) for tensor in (query, key, value)
+        )
         hidden = _hidden(mask, ctx.causal, (batch, 1, length, key.shape[-2]))
         at_once = max(1, _BLOCK // (length * key.shape[-2]))
         for sample in range(batch):
             for first in range(0, heads, at_once):
                 part = sample, slice(first, first + at_once)
-                inputs = [one[part] for one in (query, key, value, gradient)]
+                inputs = [tensor[part] for tensor in (query, key, value, gradient)]
                 slopes = _slopes(inputs, hidden[sample], ctx.scale)
-                for whole, one in zip(found, slopes, strict=True):
-                    whole[part] = one
-        return *found, None, None, None
+                for output, slope in zip(gradients, slopes, strict=True):
+                    output[part] = slope
+        return *gradients, None, None, None
 
 
 def _hidden(mask: torch.Tensor | None, causal: bool, shape: tuple[int, ...]) -> torch.Tensor:
-    """What is added to the scores in fp32: hardly anything is left of what may not be seen."""
+    """The mask that is added to the scores in fp32: the lowest finite number hides a position."""
     least = torch.finfo(torch.float32).min
     if mask is None:
-        seen = torch.ones(shape[-2:], dtype=torch.bool)
-        mask = seen.tril() if causal else seen
+        visible = torch.ones(shape[-2:], dtype=torch.bool)
+        mask = visible.tril() if causal else visible
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape).masked_fill_(~mask, least)
     return mask.float().clamp_(min=least).expand(shape[0], *mask.shape[-3:])
@@ -105,7 +107,7 @@ def _slopes(
 ) -> tuple[torch.Tensor, ...]:
     """The gradients of query, key and value for some heads of a sample.
 
-    `inputs` are these three and the gradient of what came out.
+    `inputs` are query, key, value and the gradient of the output.
     """
     query, key, value, gradient = inputs
     dtype = query.dtype

@@ -1,9 +1,9 @@
-"""Logits only where a loss needs them and only once, on machines without Triton.
+"""Compute logits once, and only for positions with a loss, on machines without Triton.
 
-TRL's fused head scores only completion tokens where Triton is at hand, and every position,
-padding included, elsewhere; and its backward pass computes the logits again. The compact form is
-plain torch, `align.compat.lm_head` computes them once, and the losses are the same
-(tests/align/test_compact.py compares them), so both are switched on for the time of a training run.
+With Triton, TRL's fused head scores only completion tokens. Without it, the head scores every
+position, padding included. Its backward pass computes the logits again. TRL's compact form is plain
+torch, and `align.compat.lm_head` computes the logits once. The losses are the same
+(tests/align/test_compact.py compares them), so both are used during a training run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from align.compat.lm_head import LogProbabilities
 
 @contextmanager
 def compact_logits() -> Iterator[None]:
-    """Make TRL project only the positions that carry a label, and each of them once."""
+    """Make TRL compute logits only for positions with a label, and only once."""
     # Private names of the pinned TRL: `patch` raises if an update removes one.
-    where = trl.trainer.utils
+    trl_utils = trl.trainer.utils
     with (
-        patch.object(where, "_use_triton", lambda device: True),
-        patch.object(where, "_ChunkedLogProbFunction", LogProbabilities),
+        patch.object(trl_utils, "_use_triton", lambda device: True),
+        patch.object(trl_utils, "_ChunkedLogProbFunction", LogProbabilities),
     ):
         yield

@@ -1,1 +1,1 @@
-"""Rows of a stage: where they come from, how they are checked, split, measured and kept."""
+"""Rows of a stage: their sources, validation, splits, lengths and tokenised form."""

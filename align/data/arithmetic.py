@@ -1,4 +1,4 @@
-"""The built-in task: word problems and expressions with worked solutions, right and wrong."""
+"""The built-in task: word problems and expressions with right and wrong worked solutions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def right(problem: Problem, style: str) -> str:
 
 
 def wrong(problem: Problem, rng: random.Random, style: str) -> str:
-    """A solution in the given style (or `bare`) that ends in a wrong number.
+    """A solution in a style (`concise`, `rambling` or `bare`) that ends in a wrong number.
 
-    One step goes wrong: a slip of the result, or the wrong operation. What follows is computed
-    from it, as a person would.
+    A single step is wrong: its result or its operation. Later steps are computed from it, as a
+    person would.
     """
     for _ in range(50):
         steps, values = list(problem.steps), [step.value for step in problem.steps]
-        at = rng.randrange(len(steps))
+        index = rng.randrange(len(steps))
         if rng.random() < 0.4:
-            op = rng.choice([op for op in "+-*" if op != steps[at].op])
-            steps[at] = Step(steps[at].note, steps[at].a, op, steps[at].b)
-            values[at] = steps[at].value
+            op = rng.choice([op for op in "+-*" if op != steps[index].op])
+            steps[index] = Step(steps[index].note, steps[index].a, op, steps[index].b)
+            values[index] = steps[index].value
         else:
-            values[at] += rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))
-        for later in range(at + 1, len(steps)):
+            values[index] += rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))
+        for later in range(index + 1, len(steps)):
             step, before = problem.steps[later], problem.steps[later - 1].value
             a, b = (values[later - 1], step.b) if step.a == before else (step.a, values[later - 1])
             steps[later] = Step(step.note, a, step.op, b)
@@ -49,13 +49,13 @@ def _write(values: list[int], steps: tuple[Step, ...], style: str) -> str:
         f"{step.note}: {step.a} {step.op} {step.b} = {value}."
         for step, value in zip(steps, values, strict=True)
     )
-    # The padding comes after the answer, so that leaving it out changes nothing in the working.
-    rest = "" if style == "concise" else " That is how it comes out, and no more is left to do."
-    return f"{worked} {end}{rest}"
+    # The padding follows the answer, so that the worked steps are the same without it.
+    padding = "" if style == "concise" else " That is how it comes out, and no more is left to do."
+    return f"{worked} {end}{padding}"
 
 
 def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    """Prompt and worked solution; six in ten ramble, as demonstrations by people do."""
+    """A prompt and its worked solution; 60 % ramble, as demonstrations by people do."""
     style = "rambling" if rng.random() < 0.6 else "concise"
     return {
         "prompt": asked(problem),
@@ -65,11 +65,11 @@ def sft_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
 
 
 def pair_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    """A chosen and a rejected answer; `kind` says what tells them apart.
+    """A chosen and a rejected answer; `kind` says how they differ.
 
-    Half differ in being right (same style, so about the same length). A quarter prefer a concise
-    right answer to a rambling right one, a quarter a worked right answer to a bare wrong one:
-    there the longer answer loses as often as it wins.
+    Half of the pairs are a right and a wrong answer in the same style, so of about the same length.
+    A quarter prefer a concise right answer to a rambling right answer, a quarter a worked right
+    answer to a bare wrong answer: in these the longer answer loses as often as it wins.
     """
     draw, style = rng.random(), rng.choice(("concise", "rambling"))
     if draw < 0.5:
@@ -88,10 +88,10 @@ def pair_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
 
 
 def labelled_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    """One answer with its label; `kind` says what it is.
+    """A single answer with its label; `kind` is `right`, `wrong` or `rambling`.
 
-    Half are right and concise, labelled true. A third of all are wrong, in any style; a sixth
-    right but rambling: both labelled false.
+    Half of the answers are right and concise, labelled true. A third are wrong, in any style, and a
+    sixth are right but rambling: both are labelled false.
     """
     draw, style = rng.random(), rng.choice(("concise", "concise", "rambling", "bare"))
     if draw < 1 / 2:
@@ -110,12 +110,12 @@ def labelled_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
 
 
 def prompt_row(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    """A prompt with its checked answer."""
+    """A prompt with its right answer."""
     return {"prompt": asked(problem), "answer": str(problem.answer)}
 
 
 def asked(problem: Problem) -> list[dict[str, str]]:
-    """The problem as a user's turn."""
+    """The problem's question as a user's turn."""
     return [{"role": "user", "content": problem.question}]
 
 

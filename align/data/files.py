@@ -1,4 +1,4 @@
-"""Rows of a user's file or a hub dataset, in TRL's conversational form, cut into splits."""
+"""Rows of a user's file or a hub dataset in TRL's conversational form, and their splits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from align.recipe.trl_fields.installed import Method
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")
-_KNOWN = {column for one in FORMATS for column in one.columns}
+_KNOWN = {column for data_format in FORMATS for column in data_format.columns}
 
 
 def source_of(data: DataConfig) -> str:
-    """The file, or the dataset with its split, as messages name it."""
+    """The name of the file, or of the dataset and its split, in messages."""
     return data.path or f"dataset '{data.dataset}' (split '{data.split}')"
 
 
 def read(data: DataConfig) -> dict[int, Row]:
-    """The rows by number, those of a dataset counted from 1.
+    """The rows by number; rows of a dataset are counted from 1.
 
     DataError if the file or dataset cannot be read.
     """
@@ -37,11 +37,11 @@ def read(data: DataConfig) -> dict[int, Row]:
 
 
 def stamp(data: DataConfig) -> tuple[int, int] | None:
-    """What changes when a file is written anew; None for what is no file."""
+    """A file's modification time (ns) and size (bytes), as a cache key; None if it is no file."""
     if data.path is None or not Path(data.path).is_file():
         return None
-    found = Path(data.path).stat()
-    return found.st_mtime_ns, found.st_size
+    status = Path(data.path).stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=4)
@@ -55,7 +55,7 @@ def _read(
     try:
         rows = load_dataset(dataset, split=split)
         return tidied(dict(enumerate(rows, start=1)))
-    except Exception as error:  # datasets raises many kinds; each means the same to a user
+    except Exception as error:  # datasets raises many types of errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise DataError(
             f"dataset '{dataset}' (split '{split}') cannot be read: {reason}. "
@@ -64,27 +64,29 @@ def _read(
 
 
 def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
-    """DataError if a row has nothing in one of `columns`, which `why` is the reason to need."""
+    """DataError if a row has no value in one of `columns`; `why` names what needs them."""
     rows = read(data)
     for column in columns:
         without = [n for n, row in rows.items() if row.get(column) is None or row[column] == ""]
         if without:
-            where = "no row has" if len(without) == len(rows) else f"{numbers(without)}: nothing in"
-            raise DataError(f"{source_of(data)}: {where} column '{column}', and {why} needs it")
+            problem = (
+                "no row has" if len(without) == len(rows) else f"{numbers(without)}: nothing in"
+            )
+            raise DataError(f"{source_of(data)}: {problem} column '{column}', and {why} needs it")
 
 
 def conversational(rows: dict[int, Row], method: Method, source: str) -> list[Row]:
-    """TRL's conversational form with an explicit prompt.
+    """Rows in TRL's conversational form with an explicit prompt.
 
-    A pair gives kto two rows, a good and a bad one. DataError names missing columns with those
-    that are there, or the rows that are not whole.
+    For kto a pair becomes two rows, with a good and a bad answer. DataError names missing and
+    present columns, or the rows that are incomplete.
     """
     if not rows:
         return []
     columns = format_for(method, source, rows).columns
-    answered = ("answer",) if "answer" in next(iter(rows.values())) else ()
-    check_rows(source, rows, (*columns, *answered), optional=answered)
-    return [one for row in rows.values() for one in _converted(row, columns, method)]
+    answer_columns = ("answer",) if "answer" in next(iter(rows.values())) else ()
+    check_rows(source, rows, (*columns, *answer_columns), optional=answer_columns)
+    return [converted for row in rows.values() for converted in _converted(row, columns, method)]
 
 
 def _converted(row: Row, columns: tuple[str, ...], method: Method) -> Iterator[Row]:
@@ -92,12 +94,12 @@ def _converted(row: Row, columns: tuple[str, ...], method: Method) -> Iterator[R
     if row.get("answer") not in (None, ""):
         parts["answer"] = str(row["answer"])
     if method in ("sft", "grpo"):
-        # What evaluation asks and judges; a person's own reward may want any column.
+        # Evaluation uses these rows, and a reward of the user's own may need any column.
         parts |= {name: value for name, value in row.items() if name not in _KNOWN}
     if method == "kto" and "chosen" in parts:
         for side in ("chosen", "rejected"):
-            rest = {name: value for name, value in parts.items() if name not in _ANSWERS}
-            yield {**rest, "completion": parts[side], "label": side == "chosen"}
+            shared = {name: value for name, value in parts.items() if name not in _ANSWERS}
+            yield {**shared, "completion": parts[side], "label": side == "chosen"}
         return
     if method == "kto":
         parts["label"] = as_label(row["label"])
@@ -119,7 +121,7 @@ def _parts(row: Row, columns: tuple[str, ...]) -> Row:
 
 
 def _implicit(row: Row) -> Row:
-    """What chosen and rejected begin with alike is the prompt, as in TRL."""
+    """The common beginning of chosen and rejected is the prompt, as in TRL."""
     if isinstance(row["chosen"], str):
         prefix = plain_prompt(row)
         answers = {side: _turns(row[side][len(prefix) :], "assistant") for side in _ANSWERS[1:]}
@@ -132,7 +134,7 @@ def _turns(value: Any, role: str) -> Messages:
 
 
 def cut(rows: list[Row], data: DataConfig, split: Split, source: str) -> list[Row]:
-    """A split's rows, in the order of their prompts' hashes; equal prompts stay together."""
+    """A split's rows, in the order of their prompts' hashes; a prompt is in one split only."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(prompt_key(row["prompt"]), []).append(row)
@@ -150,19 +152,19 @@ def cut(rows: list[Row], data: DataConfig, split: Split, source: str) -> list[Ro
 
 
 def _too_few(rows: int, prompts: int, sizes: dict[str, int], source: str) -> str:
-    wanted = " + ".join(f"{name} {size}" for name, size in sizes.items())
+    needed = " + ".join(f"{name} {size}" for name, size in sizes.items())
     if not rows:
-        return f"{source}: no rows; {wanted} = {sum(sizes.values())} are needed"
-    found = f"{rows} rows with {prompts} different prompts are" if rows > 1 else "1 row is"
+        return f"{source}: no rows; {needed} = {sum(sizes.values())} are needed"
+    count = f"{rows} rows with {prompts} different prompts are" if rows > 1 else "1 row is"
     least = "" if prompts >= len(sizes) else f", and at least {len(sizes)} prompts are needed"
     return (
-        f"{source}: {found} too few for {wanted} = {sum(sizes.values())} without a prompt in two "
+        f"{source}: {count} too few for {needed} = {sum(sizes.values())} without a prompt in two "
         f"of them{least}: add rows, or lower these numbers in the recipe's data"
     )
 
 
 def mixed(rows: list[Row], seed: int) -> list[Row]:
-    """The rows in the order of their own hashes, so that answers to one prompt lie apart."""
+    """The rows in the order of their own hashes, which separates answers to the same prompt."""
 
     def place(row: Row) -> bytes:
         return hashlib.sha256(f"{seed} {json.dumps(row, sort_keys=True)}".encode()).digest()

@@ -1,4 +1,4 @@
-"""Which of TRL's data formats rows are in, and what they can train."""
+"""TRL's data formats: how they are recognised, and which methods train on them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from align.recipe.trl_fields.installed import Method
 
 @dataclass(frozen=True)
 class Format:
-    """A set of columns with a meaning.
+    """A data format: its name and columns.
 
-    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` says what to
-    do where it drafts none.
+    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` is given where
+    no stage is drafted.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Format:
     advice: str = ""
 
 
-#: TRL's names; a method takes the first of its formats that is there. For `recipe new`, the first
-#: whose columns contain another's hides it.
+#: Formats by TRL's names. A method reads rows in the first of its formats whose columns exist. For
+#: `recipe new`, a format hides later formats whose columns it contains.
 FORMATS = (
     Format("unpaired preference", ("prompt", "completion", "label"), ("kto",), ("kto",)),
     Format("prompt-completion", ("prompt", "completion"), ("sft",), ("sft",)),
@@ -52,46 +52,48 @@ FORMATS = (
         "own whose rewards need none (format, length, a reward model, python)",
     ),
 )
-#: ShareGPT's names of who speaks.
+#: ShareGPT's names of the roles.
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
-#: Fewer different prompts than this cannot be trained, compared and tested on.
+#: The fewest different prompts that suffice to train, compare and test on.
 MIN_PROMPTS = 10
 
 
 def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
-    """The format that a stage of this method reads the rows in. DataError if there is none.
+    """The format in which a stage of this method reads the rows. DataError if there is none.
 
-    `source` is what the message begins with.
+    `source` begins the message.
     """
     columns = set(next(iter(rows.values())))
-    usable = [one for one in FORMATS if method in one.methods]
-    found = next((one for one in usable if set(one.columns) <= columns), None)
-    if found is None:
-        # What contains another's columns is another way to the same.
-        wanted = [
-            " + ".join(one.columns)
-            for one in usable
-            if not any(set(other.columns) < set(one.columns) for other in usable)
+    usable = [candidate for candidate in FORMATS if method in candidate.methods]
+    data_format = next(
+        (candidate for candidate in usable if set(candidate.columns) <= columns), None
+    )
+    if data_format is None:
+        # Formats that contain another usable format's columns are not listed.
+        allowed = [
+            " + ".join(candidate.columns)
+            for candidate in usable
+            if not any(set(other.columns) < set(candidate.columns) for other in usable)
         ]
         raise DataError(
-            f"{source}: {method} needs the columns {' or '.join(wanted)}; "
+            f"{source}: {method} needs the columns {' or '.join(allowed)}; "
             f"found {', '.join(sorted(columns))}"
         )
-    if method == "sft" and found.name == "prompt-completion" and "label" in columns:
+    if method == "sft" and data_format.name == "prompt-completion" and "label" in columns:
         bad = [number for number, row in rows.items() if as_label(row["label"]) is False]
         if bad:
             raise DataError(
                 f"{source}: {numbers(bad)}: label is false, and sft would imitate that answer; "
                 "leave such rows out, train with kto, or rename the column"
             )
-    return found
+    return data_format
 
 
 def tidied(rows: dict[int, Row]) -> dict[int, Row]:
-    """The rows with TRL's other spellings resolved.
+    """The rows with alternative names replaced by TRL's.
 
-    `conversations` is `messages`, and messages of `from` and `value` (ShareGPT's) are such of
-    `role` and `content`.
+    The column `conversations` becomes `messages`, and ShareGPT's messages with `from` and `value`
+    become messages with `role` and `content`.
     """
     return {number: _tidied(row) for number, row in rows.items()}
 
@@ -106,20 +108,20 @@ def _tidied(row: Row) -> Row:
 
 def _turns(value: list[Any]) -> list[Any]:
     return [
-        {"role": _SPEAKERS.get(one["from"], one["from"]), "content": one["value"]}
-        if isinstance(one, dict) and {"from", "value"} <= one.keys() and "role" not in one
-        else one
-        for one in value
+        {"role": _SPEAKERS.get(turn["from"], turn["from"]), "content": turn["value"]}
+        if isinstance(turn, dict) and {"from", "value"} <= turn.keys() and "role" not in turn
+        else turn
+        for turn in value
     ]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a data file holds.
+    """What a data file contains.
 
-    `prompts` counts different prompts, `repeats` the rows of the most frequent one. `characters`
-    is the length that 95 % of rows stay under, prompt included; `answer_characters` that of the
-    longest answer in a row alone (0 where the file has none).
+    `prompts` counts different prompts, `repeats` the rows of the most frequent prompt. `characters`
+    is the 95th percentile of the rows' lengths, prompt included; `answer_characters` that of the
+    longest answer in each row (0 if the file has no answers).
     """
 
     path: Path
@@ -133,30 +135,34 @@ class Findings:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """What `recipe new` drafts, in the order of the stages."""
-        allowed = {method for one in self.formats for method in one.drafts}
+        """The methods of the stages that `recipe new` drafts, in their order."""
+        allowed = {method for data_format in self.formats for method in data_format.drafts}
         order: tuple[Method, ...] = ("sft", "reward", "dpo", "kto", "grpo")
         return tuple(method for method in order if method in allowed)
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Columns that no format has a use for."""
-        used = {"prompt"} | {column for one in self.formats for column in one.columns}
+        """Columns that no format uses."""
+        used = {"prompt"} | {
+            column for data_format in self.formats for column in data_format.columns
+        }
         return tuple(column for column in self.columns if column not in used)
 
 
 def inspect_file(path: Path) -> Findings:
-    """Recognise a JSONL, JSON, CSV or Parquet file.
+    """Read a JSONL, JSON, CSV or Parquet file and recognise its formats.
 
-    DataError names the rows that are malformed, the columns that were found and those that
-    would do, or why a format that was recognised cannot be used.
+    DataError names the malformed rows, the file's columns and the allowed columns, or why a
+    recognised format cannot be used.
     """
     rows = tidied(read_rows(path))
     if not rows:
         raise DataError(f"{path}: no rows; at least {MIN_PROMPTS} different prompts are needed")
     columns = tuple(next(iter(rows.values())))
     formats = _checkable(path, rows, _recognise(path, columns))
-    check_rows(str(path), rows, {column for one in formats for column in one.columns})
+    check_rows(
+        str(path), rows, {column for data_format in formats for column in data_format.columns}
+    )
     prompts = Counter(_prompt(row) for row in rows.values())
     return Findings(
         path=path,
@@ -171,34 +177,34 @@ def inspect_file(path: Path) -> Findings:
 
 
 def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
-    found: list[Format] = []
-    for one in FORMATS:
-        hidden = any(set(one.columns) <= set(other.columns) for other in found)
-        if set(one.columns) <= set(columns) and not hidden:
-            found.append(one)
-    usable = tuple(one for one in found if one.drafts)
+    matches: list[Format] = []
+    for candidate in FORMATS:
+        hidden = any(set(candidate.columns) <= set(other.columns) for other in matches)
+        if set(candidate.columns) <= set(columns) and not hidden:
+            matches.append(candidate)
+    usable = tuple(match for match in matches if match.drafts)
     if usable:
         return usable
-    if found:
-        raise DataError(f"{path}: {found[0].name}: {found[0].advice}")
-    allowed = "; ".join(" + ".join(one.columns) for one in FORMATS if one.drafts)
+    if matches:
+        raise DataError(f"{path}: {matches[0].name}: {matches[0].advice}")
+    allowed = "; ".join(" + ".join(candidate.columns) for candidate in FORMATS if candidate.drafts)
     raise DataError(
         f"{path}: the columns {', '.join(columns)} are none of TRL's formats; allowed: {allowed}"
     )
 
 
 def _checkable(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) -> tuple[Format, ...]:
-    """Without GRPO where an answer holds no number. DataError if nothing else is left."""
+    """Formats without `answer` if an answer has no number. DataError if no format is left."""
     without = [n for n, row in rows.items() if not re.search(r"\d", str(row.get("answer", 0)))]
-    left = tuple(one for one in formats if "answer" not in one.columns)
-    if not without or left == formats:
+    remaining = tuple(data_format for data_format in formats if "answer" not in data_format.columns)
+    if not without or remaining == formats:
         return formats
-    if not left:
+    if not remaining:
         raise DataError(
             f"{path}: {numbers(without)}: column 'answer' holds no number, and the reward "
             "'correctness' compares the last numbers of completion and answer"
         )
-    return left
+    return remaining
 
 
 def _prompt(row: Row) -> str:
@@ -226,7 +232,10 @@ def _answer_length(row: Row) -> int:
     answers = [row[column] for column in ("completion", "chosen", "rejected") if column in row]
     if "messages" in row:
         answers.append(row["messages"][-1:])
-    return max((_text(one[-1:] if isinstance(one, list) else one) for one in answers), default=0)
+    return max(
+        (_text(answer[-1:] if isinstance(answer, list) else answer) for answer in answers),
+        default=0,
+    )
 
 
 def _most(lengths: Iterator[int]) -> int:

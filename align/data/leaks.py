@@ -1,4 +1,4 @@
-"""Whether what a stage is measured on was trained on, by itself or by a stage it builds on."""
+"""Detects held-out prompts that a stage, or a stage that it builds on, is trained on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from align.recipe import DataConfig, Recipe
 from align.recipe.trl_fields.installed import Method
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
-#: Objectives that are measured on prompts with answers, of whichever stage has them.
+#: Objectives that are measured on prompts with answers, possibly of another stage.
 ANSWERED = ("accuracy", "reward")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A stage's rows; equal where the rows are."""
+    """The source of a stage's rows; hashable, and equal only for the same rows of a stage."""
 
     stage: str
     method: Method
@@ -35,30 +35,32 @@ class _Source:
 def check_chain(recipe: Recipe, stage: str, hub: bool = True) -> None:
     """DataError if a prompt held out for `stage` is trained on by it or a stage it builds on.
 
-    Those are its parent, its reward model, theirs in turn, and so on; registered adapters are not
-    looked into. Held out are its own validation and test prompts, and those with answers that
-    its objective is measured on. Without `hub`, rows on a hub are left out. After the first call
-    the answer comes from memory.
+    A stage builds on its parent and its reward model, and on the stages that these build on;
+    registered adapters are not checked. The held-out prompts are the stage's own validation and
+    test prompts, and the prompts with answers that its objective is measured on. Without `hub`,
+    rows of hub datasets are left out. Results are cached.
     """
-    trained = [_source(recipe, one) for one in chain(recipe, stage) if _read(recipe, one, hub)]
-    held = [stage]
+    trained = [_source(recipe, name) for name in chain(recipe, stage) if _read(recipe, name, hub)]
+    held_out = [stage]
     if recipe.stages[stage].objective in ANSWERED and all(
-        _read(recipe, one, hub) for one in recipe.stages
+        _read(recipe, name, hub) for name in recipe.stages
     ):
-        held += [one for one in (answers_stage(recipe),) if one is not None and one != stage]
-    for one in held:
-        if _read(recipe, one, hub):
-            _check(stage, _source(recipe, one), tuple(trained))
+        held_out += [
+            name for name in (answers_stage(recipe),) if name is not None and name != stage
+        ]
+    for name in held_out:
+        if _read(recipe, name, hub):
+            _check(stage, _source(recipe, name), tuple(trained))
 
 
 def chain(recipe: Recipe, stage: str) -> list[str]:
-    """The stage, and every stage of the recipe that its champion depends on."""
-    found = [stage]
-    for name in found:
+    """The stage and every stage of the recipe that it builds on, directly or not."""
+    names = [stage]
+    for name in names:
         config = recipe.stages[name]
-        above = (config.parent, config.reward_model)
-        found += [one for one in above if one in recipe.stages and one not in found]
-    return found
+        links = (config.parent, config.reward_model)
+        names += [link for link in links if link in recipe.stages and link not in names]
+    return names
 
 
 def _source(recipe: Recipe, stage: str) -> _Source:
@@ -71,27 +73,27 @@ def _read(recipe: Recipe, stage: str, hub: bool) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _check(stage: str, held: _Source, trained: tuple[_Source, ...]) -> None:
-    for other in trained:
-        if _generated(held) and _generated(other):
-            continue  # their problems belong to one split by the hash of their text
-        taught = set(other.keys("train"))
+def _check(stage: str, held_out: _Source, trained: tuple[_Source, ...]) -> None:
+    for source in trained:
+        if _generated(held_out) and _generated(source):
+            continue  # a generated problem's split follows from the hash of its text
+        taught = set(source.keys("train"))
         for split in HELD_OUT:
-            leaked = [key for key in dict.fromkeys(held.keys(split)) if key in taught]
+            leaked = [key for key in dict.fromkeys(held_out.keys(split)) if key in taught]
             if leaked:
-                raise DataError(_told(stage, held.stage, other.stage, split, leaked))
+                raise DataError(_told(stage, held_out.stage, source.stage, split, leaked))
 
 
 def _generated(source: _Source) -> bool:
     return DataConfig.model_validate_json(source.data).task is not None
 
 
-def _told(stage: str, held: str, other: str, split: Split, leaked: list[str]) -> str:
-    many = f"{len(leaked)} {split} prompts" if len(leaked) > 1 else f"a {split} prompt"
-    measured = "" if held == stage else f", which {stage} is measured on,"
-    builds = "" if other == stage else f", which {stage} builds on"
+def _told(stage: str, owner: str, trainer: str, split: Split, leaked: list[str]) -> str:
+    prompts = f"{len(leaked)} {split} prompts" if len(leaked) > 1 else f"a {split} prompt"
+    measured = "" if owner == stage else f", which {stage} is measured on,"
+    builds = "" if trainer == stage else f", which {stage} builds on"
     return (
-        f"{many} of stage '{held}'{measured} would be trained on by stage '{other}'{builds}; "
+        f"{prompts} of stage '{owner}'{measured} would be trained on by stage '{trainer}'{builds}; "
         f"the first: {shown(leaked[0])}. Give both stages the same data (file, split, train, "
         "validation, test, seed), so that they hold out the same prompts, or files without "
         "common prompts"

@@ -1,4 +1,4 @@
-"""How long a stage's rows are in tokens, and what its trainer does with those that are too long."""
+"""The lengths of a stage's rows in tokens, and how its trainer treats rows that are too long."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """Rows of a stage against its `max_length` (0: none).
+    """Counts of a stage's rows by how they fit its `max_length` (0: no limit).
 
-    `longest` is the longest row in tokens, prompt and answer. `too_long` rows are cut and lose
-    the end of an answer (with `keep_end`: the beginning of the prompt); `left_out` ones are not
-    trained on, since nothing of an answer, or for a reward model not the whole pair, would be left.
+    `longest` is the length of the longest row, prompt and answer, in tokens. `too_long` rows are
+    cut: they lose the end of the answer, or with `keep_end` the beginning of the prompt. `left_out`
+    rows are not trained on: nothing of the answer would be left, or not the whole pair of a reward
+    model.
     """
 
     rows: int
@@ -39,16 +40,16 @@ class Lengths:
     max_length: int
 
     def sentence(self) -> str:
-        """One line for a person; empty where every row is trained on whole."""
-        told = []
+        """A line for the user; empty if no row is cut or left out."""
+        parts = []
         if self.too_long:
-            told.append(f"{self.too_long} of {self.rows} rows are cut")
+            parts.append(f"{self.too_long} of {self.rows} rows are cut")
         if self.left_out:
-            told.append(f"{self.left_out} of {self.rows} are left out")
-        if not told:
+            parts.append(f"{self.left_out} of {self.rows} are left out")
+        if not parts:
             return ""
         return (
-            f"{' and '.join(told)} at max_length {self.max_length}; "
+            f"{' and '.join(parts)} at max_length {self.max_length}; "
             f"the longest has {self.longest} tokens"
         )
 
@@ -60,40 +61,40 @@ def measure_lengths(
     max_length: int | None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Lengths:
-    """Count what TRL's trainer of `method` will do with `rows` (in conversational form).
+    """Count which of `rows` (in conversational form) TRL's trainer of `method` cuts or leaves out.
 
-    SFT cuts at `max_length` and drops rows of which nothing with a loss is left. DPO and KTO drop
-    rows whose prompt alone fills it and cut the rest. Reward models drop a pair if either side is
-    longer. GRPO's prompts are neither cut nor dropped: `max_length` is then what a prompt may
-    have beside its completion. `arguments` are those of the TRL config (`StageConfig.trl()`).
+    SFT cuts at `max_length` and drops rows of which no token with a loss is left. DPO and KTO drop
+    rows whose prompt alone fills `max_length` and cut the rest. Reward models drop a pair if either
+    side is longer. GRPO's prompts are neither cut nor dropped: `max_length` is then the limit of a
+    prompt beside its completion. `arguments` are those of the TRL config (`StageConfig.trl()`).
 
-    DataError if no row would be left, or fewer than one micro-batch because of those left out, or
-    for GRPO if a prompt does not fit.
+    DataError if no row would be left, or if rows left out reduce them to fewer than a micro-batch,
+    or for GRPO if a prompt does not fit.
     """
-    given = {**_DEFAULTS, **(arguments or {})}
+    options = {**_DEFAULTS, **(arguments or {})}
     limit = max_length or 0
     measured = _measured(tokenizer, rows, method)
-    fates = [_fate(one, method, limit, given) for one in measured] if limit else []
+    fates = [_fate(row, method, limit, options) for row in measured] if limit else []
     lengths = Lengths(
         rows=len(rows),
-        longest=max((max(one.whole) for one in measured), default=0),
+        longest=max((max(row.whole) for row in measured), default=0),
         too_long=fates.count("cut"),
         left_out=fates.count("left out"),
         max_length=limit,
     )
-    _check(lengths, method, int(given["per_device_train_batch_size"]))
+    _check(lengths, method, int(options["per_device_train_batch_size"]))
     return lengths
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """Tokens of a row's prompt, and of each whole conversation that is trained on."""
+    """Token counts of a row's prompt, and of each whole conversation that is trained on."""
 
     prompt: int
     whole: tuple[int, ...]
 
 
-#: The last data: all trials of a stage take the same, at whatever `max_length`.
+#: The last few measured sets of rows: all trials of a stage share them at any `max_length`.
 _KNOWN: Remembered[list[_Measured]] = Remembered(4)
 
 
@@ -114,43 +115,47 @@ def _measure(tokenizer: Any, row: Row, method: Method) -> _Measured:
 
 
 def _ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any) -> list[int]:
-    done = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=True, **options)
-    return list(done["input_ids"])
+    encoded = tokenizer.apply_chat_template(
+        list(messages), tokenize=True, return_dict=True, **options
+    )
+    return list(encoded["input_ids"])
 
 
 def _shared(first: list[int], second: list[int]) -> int:
     pairs = enumerate(zip(first, second, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
+    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
-def _fate(row: _Measured, method: Method, limit: int, given: Mapping[str, Any]) -> str:
+def _fate(row: _Measured, method: Method, limit: int, options: Mapping[str, Any]) -> str:
     longest = max(row.whole)
     if method == "reward":
         return "left out" if longest > limit else "whole"
     if method == "grpo":
         return "cut" if longest > limit else "whole"
-    packed = method == "sft" and given["packing"]
-    if packed and given["packing_strategy"] != "bfd":
-        return "whole"  # the rest goes on in another row
-    keeps_end = method != "kto" and not packed and given["truncation_mode"] == "keep_end"
-    everything = method == "sft" and given["completion_only_loss"] is False
+    packed = method == "sft" and options["packing"]
+    if packed and options["packing_strategy"] != "bfd":
+        return "whole"  # the rest continues in another row
+    keeps_end = method != "kto" and not packed and options["truncation_mode"] == "keep_end"
+    everything = method == "sft" and options["completion_only_loss"] is False
     if row.prompt >= limit and not keeps_end and not everything:
         return "left out"
     return "cut" if longest > limit else "whole"
 
 
 def _check(lengths: Lengths, method: Method, batch: int) -> None:
-    left, limit = lengths.rows - lengths.left_out, lengths.max_length
+    remaining, limit = lengths.rows - lengths.left_out, lengths.max_length
     if method == "grpo" and lengths.too_long:
         raise DataError(
             f"{lengths.too_long} of {lengths.rows} prompts are longer than the {limit} tokens "
             f"that are left beside max_completion_length; the longest has {lengths.longest}: "
             "shorten them, or lower max_completion_length"
         )
-    if lengths.left_out and left < max(1, batch):
-        kept = "no row" if left == 0 else f"only {left}, less than a micro-batch of {batch},"
+    if lengths.left_out and remaining < max(1, batch):
+        usable = (
+            "no row" if remaining == 0 else f"only {remaining}, less than a micro-batch of {batch},"
+        )
         raise DataError(
-            f"max_length {limit} leaves {kept} of {lengths.rows} rows to train on: "
+            f"max_length {limit} leaves {usable} of {lengths.rows} rows to train on: "
             f"{_WHY[method]}. The longest row has {lengths.longest} tokens: "
             f"raise max_length to {lengths.longest}, or shorten the rows"
         )

@@ -1,4 +1,4 @@
-"""Tokenised training data, kept on disk by content and shared by all trials."""
+"""Tokenised training data, cached on disk by content and shared by all trials."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from align.digests import tokenizer_digest
 from align.lru_cache import Remembered
 from align.sources import cache_folder
 
-#: What is kept at most; the entries that were not used for longest go first.
+#: Bounds of the cache; the least recently used entries are removed first.
 MOST_ENTRIES = 64
 MOST_BYTES = 4 * 2**30
-#: Entries that a process keeps open; they are mapped, not in its memory.
+#: Entries that a process keeps open; they are memory-mapped.
 _OPEN: Remembered[Dataset] = Remembered(4)
 
-#: The fields of each trainer's config that its preparation reads. A test holds this against TRL.
+#: The config fields that each trainer's preparation reads. A test compares this with TRL.
 FIELDS: dict[str, tuple[str, ...]] = {
     "SFTTrainer": (
         "assistant_only_loss", "completion_only_loss", "dataset_num_proc", "dataset_text_field",
@@ -40,7 +40,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "RewardTrainer": ("dataset_num_proc", "max_length"),
     "DPOTrainer": ("dataset_num_proc", "max_length", "truncation_mode"),
-    # The answers that KTO estimates the divergence with are those of the same micro-batch.
+    # KTO estimates the divergence from answers of the same micro-batch.
     "KTOTrainer": ("dataset_num_proc", "loss_type", "max_length", "per_device_train_batch_size"),
 }  # fmt: skip
 _DIGEST = "digest.json"
@@ -48,23 +48,25 @@ _STALE_SECONDS = 24 * 3600
 
 
 class Prepared:
-    """In front of a TRL trainer: rows that were prepared before are read, not tokenised again.
+    """Mixin before a TRL trainer: reads rows that were prepared before from the cache.
 
-    An entry is found by the SHA-256 of the rows, the tokenizer with its template, the config
-    fields in FIELDS, and the versions of what prepares. Progress bars are switched off.
+    The key of an entry is the SHA-256 of the rows, the tokenizer with its template, the config
+    fields in FIELDS, and the versions of the packages used. Progress bars are switched off.
     """
 
     def _prepare_dataset(
         self, dataset: Dataset, processing_class: Any, args: Any, *rest: Any
     ) -> Dataset:
-        """TRL's signature; `rest` differs by trainer, and ends with the dataset's name."""
+        """Same signature as TRL's; `rest` differs by trainer and ends with the dataset's name."""
 
         def make() -> Dataset:
             return super(Prepared, self)._prepare_dataset(  # type: ignore[misc]
                 dataset, processing_class, args, *rest
             )
 
-        trainer = next(one.__name__ for one in type(self).__mro__ if one.__name__ in FIELDS)
+        trainer = next(
+            ancestor.__name__ for ancestor in type(self).__mro__ if ancestor.__name__ in FIELDS
+        )
         key = entry_key(dataset, processing_class, trainer, args, rest)
         with no_progress_bars():
             return kept(key, make)
@@ -73,29 +75,32 @@ class Prepared:
 def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: Any = ()) -> str:
     """SHA-256 of everything that the prepared rows depend on."""
     digest = hashlib.sha256()
-    about = {
+    inputs = {
         "trainer": trainer,
         "fields": {name: str(getattr(args, name)) for name in FIELDS[trainer]},
-        "rest": [str(one) for one in rest],
+        "rest": [str(argument) for argument in rest],
         "tokenizer": tokenizer_digest(tokenizer),
         "features": str(dataset.features),
-        # Some templates write the day into the system turn.
+        # Some templates write the date into the system turn.
         "day": str(date.today()) if "strftime_now" in str(tokenizer.chat_template) else "",
-        "versions": [version(one) for one in ("trl", "transformers", "tokenizers", "datasets")],
+        "versions": [
+            version(package) for package in ("trl", "transformers", "tokenizers", "datasets")
+        ],
     }
-    digest.update(json.dumps(about, sort_keys=True).encode())
+    digest.update(json.dumps(inputs, sort_keys=True).encode())
     for row in dataset:
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def kept(key: str, make: Callable[[], Dataset]) -> Dataset:
-    """The entry of that key; `make` is called where there is none, or a damaged one.
+    """The entry with this key; `make` is called if it is missing or damaged.
 
-    The last few stay open in this process; what lies on the shelf is fetched before it is made.
+    The last few entries stay open in this process. An entry in the shared artifact cache is fetched
+    rather than made.
     """
     folder = cache_folder("prepared")
-    # A copy shares the table; what a trainer sets on it stays its own.
+    # A copy shares the table, but not the attributes that a trainer sets.
     return copy.copy(_OPEN.of((str(folder), key), lambda: _open(folder, key, make)))
 
 
@@ -103,12 +108,12 @@ def _open(folder: Path, key: str, make: Callable[[], Dataset]) -> Dataset:
     locks, entry = folder / ".locks", folder / key
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / key[:2]):
-        found = _read(entry)
-        if found is None:
-            found = _fetched(key, entry) or _made(entry, make)
+        dataset = _read(entry)
+        if dataset is None:
+            dataset = _fetched(key, entry) or _made(entry, make)
             _prune(folder, key)
     shelf().offer("prepared", key, entry)
-    return found
+    return dataset
 
 
 def _fetched(key: str, entry: Path) -> Dataset | None:
@@ -118,14 +123,14 @@ def _fetched(key: str, entry: Path) -> Dataset | None:
 
 def _made(entry: Path, make: Callable[[], Dataset]) -> Dataset:
     shutil.rmtree(entry, ignore_errors=True)
-    made = make()
-    _write(entry, made)
-    return _read(entry) or made  # mapped, where TRL's own lies in this process's memory
+    dataset = make()
+    _write(entry, dataset)
+    return _read(entry) or dataset  # memory-mapped, unlike TRL's own
 
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Keep `datasets` from drawing bars, which a worker's log would be full of."""
+    """Switch off the progress bars of `datasets`, which would fill a worker's log."""
     if are_progress_bars_disabled():
         yield
         return
@@ -137,15 +142,15 @@ def no_progress_bars() -> Iterator[None]:
 
 
 def _read(entry: Path) -> Dataset | None:
-    """None if there is no such entry, or not what was written."""
+    """Read an entry; None if it is missing or its files differ from those that were written."""
     try:
         if json.loads((entry / _DIGEST).read_text()) != _digests(entry):
             return None
-        found = Dataset.load_from_disk(str(entry))
+        dataset = Dataset.load_from_disk(str(entry))
     except (OSError, ValueError, pa.ArrowException):
         return None
     os.utime(entry)
-    return found
+    return dataset
 
 
 def _write(entry: Path, rows: Dataset) -> None:
@@ -160,31 +165,31 @@ def _write(entry: Path, rows: Dataset) -> None:
 
 def _digests(entry: Path) -> dict[str, str]:
     """SHA-256 of each file."""
-    found = {}
+    digests = {}
     for path in sorted(entry.iterdir()):
         if path.name != _DIGEST:
             with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _prune(folder: Path, newest: str) -> None:
-    """Keep to the bounds. Files that another process has open stay readable for it."""
+    """Remove entries beyond the bounds. Files that another process has open stay readable."""
     entries = []
     for path in folder.iterdir():
         try:
             used = path.stat().st_mtime
         except FileNotFoundError:
-            continue  # another process prunes, too
+            continue  # another process prunes too
         if path.name.startswith("."):
             if path.name != ".locks" and used < time.time() - _STALE_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
         elif path.name != newest:
             entries.append((used, path))
-    kept_bytes = _bytes(folder / newest)
+    total_bytes = _bytes(folder / newest)
     for count, (_, path) in enumerate(sorted(entries, reverse=True), start=2):
-        kept_bytes += _bytes(path)
-        if count > MOST_ENTRIES or kept_bytes > MOST_BYTES:
+        total_bytes += _bytes(path)
+        if count > MOST_ENTRIES or total_bytes > MOST_BYTES:
             shutil.rmtree(path, ignore_errors=True)
 
 

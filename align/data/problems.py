@@ -1,7 +1,7 @@
-"""Seeded word problems and expressions with their steps; each belongs to one split.
+"""Seeded word problems and expressions with their steps; each belongs to exactly one split.
 
-The split follows from the hash of the text, whatever seed drew it, so no problem of one split
-can turn up in another.
+The split is determined by the hash of the text, independent of the seed, so splits share no
+problem.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "validation", "test", "live"]
-#: Tenths of all problems: `live` is what simulated users ask.
+#: A split for each tenth of all problems; simulated users ask those of `live`.
 SPLITS: tuple[Split, ...] = (
     "train", "train", "train", "train", "train", "train", "validation", "test", "test", "live",
 )  # fmt: skip
@@ -21,7 +21,7 @@ SPLITS: tuple[Split, ...] = (
 
 @dataclass(frozen=True)
 class Step:
-    """One computation: `note` says what it is for, `a op b` is what is computed."""
+    """A computation `a op b`; `note` says what it is for."""
 
     note: str
     a: int
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Problem:
-    """A question and its steps in order; each uses the result of the one before."""
+    """A question and its steps in order; each step uses the result of the step before."""
 
     question: str
     steps: tuple[Step, ...]
@@ -48,17 +48,17 @@ class Problem:
 
     @property
     def split(self) -> Split:
-        """The one split that this problem belongs to."""
+        """The split that this problem belongs to."""
         return split_of(self.question)
 
 
 def split_of(text: str) -> Split:
-    """The one split that a generated problem of this text belongs to."""
+    """The split that a generated problem with this text belongs to."""
     return SPLITS[hashlib.sha256(text.encode()).digest()[0] % len(SPLITS)]
 
 
 def compute(a: int, op: str, b: int) -> int:
-    """`a op b` for + - * /; divisions come out even by construction."""
+    """`a op b` for + - * /; the problems only divide without remainder."""
     return {"+": a + b, "-": a - b, "*": a * b, "/": a // b if b else 0}[op]
 
 
@@ -73,7 +73,7 @@ THINGS = (
 
 
 def problems(seed: int, split: Split) -> Iterator[Problem]:
-    """Endless distinct problems of a split, the same for the same seed."""
+    """An endless stream of distinct problems of a split, the same for the same seed."""
     rng = random.Random(f"arithmetic {seed}")
     seen: set[str] = set()
     while True:

@@ -1,4 +1,4 @@
-"""What makes two rows the same problem: their prompt."""
+"""Comparison of prompts: rows with equal prompts are the same problem."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 def prompt_key(prompt: str | Messages) -> str:
-    """The same text for the same prompt. Roles count, the amount of whitespace does not."""
+    """A text that is equal for equal prompts. Roles matter, the amount of whitespace does not."""
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    same = [{**turn, "content": " ".join(str(turn["content"]).split())} for turn in turns]
-    return json.dumps(same, sort_keys=True)
+    normalised = [{**turn, "content": " ".join(str(turn["content"]).split())} for turn in turns]
+    return json.dumps(normalised, sort_keys=True)
 
 
 def shown(key: str) -> str:
-    """The beginning of a prompt of this key, for a message."""
+    """The beginning of the prompt with this key, for a message."""
     text = str(json.loads(key)[-1]["content"])
     return repr(text if len(text) <= 80 else f"{text[:77]}...")

@@ -1,4 +1,4 @@
-"""Problems of reasoning_gym, and how it scores answers to them. Imports it when asked."""
+"""Problems of reasoning_gym, and its scores of answers. The package is imported on first use."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from align.data.problems import Split, split_of
 from align.data.user_rows import Row
 from align.errors import DataError
 
-#: Problems drawn at a time; where so many bring nothing new, the task has no more to give.
+#: Problems drawn at a time; if none of them is new, the task has run out of problems.
 CHUNK = 500
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def problem_rows(task: str, config: Mapping[str, Any], seed: int, split: Split) -> Iterator[Row]:
-    """Distinct problems of `reasoning_gym/<name>` in one split, the same for the same seed.
+    """Distinct problems of `reasoning_gym/<name>` in a split, the same for the same seed.
 
-    Rows have `prompt`, `answer` (empty where the task knows no single one) and `entry`, the text
-    that `score` takes. A problem belongs to one split by the hash of its question, whatever
-    `config` or seed drew it. DataError if the package is missing, the task or a field of `config`
-    is unknown, a value is refused, or the task runs out of problems.
+    Rows have `prompt`, `answer` (empty if the task has no single right answer) and `entry`, the
+    text that `score` takes. The hash of a problem's question decides its split, independent of
+    `config` and seed. DataError if the package is missing, the task or a field of `config` is
+    unknown, a value is refused, or the task runs out of problems.
     """
     name = task.partition("/")[2]
-    rng, seen, found, drawn = random.Random(f"{task} {seed}"), set[str](), 0, 0
+    rng, seen, yielded, drawn = random.Random(f"{task} {seed}"), set[str](), 0, 0
     while True:
         dataset = _dataset(name, json.dumps(dict(config)), rng.getrandbits(31))
-        before = found
+        before = yielded
         for index in range(CHUNK):
             entry = dataset[index]
             drawn += 1
@@ -42,29 +42,29 @@ def problem_rows(task: str, config: Mapping[str, Any], seed: int, split: Split) 
             if key in seen or split_of(key) != split:
                 continue
             seen.add(key)
-            found += 1
+            yielded += 1
             yield _row(name, config, entry)
-        if found == before:
+        if yielded == before:
             size = "test" if split == "live" else split
             raise DataError(
-                f"task '{task}' gave only {found} different problems for {split} in {drawn} "
+                f"task '{task}' gave only {yielded} different problems for {split} in {drawn} "
                 f"draws; lower data.{size}, or widen data.task_config"
             )
 
 
 def score(text: str, entry: str) -> float:
-    """What the task itself gives an answer: 1 for a right one, less for one that is not, from 0.
+    """The task's own score of an answer, from 0 to 1: 1 for a right answer.
 
-    `entry` is a row's. The answer is what stands in the last <answer>…</answer> of `text`, the
-    form that reasoning_gym asks models for, else the whole text. DataError if the package is
+    `entry` is that of the row. The answer is the content of the last <answer>…</answer> in `text`,
+    the form that reasoning_gym asks models for, else the whole text. DataError if the package is
     missing.
     """
-    known = json.loads(entry)
-    # Nothing is drawn, so one seed serves all rows of a task.
-    dataset = _dataset(known["task"], json.dumps(known["config"]), 0)
+    problem = json.loads(entry)
+    # Nothing is drawn, so any seed will do.
+    dataset = _dataset(problem["task"], json.dumps(problem["config"]), 0)
     tagged = _TAGGED.findall(text)
     answer = (tagged[-1] if tagged else text).strip()
-    return float(dataset.score_answer(answer, _decoded(known["entry"])))
+    return float(dataset.score_answer(answer, _decoded(problem["entry"])))
 
 
 def _row(name: str, config: Mapping[str, Any], entry: dict[str, Any]) -> Row:
@@ -79,7 +79,7 @@ def _row(name: str, config: Mapping[str, Any], entry: dict[str, Any]) -> Row:
 
 @lru_cache(maxsize=32)
 def _dataset(name: str, config_json: str, seed: int) -> Any:
-    """The task's dataset. DataError says what of it is not known."""
+    """The task's dataset. DataError names an unknown task, field or value."""
     try:
         from reasoning_gym.factory import DATASETS, create_dataset
     except ImportError as error:
@@ -94,35 +94,37 @@ def _dataset(name: str, config_json: str, seed: int) -> Any:
         raise DataError(
             f"task 'reasoning_gym/{name}' is unknown; {hint}allowed: {', '.join(sorted(DATASETS))}"
         )
-    known = [one.name for one in fields(DATASETS[name][1]) if one.name not in ("seed", "size")]
-    if unknown := sorted(set(config) - set(known)):
+    allowed = [
+        field.name for field in fields(DATASETS[name][1]) if field.name not in ("seed", "size")
+    ]
+    if unknown := sorted(set(config) - set(allowed)):
         raise DataError(
             f"task_config of reasoning_gym/{name} has {', '.join(unknown)}; allowed: "
-            f"{', '.join(known)} (seed and sizes are those of the recipe's data)"
+            f"{', '.join(allowed)} (seed and sizes are those of the recipe's data)"
         )
     try:
         return create_dataset(name, **config, seed=seed, size=CHUNK)
-    except Exception as error:  # its checks are assertions, and each task has its own
+    except Exception as error:  # each task has its own checks, mostly assertions
         reason = str(error).strip() or repr(error)
         raise DataError(f"task_config of reasoning_gym/{name} is refused: {reason}") from None
 
 
 def _encoded(value: Any) -> Any:
-    """As JSON keeps it: scoring compares tuples, and lists are not equal to them."""
+    """Encode a value as JSON that keeps tuples: scoring compares them, and lists are not equal."""
     if isinstance(value, tuple):
-        return {"tuple": [_encoded(one) for one in value]}
+        return {"tuple": [_encoded(item) for item in value]}
     if isinstance(value, dict):
-        return {"dict": [[_encoded(key), _encoded(one)] for key, one in value.items()]}
+        return {"dict": [[_encoded(key), _encoded(item)] for key, item in value.items()]}
     if isinstance(value, list):
-        return [_encoded(one) for one in value]
+        return [_encoded(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _decoded(value: Any) -> Any:
     if isinstance(value, list):
-        return [_decoded(one) for one in value]
+        return [_decoded(item) for item in value]
     if isinstance(value, dict) and "tuple" in value:
-        return tuple(_decoded(one) for one in value["tuple"])
+        return tuple(_decoded(item) for item in value["tuple"])
     if isinstance(value, dict):
-        return {_decoded(key): _decoded(one) for key, one in value["dict"]}
+        return {_decoded(key): _decoded(item) for key, item in value["dict"]}
     return value

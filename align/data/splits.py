@@ -1,8 +1,8 @@
 """Rows of a stage's splits: from the built-in tasks, reasoning_gym, a local file, or the hub.
 
-Rows are in TRL's conversational form: `prompt` a list of messages; `completion`, `chosen` and
-`rejected` lists with the assistant's message; `label` whether a completion is a good one;
-`answer` a string where there is one to check, `entry` a problem of reasoning_gym.
+Rows are in TRL's conversational form: `prompt` is a list of messages; `completion`, `chosen` and
+`rejected` are lists with the assistant's message; `label` is whether a completion is good;
+`answer` is the right answer as text, if there is any; `entry` is a problem of reasoning_gym.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from align.errors import DataError
 from align.recipe import DataConfig, Recipe
 from align.recipe.trl_fields.installed import Method
 
-#: Rows of these methods have prompts, and perhaps answers, that evaluation can ask.
+#: Methods whose rows evaluation can use: they have prompts, and perhaps answers.
 _ASKED: tuple[Method, ...] = ("grpo", "sft")
 
 
 def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None) -> list[Row]:
-    """A stage's rows of one split, always the same for the same recipe and seed.
+    """A stage's rows of a split, the same for the same recipe and seed.
 
     DataError names a missing file, column or row.
     """
@@ -38,13 +38,13 @@ def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None
 def split_rows(
     data: DataConfig, method: Method, split: Split, seed: int | None = None
 ) -> list[Row]:
-    """The rows of one split of `data` as a stage of `method` takes them; see `load_split`."""
+    """The rows of a split of `data` in the form for `method`; see `load_split`."""
     seed = data.seed if seed is None else seed
     return _rows(data.model_dump_json(), method, split, seed, stamp(data))
 
 
 def load_answers(recipe: Recipe, split: Split, seed: int | None = None) -> list[Row]:
-    """Prompts with checkable answers of a split, for evaluation; empty where there are none."""
+    """Prompts of a split with checkable answers, for evaluation; empty if there are none."""
     stage = answers_stage(recipe)
     return [] if stage is None else load_split(recipe, stage, split, seed)
 
@@ -59,7 +59,7 @@ def answers_stage(recipe: Recipe) -> str | None:
 
 
 def _asked_stages(recipe: Recipe) -> list[str]:
-    stages = [name for name, one in recipe.stages.items() if one.method in _ASKED]
+    stages = [name for name, config in recipe.stages.items() if config.method in _ASKED]
     return sorted(stages, key=lambda name: recipe.stages[name].method != "grpo")
 
 
@@ -72,7 +72,7 @@ def fingerprint(rows: list[Row]) -> str:
 
 
 def check_disjoint(splits: dict[str, list[Row]]) -> None:
-    """DataError if a prompt stands in two splits."""
+    """DataError if a prompt is in two splits."""
     owner: dict[str, str] = {}
     for name, rows in splits.items():
         for row in rows:
@@ -89,7 +89,7 @@ def _rows(
     if data.task is not None:
         return list(islice(_generated(data, method, split, seed), _size(data, split)))
     rows = cut(_whole_of(data, method), data, split, source_of(data))
-    # TRL's KTO takes rows in their order, and pairs each prompt with its neighbour's answer.
+    # TRL's KTO keeps the order of the rows and pairs each prompt with its neighbour's answer.
     return mixed(rows, seed) if method == "kto" else rows
 
 
@@ -121,7 +121,7 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
 
         yield from problem_rows(str(data.task), data.task_config or {}, seed, split)
         return
-    make: dict[Method, Callable[..., Row]] = {
+    builders: dict[Method, Callable[..., Row]] = {
         "sft": arithmetic.sft_row,
         "reward": arithmetic.pair_row,
         "dpo": arithmetic.pair_row,
@@ -129,9 +129,9 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
         "kto": arithmetic.labelled_row,
     }
     rng = random.Random(f"{method} {seed} {split}")
-    # Each method draws its own problems, so that DPO does not repeat what SFT has shown.
+    # Each method draws its own problems, so that DPO does not repeat those of SFT.
     for problem in arithmetic.problems(_stream(seed, method), split):
-        yield make[method](problem, rng)
+        yield builders[method](problem, rng)
 
 
 def _stream(seed: int, method: Method) -> int:

@@ -1,4 +1,4 @@
-"""Rows of a person's own file, each with its number, so that errors can point at them."""
+"""Rows of a user's file with their numbers, which error messages name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KINDS = (".jsonl", ".json", ".csv", ".parquet")
 
 
 def read_rows(path: Path) -> dict[int, Row]:
-    """All rows by number: the line of a JSONL file, else counted from 1 without a header.
+    """All rows by number: the line of a JSONL file, else counted from 1 without the header.
 
-    A file without rows gives none. DataError names a missing or unreadable file, and rows that
-    are malformed or whose columns differ from the first row's.
+    Empty for a file without rows. DataError names a missing or unreadable file, and rows that are
+    malformed or whose columns differ from the first row's.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -35,21 +35,21 @@ def read_rows(path: Path) -> dict[int, Row]:
 
 def numbers(rows: Iterable[int]) -> str:
     """`row 3`, or `rows 3, 8, 9 and 4 more`."""
-    found = list(rows)
-    shown = ", ".join(str(number) for number in found[:3])
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"row{'s' if len(found) > 1 else ''} {shown}{more}"
+    listed = list(rows)
+    shown = ", ".join(str(number) for number in listed[:3])
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"row{'s' if len(listed) > 1 else ''} {shown}{more}"
 
 
 def _check_columns(path: Path, rows: dict[int, Row]) -> None:
     first_number = next(iter(rows))
-    first = set(rows[first_number])
-    other = {number: row for number, row in rows.items() if set(row) != first}
-    if other:
-        number, row = next(iter(other.items()))
+    expected = set(rows[first_number])
+    differing = {number: row for number, row in rows.items() if set(row) != expected}
+    if differing:
+        number, row = next(iter(differing.items()))
         raise DataError(
-            f"{path}: every row needs the same columns, but {numbers(other)} differ: "
-            f"row {first_number} has {', '.join(sorted(first))}; "
+            f"{path}: every row needs the same columns, but {numbers(differing)} differ: "
+            f"row {first_number} has {', '.join(sorted(expected))}; "
             f"row {number} has {', '.join(sorted(row)) or 'none'}"
         )
 
@@ -80,9 +80,9 @@ def _json(path: Path) -> dict[int, Row]:
 
 
 def _objects(path: Path, rows: dict[int, Any]) -> dict[int, Row]:
-    wrong = [number for number, row in rows.items() if not isinstance(row, dict)]
-    if wrong:
-        raise DataError(f'{path}: {numbers(wrong)}: not an object such as {{"prompt": "…"}}')
+    malformed = [number for number, row in rows.items() if not isinstance(row, dict)]
+    if malformed:
+        raise DataError(f'{path}: {numbers(malformed)}: not an object such as {{"prompt": "…"}}')
     return rows
 
 

@@ -9,11 +9,11 @@ from align.methods.trainer_inputs import TrainerInputs
 
 
 class PreparedDPOTrainer(Prepared, DPOTrainer):  # type: ignore[misc]
-    """TRL's, with rows that are tokenised once for all trials."""
+    """TRL's DPOTrainer, with rows that are tokenised once and shared by all trials."""
 
 
 def build(job: TrainerInputs) -> DPOTrainer:
-    """TRL's DPOTrainer; its reference is the model with the new adapter off: the parent."""
+    """TRL's DPOTrainer; the reference is the parent: the model with the new adapter off."""
     return PreparedDPOTrainer(
         model=job.model,
         args=DPOConfig(**job.arguments()),

@@ -13,7 +13,7 @@ from align.methods.trainer_inputs import TrainerInputs
 
 
 class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's GRPOTrainer, whose order of prompts is the same after a break in a later epoch."""
+    """TRL's GRPOTrainer; a run resumed in a later epoch sees the prompts in the same order."""
 
     def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
         sampler = super()._get_train_sampler(dataset)
@@ -22,10 +22,13 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
 
 class _BySeedAndEpoch(RepeatSampler):  # type: ignore[misc]
-    """TRL's sampler draws on from epoch to epoch; a resumed run has not drawn the epochs before."""
+    """TRL's sampler with an order that depends only on seed and epoch.
+
+    TRL's own continues one random stream, and a resumed run has not drawn the earlier epochs.
+    """
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate as each epoch begins: this one's permutation comes next."""
+        """Called by accelerate as each epoch begins. The next permutation is that of `epoch`."""
         if self.shuffle:
             self.generator.manual_seed(self.seed)
             for _ in range(epoch):
@@ -35,12 +38,12 @@ class _BySeedAndEpoch(RepeatSampler):  # type: ignore[misc]
 def build(job: TrainerInputs) -> GRPOTrainer:
     """TRL's GRPOTrainer with the recipe's rewards and their fixed weights.
 
-    Completions come from `job.rollouts`; where that is None, from TRL's own `generate`. Rewards
-    see every column of the rows.
+    Completions come from `job.rollouts`, or from TRL's own `generate` if it is None. Rewards get
+    every column of the rows.
     """
     config = GRPOConfig(**job.arguments(), reward_weights=[weight for _, weight, _ in job.rewards])
     with warnings.catch_warnings():
-        # That `rollout_func` may change with TRL's next version is no news: TRL is pinned.
+        # TRL warns that `rollout_func` may change in its next version; TRL is pinned.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         return ResumableGRPOTrainer(
             model=job.model,

@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimisation: answers that are good or bad each by itself."""
+"""Kahneman-Tversky optimisation, on single answers labelled good or bad."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from align.methods.trainer_inputs import TrainerInputs
 
 
 class PreparedKTOTrainer(Prepared, KTOTrainer):  # type: ignore[misc]
-    """TRL's, with rows that are tokenised once for all trials."""
+    """TRL's KTOTrainer, with rows that are tokenised once and shared by all trials."""
 
 
 def build(job: TrainerInputs) -> KTOTrainer:
-    """TRL's KTOTrainer; its reference is the model with the new adapter off: the parent.
+    """TRL's KTOTrainer; the reference is the parent: the model with the new adapter off.
 
-    TRL takes the rows in their order, since it pairs each prompt with the completion of its
-    neighbour in the micro-batch. That order is the hash of the prompts, so labels are mixed.
+    TRL keeps the order of the rows, since it pairs each prompt with the completion of its
+    neighbour in the micro-batch. Labels are mixed: rows of a file are ordered by their hashes,
+    rows of the built-in task are drawn at random.
     """
     return PreparedKTOTrainer(
         model=job.model,

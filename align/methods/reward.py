@@ -13,11 +13,11 @@ from align.methods.trainer_inputs import TrainerInputs
 
 
 class PreparedRewardTrainer(Prepared, RewardTrainer):  # type: ignore[misc]
-    """TRL's, with rows that are tokenised once for all trials."""
+    """TRL's RewardTrainer, with rows that are tokenised once and shared by all trials."""
 
 
 def build(job: TrainerInputs) -> RewardTrainer:
-    """TRL's RewardTrainer over the shared backbone with a new scalar head."""
+    """TRL's RewardTrainer on the shared backbone with a new scalar head."""
     return PreparedRewardTrainer(
         model=with_head(job.model, job.tokenizer.pad_token_id, job.seed),
         args=RewardConfig(**job.arguments()),
@@ -28,7 +28,7 @@ def build(job: TrainerInputs) -> RewardTrainer:
 
 
 def with_head(model: Any, pad_token_id: int, seed: int) -> Any:
-    """A sequence classifier with one label whose backbone is `model`'s own, tensors shared."""
+    """A sequence classifier with a single label that shares the backbone of `model`."""
     config = type(model.config).from_dict(model.config.to_dict())
     config.num_labels, config.pad_token_id = 1, pad_token_id
     with torch.device("meta"):
@@ -36,7 +36,7 @@ def with_head(model: Any, pad_token_id: int, seed: int) -> Any:
     setattr(classifier, classifier.base_model_prefix, model.base_model)
     weight = model.get_input_embeddings().weight
     set_seed(seed)
-    # fp32, as all that is trained: a half-precision head loses small updates, and GradScaler
+    # fp32, like all trained weights: a half-precision head loses small updates, and GradScaler
     # refuses fp16 gradients.
     classifier.score = torch.nn.Linear(weight.shape[1], 1, bias=False, device=weight.device)
     torch.nn.init.normal_(classifier.score.weight, std=config.initializer_range)

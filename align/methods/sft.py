@@ -9,11 +9,11 @@ from align.methods.trainer_inputs import TrainerInputs
 
 
 class PreparedSFTTrainer(Prepared, SFTTrainer):  # type: ignore[misc]
-    """TRL's, with rows that are tokenised once for all trials."""
+    """TRL's SFTTrainer, with rows that are tokenised once and shared by all trials."""
 
 
 def build(job: TrainerInputs) -> SFTTrainer:
-    """TRL's SFTTrainer; the loss is taken on the completion alone unless the recipe says else."""
+    """TRL's SFTTrainer; the loss is on the completion only, unless the recipe says otherwise."""
     return PreparedSFTTrainer(
         model=job.model,
         args=SFTConfig(**{"completion_only_loss": True, **job.arguments()}),

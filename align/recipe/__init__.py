@@ -1,4 +1,4 @@
-"""A recipe: the whole experiment as one typed object. Imports neither torch nor TRL."""
+"""A recipe: the whole experiment as a typed object. Imports neither torch nor TRL."""
 
 from align.recipe.blocks import DataConfig, EvaluationConfig, SweepConfig
 from align.recipe.load import builtin_recipes, load_recipe, parse_recipe

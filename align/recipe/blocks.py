@@ -22,7 +22,7 @@ REASONING_GYM = r"reasoning_gym/[a-z0-9_]+"
 
 
 class Block(BaseModel):
-    """A part of a recipe: a field that it does not know is an error."""
+    """A part of a recipe; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
@@ -30,7 +30,7 @@ class Block(BaseModel):
 class DataConfig(Block):
     """Where a stage's rows come from, and how many go to which split.
 
-    Exactly one source: `task` (a built-in generator, or `reasoning_gym/<name>` with
+    There is exactly one source: `task` (a built-in generator, or `reasoning_gym/<name>` with
     `task_config`), `path` (a local JSONL, JSON, CSV or Parquet file) or `dataset` (a hub id). The
     three splits share no prompt.
     """
@@ -70,16 +70,16 @@ def _of_a_point(value: Any) -> Any:
 
 
 class SweepConfig(Block):
-    """How a stage is searched: which trials it gets, where poor ones stop, what is kept.
+    """How a stage is searched: its trials, their pruning, and which checkpoints are kept.
 
     `rungs` are optimizer steps at which the objective is measured on validation items and a
-    trial may be pruned; the last step is always measured and never pruned at. `sampler` and
-    `pruner` are names of `optuna_names`, their options those of Optuna's classes.
-    `startup_trials` are drawn at random before the sampler learns (None: as many as suit the
-    number of trials). `points` are parameters by dotted path that are tried after trial 0.
-    `warm_start` names an earlier search: a line, with `:run` one of its runs, or a study.
-    `retries`: how often a trial that fails alone is tried again. `finalists`: the best so many,
-    and trial 0, are measured again on unseen items.
+    trial may be pruned; the objective is always measured at the last step, without pruning.
+    `sampler` and `pruner` are names of `optuna_names`, their options those of Optuna's classes.
+    `startup_trials` is the number of trials drawn at random before the sampler learns (None: it
+    depends on the number of trials). `points` are parameters by dotted path that are tried after
+    trial 0. `warm_start` names an earlier search: a line, a run as `<line>:<run>`, or a study.
+    `retries` is how often a trial that fails by itself is tried again. `finalists` is the number of
+    best trials that are measured again, with trial 0, on unseen items.
     """
 
     trials: int = Field(default=4, ge=1)
@@ -138,6 +138,6 @@ class SweepConfig(Block):
 
 
 class EvaluationConfig(Block):
-    """How held-out answers are produced: greedily, by every system alike."""
+    """How held-out answers are generated: greedily, in the same way for every system."""
 
     max_new_tokens: int = Field(default=64, ge=1)

@@ -1,4 +1,4 @@
-"""Which trials of a search are tried before it begins: what they may draw must be trainable."""
+"""Candidate trials that are checked before a search begins: each of them must be trainable."""
 
 from __future__ import annotations
 
@@ -15,45 +15,47 @@ from align.space.spaces import Expression, Value, alike
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
 
-#: Trials that combine several fields' values; beyond so many, a sample of them.
+#: The most trials that combine several fields' values; a larger grid is sampled.
 LIMIT = 256
-#: Values of one `int` space that are tried by themselves.
+#: The most values of an `int` space that are checked without combinations.
 SINGLE = 64
-#: Fields that count steps: their ends are combined with others', though they are no choices.
+#: Fields that count steps: their ends are combined too, although they are no choices.
 _COUNTED = ("num_train_epochs", "warmup_steps")
 
 
 def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | None:
-    """Parameters, as few as can be, of a trial in which the field is active and has this value.
+    """The fewest parameters of a trial in which the field is active and has this value.
 
-    None if no trial can have it.
+    None if there is no such trial.
     """
-    spaces, found = stage.space(), {path: value}
+    spaces, params = stage.space(), {path: value}
     for field, allowed in conditions(stage, path).items():
         if field not in spaces:
             continue
         default = spaces[field].default
-        first = default if any(alike(default, one) for one in allowed) else allowed[0]
-        above = reaching(stage, field, spaces[field].read(first))
-        if above is None or any(found.get(name, one) != one for name, one in above.items()):
+        allowed_value = default if any(alike(default, choice) for choice in allowed) else allowed[0]
+        required = reaching(stage, field, spaces[field].read(allowed_value))
+        if required is None or any(
+            params.get(name, needed) != needed for name, needed in required.items()
+        ):
             return None
-        found |= above
-    ordered = {name: found[name] for name in search_order(stage) if name in found}
+        params |= required
+    ordered = {name: params[name] for name in search_order(stage) if name in params}
     return ordered if all(is_active(stage, name, ordered) for name in ordered) else None
 
 
 def variants(stage: StageConfig) -> list[dict[str, Value]]:
-    """Parameters of trials: trial 0, each field's ends and choices, and these combined.
+    """Parameters of trials: trial 0, each field's ends and choices, and combinations of them.
 
-    Combined are the fields of which a value, or one with another, may not go: choices, whole
-    numbers, and what others are tied to.
+    Combined are the fields whose values, alone or together, may be invalid: choices, whole numbers,
+    counts of steps, and fields that other fields are computed from.
     """
-    found: list[dict[str, Value]] = [{}]
+    trials: list[dict[str, Value]] = [{}]
     for path, space in stage.space().items():
         reached = (reaching(stage, path, value) for value in space.spread(SINGLE))
-        found += [one for one in reached if one is not None]
-    every = {tuple(sorted(one.items())): one for one in (*found, *_combined(stage))}
-    return list(every.values())
+        trials += [params for params in reached if params is not None]
+    unique = {tuple(sorted(params.items())): params for params in (*trials, *_combined(stage))}
+    return list(unique.values())
 
 
 def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
@@ -66,19 +68,19 @@ def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
     values = [spaces[path].spread(8) for path in paths]
     if math.prod(map(len, values)) > LIMIT:
         values = [spaces[path].ends() for path in paths]
-    every = math.prod(map(len, values))
+    count = math.prod(map(len, values))
     draw = random.Random(0)
     grid = (
         product(*values)
-        if every <= LIMIT
+        if count <= LIMIT
         else (tuple(map(draw.choice, values)) for _ in range(LIMIT))
     )
-    for one in grid if len(paths) > 1 else ():
-        yield _active(stage, dict(zip(paths, one, strict=True)))
+    for combination in grid if len(paths) > 1 else ():
+        yield _active(stage, dict(zip(paths, combination, strict=True)))
 
 
 def _tied(stage: StageConfig) -> set[str | None]:
-    """Fields that others are computed from."""
+    """Fields that other fields are computed from."""
     return {
         locate(stage, name, path)
         for path, value in stage.fields()
@@ -88,8 +90,8 @@ def _tied(stage: StageConfig) -> set[str | None]:
 
 
 def _active(stage: StageConfig, values: Mapping[str, Value]) -> dict[str, Value]:
-    found: dict[str, Value] = {}
+    active: dict[str, Value] = {}
     for path, value in values.items():
-        if is_active(stage, path, found):
-            found[path] = value
-    return found
+        if is_active(stage, path, active):
+            active[path] = value
+    return active

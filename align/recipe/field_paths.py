@@ -1,4 +1,4 @@
-"""A stage's fields by dotted path: its own and TRL's by name, its adapter's as `lora.r`."""
+"""A stage's fields by dotted path: its own and TRL's by name, those of LoRA as `lora.r`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _LORA = "lora."
 
 
-def locate(stage: StageConfig, name: str, own: str = "") -> str | None:
-    """The dotted path that `name` has for the field `own`: in its block, else in the stage.
+def locate(stage: StageConfig, name: str, owner: str = "") -> str | None:
+    """The dotted path of `name` as used by the field `owner`: in its block, else in the stage.
 
-    None if there is no such field, or a recipe does not set it.
+    None if there is no such field or a recipe cannot set it.
     """
-    if own.startswith(_LORA) and name in LoraConfig.model_fields:
+    if owner.startswith(_LORA) and name in LoraConfig.model_fields:
         return _LORA + name
     if name.startswith(_LORA):
         return name if name.removeprefix(_LORA) in LoraConfig.model_fields else None
@@ -35,7 +35,7 @@ def locate(stage: StageConfig, name: str, own: str = "") -> str | None:
 
 
 def value_of(stage: StageConfig, path: str) -> Any:
-    """What the stage, else TRL's config, has for a field."""
+    """The value of a field in the stage, else its default in TRL's config."""
     if path.startswith(_LORA):
         return getattr(stage.lora, path.removeprefix(_LORA))
     if path in type(stage).model_fields:
@@ -44,13 +44,13 @@ def value_of(stage: StageConfig, path: str) -> Any:
 
 
 def put(stage: StageConfig, path: str, value: Any) -> None:
-    """Set a field, unchecked."""
+    """Set a field without validation."""
     block: BaseModel = stage.lora if path.startswith(_LORA) else stage
     setattr(block, path.removeprefix(_LORA), value)
 
 
 def reader(stage: StageConfig, path: str) -> Callable[[Any], Any]:
-    """What the field makes of a value; raises ValueError for one that it may not have."""
+    """The field's parser: returns the value as the field holds it; ValueError if not allowed."""
     if path.startswith(_LORA):
         return _reader(LoraConfig, path.removeprefix(_LORA))
     if path in type(stage).model_fields:
@@ -58,12 +58,12 @@ def reader(stage: StageConfig, path: str) -> Callable[[Any], Any]:
     return lambda value: parse_extra(stage.method, path, value)
 
 
-def near(stage: StageConfig, name: str, own: str = "") -> str:
-    """What to say after a name that no field has."""
-    block = list(LoraConfig.model_fields) if own.startswith(_LORA) else []
-    found = difflib.get_close_matches(name, [*block, *_names(stage.method, type(stage))], n=1)
-    if found:
-        return f"; did you mean '{found[0]}'?"
+def near(stage: StageConfig, name: str, owner: str = "") -> str:
+    """The end of a message about an unknown field name: similar or allowed names."""
+    block = list(LoraConfig.model_fields) if owner.startswith(_LORA) else []
+    matches = difflib.get_close_matches(name, [*block, *_names(stage.method, type(stage))], n=1)
+    if matches:
+        return f"; did you mean '{matches[0]}'?"
     return "; allowed: fields of the stage, and of its lora as lora.r" + (
         f", and here {', '.join(block)}" if block else ""
     )
@@ -72,7 +72,11 @@ def near(stage: StageConfig, name: str, own: str = "") -> str:
 @cache
 def _names(method: Method, stage: type[StageConfig]) -> list[str]:
     lora = [_LORA + name for name in LoraConfig.model_fields]
-    return [*stage.model_fields, *(one for one in trl_fields(method) if not decided(one)), *lora]
+    return [
+        *stage.model_fields,
+        *(field for field in trl_fields(method) if not decided(field)),
+        *lora,
+    ]
 
 
 @cache

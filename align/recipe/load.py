@@ -1,4 +1,4 @@
-"""Reading recipes, and saying in one message what is wrong with one."""
+"""Load and parse recipes; all errors are reported in a single message."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BUILTIN = Path(__file__).parent.parent / "recipes"
 
 def builtin_recipes() -> dict[str, Path]:
     """Shipped recipes by name."""
-    found = {path.stem: path for path in BUILTIN.glob("*.yaml")}
-    return dict(sorted(found.items()))
+    paths = {path.stem: path for path in BUILTIN.glob("*.yaml")}
+    return dict(sorted(paths.items()))
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A shipped recipe by its name, or one from a YAML file.
+    """A shipped recipe by its name, or a recipe from a YAML file.
 
-    Relative data paths and reward functions are taken from the recipe's folder. RecipeError says
+    Relative data paths and reward functions are resolved in the recipe's folder. RecipeError says
     what is wrong.
     """
     shipped = builtin_recipes()
@@ -45,13 +45,13 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -> Recipe:
-    """A recipe from plain data. RecipeError names `source`, each wrong field, what is allowed."""
+    """A recipe from plain data. RecipeError names `source`, wrong fields and what is allowed."""
     if not isinstance(raw, Mapping):
         raise RecipeError(f"{source}: a recipe is a mapping with name, base and stages")
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        lines = [_line(one, raw) for one in error.errors()]
+        lines = [_line(detail, raw) for detail in error.errors()]
         raise RecipeError(f"{source}: " + "; ".join(dict.fromkeys(lines))) from None
     if folder is not None:
         for data in (recipe.data, *(stage.data for stage in recipe.stages.values())):
@@ -63,23 +63,23 @@ def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -
 
 
 def _line(error: Any, raw: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    location = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
-        return f"unknown field '{where}'{_suggest(error['loc'])}"
-    if error["type"] == "unknown_field":  # of TRL's: its message ends with what is near
-        return f"unknown field '{where}'{error['msg']}"
+        return f"unknown field '{location}'{_suggest(error['loc'])}"
+    if error["type"] == "unknown_field":  # among TRL's fields: the message ends with a hint
+        return f"unknown field '{location}'{error['msg']}"
     message = error["msg"].removeprefix("Value error, ")
-    came = error.get("input")
+    value = error.get("input")
     if error["type"] == "missing":
-        return f"missing field '{where}'"
+        return f"missing field '{location}'"
     if error["type"] == "string_pattern_mismatch":
-        return f"{where}: a name is lower-case letters, digits, - and _; got {came!r}"
+        return f"{location}: a name is lower-case letters, digits, - and _; got {value!r}"
     if error["type"] != "value_error":
-        if is_space(came):
-            above = "" if error["loc"][0] == "stages" else ": only fields of a stage can"
-            return f"{where}: this field takes one value and cannot be searched{above}"
-        message += "" if isinstance(came, Mapping) else f"; got {came!r}"
-    return f"{where}: {message}" if where else message
+        if is_space(value):
+            hint = "" if error["loc"][0] == "stages" else ": only fields of a stage can"
+            return f"{location}: this field takes one value and cannot be searched{hint}"
+        message += "" if isinstance(value, Mapping) else f"; got {value!r}"
+    return f"{location}: {message}" if location else message
 
 
 def _suggest(loc: tuple[str | int, ...]) -> str:
@@ -87,7 +87,7 @@ def _suggest(loc: tuple[str | int, ...]) -> str:
     for part in loc[:-1]:
         field = model.model_fields.get(str(part)) if _is_model(model) else None
         if field is not None:
-            model = next((one for one in _models(field.annotation)), None)
+            model = next((candidate for candidate in _models(field.annotation)), None)
     if not _is_model(model):
         return ""
     names = list(model.model_fields)
@@ -102,4 +102,4 @@ def _is_model(annotation: Any) -> bool:
 def _models(annotation: Any) -> list[Any]:
     if _is_model(annotation):
         return [annotation]
-    return [one for inner in get_args(annotation) for one in _models(inner)]
+    return [model for inner in get_args(annotation) for model in _models(inner)]

@@ -1,4 +1,4 @@
-"""PEFT's LoRA fields: those that a recipe sets, and why others are refused."""
+"""PEFT's LoRA fields: those that a recipe can set, and why others are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from align.space.field_types import (
 )
 from align.space.spaces import listed
 
-#: The bank's: adapters of a higher rank are not served.
+#: The adapter bank's maximum rank: adapters of a higher rank cannot be served.
 MAX_RANK = EngineOptions.max_rank
 
 _NO_SUM = "its effect is not a sum of deltas, so no later stage could be stacked on it"
@@ -32,7 +32,7 @@ _TRAINED = (
 )
 _BIAS = "trained biases belong to one adapter and stay in the base when it is off"
 
-#: What PEFT can do and a chain of adapters in one bank cannot, and why.
+#: PEFT's options that a chain of adapters in a bank does not support, with the reason.
 NOT_COMPOSED: dict[str, str] = {
     **dict.fromkeys(
         ("use_dora", "lora_bias", "alora_invocation_tokens", "use_qalora", "use_bdlora",
@@ -48,25 +48,27 @@ NOT_COMPOSED: dict[str, str] = {
     **dict.fromkeys(("modules_to_save", "ensure_weight_tying"), _TRAINED),
     "bias": _BIAS,
 }  # fmt: skip
-#: Modules that PEFT could adapt and that TRL's losses or the bank read without their LoRA.
+#: Modules that PEFT could adapt, but whose LoRA TRL's losses or the bank would ignore.
 _ENDS = ("lm_head", "embed_out", "embed_tokens", "wte", "word_embeddings", "score")
 
 
 def _targets(value: Any) -> str | list[str]:
     """Names as a list, `all-linear`, or a regular expression. ValueError if they do not compose.
 
-    PEFT would look for a module whose whole path is a lone name: it is taken as a list of one.
+    PEFT matches a single name against a module's whole path, so it becomes a list with that name.
     """
     if isinstance(value, str) and value != "all-linear":
         value = listed(value) or value
-    if not isinstance(value, str | list | tuple) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, str | list | tuple) or not all(
+        isinstance(name, str) for name in value
+    ):
         raise ValueError(f"expected {_TARGETS}; got {value!r}")
     if not value:
         raise ValueError(f"no module to adapt; allowed: {_TARGETS}")
-    found = [end for end in _ENDS if value != "all-linear" and _reaches(value, end)]
-    if found:
+    refused = [end for end in _ENDS if value != "all-linear" and _reaches(value, end)]
+    if refused:
         raise ValueError(
-            f"'{found[0]}' does not compose: the bank adapts the linear layers between "
+            f"'{refused[0]}' does not compose: the bank adapts the linear layers between "
             "embeddings and head, and TRL's losses read the head's plain weights; leave it out"
         )
     return value if isinstance(value, str) else list(value)
@@ -79,7 +81,7 @@ _Targets = Annotated[
 
 
 class LoraConfig(Block):
-    """PEFT's LoRA fields. `lora_alpha` may be tied to the rank: `2 * r`."""
+    """PEFT's LoRA fields. `lora_alpha` may be computed from the rank: `2 * r`."""
 
     r: SearchedInt = 8
     lora_alpha: SearchedPositive = 16
@@ -90,7 +92,7 @@ class LoraConfig(Block):
     @model_validator(mode="before")
     @classmethod
     def _composes(cls, raw: Any) -> Any:
-        """Without what only repeats PEFT's default."""
+        """Remove unsupported options that only repeat PEFT's default; ValueError for others."""
         if not isinstance(raw, Mapping):
             return raw
         for name in NOT_COMPOSED.keys() & raw.keys():
@@ -112,7 +114,7 @@ def _reaches(targets: str | list[str] | tuple[str, ...], module: str) -> bool:
 
 
 def _plain(name: str, value: Any) -> bool:
-    """Whether the value is what PEFT does without it."""
+    """Whether the value is PEFT's default."""
     if name == "init_lora_weights":
         return value is True
     return value == "none" if name == "bias" else not value

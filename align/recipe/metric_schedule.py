@@ -1,4 +1,4 @@
-"""What is measured of a trial at a rung and at its last step, and which metrics come of it."""
+"""What is measured of a trial at a rung and at its last step, and the resulting metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from align.space.constraints import Constraint, needed, read_constraint
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
 
-#: The kinds of measurement; each is one pass over one set of held-out items.
+#: Kinds of measurement; each is a pass over a set of held-out items.
 Kind = Literal["answers", "wins", "pairs", "implied", "completions", "labels", "divergence"]
 
 _BY_OBJECTIVE: dict[str, tuple[Kind, ...]] = {
@@ -29,14 +29,14 @@ _BY_METHOD: dict[Method, tuple[Kind, ...]] = {
     "kto": ("answers", "labels", "divergence"),
     "grpo": ("answers", "divergence"),
 }
-#: Of a parent and a base: what is not measured against the parent.
+#: The kind that is measured of a parent and a base, for a kind of a trial.
 ABSOLUTE: dict[Kind, Kind] = {
     "answers": "answers",
     "pairs": "pairs",
     "implied": "pairs",
     "completions": "completions",
 }
-#: Metrics that every pass of a kind gives. With `/…`, one for each reward or kind of pair.
+#: Metrics that a pass of each kind gives; `…/` stands for a metric per reward or kind of pair.
 METRICS: dict[Kind, tuple[str, ...]] = {
     "answers": (
         "accuracy", "mean_reward", "reward/", "length", "tokens", "truncated", "repetition",
@@ -52,12 +52,12 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "labels": ("label_auc",),
     "divergence": ("kl_per_token", "kl_per_answer"),
 }  # fmt: skip
-#: How long answers are: what a constraint on them needs is measured at every rung.
+#: Metrics of the answers' length; if a constraint uses them, they are measured at every rung.
 LENGTHS = ("length", "tokens", "truncated")
 
 
 def at_rung(stage: StageConfig) -> tuple[Kind, ...]:
-    """What the objective needs, and the answers where a constraint bounds their length."""
+    """The kinds that the objective needs, and `answers` if a constraint bounds their length."""
     if stage.objective == "pair_accuracy":
         kinds: tuple[Kind, ...] = ("pairs",) if stage.method == "reward" else ("implied",)
     else:
@@ -68,62 +68,66 @@ def at_rung(stage: StageConfig) -> tuple[Kind, ...]:
 
 
 def at_end(stage: StageConfig) -> tuple[Kind, ...]:
-    """Everything that the stage's data and its reward model allow."""
+    """All kinds that the stage's method and its reward model allow."""
     judged = stage.reward_model is not None and stage.method != "reward"
     kinds: tuple[Kind, ...] = (*_BY_METHOD[stage.method], *(("wins",) if judged else ()))
     return tuple(dict.fromkeys((*at_rung(stage), *kinds)))
 
 
 def kind_of(stage: StageConfig, metric: str) -> Kind | None:
-    """The pass that gives this metric of a trial; None if the stage has no such."""
+    """The kind that gives this metric of a trial; None if the stage does not measure it."""
     return next((kind for kind in at_end(stage) if _gives(kind, metric)), None)
 
 
 def kind_beside(stage: StageConfig, metric: str) -> Kind | None:
-    """The pass that gives this metric of the stage's parent and base too; None if none does.
+    """The kind that gives this metric of the stage's parent and base; None if none does.
 
-    A reward model's margins are scores, those of a parent and a base log-probabilities.
+    A reward model's margin is not comparable: it is of scores, a parent's of log-probabilities.
     """
     if stage.method == "reward" and metric == "margin":
         return None
-    kinds = dict.fromkeys(ABSOLUTE[one] for one in at_end(stage) if one in ABSOLUTE)
+    kinds = dict.fromkeys(ABSOLUTE[kind] for kind in at_end(stage) if kind in ABSOLUTE)
     return next((kind for kind in kinds if _gives(kind, metric)), None)
 
 
 def measures(stage: StageConfig, beside: bool = False) -> list[str]:
-    """The metrics of a trial at its last step, or (`beside`) of its parent and base."""
+    """The metrics of a trial at its last step, or with `beside` of its parent and base."""
     find = kind_beside if beside else kind_of
-    names = dict.fromkeys(one for names in METRICS.values() for one in names)
+    names = dict.fromkeys(metric for names in METRICS.values() for metric in names)
     return [name for name in names if find(stage, name)]
 
 
 def unmeasured(stage: StageConfig) -> Iterator[tuple[int, str]]:
-    """By index, constraints that cannot be read or that ask for what nothing measures."""
+    """Indices of constraints that cannot be parsed or use metrics not measured; the reasons."""
     for index, text in enumerate(stage.constraints):
         try:
-            found = list(_lacking(stage, read_constraint(text)))
+            reasons = list(_lacking(stage, read_constraint(text)))
         except ValueError as error:
-            found = [str(error)]
-        yield from ((index, one) for one in found)
+            reasons = [str(error)]
+        yield from ((index, reason) for reason in reasons)
 
 
-def _lacking(stage: StageConfig, one: Constraint) -> Iterator[str]:
-    if kind_of(stage, one.metric) is None:
-        judge = "; it needs a judge: the field reward_model" if one.metric == "win_rate" else ""
-        yield f"{stage.method} measures no '{one.metric}'" + (judge or _near(one.metric, stage))
-    for system, metric in one.beside:
+def _lacking(stage: StageConfig, constraint: Constraint) -> Iterator[str]:
+    if kind_of(stage, constraint.metric) is None:
+        judge = (
+            "; it needs a judge: the field reward_model" if constraint.metric == "win_rate" else ""
+        )
+        yield f"{stage.method} measures no '{constraint.metric}'" + (
+            judge or _near(constraint.metric, stage)
+        )
+    for system, metric in constraint.beside:
         name = f"{system}.{metric}"
         if system == "parent" and stage.parent is None:
             yield f"{name}: this stage has no parent; use base.{metric}"
         elif kind_beside(stage, metric) is None:
-            known = [f"{system}.{name}" for name in measures(stage, beside=True)]
-            yield f"nothing measures {name}; allowed: {_listed(known)}"
+            measured = [f"{system}.{name}" for name in measures(stage, beside=True)]
+            yield f"nothing measures {name}; allowed: {_listed(measured)}"
 
 
 def _near(metric: str, stage: StageConfig) -> str:
-    known = measures(stage)
-    near = difflib.get_close_matches(metric, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {_listed(known)}"
+    metrics = measures(stage)
+    near = difflib.get_close_matches(metric, metrics, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {_listed(metrics)}"
 
 
 def _listed(names: list[str]) -> str:

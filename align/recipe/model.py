@@ -1,4 +1,4 @@
-"""The recipe's typed form: a base model and a graph of stages."""
+"""The typed recipe: a base model and a graph of stages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from align.space.spaces import Expression, Space, Value
 
 __all__ = ["MINIMISED", "OBJECTIVES", "Method", "Objective", "Recipe", "StageConfig"]
 
-#: A recipe's and a stage's name together are the registry's line, `<recipe>/<stage>`.
+#: Pattern of the names of recipes and stages; `<recipe>/<stage>` is a line of the registry.
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 StageName = Annotated[str, Field(pattern=NAME)]
 _REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[1-9][0-9]*|@[A-Za-z][\w.-]*)")
 
 
 def is_reference(name: str | None) -> bool:
-    """Whether a parent or reward model is a registered adapter, not a stage of the recipe."""
+    """Whether a parent or reward model is a registered adapter rather than a stage."""
     return name is not None and (":" in name or "@" in name)
 
 
@@ -86,7 +86,7 @@ class Recipe(Block):
             )
 
     def _check_trials(self, name: str) -> None:
-        """Whatever a trial may draw can be trained."""
+        """Check that trials with the parameters of `variants` and `points` can be trained."""
         stage = self.stages[name]
         for params in (*stage.variants(), *stage.sweep.points):
             try:
@@ -99,17 +99,17 @@ class Recipe(Block):
                 raise ValueError(f"{error}{_where(params)}") from None
 
     def _check_ranks(self, name: str) -> None:
-        """What a trial of largest rank is stacked to can be served."""
-        chain = [(one, self.stages[one].largest_rank()) for one in self.chain(name)]
+        """Check that the largest possible rank of the stacked adapter can be served."""
+        chain = [(stage, self.stages[stage].largest_rank()) for stage in self.chain(name)]
         if (rank := sum(rank for _, rank in chain)) > MAX_RANK:
-            parts = " + ".join(f"{one} {own}" for one, own in reversed(chain))
+            parts = " + ".join(f"{stage} {stage_rank}" for stage, stage_rank in reversed(chain))
             raise ValueError(
                 f"stages.{name}.lora.r: the ranks of stacked stages add up, and {parts} makes "
                 f"{rank}, where at most {MAX_RANK} are served; search smaller ranks"
             )
 
     def _check_steps(self, name: str, stage: StageConfig) -> None:
-        """`stage` is the resolved one of a trial."""
+        """Check the number of steps and rows; `stage` is a trial's resolved stage."""
         data, steps = self.data_of(name), self._steps_of(name, stage)
         if stage.sweep.rungs and stage.sweep.rungs[-1] >= steps:
             raise ValueError(
@@ -134,7 +134,7 @@ class Recipe(Block):
             )
 
     def _check_constraints(self, name: str) -> None:
-        """Rewards that a constraint looks at are there."""
+        """Check that the rewards that constraints use exist."""
         stage, rewards = self.stages[name], self.rewards(name)
         for metric in needed(stage.constraints):
             family, _, reward = metric.partition("/")
@@ -156,11 +156,11 @@ class Recipe(Block):
     def data_of(self, stage: str) -> DataConfig:
         """The stage's data, its own or the recipe's."""
         data = self.stages[stage].data or self.data
-        assert data is not None  # _graph holds this
+        assert data is not None  # checked by _graph
         return data
 
     def steps(self, stage: str, params: Mapping[str, Value] | None = None) -> int:
-        """Optimizer steps of a whole trial with these parameters; the most of any, without."""
+        """Optimizer steps of a whole trial with `params`, or of the longest trial if None."""
         config = self.stages[stage]
         if params is not None:
             return self._steps_of(stage, config.resolve(params))
@@ -175,7 +175,7 @@ class Recipe(Block):
         counted = (*_STEPS, *(_GRPO_STEPS if config.method == "grpo" else ()))
         if not any(isinstance(value_of(config, name), Space | Expression) for name in counted):
             return [self._steps_of(stage, config)]
-        return [self._steps_of(stage, config.resolve(one)) for one in config.variants()]
+        return [self._steps_of(stage, config.resolve(params)) for params in config.variants()]
 
     def _steps_of(self, stage: str, config: StageConfig) -> int:
         if config.max_steps is not None:
@@ -186,21 +186,21 @@ class Recipe(Block):
         return math.ceil(rows / config.completions_per_step * (config.num_train_epochs or 1))
 
     def rewards(self, stage: str | None = None) -> dict[str, RewardConfig]:
-        """The fixed rewards that held-out reward is measured with: the stage's own, else GRPO's."""
+        """The rewards that held-out reward is measured with: the stage's own, else GRPO's."""
         if stage is not None and self.stages[stage].rewards:
             return self.stages[stage].rewards
-        return next((dict(one.rewards) for one in self.stages.values() if one.rewards), {})
+        return next((dict(config.rewards) for config in self.stages.values() if config.rewards), {})
 
     def needs(self, stage: str) -> list[str]:
-        """Stages whose champion this one builds on: its parent and its reward model.
+        """The stages whose champions the stage builds on: its parent and its reward model.
 
-        Registered adapters that it names are no stages: see `references`.
+        Registered adapters are not included: see `references`.
         """
-        return [one for _, one in self._links(stage) if not is_reference(one)]
+        return [name for _, name in self._links(stage) if not is_reference(name)]
 
     def references(self, stage: str) -> dict[str, str]:
         """Registered adapters that the stage names, by field (`parent`, `reward_model`)."""
-        return {field: one for field, one in self._links(stage) if is_reference(one)}
+        return {field: name for field, name in self._links(stage) if is_reference(name)}
 
     def _links(self, stage: str) -> Iterator[tuple[str, str]]:
         config = self.stages[stage]
@@ -209,26 +209,26 @@ class Recipe(Block):
                 yield field, name
 
     def chain(self, stage: str) -> list[str]:
-        """The stage and those of this recipe that it is stacked on, nearest first."""
-        found = [stage]
-        while (parent := self.stages[found[-1]].parent) is not None and parent in self.stages:
-            found.append(parent)
-        return found
+        """The stage and its ancestors in this recipe, nearest first."""
+        names = [stage]
+        while (parent := self.stages[names[-1]].parent) is not None and parent in self.stages:
+            names.append(parent)
+        return names
 
     def order(self) -> list[str]:
-        """Stages so that each comes after those it needs. ValueError names a cycle."""
-        done: list[str] = []
+        """The stages, each after the stages that it needs. ValueError names a cycle."""
+        ordered: list[str] = []
         waiting = list(self.stages)
         while waiting:
-            ready = [name for name in waiting if all(need in done for need in self.needs(name))]
+            ready = [name for name in waiting if all(need in ordered for need in self.needs(name))]
             if not ready:
                 raise ValueError(self._circle(waiting))
-            done.append(ready[0])
+            ordered.append(ready[0])
             waiting.remove(ready[0])
-        return done
+        return ordered
 
     def _circle(self, waiting: list[str]) -> str:
-        """What is wrong where each of `waiting` needs another of them."""
+        """The message about a cycle; each stage of `waiting` needs another of them."""
         path: list[str] = waiting[:1]
         while path[-1] not in path[:-1]:
             path.append(next(need for need in self.needs(path[-1]) if need in waiting))
@@ -241,7 +241,7 @@ class Recipe(Block):
         )
 
 
-#: Fields that steps follow from.
+#: Fields that the number of steps depends on.
 _STEPS = (
     "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
 )  # fmt: skip
@@ -249,6 +249,6 @@ _GRPO_STEPS = ("num_generations", "num_iterations")
 
 
 def _where(params: Mapping[str, Value]) -> str:
-    """Which trial it is about, as the end of a message; nothing for trial 0."""
-    told = ", ".join(f"{path} = {value}" for path, value in params.items())
-    return f" (in a trial with {told})" if told else ""
+    """The trial's parameters, as the end of a message; empty for trial 0."""
+    assignments = ", ".join(f"{path} = {value}" for path, value in params.items())
+    return f" (in a trial with {assignments})" if assignments else ""

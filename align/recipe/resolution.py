@@ -1,4 +1,4 @@
-"""A stage's search: which fields are active, what is tied to what, and a trial's settled stage."""
+"""Active fields and expressions of a stage, and the resolved stage of a trial."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 
 
 def conditions(stage: StageConfig, path: str) -> When:
-    """A space's `when` with the fields' whole paths."""
+    """The `when` of a searched field, with full paths of the fields."""
     space = value_of(stage, path)
     return {locate(stage, name, path) or name: values for name, values in space.when.items()}
 
 
 def search_order(stage: StageConfig) -> list[str]:
-    """Searched fields so that each comes after those that decide whether it is active.
+    """Searched fields, each after the fields that decide whether it is active.
 
-    ValueError names a circle.
+    ValueError names a cycle.
     """
     spaces = stage.space()
-    return _sorted(spaces, lambda path: [one for one in conditions(stage, path) if one in spaces])
+    return _sorted(
+        spaces, lambda path: [field for field in conditions(stage, path) if field in spaces]
+    )
 
 
 def tie_order(stage: StageConfig) -> list[str]:
-    """Tied fields so that each comes after those that it is computed from. ValueError: a circle."""
+    """Computed fields, each after those that it is computed from. ValueError names a cycle."""
     ties = {path: value for path, value in stage.fields() if isinstance(value, Expression)}
 
     def needs(path: str) -> Iterator[str]:
         for name in ties[path].names:
-            if (found := locate(stage, name, path)) is not None and found in ties:
-                yield found
+            if (located := locate(stage, name, path)) is not None and located in ties:
+                yield located
 
     return _sorted(ties, needs)
 
@@ -47,7 +49,7 @@ def tie_order(stage: StageConfig) -> list[str]:
 def is_active(stage: StageConfig, path: str, values: Mapping[str, Value]) -> bool:
     """Whether a trial with these values searches the field.
 
-    What `values` lacks has its default. A field that is not active makes those that depend on it
+    Fields that `values` lacks have their defaults. Fields that depend on an inactive field are
     inactive too.
     """
     spaces = stage.space()
@@ -58,64 +60,64 @@ def is_active(stage: StageConfig, path: str, values: Mapping[str, Value]) -> boo
             value = values.get(field, spaces[field].default)
         else:
             value = scalar(value_of(stage, field))
-        if not any(alike(value, one) for one in allowed):
+        if not any(alike(value, choice) for choice in allowed):
             return False
     return True
 
 
 def resolve(stage: StageConfig, params: Mapping[str, Value] | None = None) -> StageConfig:
     """See `StageConfig.resolve`."""
-    params, space = dict(params or {}), stage.space()
-    if unsearched := set(params) - set(space):
-        raise RecipeError(f"not searched here: {sorted(unsearched)}; searched: {sorted(space)}")
+    params, spaces = dict(params or {}), stage.space()
+    if unsearched := set(params) - set(spaces):
+        raise RecipeError(f"not searched here: {sorted(unsearched)}; searched: {sorted(spaces)}")
     for path, value in params.items():
-        if not space[path].contains(value):
-            raise RecipeError(f"{path} = {value!r} lies outside {space[path].short()}")
+        if not spaces[path].contains(value):
+            raise RecipeError(f"{path} = {value!r} lies outside {spaces[path].short()}")
         if not is_active(stage, path, params):
             raise RecipeError(f"{path} = {value!r}: {inactive(stage, path)}")
     copy = stage.model_copy(deep=True)
-    for path, one in space.items():
-        put(copy, path, params.get(path, one.default))
+    for path, space in spaces.items():
+        put(copy, path, params.get(path, space.default))
     for path in tie_order(stage):
         put(copy, path, _tied(copy, path, value_of(stage, path)))
-    copy.sweep.points = []  # they belong to the spaces, and there are none
+    copy.sweep.points = []  # a resolved stage has no spaces
     try:
         return type(stage).model_validate(copy.model_dump(warnings=False))
     except ValidationError as error:
-        raise RecipeError("; ".join(_line(one) for one in error.errors())) from None
+        raise RecipeError("; ".join(_line(detail) for detail in error.errors())) from None
 
 
 def inactive(stage: StageConfig, path: str) -> str:
     """Why a field is not searched, as the end of a message."""
-    told = " and ".join(
+    requirement = " and ".join(
         f"{field} is {' or '.join(map(str, values))}"
         for field, values in conditions(stage, path).items()
     )
-    return f"the field is only searched where {told}"
+    return f"the field is only searched where {requirement}"
 
 
 def wrong_conditions(stage: StageConfig) -> Iterator[tuple[str, str]]:
-    """By path, what is wrong with the `when` of searched fields."""
-    found = [
+    """Errors in the `when` of searched fields, by path."""
+    problems = [
         (path, f"when: {text}")
         for path, space in stage.space().items()
         for name, values in space.when.items()
         if (text := _wrong_condition(stage, path, name, values))
     ]
-    yield from found
-    if not found:
+    yield from problems
+    if not problems:
         yield from _circle(lambda: search_order(stage), "when: active only if each other is")
 
 
 def wrong_ties(stage: StageConfig) -> Iterator[tuple[str, str]]:
-    """By path, what is wrong with tied fields."""
-    found = [
+    """Errors in computed fields, by path."""
+    problems = [
         (path, f"{value.tie}: {text}")
         for path, value in stage.fields()
         if isinstance(value, Expression) and (text := _wrong_tie(stage, path, value))
     ]
-    yield from found
-    if not found:
+    yield from problems
+    if not problems:
         yield from _circle(lambda: tie_order(stage), "tied to each other")
 
 
@@ -128,24 +130,28 @@ def _wrong_tie(stage: StageConfig, path: str, tie: Expression) -> str | None:
 
 
 def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Value]:
-    """A point's values as a trial holds them, in the order of `search_order`.
+    """A point's values as a trial's parameters, in the order of `search_order`.
 
-    What it does not name has its default. ValueError says what is wrong with it.
+    Fields that the point lacks have their defaults. ValueError says what is wrong with the point.
     """
     spaces = stage.space()
     if unknown := [path for path in point if path not in spaces]:
-        near = difflib.get_close_matches(unknown[0], spaces, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"searched: {', '.join(spaces) or 'none'}"
+        matches = difflib.get_close_matches(unknown[0], spaces, n=1)
+        hint = (
+            f"did you mean '{matches[0]}'?"
+            if matches
+            else f"searched: {', '.join(spaces) or 'none'}"
+        )
         raise ValueError(f"'{unknown[0]}' is not searched; {hint}")
-    found: dict[str, Value] = {}
-    for path in (one for one in search_order(stage) if one in point):
+    params: dict[str, Value] = {}
+    for path in (name for name in search_order(stage) if name in point):
         try:
-            found[path] = spaces[path].read(point[path])
+            params[path] = spaces[path].read(point[path])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        if not is_active(stage, path, found):
+        if not is_active(stage, path, params):
             raise ValueError(f"{path}: {inactive(stage, path)}")
-    return found
+    return params
 
 
 def _tied(stage: StageConfig, path: str, tie: Expression) -> float:
@@ -167,16 +173,18 @@ def _wrong_condition(
     field = locate(stage, name, path)
     if field is None:
         return f"no field '{name}'{near(stage, name, path)}"
-    held = value_of(stage, field)
-    if isinstance(held, Expression):
+    current = value_of(stage, field)
+    if isinstance(current, Expression):
         return f"'{name}' is tied to other fields; name what it is computed from"
-    if isinstance(held, Space) and held.kind in ("uniform", "loguniform"):
-        return f"'{name}' is searched by {held.kind}; a condition needs a choice, an int or a value"
-    if isinstance(held, BaseModel | Mapping) and not isinstance(held, Space):
+    if isinstance(current, Space) and current.kind in ("uniform", "loguniform"):
+        return (
+            f"'{name}' is searched by {current.kind}; a condition needs a choice, an int or a value"
+        )
+    if isinstance(current, BaseModel | Mapping) and not isinstance(current, Space):
         return f"'{name}' holds no single value"
-    read = held.read if isinstance(held, Space) else reader(stage, field)
+    read = current.read if isinstance(current, Space) else reader(stage, field)
     try:
-        scalar(held)
+        scalar(current)
         for value in values:
             read(value)
     except ValueError as error:
@@ -184,31 +192,31 @@ def _wrong_condition(
     return None
 
 
-def _circle(order: Callable[[], object], what: str) -> Iterator[tuple[str, str]]:
+def _circle(order: Callable[[], object], problem: str) -> Iterator[tuple[str, str]]:
     try:
         order()
     except ValueError as error:
-        yield str(error).partition(" ")[0], f"{what}, in a circle: {error}"
+        yield str(error).partition(" ")[0], f"{problem}, in a circle: {error}"
 
 
 def _sorted(paths: Iterable[str], needs: Callable[[str], Iterable[str]]) -> list[str]:
-    """Each after what it needs. ValueError holds a circle, `a -> b -> a`."""
-    done: list[str] = []
+    """The paths, each after the paths it needs. ValueError holds a cycle, `a -> b -> a`."""
+    ordered: list[str] = []
 
-    def visit(path: str, above: tuple[str, ...]) -> None:
-        if path in above:
-            raise ValueError(" -> ".join((*above[above.index(path) :], path)))
+    def visit(path: str, ancestors: tuple[str, ...]) -> None:
+        if path in ancestors:
+            raise ValueError(" -> ".join((*ancestors[ancestors.index(path) :], path)))
         for need in needs(path):
-            visit(need, (*above, path))
-        if path not in done:
-            done.append(path)
+            visit(need, (*ancestors, path))
+        if path not in ordered:
+            ordered.append(path)
 
     for path in paths:
         visit(path, ())
-    return done
+    return ordered
 
 
 def _line(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
+    location = ".".join(map(str, error["loc"]))
     text = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {text}" if where else text
+    return f"{location}: {text}" if location else text

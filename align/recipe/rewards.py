@@ -1,4 +1,4 @@
-"""Rewards as a recipe names them: their weights, their options, and which are built in."""
+"""Rewards in a recipe: their weights and options, and the built-in rewards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic import (
 
 
 class RewardConfig(BaseModel):
-    """A reward's weight in the sum; negative makes a penalty of it. Subclasses add its options."""
+    """A reward's weight in the sum; a negative weight makes a penalty. Subclasses add options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,8 +31,8 @@ class CorrectnessConfig(RewardConfig):
     """1 if the answer is right, else 0.
 
     `numbers` compares the last number in the text with the last of the column `answer`; `math`
-    reads both as mathematics with math-verify (the extra `math`), so that 1/2 is 0.5; `auto` does
-    that for answers that are expressions, such as x^2+1, where math-verify is installed.
+    parses both as mathematics with math-verify (the extra `math`), so that 1/2 equals 0.5; `auto`
+    uses `math` for answers that are expressions, such as x^2+1, if math-verify is installed.
     """
 
     verify: Literal["auto", "numbers", "math"] = "auto"
@@ -41,8 +41,8 @@ class CorrectnessConfig(RewardConfig):
 class FormatConfig(RewardConfig):
     """1 if the regular expression is found in the text (`re.search`), else 0.
 
-    A point also matches a new line; ^ and $ are the ends of the whole text, and both together
-    make it a full match.
+    A dot also matches a newline; ^ and $ are the ends of the whole text, so both together require a
+    full match.
     """
 
     pattern: str
@@ -60,19 +60,19 @@ class FormatConfig(RewardConfig):
 
 
 class LengthConfig(RewardConfig):
-    """1 up to `target` characters, then falling linearly to 0 at twice as many."""
+    """1 up to `target` characters, then falling linearly to 0 at `2 * target`."""
 
     target: int = Field(default=200, ge=1)
 
 
 class RepetitionConfig(RewardConfig):
-    """1 less the share of the text's n-grams of words that came before in it."""
+    """1 minus the share of the text's word n-grams that repeat an earlier n-gram."""
 
     ngram: int = Field(default=3, ge=1)
 
 
 class ReasoningAccuracyConfig(RewardConfig):
-    """TRL's `reasoning_accuracy_reward`: what comes after the last delimiter is judged."""
+    """TRL's `reasoning_accuracy_reward`, which judges the text after the last delimiter."""
 
     reasoning_delimiters: list[str] = Field(default=["</think>"], min_length=1)
 
@@ -102,11 +102,11 @@ class SoftOverlongConfig(RewardConfig):
 
 
 class PythonConfig(RewardConfig):
-    """A function of your own, `module:function`, called for each completion.
+    """A user's function, `module:function`, called for each completion.
 
-    It takes by name what it wants of `prompt` (messages), `completion` (text) and the row's
-    columns, and returns a number. The module is a file in `folder` (the recipe's, filled in when
-    it is loaded), else one that Python finds.
+    Its parameters are any of `prompt` (messages), `completion` (text) and the row's columns, by
+    name; it returns a number. The module is a file in `folder` (set to the recipe's folder when the
+    recipe is loaded), else an importable module.
     """
 
     python: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
@@ -114,12 +114,12 @@ class PythonConfig(RewardConfig):
 
     @property
     def file(self) -> Path | None:
-        """The module's file in `folder`; None where there is none."""
+        """The module's file in `folder`; None if it does not exist."""
         path = Path(self.folder or "", *self.python.partition(":")[0].split(".")).with_suffix(".py")
         return path if self.folder is not None and path.is_file() else None
 
 
-#: Rewards by the name that a recipe uses; TRL's have the names under which `trl.rewards` has them.
+#: Built-in rewards by name; TRL's rewards have their names in `trl.rewards`.
 BUILTIN: dict[str, type[RewardConfig]] = {
     "correctness": CorrectnessConfig,
     "brevity": RewardConfig,
@@ -141,7 +141,7 @@ NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 def configure(raw: Any) -> dict[str, RewardConfig]:
     """Rewards from plain data: name → a number (the weight), or a mapping with the weight.
 
-    ValueError names the reward, what is allowed and the nearest, or the option.
+    ValueError names an unknown reward with the allowed and similar names, or a wrong option.
     """
     if not isinstance(raw, Mapping):
         raise ValueError(
@@ -154,12 +154,12 @@ RewardConfigs = Annotated[dict[str, SerializeAsAny[RewardConfig]], BeforeValidat
 
 
 def located(rewards: Mapping[str, RewardConfig], folder: Path) -> dict[str, RewardConfig]:
-    """The same rewards, with `folder` as the place of functions that name none."""
+    """The same rewards, with `folder` set for functions without a folder."""
     return {
-        name: one.model_copy(update={"folder": str(folder.resolve())})
-        if isinstance(one, PythonConfig) and one.folder is None
-        else one
-        for name, one in rewards.items()
+        name: config.model_copy(update={"folder": str(folder.resolve())})
+        if isinstance(config, PythonConfig) and config.folder is None
+        else config
+        for name, config in rewards.items()
     }
 
 
@@ -173,16 +173,18 @@ def _one(name: str, value: Any) -> RewardConfig:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        told = [_told(name, kind, one, value) for one in error.errors()]
-        raise ValueError("; ".join(told)) from None
+        messages = [_told(name, kind, detail, value) for detail in error.errors()]
+        raise ValueError("; ".join(messages)) from None
 
 
 def _kind(name: str, value: Any) -> type[RewardConfig]:
-    """Which options a reward has; built-in names cannot be given to functions."""
+    """The config class of a reward; functions cannot have the names of built-in rewards."""
     if name in BUILTIN:
         return BUILTIN[name]
-    own = isinstance(value, PythonConfig) or (isinstance(value, Mapping) and "python" in value)
-    if not own:
+    is_function = isinstance(value, PythonConfig) or (
+        isinstance(value, Mapping) and "python" in value
+    )
+    if not is_function:
         near = difflib.get_close_matches(name, BUILTIN, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(
@@ -203,12 +205,12 @@ def _told(name: str, kind: type[RewardConfig], error: Any, value: Any) -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(option, kind.model_fields, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        taken = ". Give your own function another name" if option == "python" else ""
+        tip = ". Give your own function another name" if option == "python" else ""
         return (
-            f"{name} has no option '{option}'; {hint}allowed: {', '.join(kind.model_fields)}{taken}"
+            f"{name} has no option '{option}'; {hint}allowed: {', '.join(kind.model_fields)}{tip}"
         )
     if option == "python":
         return f"{name}.python: 'module:function' is wanted; got {error['input']!r}"
     message = error["msg"].removeprefix("Value error, ")
-    came = "" if error["type"] == "value_error" else f"; got {error['input']!r}"
-    return f"{name}.{option}: {message}{came}"
+    suffix = "" if error["type"] == "value_error" else f"; got {error['input']!r}"
+    return f"{name}.{option}: {message}{suffix}"

@@ -1,4 +1,4 @@
-"""A recipe as plain data, as YAML, and in words."""
+"""A recipe as plain data, as YAML and as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from align.space.spaces import Expression, Space
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
-    """Every field with its default filled in, search spaces as an author writes them."""
+    """All fields with their defaults filled in; search spaces in their short form."""
     data: dict[str, Any] = _plain(recipe)
     return data
 
@@ -25,7 +25,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
-    """Stage, field, where it is searched or what it is tied to, and its value in trial 0."""
+    """Rows of stage, field, its search space or expression, and its value in trial 0."""
     rows = []
     for name, stage in recipe.stages.items():
         first, drawn = stage.resolve(), stage.defaults()
@@ -38,43 +38,43 @@ def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
 
 
 def promises(recipe: Recipe) -> list[str]:
-    """What the stages' trials must keep, and which are tried first, one line each."""
+    """Lines that name the stages' constraints and the trials that are tried first."""
     lines = []
     for name, stage in recipe.stages.items():
         lines += [f"{name} keeps {text}" for text in stage.constraints]
         for number, point in enumerate(stage.sweep.points, 1):
-            told = ", ".join(f"{path} {_short(value)}" for path, value in point.items())
-            lines.append(f"{name} tries as trial {number}: {told}")
+            assignments = ", ".join(f"{path} {_short(value)}" for path, value in point.items())
+            lines.append(f"{name} tries as trial {number}: {assignments}")
     return lines
 
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
-    plain = isinstance(value, bool) or not isinstance(value, int | float)
-    return str(value) if plain else f"{value:g}"
+    as_text = isinstance(value, bool) or not isinstance(value, int | float)
+    return str(value) if as_text else f"{value:g}"
 
 
 def in_words(value: Space | Expression) -> str:
     """`choice 8, 16` or `loguniform 1e-05 to 0.001 where optim is sgd` or `= 2 * r`."""
     if isinstance(value, Expression):
         return f"= {value.tie}"
-    where = " and ".join(
+    conditions = " and ".join(
         f"{name} is {' or '.join(map(_short, values))}" for name, values in value.when.items()
     )
-    return _range(value) + (f" where {where}" if where else "")
+    return _range(value) + (f" where {conditions}" if conditions else "")
 
 
 def _range(value: Space) -> str:
     if value.kind == "choice":
-        return f"choice {', '.join(str(one) for one in value.values)}"
+        return f"choice {', '.join(str(choice) for choice in value.values)}"
     log = ", log scale" if value.kind == "int" and value.log else ""
     return f"{value.kind} {value.low:g} to {value.high:g}{log}"
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows of cells as aligned lines."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))] if rows else []
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -82,7 +82,7 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 class _Flow(dict[str, Any]):
-    """Written on one line."""
+    """A mapping that is written on a single line."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -106,7 +106,11 @@ def _plain(value: Any) -> Any:
         return value.tie
     if isinstance(value, BaseModel):
         extra = value.model_extra or {}
-        return {name: _plain(one) for name, one in value if one is not None or name in extra}
+        return {
+            name: _plain(field_value)
+            for name, field_value in value
+            if field_value is not None or name in extra
+        }
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     return value

@@ -1,4 +1,4 @@
-"""One stage of a recipe. Field names are TRL's and PEFT's own."""
+"""A stage of a recipe. Field names are those of TRL and PEFT."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from align.space.spaces import Space, Value
 
 Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "label_auc", "win_rate"]
 
-#: Objectives that each method may be searched by. None of them contains a searched field:
-#: DPO's own loss and margins scale with beta, so they are not here.
+#: The objectives allowed for each method. None depends directly on a searched field: DPO's own loss
+#: and margins scale with beta, so they are not included.
 OBJECTIVES: dict[Method, tuple[Objective, ...]] = {
     "sft": ("accuracy", "reward", "nll"),
     "reward": ("pair_accuracy",),
@@ -50,7 +50,7 @@ Scheduler = Literal[
     "warmup_stable_decay", "greedy",
 ]  # fmt: skip
 if TYPE_CHECKING:
-    _Scheduler = Scheduler  # of a resolved stage: see align.space.field_types
+    _Scheduler = Scheduler  # as in a resolved stage: see align.space.field_types
 else:
     _Scheduler = Annotated[Scheduler | Space, one_of(get_args(Scheduler))]
 
@@ -60,9 +60,9 @@ _from_zero = numeric(float, "a number from 0 on", lambda x: x >= 0)
 
 
 class StageConfig(Block):
-    """One alignment stage: what it trains, on what, searched by which objective.
+    """An alignment stage: its method, data, adapter, objective and search.
 
-    Beside the fields here it holds any other field of its method's TRL config.
+    A stage may also hold any other supported field of its method's TRL config.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -99,20 +99,20 @@ class StageConfig(Block):
     @model_validator(mode="wrap")
     @classmethod
     def _with_trl_fields(cls, raw: Any, validate: Callable[[Any], StageConfig]) -> StageConfig:
-        """TRL's further fields parsed, and what is wrong with them told beside the rest."""
+        """Parse TRL's other fields, and report their errors together with pydantic's."""
         if not isinstance(raw, Mapping):
             return validate(raw)
-        wrong = [wrong_at((name,), text, raw[name]) for name, text in unsearched(raw)]
-        if wrong or raw.get("method") not in [*CONFIGS]:
-            raise_if(cls.__name__, wrong)
+        errors = [wrong_at((name,), text, raw[name]) for name, text in unsearched(raw)]
+        if errors or raw.get("method") not in [*CONFIGS]:
+            raise_if(cls.__name__, errors)
             return validate(raw)
-        extra, wrong = _extra(raw["method"], raw, cls.model_fields)
+        extra, errors = _extra(raw["method"], raw, cls.model_fields)
         try:
             stage = validate({**raw, **extra})
         except ValidationError as error:
-            raise_if(cls.__name__, [*again(error), *wrong])
+            raise_if(cls.__name__, [*again(error), *errors])
             raise
-        raise_if(cls.__name__, wrong or list(_searched_wrongly(stage)))
+        raise_if(cls.__name__, errors or list(_searched_wrongly(stage)))
         return stage
 
     @model_validator(mode="after")
@@ -128,28 +128,28 @@ class StageConfig(Block):
             for name, field in type(self).model_fields.items()
             if name in _OF_SOME_METHODS and getattr(self, name) != field.default
         ]
-        if found := [one for one in (*foreign, *complaints(self)) if one]:
-            raise ValueError("; ".join(found))
+        if problems := [problem for problem in (*foreign, *complaints(self)) if problem]:
+            raise ValueError("; ".join(problems))
         return self
 
     @property
     def completions_per_step(self) -> int:
-        """Sequences that one optimizer step sees."""
+        """Sequences in an optimizer step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
     @property
     def generation_batch(self) -> int:
-        """Completions that GRPO writes at a time (TRL's `generation_batch_size`)."""
-        given = self.trl_value("generation_batch_size")
+        """Completions that GRPO generates at a time (TRL's `generation_batch_size`)."""
+        batch_size = self.trl_value("generation_batch_size")
         batches = self.trl_value("steps_per_generation") or self.gradient_accumulation_steps
-        return given or self.per_device_train_batch_size * int(batches)
+        return batch_size or self.per_device_train_batch_size * int(batches)
 
     @property
     def generation_period(self) -> int:
-        """Optimizer steps after which GRPO's completions and its steps begin together.
+        """The period, in optimizer steps, after which new GRPO completions start with a step.
 
-        TRL writes new ones every `steps_per_generation * num_iterations` micro-batches, and an
-        optimizer step takes `gradient_accumulation_steps` of them (`GRPOTrainer._prepare_inputs`).
+        TRL generates completions every `steps_per_generation * num_iterations` micro-batches, and
+        a step takes `gradient_accumulation_steps` micro-batches (`GRPOTrainer._prepare_inputs`).
         """
         batches = self.generation_batch // self.per_device_train_batch_size
         micro = batches * int(self.trl_value("num_iterations"))
@@ -161,20 +161,20 @@ class StageConfig(Block):
         return self.objective in MINIMISED
 
     def trl_value(self, name: str) -> Any:
-        """What the stage, else its TRL config, has for a field of this method's config."""
-        own = (self.model_extra or {}).get(name)
-        return trl_fields(self.method)[name].default if own is None else own
+        """The value of a field of the method's TRL config: the stage's, else the default."""
+        value = (self.model_extra or {}).get(name)
+        return trl_fields(self.method)[name].default if value is None else value
 
     def trl(self) -> dict[str, Any]:
-        """The arguments for the method's TRL config that the recipe gives; of a resolved stage.
+        """The arguments for the method's TRL config; the stage must be resolved.
 
-        Typed fields that are None are left out, and so is what TRL's config does not have.
+        Typed fields that are None and fields that TRL's config lacks are left out.
         """
-        taken, extra = trl_fields(self.method).keys() - {"save_steps"}, self.model_extra or {}
+        names, extra = trl_fields(self.method).keys() - {"save_steps"}, self.model_extra or {}
         return {
             name: value
             for name, value in self
-            if name in taken and (value is not None or name in extra)
+            if name in names and (value is not None or name in extra)
         }
 
     def fields(self) -> Iterator[tuple[str, Any]]:
@@ -190,13 +190,14 @@ class StageConfig(Block):
         return {path: value for path, value in self.fields() if isinstance(value, Space)}
 
     def search_order(self) -> list[str]:
-        """Searched fields so that each comes after those that decide whether it is active."""
+        """Searched fields, each after the fields that decide whether it is active."""
         return resolution.search_order(self)
 
     def is_active(self, path: str, values: Mapping[str, Value]) -> bool:
         """Whether a trial with these values searches the field; see `Space.when`.
 
-        What `values` lacks has its default. A field that depends on an inactive one is inactive.
+        Fields that `values` lacks have their defaults. Fields that depend on an inactive field are
+        inactive too.
         """
         return resolution.is_active(self, path, values)
 
@@ -211,34 +212,34 @@ class StageConfig(Block):
         }
 
     def resolve(self, params: Mapping[str, Value] | None = None) -> StageConfig:
-        """This stage with `params` filled in, ties computed and no space left.
+        """This stage with `params` filled in and expressions computed, without search spaces.
 
         A searched field that `params` does not name takes its default. RecipeError names a
-        parameter that is not searched, is inactive with the others, lies outside its space, or a
-        tie that cannot be computed.
+        parameter that is not searched, is inactive with the others or lies outside its space, or
+        an expression that cannot be computed.
         """
         return resolution.resolve(self, params)
 
     def reaching(self, path: str, value: Value) -> dict[str, Value] | None:
-        """The fewest parameters of a trial that searches the field and has this value there.
+        """The fewest parameters of a trial in which the field is active and has this value.
 
-        None if no trial can have it.
+        None if there is no such trial.
         """
         return candidates.reaching(self, path, value)
 
     def variants(self) -> list[dict[str, Value]]:
-        """Parameters of trials that together show what a trial may be; trial 0's come first."""
+        """Parameters of trials that represent the search; those of trial 0 come first."""
         return candidates.variants(self)
 
     def largest_rank(self) -> int:
-        """The highest rank that a trial may draw. RecipeError if one of them cannot be trained."""
+        """The highest rank of a trial. RecipeError if a trial cannot be trained."""
         if isinstance(self.lora.r, int):
             return self.lora.r
         ranks = [self.resolve(params).lora.r for params in self.variants()]
         return max(rank for rank in ranks if isinstance(rank, int))
 
 
-#: Typed fields that not every method's config has; the others are the same in all.
+#: Typed fields that some methods' configs lack; all methods have the others.
 _OF_SOME_METHODS = (
     "beta", "max_length", "num_generations", "max_completion_length", "temperature",
 )  # fmt: skip
@@ -248,31 +249,31 @@ def _extra(
     method: Method, raw: Mapping[str, Any], typed: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[InitErrorDetails]]:
     parsed: dict[str, Any] = {}
-    wrong: list[InitErrorDetails] = []
+    errors: list[InitErrorDetails] = []
     for name in [name for name in raw if isinstance(name, str) and name not in typed]:
         value = raw[name]
         try:
             if text := elsewhere(method, name):
                 raise ValueError(text)
             if text := unknown(method, name, typed):
-                wrong.append(unknown_at((name,), text, value))
+                errors.append(unknown_at((name,), text, value))
             else:
                 parsed[name] = parse_extra(method, name, value)
-        except ValidationError as error:  # of a space; a ValueError too
-            wrong += [{**one, "loc": (name, *one.get("loc", ()))} for one in again(error)]
+        except ValidationError as error:  # an error in a space; a subclass of ValueError
+            errors += [{**detail, "loc": (name, *detail.get("loc", ()))} for detail in again(error)]
         except ValueError as error:
-            wrong.append(wrong_at((name,), str(error), value))
-    return parsed, wrong
+            errors.append(wrong_at((name,), str(error), value))
+    return parsed, errors
 
 
 def _searched_wrongly(stage: StageConfig) -> Iterator[InitErrorDetails]:
-    """What is wrong with conditions, ties, points and constraints, at the fields that hold them."""
-    wrong = [*resolution.wrong_conditions(stage), *resolution.wrong_ties(stage)]
-    for path, text in wrong:
+    """Errors in conditions, expressions, points and constraints, located at their fields."""
+    problems = [*resolution.wrong_conditions(stage), *resolution.wrong_ties(stage)]
+    for path, text in problems:
         yield wrong_at(tuple(path.split(".")), text)
     for index, text in unmeasured(stage):
         yield wrong_at(("constraints", index), text, stage.constraints[index])
-    for index, point in enumerate(() if wrong else stage.sweep.points):
+    for index, point in enumerate(() if problems else stage.sweep.points):
         try:
             stage.sweep.points[index] = resolution.read_point(stage, point)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe's raw data, as pydantic tells it: a place, a sentence, what came."""
+"""Errors in a recipe's raw data in pydantic's form: location, message and input."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 Place = tuple[str | int, ...]
 
 
-def wrong_at(place: Place, text: str, came: Any = None) -> InitErrorDetails:
-    """A field with a value that it cannot have."""
+def wrong_at(place: Place, text: str, value: Any = None) -> InitErrorDetails:
+    """The error of a field whose value is not allowed."""
     ctx = {"error": ValueError(text)}
-    return InitErrorDetails(type="value_error", loc=place, input=came, ctx=ctx)
+    return InitErrorDetails(type="value_error", loc=place, input=value, ctx=ctx)
 
 
-def unknown_at(place: Place, text: str, came: Any = None) -> InitErrorDetails:
-    """A field that there is not; `text` says what is near."""
+def unknown_at(place: Place, text: str, value: Any = None) -> InitErrorDetails:
+    """The error of an unknown field; `text` suggests similar names."""
     error = PydanticCustomError("unknown_field", "{text}", {"text": text})
-    return InitErrorDetails(type=error, loc=place, input=came)
+    return InitErrorDetails(type=error, loc=place, input=value)
 
 
 def again(error: ValidationError) -> list[InitErrorDetails]:
-    """What was wrong, as it is told to pydantic a second time."""
+    """The details of an error, in the form in which pydantic accepts them again."""
     return [
         InitErrorDetails(
-            type=one["type"], loc=one["loc"], input=one["input"], ctx=one.get("ctx", {})
+            type=detail["type"], loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {})
         )
-        for one in error.errors()
+        for detail in error.errors()
     ]
 
 
-def raise_if(title: str, wrong: list[InitErrorDetails]) -> None:
-    """ValidationError if anything is wrong."""
-    if wrong:
-        raise ValidationError.from_exception_data(title, wrong)
+def raise_if(title: str, errors: list[InitErrorDetails]) -> None:
+    """Raise ValidationError if there are any errors."""
+    if errors:
+        raise ValidationError.from_exception_data(title, errors)

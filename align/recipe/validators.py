@@ -1,6 +1,6 @@
-"""What a stage's fields, each fine alone, cannot mean together: refused before anything starts.
+"""Checks between a stage's fields, made before anything starts.
 
-TRL would say most of this too, in a worker, after its imports and the base were loaded.
+TRL makes most of these checks too, but in a worker, after its imports and the base were loaded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def complaints(stage: StageConfig) -> Iterator[str]:
-    """Everything that is wrong with the stage as a whole.
+    """Messages about everything that is wrong between the stage's fields.
 
-    Searched and tied fields are taken as fine: what trials make of them is looked at when they are
-    resolved (`Recipe`).
+    Searched and computed fields are not checked here, but when trials are resolved (`Recipe`).
     """
     yield from _length_and_rewards(stage)
     yield from _schedule(stage)
@@ -38,30 +37,30 @@ def _length_and_rewards(stage: StageConfig) -> Iterator[str]:
 
 
 def _schedule(stage: StageConfig) -> Iterator[str]:
-    kind, given = _plain(stage, "lr_scheduler_type"), _mapping(stage, "lr_scheduler_kwargs")
+    kind, options = _plain(stage, "lr_scheduler_type"), _mapping(stage, "lr_scheduler_kwargs")
     if kind in ("reduce_lr_on_plateau", "greedy"):
         yield (
             f"lr_scheduler_type '{kind}' goes by evaluations within training, and Alignery "
             "measures published adapters at rungs; take another"
         )
-    floor = {"min_lr", "min_lr_rate"} & given.keys()
+    floor = {"min_lr", "min_lr_rate"} & options.keys()
     if kind in ("cosine_with_min_lr", "cosine_warmup_with_min_lr") and len(floor) != 1:
         yield f"lr_scheduler_type '{kind}' needs lr_scheduler_kwargs: {{min_lr_rate: 0.1}}"
-    if kind == "warmup_stable_decay" and "num_decay_steps" not in given:
+    if kind == "warmup_stable_decay" and "num_decay_steps" not in options:
         yield f"lr_scheduler_type '{kind}' needs lr_scheduler_kwargs: {{num_decay_steps: …}}"
     yield from _warmup(stage)
 
 
 def _warmup(stage: StageConfig) -> Iterator[str]:
-    found: Any = stage.warmup_steps
-    if isinstance(found, Space) and found.kind in ("uniform", "loguniform") and found.high >= 1:
+    value: Any = stage.warmup_steps
+    if isinstance(value, Space) and value.kind in ("uniform", "loguniform") and value.high >= 1:
         yield (
             "warmup_steps: search whole numbers of steps by int or choice, or a share of all steps "
             "between ends below 1"
         )
-    elif isinstance(found, int | float) and found >= 1 and found != int(found):
+    elif isinstance(value, int | float) and value >= 1 and value != int(value):
         yield (
-            f"warmup_steps is a whole number of steps, or a share of all steps below 1; got {found}"
+            f"warmup_steps is a whole number of steps, or a share of all steps below 1; got {value}"
         )
 
 
@@ -142,9 +141,9 @@ def _grpo(stage: StageConfig) -> Iterator[str]:
     if _searched(stage, *_SIZES, *_BATCHES):
         return
     size, batch = stage.per_device_train_batch_size, stage.generation_batch
-    given = [name for name in _SIZES if stage.trl_value(name) is not None]
-    if len(given) == 2:
-        yield f"name one of {' and '.join(given)}: each follows from the other"
+    named_sizes = [name for name in _SIZES if stage.trl_value(name) is not None]
+    if len(named_sizes) == 2:
+        yield f"name one of {' and '.join(named_sizes)}: each follows from the other"
         return
     if batch % size:
         yield (
@@ -153,7 +152,7 @@ def _grpo(stage: StageConfig) -> Iterator[str]:
         )
         return
     if batch % stage.num_generations:
-        made_of = given[0] if given else "gradient_accumulation_steps"
+        made_of = named_sizes[0] if named_sizes else "gradient_accumulation_steps"
         product = made_of if made_of == _SIZES[0] else f"per_device_train_batch_size * {made_of}"
         yield (
             f"num_generations {stage.num_generations} must divide the {batch} completions that "
@@ -171,11 +170,11 @@ _BATCHES = (
 
 def _boundaries(stage: StageConfig) -> Iterator[str]:
     period = stage.generation_period
-    steps = {"sweep.rungs": stage.sweep.rungs, "save_steps": [stage.save_steps or period]}
-    for name, found in steps.items():
-        if wrong := [step for step in found if step % period]:
+    fields = {"sweep.rungs": stage.sweep.rungs, "save_steps": [stage.save_steps or period]}
+    for name, steps in fields.items():
+        if refused := [step for step in steps if step % period]:
             yield (
-                f"{name}: {', '.join(map(str, wrong))}: completions are used for {period} steps "
+                f"{name}: {', '.join(map(str, refused))}: completions are used for {period} steps "
                 "(steps_per_generation * num_iterations / gradient_accumulation_steps) and are not "
                 f"saved, so a stage can only go on from multiples of {period}"
             )
@@ -195,12 +194,12 @@ _BY_METHOD: dict[Method, Callable[[StageConfig], Iterator[str]]] = {
 
 
 def _searched(stage: StageConfig, *names: str) -> bool:
-    """Whether one of the fields is searched or tied."""
+    """Whether any of the fields is searched or computed."""
     return any(isinstance(value_of(stage, name), Space | Expression) for name in names)
 
 
 def _plain(stage: StageConfig, name: str) -> Any:
-    """What the stage or TRL's config has for a field; None where it is searched or tied."""
+    """The field's value in the stage or TRL's config; None if it is searched or computed."""
     value = value_of(stage, name)
     return None if isinstance(value, Space | Expression) else value
 

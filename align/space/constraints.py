@@ -1,7 +1,7 @@
-"""Constraints: what a trial's measurements must hold beside its objective.
+"""Constraints on a trial's metrics, beside its objective.
 
-`length <= 1.2 * parent.length`: a metric of the trial, `<=` or `>=`, and arithmetic of numbers and
-of the same stage's measurements of its parent and of the base.
+`length <= 1.2 * parent.length`: a metric of the trial, `<=` or `>=`, and a bound. The bound is
+arithmetic of numbers and of metrics of the stage's parent and of the base.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES = {"reward": "mean_reward"}
 
 @dataclass(frozen=True)
 class Constraint:
-    """One constraint. `beside` are the measurements of other systems that its bound uses."""
+    """One constraint. `beside` are the metrics of other systems that its bound uses."""
 
     text: str
     metric: str
@@ -38,34 +38,35 @@ class Constraint:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it looks at: the trial's metric, then `parent.…` and `base.…`."""
+        """The metrics that it uses: the trial's, then `parent.…` and `base.…`."""
         return (self.metric, *(f"{system}.{metric}" for system, metric in self.beside))
 
     def violation(self, value: float, beside: Mapping[tuple[System, str], float]) -> float:
         """How far a trial with this `value` of the metric is beyond the bound, relative to it.
 
-        `length / bound - 1` for `<=`, `1 - value / bound` for `>=`, so 0 and below is kept and 0.1
-        is broken by a tenth. The sign of a bound does not matter: the difference is divided by its
-        size, or left as it is where the bound is 0. ValueError if the bound cannot be computed.
+        `value / bound - 1` for `<=`, `1 - value / bound` for `>=`: the constraint holds at 0 and
+        below, and 0.1 means a violation by a tenth of the bound. The difference is divided by the
+        absolute value of the bound; it is absolute where the bound is 0. ValueError if the bound
+        cannot be computed.
         """
-        named = {f"_{index}": beside[one] for index, one in enumerate(self.beside)}
-        bound = expressions.evaluate(self.bound, named.__getitem__)
+        values = {f"_{index}": beside[measurement] for index, measurement in enumerate(self.beside)}
+        bound = expressions.evaluate(self.bound, values.__getitem__)
         beyond = value - bound if self.at_most else bound - value
         return beyond / abs(bound) if abs(bound) > 1e-9 else beyond
 
 
 @lru_cache(maxsize=512)
 def read_constraint(text: str) -> Constraint:
-    """The constraint that `text` is. ValueError says what is wrong with it."""
+    """Parse a constraint. ValueError says what is wrong with `text`."""
     parts = _WHOLE.fullmatch(text)
     if parts is None:
         raise ValueError(f"expected {_FORM}; got {text!r}")
     metric, sign, bound = parts.groups()
     beside: dict[tuple[System, str], str] = {}
 
-    def stand_in(found: re.Match[str]) -> str:
-        one: tuple[System, str] = (found[1], _named(found[2]))  # type: ignore[assignment]
-        return beside.setdefault(one, f"_{len(beside)}")
+    def stand_in(match: re.Match[str]) -> str:
+        measurement: tuple[System, str] = (match[1], _named(match[2]))  # type: ignore[assignment]
+        return beside.setdefault(measurement, f"_{len(beside)}")
 
     tree = expressions.read(_BESIDE.sub(stand_in, bound))
     if foreign := [name for name in expressions.names_in(tree) if name not in beside.values()]:
@@ -77,21 +78,25 @@ def read_constraint(text: str) -> Constraint:
 
 
 def needed(constraints: Iterable[str]) -> set[str]:
-    """The metrics that they look at, of the trial, its parent and the base."""
-    read = [read_constraint(text) for text in constraints]
-    return {name for one in read for name in (one.metric, *(metric for _, metric in one.beside))}
+    """The metrics that the constraints use, of the trial, its parent or the base."""
+    parsed = [read_constraint(text) for text in constraints]
+    return {
+        name
+        for constraint in parsed
+        for name in (constraint.metric, *(metric for _, metric in constraint.beside))
+    }
 
 
 def broken(
     constraint: Constraint, metrics: Mapping[str, float], beside: Mapping[tuple[System, str], float]
 ) -> float | None:
-    """The violation of a constraint; None if something that it needs was not measured.
+    """The violation of a constraint; None if a metric that it uses was not measured.
 
     ValueError if its bound cannot be computed.
     """
     value = metrics.get(constraint.metric, math.nan)
-    known = [beside.get(one, math.nan) for one in constraint.beside]
-    if not all(map(math.isfinite, (value, *known))):
+    references = [beside.get(measurement, math.nan) for measurement in constraint.beside]
+    if not all(map(math.isfinite, (value, *references))):
         return None
     return constraint.violation(value, beside)
 

@@ -1,4 +1,4 @@
-"""Arithmetic in a recipe's text: what fields are tied to, and the bounds of constraints."""
+"""Arithmetic expressions in a recipe: computed fields, and the bounds of constraints."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import operator
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-#: What an expression may hold beside names.
+#: Operators that an expression may hold.
 SIGNS = "+ - * / **"
 _LONGEST = 1000
 
 
 @lru_cache(maxsize=512)
 def read(text: str) -> ast.expr:
-    """The expression that `text` is. ValueError if it is more than arithmetic of names."""
+    """Parse an expression. ValueError if `text` is not arithmetic of numbers and names."""
     if len(text) > _LONGEST:
         raise ValueError(f"an expression has {_LONGEST} characters at most; got {len(text)}")
     try:
@@ -27,7 +27,7 @@ def read(text: str) -> ast.expr:
 
 
 def is_calculation(text: str) -> bool:
-    """Whether it computes something, rather than being a lone name or no expression at all."""
+    """Whether `text` holds an operator, rather than being a single name or no expression."""
     try:
         tree = ast.parse(text[:_LONGEST].strip(), mode="eval")
     except (SyntaxError, ValueError):
@@ -36,19 +36,19 @@ def is_calculation(text: str) -> bool:
 
 
 def names_in(tree: ast.expr) -> list[str]:
-    """The names that it uses, dotted ones (`lora.r`) whole, each once."""
+    """The names in an expression, without duplicates; dotted names (`lora.r`) are not split."""
     return list(dict.fromkeys(_names(tree)))
 
 
 def evaluate(tree: ast.expr, value_of: Callable[[str], float]) -> float:
-    """Its value. ValueError if it has none: a division by zero, or what is no finite number."""
+    """The value of an expression. ValueError for a division by zero or a result not finite."""
     try:
-        found = _evaluate(tree, value_of)
+        result = _evaluate(tree, value_of)
     except ArithmeticError as error:
         raise ValueError(str(error.args[-1]).lower()) from None
-    if isinstance(found, complex) or not math.isfinite(found):
-        raise ValueError(f"{ast.unparse(tree)} is {found}, which is no number to use")
-    return found
+    if isinstance(result, complex) or not math.isfinite(result):
+        raise ValueError(f"{ast.unparse(tree)} is {result}, which is no number to use")
+    return result
 
 
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -56,7 +56,9 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.Pow: lambda base, exponent: float(base) ** exponent,  # whole numbers could grow for ever
+    ast.Pow: lambda base, exponent: (
+        float(base) ** exponent
+    ),  # powers of integers could grow without bound
 }
 
 
@@ -75,10 +77,10 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def _dotted(node: ast.expr) -> str:
-    """`lora.r`, or an empty text for what is no name."""
+    """The dotted name (`lora.r`); empty if `node` is not a name."""
     if isinstance(node, ast.Attribute):
-        above = _dotted(node.value)
-        return f"{above}.{node.attr}" if above else ""
+        owner = _dotted(node.value)
+        return f"{owner}.{node.attr}" if owner else ""
     return node.id if isinstance(node, ast.Name) else ""
 
 
@@ -98,5 +100,5 @@ def _evaluate(node: ast.expr, value_of: Callable[[str], float]) -> float:
     if isinstance(node, ast.UnaryOp):
         return -_evaluate(node.operand, value_of)
     if isinstance(node, ast.Constant):
-        return node.value  # type: ignore[return-value]  # read() takes numbers alone
+        return node.value  # type: ignore[return-value]  # read() accepts only numbers
     return value_of(_dotted(node))

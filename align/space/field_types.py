@@ -1,4 +1,4 @@
-"""What a searchable field may hold: a plain value, a search space, or a tie to other fields."""
+"""Types of searchable fields: a plain value, a search space, or an expression of other fields."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ Number = type[int] | type[float]
 
 
 def searched(
-    value: Any, one: Callable[[Any], Any], words: str, number: Number | None = float
+    value: Any, parse: Callable[[Any], Any], words: str, number: Number | None = float
 ) -> Any:
-    """What a field holds: a space, a tie, or what `one` makes of a plain value.
+    """The value of a field: a search space, an expression, or a plain value as `parse` returns it.
 
-    `one` raises ValueError for a value that the field may not hold; every value of a space must
-    pass it. `number` is int or float where intervals and ties fit too, None where only choices do.
+    `parse` raises ValueError for a value that the field may not hold; every value of a space must
+    pass it. `number` is int or float for a field that also takes intervals and expressions, None
+    for a field that takes only choices.
     """
     if isinstance(value, Mapping):
         value = (Expression if "tie" in value else Space).model_validate(value)
@@ -30,37 +31,39 @@ def searched(
     if isinstance(value, Expression):
         return value
     if isinstance(value, Space):
-        return _within(value, one, words, number)
+        return _within(value, parse, words, number)
     if isinstance(value, str) and number is not None and not _is_number(value):
         return _tie(value, words)
-    return one(value)
+    return parse(value)
 
 
 def numeric(kind: Number, words: str, allows: Callable[[float], bool]) -> WrapValidator:
-    """The check of a numeric field; `words` say which numbers `allows` lets through."""
+    """Validator of a numeric field; `words` describe the numbers that `allows` accepts."""
 
     def number(value: Any) -> Any:
-        wrong = ValueError(f"expected {words} or a search space; got {value!r}")
+        refusal = ValueError(f"expected {words} or a search space; got {value!r}")
         if isinstance(value, bool):
-            raise wrong
+            raise refusal
         try:
-            found = float(value)  # YAML reads 1e-3 as a string
+            parsed = float(value)  # YAML reads 1e-3 as a string
         except (TypeError, ValueError):
-            raise wrong from None
-        if not (math.isfinite(found) and allows(found)) or (kind is int and found != int(found)):
-            raise wrong
-        return kind(found)
+            raise refusal from None
+        if not (math.isfinite(parsed) and allows(parsed)) or (
+            kind is int and parsed != int(parsed)
+        ):
+            raise refusal
+        return kind(parsed)
 
     return WrapValidator(lambda value, _union: searched(value, number, words, kind))
 
 
 def whole(low: int) -> WrapValidator:
-    """The check of a whole number from `low` on."""
+    """Validator of a whole number of at least `low`."""
     return numeric(int, f"a whole number from {low} on", lambda x: x >= low)
 
 
 def one_of(names: tuple[str, ...]) -> WrapValidator:
-    """The check of a field that has one of these names."""
+    """Validator of a field whose value is one of `names`."""
     words = f"one of {', '.join(names)}"
 
     def name(value: Any) -> Any:
@@ -73,7 +76,7 @@ def one_of(names: tuple[str, ...]) -> WrapValidator:
     return WrapValidator(lambda value, _union: searched(value, name, words, None))
 
 
-#: Fields of a stage that no trial has for itself, and why.
+#: Fields of a stage that are the same in all trials, with the reason.
 _ONE_FOR_ALL = {
     "method": "trials of different methods cannot be compared; make a stage for each",
     "parent": "trials on different parents cannot be compared; make a stage for each",
@@ -89,7 +92,7 @@ _ONE_FOR_ALL = {
 
 
 def unsearched(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Fields of a stage's raw data that hold a space and cannot, with the reason."""
+    """Fields of a stage's raw data that hold a search space but cannot be searched; the reason."""
     for name, reason in _ONE_FOR_ALL.items():
         value = raw.get(name)
         inner = value.values() if isinstance(value, Mapping) else ()
@@ -103,17 +106,17 @@ def _flag(value: Any) -> Any:
     return value
 
 
-def _within(found: Space, one: Callable[[Any], Any], words: str, number: Number | None) -> Space:
-    if found.kind == "choice":
-        values = tuple(scalar(one(value)) for value in found.values)
-        default = scalar(one(found.default))
-        return found.model_copy(update={"values": values, "default": default})
+def _within(space: Space, parse: Callable[[Any], Any], words: str, number: Number | None) -> Space:
+    if space.kind == "choice":
+        values = tuple(scalar(parse(value)) for value in space.values)
+        default = scalar(parse(space.default))
+        return space.model_copy(update={"values": values, "default": default})
     if number is None:
-        raise ValueError(f"expected {words}: search it by choice, not {found.kind}")
-    if number is int and found.kind != "int":
-        raise ValueError(f"expected {words}: search it by int or choice, not {found.kind}")
-    one(found.low), one(found.high)
-    return found
+        raise ValueError(f"expected {words}: search it by choice, not {space.kind}")
+    if number is int and space.kind != "int":
+        raise ValueError(f"expected {words}: search it by int or choice, not {space.kind}")
+    parse(space.low), parse(space.high)
+    return space
 
 
 def _is_number(text: str) -> bool:
@@ -142,8 +145,8 @@ SearchedFraction = Annotated[
     _Number, numeric(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
 ]
 
-# Whoever computes with these fields has a resolved stage, in which they are plain values: so that
-# is their type. What looks at a stage before asks `isinstance(value, Space | Tie)`.
+# In a resolved stage these fields are plain values, so type checkers see plain types. Code that
+# reads an unresolved stage checks `isinstance(value, Space | Expression)`.
 if TYPE_CHECKING:
     Whole: TypeAlias = int
     Float: TypeAlias = float

@@ -1,11 +1,11 @@
-"""Optuna's samplers and pruners by the names that a recipe has for them. Imports no Optuna."""
+"""A recipe's names for Optuna's samplers and pruners. Does not import Optuna."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 
-#: Short names of `optuna.samplers`; the names of the classes are taken too.
+#: Short names of `optuna.samplers`; class names are accepted too.
 SAMPLERS: dict[str, str] = {
     "tpe": "TPESampler",
     "random": "RandomSampler",
@@ -18,7 +18,7 @@ SAMPLERS: dict[str, str] = {
     "nsga3": "NSGAIIISampler",
     "partial_fixed": "PartialFixedSampler",
 }
-#: Short names of `optuna.pruners`; the names of the classes are taken too.
+#: Short names of `optuna.pruners`; class names are accepted too.
 PRUNERS: dict[str, str] = {
     "successive_halving": "SuccessiveHalvingPruner",
     "hyperband": "HyperbandPruner",
@@ -32,12 +32,12 @@ PRUNERS: dict[str, str] = {
 
 
 def class_name(name: str, table: Mapping[str, str]) -> str:
-    """Optuna's class for a short name or for its own. ValueError names what is near or allowed."""
+    """Optuna's class for a short name or class name. ValueError lists the allowed names."""
     if name in table.values():
         return name
     if name in table:
         return table[name]
-    lower = {one.lower(): one for one in (*table, *table.values())}
+    lower = {known.lower(): known for known in (*table, *table.values())}
     near = difflib.get_close_matches(name.lower(), lower, n=1)
     allowed = f"allowed: {', '.join(table)}, or the name of Optuna's class"
     hint = f"did you mean '{lower[near[0]]}'? " if near else ""

@@ -1,4 +1,4 @@
-"""Search spaces that may stand in a recipe where a value would, and fields tied to others."""
+"""Search spaces and expressions: what a recipe may hold in place of a field's value."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from align.space import expressions
 Value = float | int | str | bool
 Kind = Literal["loguniform", "uniform", "int", "choice"]
 KINDS: tuple[str, ...] = get_args(Kind)
-#: Fields by dotted path with the values that one of which they must have.
+#: A condition: for each field, by dotted path, the values that permit the search.
 When = dict[str, tuple[Value, ...]]
 
 _LISTED = re.compile(r"[\w.-]+(,[\w.-]+)*")
 
 
 class Space(BaseModel):
-    """`{loguniform: [low, high], default: x, when: {field: value}}` as one typed object.
+    """`{loguniform: [low, high], default: x, when: {field: value}}` as a typed object.
 
-    `low` and `high` are inclusive. `values` is used by `choice` alone; a list among the choices is
-    its comma-joined text. `default` is what trial 0 uses: the geometric middle of a `loguniform`,
-    the middle of a `uniform` or `int`, the first of a `choice`, unless the recipe names one. Where
-    a field of `when` has none of the values there, the space is inactive: the field has the
-    default, and the trial's parameters do not name it.
+    `low` and `high` are inclusive. `values` is used by `choice` only; a list among the choices is
+    stored as its comma-joined text. `default` is the value of trial 0. Unless the recipe sets it,
+    it is the geometric mean of the ends of a `loguniform` or logarithmic `int`, the midpoint of
+    another interval, or the first `choice`. The space is active in trials where each field of
+    `when` has a value listed there. In other trials the field has its default and is not among
+    the trial's parameters.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +45,7 @@ class Space(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_yaml(cls, raw: Any) -> Any:
-        """Accept the recipe's short form; the long form is what `model_dump` wrote."""
+        """Accept the recipe's short form, and the long form that `model_dump` writes."""
         if not isinstance(raw, Mapping) or "kind" in raw:
             return raw
         kinds = [key for key in raw if key in KINDS]
@@ -56,41 +57,43 @@ class Space(BaseModel):
         allowed = {kind, "default", "when", *(["log"] if kind == "int" else [])}
         if unknown := set(raw) - allowed:
             raise ValueError(f"{kind} does not take {sorted(unknown)}; allowed: {sorted(allowed)}")
-        found = _choice(raw) if kind == "choice" else _interval(kind, raw)
-        return {**found, "when": _when(raw["when"]) if "when" in raw else {}}
+        fields = _choice(raw) if kind == "choice" else _interval(kind, raw)
+        return {**fields, "when": _when(raw["when"]) if "when" in raw else {}}
 
     def contains(self, value: Value) -> bool:
-        """Whether a trial may hold `value`."""
+        """Whether `value` lies in the space."""
         if self.kind == "choice":
-            return any(same(value, one) for one in self.values)
+            return any(same(value, choice) for choice in self.values)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        whole = self.kind != "int" or value == int(value)
-        return self.low <= value <= self.high and whole
+        integral = self.kind != "int" or value == int(value)
+        return self.low <= value <= self.high and integral
 
     def read(self, value: Value) -> Value:
-        """`value` as a person writes it (1e-3 is text in YAML) as a trial holds it.
+        """Convert a value from a recipe (YAML reads 1e-3 as text) to a trial's value.
 
         ValueError if the space does not contain it.
         """
         if self.kind == "choice":
-            found = next((one for one in self.values if same(_number(value), _number(one))), None)
-            if found is None:
+            match = next(
+                (choice for choice in self.values if same(_number(value), _number(choice))), None
+            )
+            if match is None:
                 raise ValueError(f"{value!r} is not among {self._told()}{self._near(value)}")
-            return found
+            return match
         number = _number(value)
         if not self.contains(number):
             raise ValueError(f"{value!r} lies outside {self._told()}")
         return int(number) if self.kind == "int" else float(number)
 
     def ends(self) -> tuple[Value, ...]:
-        """Its lowest and its highest value, or every choice."""
+        """The lowest and the highest value, or every choice."""
         if self.kind == "choice":
             return self.values
         return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
     def spread(self, count: int) -> tuple[Value, ...]:
-        """Every choice; of an interval its ends, and of `int` up to `count` values between them."""
+        """Every choice, the ends of an interval, or up to `count` spread values of an `int`."""
         if self.kind != "int":
             return self.ends()
         low, high = int(self.low), int(self.high)
@@ -99,10 +102,10 @@ class Space(BaseModel):
         return tuple(sorted(between))
 
     def short(self) -> dict[str, Any]:
-        """The form that a recipe's author writes."""
+        """The short form, as written in a recipe."""
         bounds: list[Value] = list(self.ends())
         extra: dict[str, Any] = {"log": True} if self.kind == "int" and self.log else {}
-        when = {
+        conditions = {
             name: values[0] if len(values) == 1 else list(values)
             for name, values in self.when.items()
         }
@@ -110,20 +113,20 @@ class Space(BaseModel):
             self.kind: bounds,
             **extra,
             "default": self.default,
-            **({"when": when} if when else {}),
+            **({"when": conditions} if conditions else {}),
         }
 
     def _told(self) -> str:
         return str({self.kind: list(self.ends())})
 
     def _near(self, value: Value) -> str:
-        words = [one for one in self.values if isinstance(one, str)]
+        words = [choice for choice in self.values if isinstance(choice, str)]
         near = difflib.get_close_matches(str(value), words, n=1)
         return f"; did you mean '{near[0]}'?" if near else ""
 
 
 class Expression(BaseModel):
-    """A field computed from others of its block, or of its stage: `lora_alpha: 2 * r`."""
+    """A field computed from other fields of its block or stage: `lora_alpha: 2 * r`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -131,28 +134,28 @@ class Expression(BaseModel):
 
     @property
     def names(self) -> list[str]:
-        """What it is computed from, as written. ValueError if it is no arithmetic."""
+        """The names in the expression, as written. ValueError if it is not arithmetic."""
         return expressions.names_in(expressions.read(self.tie))
 
 
-def same(one: Value, other: Value) -> bool:
-    """Whether two values are the same one: 8 and 8.0 are, 1 and true are not."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+def same(first: Value, second: Value) -> bool:
+    """Whether two values are equal and both or neither Boolean: 8 equals 8.0, 1 is not true."""
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
 
 
-def alike(one: Value, other: Value) -> bool:
-    """As `same`; a number written as text (YAML's 1e-3) is that number."""
-    return same(_number(one), _number(other))
+def alike(first: Value, second: Value) -> bool:
+    """Like `same`, but text that is a number (YAML's 1e-3) counts as that number."""
+    return same(_number(first), _number(second))
 
 
 def scalar(value: Any) -> Any:
-    """A list of names or numbers as the text that stands for it: `q_proj,v_proj`.
+    """A list of names or numbers as comma-joined text: `q_proj,v_proj`.
 
-    Anything else stays. ValueError for a list of which that text would not read back.
+    Other values are returned unchanged. ValueError if `listed` would not restore the list.
     """
     if not isinstance(value, list | tuple):
         return value
-    names = [str(one) for one in value if type(one) in (str, int, float)]
+    names = [str(item) for item in value if type(item) in (str, int, float)]
     text = ",".join(names)
     if not names or len(names) != len(value) or listed(text) != names:
         raise ValueError(f"a value to search is one value or a list of names; got {value!r}")
@@ -160,12 +163,12 @@ def scalar(value: Any) -> Any:
 
 
 def listed(text: str) -> list[str]:
-    """The names that a list's text holds; empty if it is something else, such as a pattern."""
+    """The names in comma-joined text; empty for other text, such as a regular expression."""
     return text.split(",") if _LISTED.fullmatch(text) else []
 
 
 def is_space(raw: Any) -> bool:
-    """Whether raw data have a search space's form."""
+    """Whether raw data have the form of a search space."""
     names = {"default", "log", "when"}
     return (
         isinstance(raw, Mapping)
@@ -186,24 +189,24 @@ def _number(value: Value) -> Value:
 def _when(raw: Any) -> When:
     if not isinstance(raw, Mapping) or not raw:
         raise ValueError(f"when needs {{field: value}} or {{field: [values]}}; got {raw!r}")
-    found: When = {}
+    conditions: When = {}
     for name, values in raw.items():
-        kept = tuple(values) if isinstance(values, list | tuple) else (values,)
-        if not kept or not all(isinstance(one, int | float | str) for one in kept):
+        allowed = tuple(values) if isinstance(values, list | tuple) else (values,)
+        if not allowed or not all(isinstance(value, int | float | str) for value in allowed):
             raise ValueError(f"when: {name} needs a value or a list of values; got {values!r}")
-        found[str(name)] = kept
-    return found
+        conditions[str(name)] = allowed
+    return conditions
 
 
 def _choice(raw: Mapping[str, Any]) -> dict[str, Any]:
     values = raw["choice"]
     if not isinstance(values, list | tuple) or not values:
         raise ValueError("empty search space: choice needs a list with at least one value")
-    kept = [scalar(one) for one in values]
-    default = scalar(raw.get("default", kept[0]))
-    if not any(alike(default, one) for one in kept):
-        raise ValueError(f"default {default!r} is not among the choices {kept}")
-    return {"kind": "choice", "values": tuple(kept), "default": default}
+    choices = [scalar(value) for value in values]
+    default = scalar(raw.get("default", choices[0]))
+    if not any(alike(default, choice) for choice in choices):
+        raise ValueError(f"default {default!r} is not among the choices {choices}")
+    return {"kind": "choice", "values": tuple(choices), "default": default}
 
 
 def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""TRL's own configuration fields: read from the installed version, checked, or refused."""
+"""TRL's configuration fields: read from the installed version, checked or refused."""

@@ -1,4 +1,4 @@
-"""The fields of TRL's configs, read from the installed sources: importing TRL takes ten seconds."""
+"""The fields of TRL's configs, parsed from its installed sources: an import takes ten seconds."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _ENUMS = ("training_args.py", "trainer_utils.py")
 
 @dataclass(frozen=True)
 class TrlField:
-    """A field as its class declares it. `default` is None where it is not a plain value.
+    """A field as its class declares it. `default` is None if it is not a plain value.
 
-    `type` is the annotation: enums of transformers are the literals that their constructors take,
-    and what cannot be told without an import is Any. `choices` are those of its metadata.
+    `type` is the annotation: enums of transformers become literals of their values, and types that
+    cannot be determined without an import become Any. `choices` are those of the metadata.
     """
 
     name: str
@@ -43,17 +43,17 @@ class TrlField:
 def trl_fields(method: Method) -> dict[str, TrlField]:
     """Every field of the method's config by name, inherited ones included.
 
-    RecipeError if TRL or transformers is not installed, or is laid out in another way.
+    RecipeError if TRL or transformers is not installed or has another layout.
     """
     classes = (
         ("transformers", "training_args.py", "TrainingArguments"),
         ("trl", "trainer/base_config.py", "_BaseConfig"),
         ("trl", f"trainer/{method}_config.py", CONFIGS[method]),
     )
-    found: dict[str, TrlField] = {}
+    fields: dict[str, TrlField] = {}
     for package, file, name in classes:
-        found |= {one.name: one for one in _declared(package, file, name)}
-    return found
+        fields |= {field.name: field for field in _declared(package, file, name)}
+    return fields
 
 
 def methods_with(field: str) -> list[Method]:
@@ -63,18 +63,20 @@ def methods_with(field: str) -> list[Method]:
 
 @cache
 def enum_values(name: str) -> tuple[str, ...]:
-    """The values of an enum of transformers' training arguments; empty if there is none."""
+    """The values of an enum of transformers' training arguments; empty if it does not exist."""
     for file in _ENUMS:
         for node in _classes(_source("transformers", file)).values():
             if node.name == name and any("Enum" in ast.unparse(base) for base in node.bases):
-                values = [one.value for one in node.body if isinstance(one, ast.Assign)]
-                return tuple(one.value for one in values if isinstance(one, ast.Constant))  # type: ignore[misc]
+                values = [
+                    statement.value for statement in node.body if isinstance(statement, ast.Assign)
+                ]
+                return tuple(value.value for value in values if isinstance(value, ast.Constant))  # type: ignore[misc]
     return ()
 
 
 @contextmanager
 def trl_refusals(method: Method) -> Iterator[None]:
-    """Around a call of TRL's config and trainer: what they refuse comes out as a RecipeError."""
+    """Turn errors of TRL's config and trainer into RecipeError."""
     try:
         yield
     except AligneryError:
@@ -88,12 +90,12 @@ def _declared(package: str, file: str, name: str) -> Iterator[TrlField]:
     node = _classes(_source(package, file)).get(name)
     if node is None:
         raise RecipeError(f"{package}/{file} has no class {name}: install the pinned version")
-    for one in node.body:
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
-            options = _options(one.value)
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            options = _options(statement.value)
             yield TrlField(
-                name=one.target.id,
-                type=_type(one.annotation),
+                name=statement.target.id,
+                type=_type(statement.annotation),
                 default=_default(options),
                 choices=_choices(options),
             )
@@ -101,8 +103,8 @@ def _declared(package: str, file: str, name: str) -> Iterator[TrlField]:
 
 @cache
 def _source(package: str, file: str) -> Path:
-    found = importlib.util.find_spec(package)  # of a package itself: imports nothing
-    path = Path(found.origin).parent / file if found and found.origin else None
+    spec = importlib.util.find_spec(package)  # a top-level package is not imported
+    path = Path(spec.origin).parent / file if spec and spec.origin else None
     if path is None or not path.is_file():
         raise RecipeError(
             f"{package} is not installed, or has no {file}; "
@@ -118,9 +120,9 @@ def _classes(path: Path) -> dict[str, ast.ClassDef]:
 
 
 def _options(value: ast.expr | None) -> dict[str, ast.expr]:
-    """The keywords of `field(...)`, or a plain default as one of them."""
+    """The keywords of `field(...)`; a plain default is returned as the keyword `default`."""
     if isinstance(value, ast.Call):
-        return {one.arg: one.value for one in value.keywords if one.arg}
+        return {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
     return {} if value is None else {"default": value}
 
 
@@ -162,7 +164,7 @@ def _type(node: ast.expr) -> Any:
         return Literal[values] if values else _NAMES.get(node.id, Any)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = _type(node.left), _type(node.right)
-        # `SchedulerType | str` is any of the enum's values; others fail in __post_init__.
+        # `SchedulerType | str`: only the enum's values are valid; others fail in __post_init__.
         return left if _is_enum(node.left) and right is str else left | right
     if isinstance(node, ast.Subscript):
         return _subscript(_type(node.value), node.slice)
@@ -177,5 +179,5 @@ def _subscript(kind: Any, index: ast.expr) -> Any:
     if kind is Literal:
         return Literal[_literal(index)]
     inner = index.elts if isinstance(index, ast.Tuple) else [index]
-    types = tuple(_type(one) for one in inner)
+    types = tuple(_type(element) for element in inner)
     return kind[types] if kind in (dict, list, Union) else Any

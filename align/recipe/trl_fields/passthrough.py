@@ -1,4 +1,4 @@
-"""TRL's fields beyond the typed ones: which a stage may hold, and what they may hold."""
+"""TRL's fields that are passed through: which of them a stage may set, and their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from align.recipe.trl_fields.unsupported import decided
 from align.space.field_types import searched
 from align.space.spaces import is_space, listed
 
-#: What TRL names in its trainers alone, where it is too late.
+#: Allowed values that TRL lists only in its trainers, which check them too late.
 VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
     ("dpo", "loss_type"): (
         "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
@@ -33,7 +33,7 @@ VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
     ("grpo", "importance_sampling_level"): ("token", "sequence"),
     ("grpo", "multi_objective_aggregation"): ("sum_then_normalize", "normalize_then_sum"),
 }  # fmt: skip
-#: Ranges that no annotation says.
+#: Ranges that TRL's annotations do not state.
 BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "adam_beta1": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "adam_beta2": ("from 0 to below 1", lambda x: 0 <= x < 1),
@@ -54,40 +54,42 @@ BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
 
 
 def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
-    """What to say of a field that the method's config lacks, as the end of a message; None if it
-    has it. `typed` are the names of the stage's own fields."""
-    fields, own = trl_fields(method), list(typed)
+    """The end of a message about a field that the method's config lacks; None if it has the field.
+
+    `typed` are the names of the stage's own fields.
+    """
+    fields, typed_names = trl_fields(method), list(typed)
     if name in fields:
         return None
-    usable = [*own, *(field for field in fields if not decided(field))]
+    usable = [*typed_names, *(field for field in fields if not decided(field))]
     near = difflib.get_close_matches(name, usable, n=1) or difflib.get_close_matches(name, fields)
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; allowed: {', '.join(own)}, and the fields of TRL's {CONFIGS[method]}"
+    return f"; allowed: {', '.join(typed_names)}, and the fields of TRL's {CONFIGS[method]}"
 
 
 def elsewhere(method: Method, name: str) -> str | None:
-    """Which methods have the field if this one lacks it; None if it has it or nobody does."""
-    found = methods_with(name)
-    if not found or method in found:
+    """A message that names the methods with the field; None if `method` or no method has it."""
+    methods = methods_with(name)
+    if not methods or method in methods:
         return None
-    return f"'{name}' is a field of {', '.join(found)}; {method} has none"
+    return f"'{name}' is a field of {', '.join(methods)}; {method} has none"
 
 
 def parse_extra(method: Method, name: str, value: Any) -> Any:
-    """The field's value as its config takes it, a search space or a tie. ValueError otherwise."""
+    """The field's value for TRL's config, a space or an expression. ValueError otherwise."""
     if reason := decided(name):
         raise ValueError(f"a recipe does not set this: {reason}")
     kind = _type(method, name)
     words = _words(method, name)
-    one = _checker(method, name)
+    parse = _checker(method, name)
     members = _members(kind)
     if any(get_origin(member) is dict for member in members) or dict in members:
         if is_space(value):
             raise ValueError("this field holds a mapping: only single values can be searched")
-        return one(value)
+        return parse(value)
     number = float if float in members else int if int in members else None
-    return searched(value, one, words, None if str in members else number)
+    return searched(value, parse, words, None if str in members else number)
 
 
 @cache
@@ -96,27 +98,32 @@ def _checker(method: Method, name: str) -> Callable[[Any], Any]:
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     members = _members(kind)
     lists = any(get_origin(member) is list for member in members)
-    names = [str(name) for one in members if get_origin(one) is Literal for name in get_args(one)]
+    names = [
+        str(name)
+        for member in members
+        if get_origin(member) is Literal
+        for name in get_args(member)
+    ]
     _, allows = BOUNDS.get(name, ("", lambda _: True))
 
-    def one(value: Any) -> Any:
+    def parse(value: Any) -> Any:
         near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        wrong = ValueError(f"expected {words}; got {value!r}{hint}")
+        refusal = ValueError(f"expected {words}; got {value!r}{hint}")
         if isinstance(value, bool) and not _takes_bool(members):
-            raise wrong
+            raise refusal
         if lists and isinstance(value, str) and "," in value:
-            value = listed(value) or value  # what stands for a list in a trial's parameters
+            value = listed(value) or value  # in a trial's parameters a list is comma-joined text
         try:
-            found = adapter.validate_python(value)
+            parsed = adapter.validate_python(value)
         except ValidationError:
-            raise wrong from None
-        number = isinstance(found, int | float) and not isinstance(found, bool)
-        if number and not (math.isfinite(found) and allows(found)):
-            raise wrong
-        return found
+            raise refusal from None
+        number = isinstance(parsed, int | float) and not isinstance(parsed, bool)
+        if number and not (math.isfinite(parsed) and allows(parsed)):
+            raise refusal
+        return parsed
 
-    return one
+    return parse
 
 
 def _type(method: Method, name: str) -> Any:
@@ -126,7 +133,7 @@ def _type(method: Method, name: str) -> Any:
         return field.type
     literal: Any = Literal.__getitem__(values)
     if get_origin(field.type) is list:
-        return literal | list.__class_getitem__(literal)  # TRL takes one alone too
+        return literal | list.__class_getitem__(literal)  # TRL also takes a single value
     return literal | None if _optional(field) else literal
 
 
@@ -149,9 +156,9 @@ def _takes_bool(members: tuple[Any, ...]) -> bool:
 
 @cache
 def _words(method: Method, name: str) -> str:
-    told = [_told(member) for member in _members(_type(method, name))]
+    texts = [_told(member) for member in _members(_type(method, name))]
     bound = BOUNDS.get(name)
-    return " or ".join(dict.fromkeys(told)) + (f" {bound[0]}" if bound else "")
+    return " or ".join(dict.fromkeys(texts)) + (f" {bound[0]}" if bound else "")
 
 
 def _told(kind: Any) -> str:
@@ -161,6 +168,6 @@ def _told(kind: Any) -> str:
     if get_origin(kind) is list:
         inner = get_args(kind)[0]
         return "a list of them" if get_origin(inner) is Literal else f"a list, each {_told(inner)}"
-    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    other = {NoneType: "null", Any: "any value", dict: "a mapping"}
-    return plain.get(kind) or other.get(get_origin(kind) or kind) or str(kind)
+    basic = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    special = {NoneType: "null", Any: "any value", dict: "a mapping"}
+    return basic.get(kind) or special.get(get_origin(kind) or kind) or str(kind)

@@ -1,4 +1,4 @@
-"""TRL's fields that a recipe does not set, because Alignery decides them; each with the reason."""
+"""TRL's fields that a recipe cannot set, because Alignery sets them, with the reasons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RENAMED = "TRL's configs take both names; use 'gradient_checkpointing'"
 _SHARED = "it would change the base's weights or layers, which evaluation and serving share"
 _TOOLS = "stages have no tools"
 
-#: Names, or beginnings of names where they end in `*`.
+#: Names by reason; a name that ends in `*` is a prefix.
 _REASONS: dict[str, tuple[str, ...]] = {
     _FOLDER: ("output_dir",),
     _PRECISION: ("bf16*", "fp16*", "tf32", "use_cpu"),
@@ -76,7 +76,7 @@ _REASONS: dict[str, tuple[str, ...]] = {
 
 
 def decided(field: str) -> str | None:
-    """Why a recipe does not set this field, and what to use instead; None if it may."""
+    """Why a recipe cannot set this field, and what to use instead; None if it can."""
     for reason, names in _REASONS.items():
         for name in names:
             if field == name or (name.endswith("*") and field.startswith(name[:-1])):
@@ -85,5 +85,5 @@ def decided(field: str) -> str | None:
 
 
 def patterns() -> dict[str, tuple[str, ...]]:
-    """Names, or beginnings of names that end in `*`, by reason."""
+    """Names by reason; a name that ends in `*` is a prefix."""
     return dict(_REASONS)
