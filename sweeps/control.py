@@ -83,8 +83,8 @@ def driving(settings: Settings, database: Database) -> Iterator[Callable[[Launch
     """Drive a launch until the block ends. The context's value is a function that begins a launch.
 
     After that call heartbeats are written, and when the block ends its outcome is written to the
-    launch's row. The function raises SweepLocked if another process drives the launch. This context
-    belongs around the one of Ray, whose error says why Ray ended.
+    launch's row. The function raises SweepLocked if another process drives the launch. Enter this
+    context before Ray's, whose error says why Ray ended.
     """
     begun_launches: list[Launch] = []
     with ExitStack() as locks:

@@ -273,7 +273,7 @@ class _Graph:
 
 
 def chosen(recipe: Recipe, stages: Sequence[str] | None) -> list[str]:
-    """The stages to search, each after those it needs. SweepError names an unknown one."""
+    """The stages to search, each after its dependencies. SweepError names an unknown stage."""
     if unknown := [stage for stage in stages or () if stage not in recipe.stages]:
         raise SweepError(
             f"recipe '{recipe.name}' has no stage '{unknown[0]}'; it has {', '.join(recipe.stages)}"

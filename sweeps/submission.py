@@ -77,7 +77,7 @@ def prepare(
 
     Returns the submission and, with `ship`, the working tree that it contains. `secrets` are names
     of variables that the cluster must have. SettingsError if the files to send hold a secret;
-    ClusterError if the tree is too large. Also raises what `check_inputs` finds wrong.
+    ClusterError if the tree is too large. Also raises the errors of `check_inputs`.
     """
     from sweeps.pool.shipping import ship_data
     from sweeps.run_store import choose
