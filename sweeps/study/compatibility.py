@@ -25,8 +25,8 @@ def check_direction(study: Any, stage: StageConfig) -> None:
     expected = direction_of(stage)
     if len(directions) > 1:
         raise SweepError(
-            f"study {study.study_name} exists and has {len(directions)} objectives; a sweep has one. "
-            "It was not made by Alignery: start anew with --fresh"
+            f"study {study.study_name} exists and has {len(directions)} objectives; a sweep has "
+            "one. It was not made by Alignery: start anew with --fresh"
         )
     if directions != [expected]:
         raise SweepError(
@@ -36,7 +36,7 @@ def check_direction(study: Any, stage: StageConfig) -> None:
 
 
 def check_spaces(study: str, trials: Iterable[Any], spaces: Mapping[str, Space]) -> None:
-    """SweepError if trials of the study have parameters or types that the recipe's spaces lack.
+    """SweepError if a trial has a parameter that the recipe does not search, or with another space.
 
     Bounds may have changed: Optuna also learns from values outside of them.
     """

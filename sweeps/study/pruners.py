@@ -143,8 +143,8 @@ def _make(sweep: SweepConfig, kind: Any, options: dict[str, Any]) -> Any:
     if name == "SuccessiveHalvingPruner":
         arguments = {"min_resource": 1, "reduction_factor": factor}
     elif name == "HyperbandPruner":
-        # The last step is resource f^rungs, so there are rungs + 1 brackets. The maximum is 1 larger
-        # as Optuna's logarithm may be slightly below a whole number.
+        # The last step is resource f^rungs, so there are rungs + 1 brackets. The maximum is larger
+        # by 1, as Optuna's logarithm may be slightly below a whole number.
         arguments = {
             "min_resource": 1,
             "max_resource": factor**rungs + 1,
