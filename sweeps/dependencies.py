@@ -46,11 +46,11 @@ def check_adapter(recipe: Recipe, stage: str, field: str, given: AdapterVersion)
             f"{given.name} was trained on base '{given.base}', but recipe '{recipe.name}' "
             f"is on '{recipe.base}'; {remedy}"
         )
-    where = f"stages.{stage}.{field}: {given.name}"
+    prefix = f"stages.{stage}.{field}: {given.name}"
     if field == "reward_model" and given.method != "reward":
-        raise SweepError(f"{where} is of method {given.method}; a reward model is needed")
+        raise SweepError(f"{prefix} is of method {given.method}; a reward model is needed")
     if field == "parent" and given.method == "reward":
-        raise SweepError(f"{where} is a reward model, which cannot be a parent")
+        raise SweepError(f"{prefix} is a reward model, which cannot be a parent")
 
 
 def check_same_weights(recipe: Recipe, first: AdapterVersion, second: AdapterVersion) -> None:

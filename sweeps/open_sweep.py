@@ -240,8 +240,8 @@ class OpenSweep:
         version = next(entry for entry in versions if entry.adapter_id == row.adapter_id)
         best = next(trial for trial in trials if trial.number == row.best_trial)
         config = self._config
-        measure = key_of(config.objective, config.method)
-        gain = gain_over_default(self._storage, row.study, best.number, measure)
+        metric_key = key_of(config.objective, config.method)
+        gain = gain_over_default(self._storage, row.study, best.number, metric_key)
         unseen = Standing.read(row.unseen) if row.unseen else None
         self.result = SweepResult(
             row.line, row.study, row.run, version, trials, best, row.seconds, gain, unseen

@@ -175,8 +175,10 @@ class _Graph:
         """Open the stages that are ready. Machines of a cluster get local files through storage."""
         self._driver, self._placement, self._factory = driver, placement, factory
         self._fresh, settings = fresh, driver.settings
-        joined = settings.ray_address is not None
-        self._travelling = ship_data(settings, self._recipe, code=True) if joined else self._recipe
+        on_cluster = settings.ray_address is not None
+        self._travelling = (
+            ship_data(settings, self._recipe, code=True) if on_cluster else self._recipe
+        )
         self._settle()
 
     def share(self, shelf: str | None) -> None:
@@ -253,8 +255,10 @@ class _Graph:
 
     def _opened(self, stage: str, needs: Needs) -> OpenSweep:
         adapters = (needs.parent, needs.reward_model)
-        parent, judge = (adapter.adapter_id if adapter else None for adapter in adapters)
-        search = Search(self._recipe, stage, parent, judge)
+        parent_id, reward_model_id = (
+            adapter.adapter_id if adapter else None for adapter in adapters
+        )
+        search = Search(self._recipe, stage, parent_id, reward_model_id)
         launch = None if self._control is None else self._control.launch
         row = begin(self._driver.database, search, self._fresh, launch)
         job = StageJob(
@@ -262,8 +266,8 @@ class _Graph:
             recipe=self._travelling,
             stage=stage,
             study=row.study,
-            parent_id=parent,
-            reward_model_id=judge,
+            parent_id=parent_id,
+            reward_model_id=reward_model_id,
             cpus=self._placement.cpus,
             gpus=self._placement.gpus.get(stage, 0.0),
             shelf=self._shelf,

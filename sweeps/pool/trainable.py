@@ -90,14 +90,16 @@ class TrialRunner(Actor):
         self._importing = 0.0
         if self._open_trial is None:
             self._open_trial = self._open(assignment)
-        opened = time.monotonic() - started
+        opening_seconds = time.monotonic() - started
         trial, workspace = self._open_trial
         step = next_milestone(trial.milestones, self._done, trial.step, set(workspace.measured()))
         metrics = workspace.measured().get(step) if step <= trial.step else None
         if metrics is None:
             metrics = dict(trial.advance(step))
             metrics["seconds_import"] = self._importing
-            metrics["seconds_load"] = metrics.get("seconds_load", 0.0) + opened - self._importing
+            metrics["seconds_load"] = (
+                metrics.get("seconds_load", 0.0) + opening_seconds - self._importing
+            )
             metrics["seconds"] = time.monotonic() - started
             workspace.keep(step, metrics)
         total, index = trial.milestones[-1], trial.milestones.index(step)

@@ -55,8 +55,8 @@ def _here(node: Node) -> bool:
     """Whether the node is this machine."""
     from ray.util import get_node_ip_address
 
-    own = ("127.0.0.1", get_node_ip_address())
-    return node.host == socket.gethostname() and node.address in own
+    own_addresses = ("127.0.0.1", get_node_ip_address())
+    return node.host == socket.gethostname() and node.address in own_addresses
 
 
 def _answers(probe: Probe, nodes: Sequence[Node]) -> list[str]:
@@ -79,8 +79,8 @@ def _answers(probe: Probe, nodes: Sequence[Node]) -> list[str]:
         except GetTimeoutError:
             faults.append(f"do not answer within {ANSWER_SECONDS} s; see `ray status` there")
         except RayError as error:
-            gone = node.id not in {present.id for present in read_pool()}
-            faults.append("" if gone else _no_answer(error))
+            node_left = node.id not in {present.id for present in read_pool()}
+            faults.append("" if node_left else _no_answer(error))
     return faults
 
 

@@ -103,8 +103,8 @@ def _database_fault(settings: Settings, nonce: str) -> str:
 def _storage_fault(settings: Settings, nonce: str) -> str:
     storage, copy_key = Storage(settings), f"{nonce_key(nonce)}-{uuid.uuid4().hex}"
     if not storage.exists(nonce_key(nonce)):
-        local = "://" not in settings.storage
-        detail = "a folder lies on one machine; " if local else ""
+        is_folder = "://" not in settings.storage
+        detail = "a folder lies on one machine; " if is_folder else ""
         return (
             f"do not see in storage {settings.storage} what this machine wrote: {detail}set "
             "ALIGNERY_STORAGE to a bucket (s3://… or gs://…) or a folder that all machines share"

@@ -69,13 +69,13 @@ def _walk(
         yield from _walk(stage, rest, values, {**chosen, path: value})
 
 
-def _values(path: str, space: Space, given: Mapping[str, Any]) -> tuple[Value, ...]:
-    if path in given:
-        listed = given[path]
-        if not isinstance(listed, list) or not listed:
-            raise SweepError(f"{_FIELD}.{path}: expected a list of values; got {listed!r}")
+def _values(path: str, space: Space, lists: Mapping[str, Any]) -> tuple[Value, ...]:
+    if path in lists:
+        values = lists[path]
+        if not isinstance(values, list) or not values:
+            raise SweepError(f"{_FIELD}.{path}: expected a list of values; got {values!r}")
         try:
-            return tuple(dict.fromkeys(space.read(value) for value in listed))
+            return tuple(dict.fromkeys(space.read(value) for value in values))
         except ValueError as error:
             raise SweepError(f"{_FIELD}.{path}: {error}") from None
     if space.kind == "choice":

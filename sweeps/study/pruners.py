@@ -63,11 +63,11 @@ class Pruning:
     def judge(self, study: Any, trial: Any) -> Verdict:
         """The decision on a FrozenTrial whose newest value is reported. Writes nothing."""
         notes = _Notes(study._storage)
-        view = copy.copy(study)
-        view._storage = notes
+        study_copy = copy.copy(study)
+        study_copy._storage = notes
         with warnings.catch_warnings():  # for percentiles of infinities, and from Wilcoxon
             warnings.simplefilter("ignore")
-            pruned = bool(self.make().prune(view, trial))
+            pruned = bool(self.make().prune(study_copy, trial))
         return Verdict(not pruned, notes.kept)
 
     def make(self) -> Any:
@@ -116,24 +116,24 @@ class _Notes:
         self.kept[key] = value
 
 
-def _chosen(where: str, name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _chosen(path: str, name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     try:
         kind = getattr(optuna.pruners, class_name(name, PRUNERS))
     except ValueError as error:
-        raise SweepError(f"{where}: {error}") from None
+        raise SweepError(f"{path}: {error}") from None
     check_options(_FIELD, name, kind, options, _DECIDED)
-    check_packages(where, name, _PACKAGES.get(kind.__name__, ()))
+    check_packages(path, name, _PACKAGES.get(kind.__name__, ()))
     return kind, dict(options)
 
 
 def _inner(value: Any) -> tuple[Any, dict[str, Any]]:
     """The pruner that a patient pruner wraps, from its name or `{name: {option: value}}`."""
-    where = f"{_FIELD}.wrapped_pruner"
+    path = f"{_FIELD}.wrapped_pruner"
     if isinstance(value, str):
-        return _chosen(where, value, {})
+        return _chosen(path, value, {})
     if len(value) == 1 and isinstance(options := next(iter(value.values())), dict):
-        return _chosen(where, next(iter(value)), options)
-    raise SweepError(f"{where}: expected a pruner's name or {{name: {{options}}}}; got {value!r}")
+        return _chosen(path, next(iter(value)), options)
+    raise SweepError(f"{path}: expected a pruner's name or {{name: {{options}}}}; got {value!r}")
 
 
 def _make(sweep: SweepConfig, kind: Any, options: dict[str, Any]) -> Any:

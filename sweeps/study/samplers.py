@@ -76,11 +76,11 @@ class Sampling:
         )
 
     def _walk(self, stage: StageConfig) -> None:
-        lists = "search_space" in signature(self._kind)
+        takes_lists = "search_space" in signature(self._kind)
         check_options(_FIELD, self._name, self._kind, self._options, _DECIDED)
         if stage.sweep.startup_trials is not None:
             raise SweepError(_no_startup(self._name))
-        search_space = self._options.get("search_space", {}) if lists else {}
+        search_space = self._options.get("search_space", {}) if takes_lists else {}
         self.grid = Grid(stage, search_space, seed_of(self._seed))
 
 

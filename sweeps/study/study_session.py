@@ -100,9 +100,9 @@ class StudySession:
     @property
     def finished(self) -> bool:
         """Whether all begun trials have ended and no more will be handed out."""
-        begun = self._contents.begun()
-        ended = all(trial.state.is_finished() for trial in begun)
-        return ended and (self._stopped or len(begun) >= self.wanted)
+        begun_trials = self._contents.begun()
+        ended = all(trial.state.is_finished() for trial in begun_trials)
+        return ended and (self._stopped or len(begun_trials) >= self.wanted)
 
     @property
     def started(self) -> bool:
@@ -236,12 +236,12 @@ class StudySession:
         number = trial.number
         system_attrs = trial.storage.get_trial_system_attrs(trial._trial_id)
         queued_params = system_attrs.get("fixed_params", {})
-        known = {**queued_params, **trial.params}
-        if not queued_params and any(path not in known for path in self._stage.active(known)):
+        assigned = {**queued_params, **trial.params}
+        if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
             trial.relative_params  # noqa: B018
 
         def reseed(path: str) -> None:
-            if path not in known:
+            if path not in assigned:
                 self._study.sampler = self._sampling.make(number, path)
 
         return dict(suggest(trial, self._stage, reseed))

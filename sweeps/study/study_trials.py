@@ -70,19 +70,23 @@ class StudyTrials:
 
     def summaries(self, number: int | None = None) -> list[TrialSummary]:
         """Summaries of the begun trials, or of the trial `number`."""
-        begun = self.begun()
-        chosen = begun if number is None else [trial for trial in begun if trial.number == number]
-        return summaries(self.study, chosen)
+        begun_trials = self.begun()
+        selected = (
+            begun_trials
+            if number is None
+            else [trial for trial in begun_trials if trial.number == number]
+        )
+        return summaries(self.study, selected)
 
     @property
     def wanted(self) -> int:
         """Number of trials that the sweep should have; without a search space 1 is enough."""
-        own = self._own()
-        repeats = sum(AGAIN in trial.user_attrs for trial in own)
+        own_trials = self._own()
+        repeats = sum(AGAIN in trial.user_attrs for trial in own_trials)
         count = repeats + (self._stage.sweep.trials if self._stage.space() else 1)
         if self._grid is None:
             return count
-        return min(count, len(own) + len(self._untried()))
+        return min(count, len(own_trials) + len(self._untried()))
 
     def next_number(self) -> int | None:
         """The number that Optuna will give the next trial; None if there are enough trials.
@@ -102,11 +106,11 @@ class StudyTrials:
 
     def again(self) -> int:
         """Queue failed trials that were not repeated yet; returns how many."""
-        own = self._own()
-        repeated = {trial.user_attrs.get(AGAIN) for trial in own}
+        own_trials = self._own()
+        repeated = {trial.user_attrs.get(AGAIN) for trial in own_trials}
         failed = [
             trial
-            for trial in own
+            for trial in own_trials
             if trial.state == TrialState.FAIL and trial.number not in repeated
         ]
         for trial in failed:
@@ -136,12 +140,14 @@ class StudyTrials:
             check_direction(study, self._stage)
             check_spaces(name, study.get_trials(deepcopy=False), self._stage.space())
         self._warm = {} if study is None else study.user_attrs.get(WARM, {})
-        begun = study is not None and any(
+        has_begun = study is not None and any(
             is_own(trial) and trial.state != TrialState.WAITING
             for trial in study.get_trials(deepcopy=False)
         )
-        new = self._stage.sweep.warm_start is not None and not begun and not self._warm
-        if new:
+        takes_warm_start = (
+            self._stage.sweep.warm_start is not None and not has_begun and not self._warm
+        )
+        if takes_warm_start:
             self._warm = lesson(settings, database, name, self._stage).plain()
         if study is None:
             study = optuna.create_study(
@@ -154,9 +160,9 @@ class StudyTrials:
             )
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(self._stage.defaults())
-        if new:
+        if takes_warm_start:
             study.set_user_attr(WARM, self._warm)
-        if not begun:
+        if not has_begun:
             self._teach(study)
         return study
 

@@ -107,7 +107,11 @@ def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSumma
     metrics = rungs.get(step, {})
     violation = metrics.get("violation")
     attrs = trial.user_attrs
-    ran = {key.removeprefix(RAN): dict(at) for key, at in attrs.items() if key.startswith(RAN)}
+    ran = {
+        key.removeprefix(RAN): dict(details)
+        for key, details in attrs.items()
+        if key.startswith(RAN)
+    }
     unseen = unseen or {}
     if unseen.get("ran"):
         ran["unseen"] = dict(unseen["ran"])

@@ -85,18 +85,18 @@ def _source(
     `name` is a study, `line:run`, or a line, which stands for its newest search with a complete
     trial.
     """
-    others = [row for row in rows if row.study != study]
+    other_rows = [row for row in rows if row.study != study]
     run_match = _RUN.fullmatch(name)
     matches = [
         row
-        for row in others
+        for row in other_rows
         if name in (row.study, row.line)
         or (run_match and row.line == run_match["line"] and row.run == int(run_match["run"]))
     ]
     if not matches:
-        names = [f"{row.line}:{row.run}" for row in others]
-        listed = f"there are {', '.join(names[-20:])}" if names else "nothing was searched yet"
-        raise SweepError(f"{_FIELD}: no earlier search '{name}'{near(name, names)}; {listed}")
+        names = [f"{row.line}:{row.run}" for row in other_rows]
+        hint = f"there are {', '.join(names[-20:])}" if names else "nothing was searched yet"
+        raise SweepError(f"{_FIELD}: no earlier search '{name}'{near(name, names)}; {hint}")
     for row in reversed(matches):
         trials = read_trials(settings, row.study)
         if any(trial.state == "COMPLETE" for trial in trials):
@@ -119,26 +119,29 @@ def _recipe(row: Sweep) -> Recipe | None:
 
 def _difference(source: Sweep, earlier: Recipe | None, own: Sweep) -> str:
     """The differences of the two searches, other than their spaces; empty if there are none."""
-    now = _recipe(own)
-    if earlier is None or now is None:
+    new_recipe = _recipe(own)
+    if earlier is None or new_recipe is None:
         return "its recipe is of another version of Alignery"
     if not _files_as_they_were(earlier, source):
         return "its data or reward functions have changed since"
     pairs = {
-        "base": (earlier.base, now.base),
-        "seed": (earlier.seed, now.seed),
-        "evaluation": (earlier.evaluation, now.evaluation),
-        "data": (earlier.data_of(source.stage), now.data_of(own.stage)),
-        "rewards": (earlier.rewards(source.stage), now.rewards(own.stage)),
-        "objective": (earlier.stages[source.stage].objective, now.stages[own.stage].objective),
+        "base": (earlier.base, new_recipe.base),
+        "seed": (earlier.seed, new_recipe.seed),
+        "evaluation": (earlier.evaluation, new_recipe.evaluation),
+        "data": (earlier.data_of(source.stage), new_recipe.data_of(own.stage)),
+        "rewards": (earlier.rewards(source.stage), new_recipe.rewards(own.stage)),
+        "objective": (
+            earlier.stages[source.stage].objective,
+            new_recipe.stages[own.stage].objective,
+        ),
         "constraints": (
             earlier.stages[source.stage].constraints,
-            now.stages[own.stage].constraints,
+            new_recipe.stages[own.stage].constraints,
         ),
         "parent": (source.parent_id, own.parent_id),
         "reward model": (source.reward_model_id, own.reward_model_id),
     }
-    return ", ".join(name for name, (before, after) in pairs.items() if before != after)
+    return ", ".join(name for name, (old, new) in pairs.items() if old != new)
 
 
 def _files_as_they_were(recipe: Recipe, row: Sweep) -> bool:
@@ -157,7 +160,7 @@ def _same_trials(
 
     The text says why other trials do not count: the settings that differ.
     """
-    taken, differences = [], set()
+    taken, differing = [], set()
     for trial in trials:
         if trial.state != "COMPLETE" or trial.objective is None:
             continue
@@ -166,9 +169,9 @@ def _same_trials(
         if params is None:
             continue
         old_settings, new_settings = _trained(resolved), _trained(stage.resolve(params))
-        unlike = {name for name in old_settings if old_settings[name] != new_settings.get(name)}
-        differences |= unlike
-        if not unlike:
+        fields = {name for name in old_settings if old_settings[name] != new_settings.get(name)}
+        differing |= fields
+        if not fields:
             taken.append(
                 {
                     "number": trial.number,
@@ -177,11 +180,11 @@ def _same_trials(
                     "violation": trial.violation,
                 }
             )
-    return tuple(taken), ", ".join(sorted(differences)) or "its trials lie outside the search space"
+    return tuple(taken), ", ".join(sorted(differing)) or "its trials lie outside the search space"
 
 
 def _trained(stage: StageConfig) -> dict[str, Any]:
-    """The fields of a resolved stage that affect training, without those of its search."""
+    """The fields of a resolved stage, without its search settings and the names of its adapters."""
     return stage.model_dump(
         mode="json", exclude={"sweep", "budget_seconds", "parent", "reward_model"}
     )
