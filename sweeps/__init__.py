@@ -1,1 +1,1 @@
-"""Durable searches over the stages of a recipe: Ray Tune places trials, Optuna remembers."""
+"""Durable searches over the stages of a recipe: Ray Tune places trials, Optuna stores them."""

@@ -1,4 +1,4 @@
-"""What one terminal asks of a sweep that another drives, and how a driver shows that it lives."""
+"""Requests (pause, stop) to a sweep that another process drives, and the driver's heartbeat."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ from sweeps.run_store import INTERRUPTED, PAUSE, PAUSED, STOP
 from sweeps.study.lock import StudyLock
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED
 
-#: Seconds between two looks at what is asked.
+#: Seconds between two polls of the requests in the database.
 LOOK_SECONDS = 1.0
-#: A driver looks between two results of its workers, and has this long before Ray ends its job.
+#: Seconds that a driver has to obey a request before Ray stops its job. A driver polls between two
+#: results of its workers.
 OBEY_SECONDS = 60.0
 
 Request = Literal["", "pause", "stop"]
 
 
 class Control:
-    """A driver's side: what is asked of it. One thread may ask while another one beats."""
+    """The driver's side: reads requests and writes the heartbeat.
+
+    `asked` and `beat` may be called from different threads.
+    """
 
     def __init__(self, database: Database, launch: int) -> None:
         self.launch = launch
@@ -42,27 +46,27 @@ class Control:
         self._looked = self._beaten = float("-inf")
 
     def asked(self, line: str | None = None) -> Request:
-        """What is asked of a line's search, or of the launch as a whole; at most 1 s old."""
+        """The request to a line's search, or to the whole launch; at most 1 s old."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._requests = self._read()
             self._looked = time.monotonic()
         return cast(Request, self._requests.get(line, ""))
 
     def beat(self) -> None:
-        """Show that the driver lives; writes at most every 5 s."""
+        """Write the time of this heartbeat to the launch's row; at most every 5 s."""
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._beaten = time.monotonic()
             run_store.update(self._database, self.launch, beat_at=now())
 
     def _read(self) -> dict[str | None, str]:
         with self._database.session(write=False) as session:
-            whole = session.get_one(Launch, self.launch).request
+            launch_request = session.get_one(Launch, self.launch).request
             rows = session.scalars(select(Sweep).filter_by(launch_id=self.launch))
-            return {None: whole, **{row.line: row.request for row in rows if row.request}}
+            return {None: launch_request, **{row.line: row.request for row in rows if row.request}}
 
 
 def noting(database: Database, launch: int, on_event: OnEvent) -> OnEvent:
-    """Pass events on, and note which sweeps the launch drives: those it began, those it found."""
+    """Wrap `on_event` so that each sweep that the launch starts or reuses is attached to it."""
 
     def heard(event: Event) -> None:
         if isinstance(event, StageStarted):
@@ -76,44 +80,44 @@ def noting(database: Database, launch: int, on_event: OnEvent) -> OnEvent:
 
 @contextmanager
 def driving(settings: Settings, database: Database) -> Iterator[Callable[[Launch], Control]]:
-    """Drive a launch until the block ends: it gives a function that begins with one.
+    """Drive a launch until the block ends. The context's value is a function that begins a launch.
 
-    From then on there are signs of life, and the launch's row will say how the block ended. The
-    function raises SweepLocked if another process drives the launch. It belongs around Ray's own
-    block, which knows why Ray ended.
+    After that call heartbeats are written, and when the block ends its outcome is written to the
+    launch's row. The function raises SweepLocked if another process drives the launch. Enter this
+    context before Ray's, whose error says why Ray ended.
     """
-    begun: list[Launch] = []
+    begun_launches: list[Launch] = []
     with ExitStack() as locks:
-        life = ExitStack()
+        heartbeat = ExitStack()
 
         def begin(launch: Launch) -> Control:
             locks.callback(_lock(settings, database, launch).release)
             _begin(database, launch)
-            begun.append(launch)
+            begun_launches.append(launch)
             control = Control(database, launch.id)
-            life.enter_context(beating(control.beat))
+            heartbeat.enter_context(beating(control.beat))
             return control
 
         try:
-            with life:  # over before the end is written, which may delete the row
+            with heartbeat:  # ends before the outcome is written: that may delete the row
                 yield begin
         except BaseException as error:
-            for launch in begun:
+            for launch in begun_launches:
                 _end_with(database, launch, error)
             raise
-        for launch in begun:
+        for launch in begun_launches:
             _end(database, launch)
 
 
 def state_of(settings: Settings, database: Database, launch: Launch) -> str:
-    """A launch's state; `interrupted` is one that should be running and has no living driver."""
+    """A launch's state; `interrupted` if its row says `running` but no driver is alive."""
     if launch.state != RUNNING or not _silent(launch) or is_driven(settings, database, launch):
         return launch.state
     return INTERRUPTED
 
 
 def check_free(settings: Settings, database: Database, launch: Launch) -> None:
-    """SweepLocked if a process drives the launch."""
+    """Raise SweepLocked if a process drives the launch."""
     _lock(settings, database, launch).release()
 
 
@@ -127,9 +131,9 @@ def is_driven(settings: Settings, database: Database, launch: Launch) -> bool:
 
 
 def pause(settings: Settings, database: Database, launch: Launch) -> bool:
-    """Ask the driver to pause; where there is none, mark the launch as paused.
+    """Ask the driver to pause; without a driver, mark the launch as paused.
 
-    True where there is a driver to wait for.
+    True if there is a driver to wait for.
     """
     if is_driven(settings, database, launch):
         run_store.update(database, launch.id, request=PAUSE)
@@ -139,9 +143,9 @@ def pause(settings: Settings, database: Database, launch: Launch) -> bool:
 
 
 def stop(settings: Settings, database: Database, launch: Launch, row: Sweep | None = None) -> bool:
-    """Ask the driver to stop, a line's search or all of them; where there is none, do its work.
+    """Ask the driver to stop one line's search (`row`) or all; without a driver, stop them here.
 
-    True where there is a driver to wait for.
+    True if there is a driver to wait for.
     """
     if is_driven(settings, database, launch):
         if row is None:
@@ -156,18 +160,18 @@ def stop(settings: Settings, database: Database, launch: Launch, row: Sweep | No
 def finish_alone(
     settings: Settings, database: Database, launch: Launch, row: Sweep | None = None
 ) -> None:
-    """Stop what no driver is driving: a line's search, or the whole launch."""
+    """Stop a line's search, or the whole launch, that no process drives."""
     from sweeps.sweep import finish_without_workers
 
-    with_lock = _lock(settings, database, launch)  # nobody resumes it meanwhile
+    lock = _lock(settings, database, launch)  # prevents a resume meanwhile
     try:
-        for one in run_store.rows_of(database, launch) if row is None else [row]:
-            if one.state not in (FINISHED, FAILED):
-                finish_without_workers(settings, one)
+        for sweep in run_store.rows_of(database, launch) if row is None else [row]:
+            if sweep.state not in (FINISHED, FAILED):
+                finish_without_workers(settings, sweep)
         if row is None:
             run_store.update(database, launch.id, state=STOPPED, reason="stopped on request")
     finally:
-        with_lock.release()
+        lock.release()
 
 
 def wait_until_obeyed(
@@ -177,7 +181,7 @@ def wait_until_obeyed(
     row: Sweep | None = None,
     waiting: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Wait until the driver has done what it was asked; False if it died before it had.
+    """Wait until the driver has obeyed the request; False if it died before.
 
     `waiting` is called about twice a second.
     """
@@ -192,13 +196,13 @@ def wait_until_obeyed(
 def stop_job_of(
     settings: Settings, database: Database, launch: Launch, row: Sweep | None = None
 ) -> bool:
-    """Have Ray stop the launch's job if its driver does not stop by itself in time.
+    """Have Ray stop the launch's job if its driver does not obey the request in time.
 
-    False where the driver had not done what it was asked.
+    False if the driver had not obeyed.
     """
     from cluster.jobs import stop_unless_obeyed
 
-    assert settings.jobs_address is not None and launch.job_id is not None  # the caller has looked
+    assert settings.jobs_address is not None and launch.job_id is not None  # the caller has checked
     stop_unless_obeyed(
         settings.jobs_address,
         launch.job_id,
@@ -216,10 +220,10 @@ def _obeyed(database: Database, launch: Launch, row: Sweep | None) -> bool:
 
 def _begin(database: Database, launch: Launch) -> None:
     for row in run_store.rows_of(database, launch):
-        if row.request:  # whoever goes on with a launch wants what was stopped to go on
+        if row.request:  # resuming a launch resumes its stopped searches too
             sweep_store.update(database, row.id, request="")
-    fresh = {"state": RUNNING, "reason": "", "request": "", "beat_at": now()}
-    run_store.update(database, launch.id, driver=_here(), **fresh)
+    fields = {"state": RUNNING, "reason": "", "request": "", "beat_at": now()}
+    run_store.update(database, launch.id, driver=_here(), **fields)
 
 
 def _end(database: Database, launch: Launch) -> None:
@@ -230,7 +234,7 @@ def _end(database: Database, launch: Launch) -> None:
 
 def _end_with(database: Database, launch: Launch, error: BaseException) -> None:
     if isinstance(error, SweepLocked) and not run_store.rows_of(database, launch):
-        run_store.forget(database, launch.id)  # it came second, and did nothing
+        run_store.forget(database, launch.id)  # another driver came first; this launch did nothing
         return
     state, reason = _ending(error)
     run_store.update(database, launch.id, state=state, reason=reason)
@@ -252,12 +256,12 @@ def _lock(settings: Settings, database: Database, launch: Launch) -> StudyLock:
 
 
 def _silent(launch: Launch) -> bool:
-    """Whether there was no sign of life for 30 s, or its process on this machine is gone."""
+    """Whether there was no heartbeat for 30 s, or the driver's process on this machine is gone."""
     process, _, host = launch.driver.removeprefix("process ").partition(" on ")
     if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
         return True
-    last = launch.beat_at or launch.created_at
-    return now() - last > timedelta(seconds=SILENT_SECONDS)
+    last_beat = launch.beat_at or launch.created_at
+    return now() - last_beat > timedelta(seconds=SILENT_SECONDS)
 
 
 def _here() -> str:

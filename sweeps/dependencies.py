@@ -1,4 +1,4 @@
-"""What stages build on that is not searched with them, looked up before anything starts."""
+"""Resolves the adapters that stages build on and that are not searched in the same run."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from sweeps.errors import SweepError
 def find_needs(
     registry: Registry, recipe: Recipe, stages: Sequence[str]
 ) -> dict[str, AdapterVersion]:
-    """The adapters that `stages` take from outside, by the name that the recipe has for them.
+    """The adapters that `stages` need but do not train, by the name that the recipe has for them.
 
     A stage that is not among `stages` stands for its line's champion, else its newest version.
-    SweepError if there is none, or if one cannot be what it is named as: of another method or
-    base, or of so high a rank that what is stacked on it could not be served.
+    SweepError if an adapter is missing, has another method or base than needed, or has so high a
+    rank that an adapter stacked on it could not be served.
     """
-    found: dict[str, AdapterVersion] = {}
+    adapters: dict[str, AdapterVersion] = {}
     for stage, field, name in _outside(recipe, stages):
-        if name not in found:
-            found[name] = _find(registry, recipe, stage, field, name)
-        check_adapter(recipe, stage, field, found[name])
-    _check_weights(recipe, list(found.values()))
+        if name not in adapters:
+            adapters[name] = _find(registry, recipe, stage, field, name)
+        check_adapter(recipe, stage, field, adapters[name])
+    _check_weights(recipe, list(adapters.values()))
     for stage in stages:
-        _check_rank(recipe, stage, stages, found)
-    return found
+        _check_rank(recipe, stage, stages, adapters)
+    return adapters
 
 
 def check_adapter(recipe: Recipe, stage: str, field: str, given: AdapterVersion) -> None:
-    """SweepError unless `given` can be the `parent` or the `reward_model` of the stage."""
+    """SweepError unless `given` can be the stage's `field`: `parent` or `reward_model`."""
     name = getattr(recipe.stages[stage], field)
     if given.base != recipe.base:
         remedy = (
@@ -46,15 +46,15 @@ def check_adapter(recipe: Recipe, stage: str, field: str, given: AdapterVersion)
             f"{given.name} was trained on base '{given.base}', but recipe '{recipe.name}' "
             f"is on '{recipe.base}'; {remedy}"
         )
-    where = f"stages.{stage}.{field}: {given.name}"
+    prefix = f"stages.{stage}.{field}: {given.name}"
     if field == "reward_model" and given.method != "reward":
-        raise SweepError(f"{where} is of method {given.method}; a reward model is needed")
+        raise SweepError(f"{prefix} is of method {given.method}; a reward model is needed")
     if field == "parent" and given.method == "reward":
-        raise SweepError(f"{where} is a reward model, which cannot be a parent")
+        raise SweepError(f"{prefix} is a reward model, which cannot be a parent")
 
 
 def check_same_weights(recipe: Recipe, first: AdapterVersion, second: AdapterVersion) -> None:
-    """SweepError if the base had other weights when the second was trained than for the first."""
+    """SweepError if the two adapters were trained on bases with different weights."""
     digests = first.manifest.base_digest, second.manifest.base_digest
     if digests[0] != digests[1]:
         raise SweepError(
@@ -65,7 +65,7 @@ def check_same_weights(recipe: Recipe, first: AdapterVersion, second: AdapterVer
 
 
 def _outside(recipe: Recipe, stages: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """(stage, field, name) of what is not searched along."""
+    """(stage, field, name) of each dependency that is not among `stages`."""
     for stage in stages:
         for field in ("parent", "reward_model"):
             name = getattr(recipe.stages[stage], field)
@@ -83,7 +83,7 @@ def _find(registry: Registry, recipe: Recipe, stage: str, field: str, name: str)
 
 
 def _earlier(registry: Registry, recipe: Recipe, stage: str) -> AdapterVersion:
-    """The champion of a stage that was searched before, else its newest version."""
+    """The champion of an earlier search of the stage, else its newest version."""
     line = recipe.line(stage)
     versions = registry.versions(line)
     if not versions:
@@ -95,29 +95,31 @@ def _earlier(registry: Registry, recipe: Recipe, stage: str) -> AdapterVersion:
     return registry.aliases(line).get(f"{line}@{CHAMPION}") or versions[-1]
 
 
-def _check_weights(recipe: Recipe, found: Sequence[AdapterVersion]) -> None:
-    for one in found[1:]:
-        check_same_weights(recipe, found[0], one)
+def _check_weights(recipe: Recipe, adapters: Sequence[AdapterVersion]) -> None:
+    for adapter in adapters[1:]:
+        check_same_weights(recipe, adapters[0], adapter)
 
 
 def _check_rank(
-    recipe: Recipe, stage: str, stages: Sequence[str], found: dict[str, AdapterVersion]
+    recipe: Recipe, stage: str, stages: Sequence[str], adapters: dict[str, AdapterVersion]
 ) -> None:
     chain = []
-    for one in recipe.chain(stage):
-        if one not in stages:
+    for ancestor in recipe.chain(stage):
+        if ancestor not in stages:
             break
-        chain.append(one)
-    parent = found.get(recipe.stages[chain[-1]].parent or "")
+        chain.append(ancestor)
+    parent = adapters.get(recipe.stages[chain[-1]].parent or "")
     if parent is not None:
         check_rank(recipe, chain, parent)
 
 
 def check_rank(recipe: Recipe, chain: Sequence[str], parent: AdapterVersion) -> None:
-    """SweepError if `chain` (nearest first), stacked on `parent`, may be of too high a rank."""
-    ranks = [(one, recipe.stages[one].largest_rank()) for one in reversed(chain)]
-    if (rank := parent.rank + sum(own for _, own in ranks)) > MAX_RANK:
-        parts = " + ".join(f"{one} {own}" for one, own in ((parent.name, parent.rank), *ranks))
+    """SweepError if `chain` (child first), stacked on `parent`, may exceed the largest rank."""
+    ranks = [(stage, recipe.stages[stage].largest_rank()) for stage in reversed(chain)]
+    if (rank := parent.rank + sum(stage_rank for _, stage_rank in ranks)) > MAX_RANK:
+        parts = " + ".join(
+            f"{name} {own_rank}" for name, own_rank in ((parent.name, parent.rank), *ranks)
+        )
         raise SweepError(
             f"stages.{chain[0]}.lora.r: the ranks of stacked stages add up, and {parts} makes "
             f"{rank}, where at most {MAX_RANK} are served; search smaller ranks"

@@ -1,4 +1,4 @@
-"""Expected failures of sweeps; each message is for the person who reads it."""
+"""Expected errors of sweeps; their messages are written for users."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from align.errors import AligneryError
 
 
 class SweepError(AligneryError, RuntimeError):
-    """A sweep that cannot start, or that ended without a result."""
+    """The sweep cannot start, or ended without a result."""
 
 
 class SweepLocked(SweepError):
-    """A sweep that another process is driving."""
+    """Another process is driving the sweep."""
 
 
 class SweepPaused(SweepError):
-    """A sweep that was asked to pause: what it has begun goes on with `alignery sweep resume`."""
+    """The sweep was paused on request; `alignery sweep resume` continues it."""
 
     def __init__(self, name: str) -> None:
-        """`name` is what the command takes."""
+        """`name` is the argument that `alignery sweep resume` takes."""
         super().__init__(
             f"sweep {name} is paused, nothing measured is lost; go on with "
             f"`alignery sweep resume {name}`"
@@ -29,4 +29,4 @@ class SweepPaused(SweepError):
 
 
 class SweepNotFound(AligneryError, LookupError):
-    """A line that was never searched."""
+    """The line was never searched."""

@@ -1,4 +1,4 @@
-"""What happens in a sweep, for whoever shows it. Times are in seconds, steps in optimizer steps."""
+"""Events of a sweep, for displays. Times are in seconds, steps in optimizer steps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sweeps.study.trials import Milestone, TrialSummary
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A search begins or goes on; several may be open at once.
+    """A search starts or is continued; several may be open at once.
 
-    `earlier` has the trials of former attempts, `notes` what a user is to know of its set-up.
+    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up.
     """
 
     line: str
@@ -34,7 +34,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial is handed to a worker; `step` is where it goes on."""
+    """A trial is handed to a worker; `step` is the optimizer step that it continues from."""
 
     stage: str
     number: int
@@ -44,7 +44,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class MilestoneReported:
-    """A trial was measured."""
+    """A trial reported the metrics of a milestone."""
 
     stage: str
     number: int
@@ -61,7 +61,7 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class TrialRetried:
-    """A trial's worker ended before the trial did; another goes on from its newest checkpoint."""
+    """A trial's worker was lost; another worker continues from the newest checkpoint."""
 
     stage: str
     number: int
@@ -70,7 +70,7 @@ class TrialRetried:
 
 @dataclass(frozen=True)
 class FinalistMeasured:
-    """A finalist was measured on unseen items, one of `of`.
+    """A finalist was measured on unseen items; there are `of` finalists.
 
     `number` is None for the parent and the base.
     """
@@ -84,7 +84,7 @@ class FinalistMeasured:
 
 @dataclass(frozen=True)
 class PoolChanged:
-    """Machines joined or left: `nodes` are there now, with room for `slots` trials at once."""
+    """Machines joined or left: now there are `nodes`, with room for `slots` trials at once."""
 
     nodes: int
     slots: int
@@ -92,10 +92,10 @@ class PoolChanged:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """A search has its result: the version `name`. `reused` if it was there already.
+    """A search has its result: the version `name`. `reused` if the search had finished before.
 
-    `best` is the trial that was chosen. `gain` holds it against the default on the same validation
-    items, where both kept their rows; `unseen` is how the finalists stand on unseen ones.
+    `best` is the chosen trial. `gain` compares it with the default on the same validation items, if
+    the rows of both were stored; `unseen` has the results of the finalists on unseen items.
     """
 
     line: str
@@ -124,4 +124,4 @@ OnEvent = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """Show nothing."""
+    """Ignore the event."""

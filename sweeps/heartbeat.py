@@ -1,4 +1,4 @@
-"""A driver's signs of life, from a thread of their own: the main one may be busy for minutes."""
+"""A driver's heartbeat, from a thread of its own: the main thread may be busy for minutes."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from cluster.threads import background
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two signs of life, and until a driver without one is given up.
+#: Seconds between two heartbeats, and until a driver without heartbeats counts as dead.
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 30.0
 
 
 @contextmanager
 def beating(beat: Callable[[], None]) -> Iterator[None]:
-    """Call `beat` every 5 s. When the block has ended it is not called any more."""
-    over = threading.Event()
-    thread = background("alignery-beat", partial(_beat, beat, over))
+    """Call `beat` every 5 s until the block ends."""
+    stopped = threading.Event()
+    thread = background("alignery-beat", partial(_beat, beat, stopped))
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()
 
 
-def _beat(beat: Callable[[], None], over: threading.Event) -> None:
-    heard, told = time.monotonic(), False
-    while not over.wait(BEAT_SECONDS):
+def _beat(beat: Callable[[], None], stopped: threading.Event) -> None:
+    last_success, warned = time.monotonic(), False
+    while not stopped.wait(BEAT_SECONDS):
         try:
             beat()
-        except Exception as error:  # the sweep itself may meet it, too, and says so
+        except Exception as error:  # an error that lasts also reaches the sweep, which reports it
             _log.info("a sign of life could not be given", exc_info=error)
-            if not told and time.monotonic() - heard >= SILENT_SECONDS and not over.is_set():
-                told = True
+            if (
+                not warned
+                and time.monotonic() - last_success >= SILENT_SECONDS
+                and not stopped.is_set()
+            ):
+                warned = True
                 _log.warning(
                     "there was no sign of life for %g s, so others may take this search for "
                     "interrupted: %s",
@@ -46,4 +50,4 @@ def _beat(beat: Callable[[], None], over: threading.Event) -> None:
                     error,
                 )
         else:
-            heard, told = time.monotonic(), False
+            last_success, warned = time.monotonic(), False

@@ -1,4 +1,4 @@
-"""One attempt at one sweep: its trials, then its finalists, then the registered best."""
+"""One attempt at one sweep: run trials, measure finalists, register the best adapter."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STOPPED_REASON = "stopped on request"
 
 @dataclass(frozen=True)
 class Driver:
-    """What all sweeps of one process share. `slots` says how many trials of a stage fit."""
+    """What all sweeps of a process share. `slots(stage)` is how many of its trials fit at once."""
 
     settings: Settings
     database: Database
@@ -50,13 +50,13 @@ class Driver:
 
 
 class OpenSweep:
-    """A sweep under this driver. `result` is set once it has one, `ended` once nothing is left.
+    """A sweep that this driver runs. `result` is set when it finishes.
 
-    Its row's study is begun, continued, or returned as it is.
+    The study of its row is created, continued, or returned unchanged if it has finished.
     """
 
     def __init__(self, driver: Driver, job: StageJob, row: Sweep) -> None:
-        """Lock the study. SweepLocked if somebody drives it."""
+        """Lock the study. SweepLocked if another process drives it."""
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
         self._storage = Storage(driver.settings)
@@ -75,7 +75,7 @@ class OpenSweep:
 
     @property
     def job(self) -> StageJob:
-        """What its workers get."""
+        """The job that is sent to its workers."""
         return self._job
 
     @property
@@ -85,11 +85,11 @@ class OpenSweep:
 
     @property
     def ended(self) -> bool:
-        """Whether there is a result, or the search was stopped before it could have one."""
+        """Whether there is a result, or the search was stopped before any trial was complete."""
         return self.result is not None or (self._stopped and self._finals is None)
 
     def ask(self) -> Task | None:
-        """The next trial, or the next finalist to measure; None when there is none just now."""
+        """The next trial, or the next finalist to measure; None if there is nothing to run now."""
         if self.ended:
             return None
         if self._finals is not None:
@@ -99,32 +99,33 @@ class OpenSweep:
         return next_
 
     def holds(self, task: Task) -> bool:
-        """Whether a task that was handed out is still to be run."""
+        """Whether a task that was handed out should still run."""
         return not self._stopped or isinstance(task, Measurement)
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Take in what a worker reports; True if its trial goes on."""
+        """Handle a result that a worker reports; True if its trial continues."""
         if isinstance(task, Measurement):
-            assert self._finals is not None  # who else handed it out
+            assert self._finals is not None  # measurements come from it
             self._finals.result(task, result)
             self._save()
-            goes_on = False
+            continues = False
         elif (reason := result.get("failure")) is not None:
-            # Before any trial was measured, a bad recipe, data set or model would hit them all.
+            # Before any trial was measured, the error (a bad recipe, data set or model) is
+            # likely to hit all trials.
             if (error := result.get("error")) is not None and not self._bridge.started:
                 raise error
             self._bridge.fail(task.number, reason)
-            goes_on = False
+            continues = False
         else:
-            goes_on = self._measured(task, Milestone(**json.loads(result["milestone"])))
-        if not goes_on:
+            continues = self._measured(task, Milestone(**json.loads(result["milestone"])))
+        if not continues:
             self._trial_ended(task)
-        return goes_on
+        return continues
 
     def died(self, task: Task, end: End) -> None:
-        """The task's worker ended before the task did."""
+        """Handle the loss of the task's worker: retry the task, or end it as failed."""
         if isinstance(task, Measurement):
-            assert self._finals is not None  # who else handed it out
+            assert self._finals is not None  # measurements come from it
             self._finals.died(task, end)
         elif self._bridge.died(task.number, end.reason, end.counts):
             self._bridge.release(task.number)
@@ -133,7 +134,7 @@ class OpenSweep:
             self._trial_ended(task)
 
     def stop(self) -> None:
-        """End all open trials as FAIL and go on to the finalists; without any, to no result."""
+        """End all open trials as FAIL and measure finalists; without any, end with no result."""
         if self.ended or self._stopped:
             return
         self._stopped = True
@@ -147,26 +148,29 @@ class OpenSweep:
         self._save(request="")
 
     def finish_without_workers(self) -> SweepResult | None:
-        """Stop it, and take the best on validation items, where nobody measures unseen ones."""
+        """Stop the sweep and register the best trial; None if no trial is complete.
+
+        Finalists that were not measured yet are not measured on unseen items any more.
+        """
         if not self.ended:
             self.stop()
         if not self.ended:
-            assert self._finals is not None  # stop() has gone on to them
+            assert self._finals is not None  # stop() has set it
             self._finish(self._finals.standing(self._bridge.trials()))
         return self.result
 
     def close(self) -> None:
-        """Let go of the study; without a result, it can be continued."""
+        """Release the study; without a result, it can be continued."""
         self._bridge.close()
 
     def leave(self) -> None:
-        """Let go of a sweep in the middle, so that another driver goes on with it."""
+        """Release an unfinished sweep, so that another driver can continue it."""
         if not self.ended and read(self._driver.database, self._row).state == RUNNING:
             self._save(state=STOPPED)
         self.close()
 
     def _start(self) -> None:
-        row = read(self._driver.database, self._row)  # a driver before us may just have finished it
+        row = read(self._driver.database, self._row)  # another driver may just have finished it
         trials = tuple(self._bridge.trials())
         if row.state == FINISHED and self._bridge.finished:
             self._return(row, trials, reused=True)
@@ -192,10 +196,10 @@ class OpenSweep:
             self._go_on()
 
     def _measured(self, task: Assignment, milestone: Milestone) -> bool:
-        goes_on = self._bridge.report(task.number, milestone)
-        self._save()  # a killed driver loses the time since the last milestone only
+        continues = self._bridge.report(task.number, milestone)
+        self._save()  # a killed driver loses only the time since the last milestone
         self._emit(MilestoneReported(self._job.stage, task.number, milestone))
-        return goes_on
+        return continues
 
     def _trial_ended(self, task: Task) -> None:
         if isinstance(task, Assignment):
@@ -204,7 +208,7 @@ class OpenSweep:
         self._go_on()
 
     def _go_on(self) -> None:
-        """To the finalists when all trials have ended, to the result when all are measured."""
+        """Start on the finalists once all trials have ended; finish once they are all measured."""
         if self._finals is None and (self._stopped or self._bridge.finished):
             self._finals = Finals(self._job, self._storage, self._bridge, self._driver.on_event)
         if self._finals is not None and self._finals.done:
@@ -227,17 +231,17 @@ class OpenSweep:
             request="",
         )
         finalists = () if standing is None else standing.systems
-        numbers = [one.number for one in finalists if one.number is not None]
+        numbers = [system.number for system in finalists if system.number is not None]
         self._leftovers.finished(trials, {chosen, DEFAULT, best.number, *numbers})
         self._return(row, trials)
 
     def _return(self, row: Sweep, trials: tuple[TrialSummary, ...], reused: bool = False) -> None:
         versions = Registry(self._driver.database, self._storage).versions(row.line)
-        version = next(one for one in versions if one.adapter_id == row.adapter_id)
-        best = next(one for one in trials if one.number == row.best_trial)
+        version = next(entry for entry in versions if entry.adapter_id == row.adapter_id)
+        best = next(trial for trial in trials if trial.number == row.best_trial)
         config = self._config
-        measure = key_of(config.objective, config.method)
-        gain = gain_over_default(self._storage, row.study, best.number, measure)
+        metric_key = key_of(config.objective, config.method)
+        gain = gain_over_default(self._storage, row.study, best.number, metric_key)
         unseen = Standing.read(row.unseen) if row.unseen else None
         self.result = SweepResult(
             row.line, row.study, row.run, version, trials, best, row.seconds, gain, unseen
@@ -261,15 +265,15 @@ class OpenSweep:
         self._driver.on_event(event)
 
     def _save(self, **fields: object) -> Sweep:
-        """Update the row, and add the time since it was last saved."""
-        since, self._since = self._since, time.monotonic()
-        return update(self._driver.database, self._row, self._since - since, **fields)
+        """Update the row, and add the time since the last update to it."""
+        last_saved, self._since = self._since, time.monotonic()
+        return update(self._driver.database, self._row, self._since - last_saved, **fields)
 
 
 def _no_result(job: StageJob, trials: tuple[TrialSummary, ...]) -> str:
     reasons = "; ".join(
-        f"trial {one.number} {one.state}" + (f" ({one.reason})" if one.reason else "")
-        for one in trials
+        f"trial {trial.number} {trial.state}" + (f" ({trial.reason})" if trial.reason else "")
+        for trial in trials
     )
     return (
         f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "

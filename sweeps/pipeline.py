@@ -1,4 +1,4 @@
-"""The stages of a recipe as a graph: each is searched as soon as what it builds on is known."""
+"""Searches the stages of a recipe as a graph: each starts when its dependencies are known."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sweeps.sweep_store import Search, begin
 
 
 class Asked(Protocol):
-    """What another process asks of this one; `sweeps.control.Control` describes the members."""
+    """Requests from other processes; `sweeps.control.Control` describes the members."""
 
     launch: int
 
@@ -42,7 +42,7 @@ class Needs:
     reward_model: AdapterVersion | None = None
 
 
-#: What a stage builds on; None while it is being searched.
+#: Returns the adapters that a stage builds on; None while one of them is still being searched.
 FindNeeds = Callable[[str], Needs | None]
 
 
@@ -60,41 +60,41 @@ def run_pipeline(
     max_concurrent: int | None = None,
     factory: str = TRIAL,
 ) -> dict[str, SweepResult]:
-    """Search `stages` (default: all), each when what it needs is done; results by stage.
+    """Search `stages` (default: all), each when its dependencies are done; results by stage.
 
-    Stages that do not build on each other run side by side where the pool has room. A stage
-    builds on the best of the sweeps just done; where those were not asked for, on the line's
-    champion, else its newest version; or on the registered adapter that it names. What is not
-    searched here is looked up first: an alias that moves meanwhile changes nothing. With
-    `promote`, each best becomes its line's champion as soon as it is known.
+    Stages that do not depend on each other run side by side if the pool has room. A stage builds
+    on the best adapters of this run's sweeps; on the champion, else the newest version, of a
+    stage that is not part of this run; or on a registered adapter named in the recipe. Adapters
+    from outside this run are resolved before it starts, so an alias that moves meanwhile changes
+    nothing. With `promote`, each best adapter becomes its line's champion as soon as it is known.
 
-    `control` is asked about pausing (SweepPaused; everything begun can be continued) and stopping:
-    what is complete by then is the result, and later stages do not start. SweepError names the
-    command that is to be run first, or the adapter that does not fit; PromotionConflict if
-    somebody else promoted meanwhile; what `run_sweep` raises. One stage's error ends all.
+    `control` is polled for requests to pause (SweepPaused; all open searches can be continued) and
+    to stop: the best complete trials are the result, and later stages do not start. SweepError
+    names the command to run first, or the adapter that does not fit. PromotionConflict if another
+    process promoted meanwhile. Also raises what `run_sweep` raises. An error of one stage ends all.
     """
     order = chosen(recipe, stages)
     registry = open_registry(settings)
-    found = find_needs(registry, recipe, order)
+    outside = find_needs(registry, recipe, order)
     results: dict[str, SweepResult] = {}
-    before: dict[str, AdapterVersion | None] = {}
+    champions: dict[str, AdapterVersion | None] = {}
 
     def needs(stage: str) -> Needs | None:
         config = recipe.stages[stage]
         names = config.parent, config.reward_model
         if any(name in order and name not in results for name in names):
             return None
-        before[stage] = _champion(registry, recipe.line(stage))
-        return Needs(*(_needed(name, results, found) for name in names))
+        champions[stage] = _champion(registry, recipe.line(stage))
+        return Needs(*(_needed(name, results, outside) for name in names))
 
     def done(stage: str, result: SweepResult) -> None:
         results[stage] = result
         if promote:
-            expected = before[stage]
+            champion = champions[stage]
             registry.promote(
                 result.line,
                 result.version.number,
-                expected=expected.adapter_id if expected else None,
+                expected=champion.adapter_id if champion else None,
                 reason=f"best of sweep {result.study}",
             )
 
@@ -126,7 +126,10 @@ def search(
     control: Asked | None = None,
     factory: str,
 ) -> dict[str, SweepResult]:
-    """Search the stages of `order` in one pool of workers; `done` hears of each result at once."""
+    """Search the stages of `order` in one pool of workers.
+
+    `done` is called with each stage's result as soon as it is known.
+    """
     from sweeps.pool.ray_artifact_cache import shelf_session
     from sweeps.pool.tune import run_trials  # imports Ray
 
@@ -137,9 +140,9 @@ def search(
     try:
         graph.begin(driver, placement, factory, fresh)
         if not graph.finished:
-            # On one machine all workers have the same files.
-            several = settings.ray_address is not None or len(read_pool()) > 1
-            with shelf_session() if several else nullcontext() as shelf:
+            # On one machine all workers see the same files.
+            several_machines = settings.ray_address is not None or len(read_pool()) > 1
+            with shelf_session() if several_machines else nullcontext() as shelf:
                 graph.share(shelf)
                 run_trials(pool)
         return {stage: graph.results[stage] for stage in order if stage in graph.results}
@@ -149,7 +152,7 @@ def search(
 
 
 class _Graph:
-    """Which stages wait, are open and are done; what the pool runs is that of the open ones."""
+    """Which stages wait, are open and are done; the pool runs the trials of the open stages."""
 
     def __init__(
         self,
@@ -169,18 +172,20 @@ class _Graph:
         self._shelf: str | None = None
 
     def begin(self, driver: Driver, placement: Placement, factory: str, fresh: bool) -> None:
-        """Open what can be opened; a cluster's machines get this one's files by storage."""
+        """Open the stages that are ready. Machines of a cluster get local files through storage."""
         self._driver, self._placement, self._factory = driver, placement, factory
         self._fresh, settings = fresh, driver.settings
-        joined = settings.ray_address is not None
-        self._travelling = ship_data(settings, self._recipe, code=True) if joined else self._recipe
+        on_cluster = settings.ray_address is not None
+        self._travelling = (
+            ship_data(settings, self._recipe, code=True) if on_cluster else self._recipe
+        )
         self._settle()
 
     def share(self, shelf: str | None) -> None:
-        """Workers share what they prepare by this shelf, if there is one."""
+        """Set the name of the cache through which workers share artifacts; None for no cache."""
         self._shelf = shelf
-        for one in self._open:
-            one.job.shelf = shelf
+        for sweep in self._open:
+            sweep.job.shelf = shelf
 
     @property
     def sources(self) -> Sequence[OpenSweep]:
@@ -189,54 +194,54 @@ class _Graph:
 
     @property
     def finished(self) -> bool:
-        """Whether no stage is open, and none will be."""
+        """Whether no stage is open or waiting."""
         return not self._open and not self._waiting
 
     def look(self) -> None:
-        """Do what was asked, and open what can be opened now. Called in each round of the pool."""
+        """Handle requests, and open the stages that are ready. Called in each round of the pool."""
         if self._control is not None:
             self._control.beat()
             self._obey(self._control)
         self._settle()
 
     def pool_changed(self, nodes: int, slots: int) -> None:
-        """Tell whoever watches."""
+        """Emit a PoolChanged event."""
         self._on_event(PoolChanged(nodes, slots))
 
     def leave(self) -> None:
-        """Let go of what is open, so that another driver goes on with it."""
-        for one in self._open:
-            one.leave()
+        """Release the open sweeps, so that another driver can continue them."""
+        for sweep in self._open:
+            sweep.leave()
         self._open.clear()
 
     def _obey(self, control: Asked) -> None:
-        whole = control.asked()
-        if whole == "pause":
+        launch_request = control.asked()
+        if launch_request == "pause":
             raise SweepPaused(self._recipe.name)
-        if whole == "stop":
+        if launch_request == "stop":
             self._stopping = True
             self._waiting.clear()
-        for one in self._open:
-            if self._stopping or control.asked(one.line) == "stop":
-                one.stop()
+        for sweep in self._open:
+            if self._stopping or control.asked(sweep.line) == "stop":
+                sweep.stop()
 
     def _settle(self) -> None:
-        """Take in what has ended, open what waited for it, and so on."""
+        """Close ended sweeps and open the stages that waited for them, until nothing changes."""
         while self._close_ended() or self._open_next():
             pass
 
     def _close_ended(self) -> bool:
-        ended = [one for one in self._open if one.ended]
-        for one in ended:
-            self._open.remove(one)
-            if one.result is not None:
-                self.results[one.job.stage] = one.result
+        ended = [sweep for sweep in self._open if sweep.ended]
+        for sweep in ended:
+            self._open.remove(sweep)
+            if sweep.result is not None:
+                self.results[sweep.job.stage] = sweep.result
                 if self._done is not None:
-                    self._done(one.job.stage, one.result)
+                    self._done(sweep.job.stage, sweep.result)
             elif not self._stopping:
                 raise SweepError(
-                    f"{one.line} was stopped before a trial was complete, so nothing can build on "
-                    f"it; go on with `alignery sweep resume {self._recipe.name}`"
+                    f"{sweep.line} was stopped before a trial was complete, so nothing can build "
+                    f"on it; go on with `alignery sweep resume {self._recipe.name}`"
                 )
         return bool(ended)
 
@@ -249,9 +254,11 @@ class _Graph:
         return False
 
     def _opened(self, stage: str, needs: Needs) -> OpenSweep:
-        given = (needs.parent, needs.reward_model)
-        parent, judge = (one.adapter_id if one else None for one in given)
-        search = Search(self._recipe, stage, parent, judge)
+        adapters = (needs.parent, needs.reward_model)
+        parent_id, reward_model_id = (
+            adapter.adapter_id if adapter else None for adapter in adapters
+        )
+        search = Search(self._recipe, stage, parent_id, reward_model_id)
         launch = None if self._control is None else self._control.launch
         row = begin(self._driver.database, search, self._fresh, launch)
         job = StageJob(
@@ -259,8 +266,8 @@ class _Graph:
             recipe=self._travelling,
             stage=stage,
             study=row.study,
-            parent_id=parent,
-            reward_model_id=judge,
+            parent_id=parent_id,
+            reward_model_id=reward_model_id,
             cpus=self._placement.cpus,
             gpus=self._placement.gpus.get(stage, 0.0),
             shelf=self._shelf,
@@ -270,7 +277,7 @@ class _Graph:
 
 
 def chosen(recipe: Recipe, stages: Sequence[str] | None) -> list[str]:
-    """The stages to search, each after those it needs. SweepError names an unknown one."""
+    """The stages to search, each after its dependencies. SweepError names an unknown stage."""
     if unknown := [stage for stage in stages or () if stage not in recipe.stages]:
         raise SweepError(
             f"recipe '{recipe.name}' has no stage '{unknown[0]}'; it has {', '.join(recipe.stages)}"
@@ -279,11 +286,11 @@ def chosen(recipe: Recipe, stages: Sequence[str] | None) -> list[str]:
 
 
 def _needed(
-    name: str | None, done: Mapping[str, SweepResult], found: Mapping[str, AdapterVersion]
+    name: str | None, results: Mapping[str, SweepResult], outside: Mapping[str, AdapterVersion]
 ) -> AdapterVersion | None:
     if name is None:
         return None
-    return done[name].version if name in done else found[name]
+    return results[name].version if name in results else outside[name]
 
 
 def _champion(registry: Registry, line: str) -> AdapterVersion | None:

@@ -1,4 +1,4 @@
-"""What goes on when a launch is resumed: as it was, with more trials, or with failed ones again."""
+"""Prepares the resume of a launch: unchanged, with more trials, or with failed trials repeated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sweeps.sweep_store import FAILED, FINISHED, STOPPED
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be different: `trials` in all or `add` more of them, and `failed` ones again."""
+    """Changes of a resume: `trials` in total or `add` more, and if `failed` trials are repeated."""
 
     trials: int | None = None
     add: int | None = None
@@ -36,7 +36,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What to search now. Without a `launch` it is a new one."""
+    """What to search now. If `launch` is None, a new launch is created."""
 
     recipe: Recipe
     stages: list[str]
@@ -47,10 +47,10 @@ class Resumed:
 def prepare(
     settings: Settings, database: Database, target: RunTarget, change: Change
 ) -> Resumed | None:
-    """What is to be searched; None where there is nothing that the change would add.
+    """What is to be searched; None if the launch has finished and the change adds no trials.
 
-    A recipe goes on as a whole. A line without a change stands for its launch; with one, that
-    stage alone is searched again, on the adapters that it was searched on.
+    For a recipe, its whole launch is resumed. For a line without a change, its launch is resumed;
+    with a change, only that stage is searched again, on the same adapters as before.
     """
     launch = target.launch
     assert launch is not None
@@ -59,15 +59,17 @@ def prepare(
     if not change:
         return Resumed(recipe, stages, options, launch)
     rows = {row.stage: row for row in run_store.rows_of(database, launch) if row.stage in stages}
-    wanted = {stage: _wanted(settings, recipe, stage, rows.get(stage), change) for stage in stages}
+    trial_counts = {
+        stage: _wanted(settings, recipe, stage, rows.get(stage), change) for stage in stages
+    }
     repeated = 0
     if change.failed:
         repeated = sum(_again(settings, database, recipe, row) for row in rows.values())
-    grows = any(new > have for new, have in wanted.values())
-    if launch.state == FINISHED and not repeated and not grows:
+    more_trials = any(count > current for count, current in trial_counts.values())
+    if launch.state == FINISHED and not repeated and not more_trials:
         return None
-    for stage, (new, _) in wanted.items():
-        recipe.stages[stage].sweep.trials = new
+    for stage, (count, _) in trial_counts.items():
+        recipe.stages[stage].sweep.trials = count
     if target.row is None:
         content = recipe.model_dump(mode="json")
         return Resumed(
@@ -80,36 +82,38 @@ def prepare(
 
 
 def builds_on(recipe: Recipe, stages: Sequence[str]) -> list[str]:
-    """The stages, not among these, that build directly on one of them."""
+    """The stages that build directly on one of `stages` and are not among them."""
     return [
-        one for one in recipe.order() if one not in stages and set(recipe.needs(one)) & set(stages)
+        stage
+        for stage in recipe.order()
+        if stage not in stages and set(recipe.needs(stage)) & set(stages)
     ]
 
 
 def _wanted(
     settings: Settings, recipe: Recipe, stage: str, row: Sweep | None, change: Change
 ) -> tuple[int, int]:
-    """(trials that the stage is to have, trials that it has or was to have)."""
-    begun = [] if row is None else read_trials(settings, row.study)
-    own = sum(one.again is None and one.state != "WAITING" for one in begun)
-    have = max(recipe.stages[stage].sweep.trials, own)
+    """(trials that the stage should have, trials that it has or was meant to have)."""
+    trials = [] if row is None else read_trials(settings, row.study)
+    own_trials = sum(trial.again is None and trial.state != "WAITING" for trial in trials)
+    current = max(recipe.stages[stage].sweep.trials, own_trials)
     if change.trials is not None:
-        return change.trials, have
-    return have + (change.add or 0), have
+        return change.trials, current
+    return current + (change.add or 0), current
 
 
 def _again(settings: Settings, database: Database, recipe: Recipe, row: Sweep) -> int:
-    """Queue the row's failed trials once more; how many."""
-    with StudySession(settings, database, row.study, recipe.stages[row.stage]) as bridge:
-        count = bridge.again()
+    """Queue the row's failed trials once more; returns how many."""
+    with StudySession(settings, database, row.study, recipe.stages[row.stage]) as session:
+        count = session.again()
     if count and row.state == FAILED:
-        sweep_store.update(database, row.id, state=STOPPED)  # what has failed is not gone on with
+        sweep_store.update(database, row.id, state=STOPPED)  # a failed sweep would not be continued
     return count
 
 
 def _needs(registry: Registry, recipe: Recipe, row: Sweep) -> dict[str, str]:
-    """The versions that a sweep built on, by the names that its recipe has for them."""
+    """The adapter versions that a sweep was built on, by the names that its recipe has for them."""
     config, versions = recipe.stages[row.stage], registry.versions()
-    names = {one.adapter_id: one.name for one in versions}
+    names = {version.adapter_id: version.name for version in versions}
     used = ((config.parent, row.parent_id), (config.reward_model, row.reward_model_id))
     return {name: names[identity] for name, identity in used if name and identity}

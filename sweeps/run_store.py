@@ -1,4 +1,4 @@
-"""Rows of the `launches` table: what `alignery sweep run` was asked, and how it went."""
+"""Rows of the `launches` table: the arguments, state and outcome of `alignery sweep run`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sweeps.errors import SweepError
 from sweeps.sweep_store import FINISHED, RUNNING, file_digest, newest, not_found, sweeps
 
 PAUSED, INTERRUPTED = "paused", "interrupted"
-#: What another process may ask of a driver.
+#: Requests that another process may make to a driver.
 PAUSE, STOP = "pause", "stop"
 
 
 class RunOptions(BaseModel):
-    """How a launch runs. `needs` and `files` hold what it found when it began.
+    """How a launch runs. `needs` and `files` record the inputs when it began.
 
-    `needs`: names in the recipe of what is not searched along, and the `line:version` each stood
-    for. `files`: SHA-256 of each data file and each file of reward functions, by path.
+    `needs`: the recipe's names of adapters from outside the launch, and the `line:version` that
+    each resolved to. `files`: SHA-256 of each data file and file of reward functions, by path.
     """
 
     fresh: bool = False
@@ -55,7 +55,7 @@ def create(
     options: RunOptions,
     job_id: str | None = None,
 ) -> Launch:
-    """A new launch; it is `running` from now on."""
+    """Insert a new launch with state `running`."""
     with database.session() as session:
         launch = Launch(
             name=recipe.name,
@@ -71,13 +71,13 @@ def create(
 
 
 def read(database: Database, identity: int) -> Launch:
-    """A launch as it is now."""
+    """The current row of a launch."""
     with database.session(write=False) as session:
         return session.get_one(Launch, identity)
 
 
 def update(database: Database, identity: int, **fields: Any) -> Launch:
-    """Set fields of a launch. One that is not running has an end, and is asked nothing any more."""
+    """Set fields of a launch. Unless it is running, also set `ended_at` and clear its request."""
     with database.session() as session:
         launch = session.get_one(Launch, identity)
         for name, value in fields.items():
@@ -90,7 +90,7 @@ def update(database: Database, identity: int, **fields: Any) -> Launch:
 
 
 def forget(database: Database, identity: int) -> None:
-    """Delete a launch that came to nothing."""
+    """Delete the row of a launch that never ran."""
     with database.session() as session:
         session.delete(session.get_one(Launch, identity))
 
@@ -103,52 +103,52 @@ def launches(database: Database, name: str | None = None) -> list[Launch]:
 
 
 def find(database: Database, name: str | None = None) -> RunTarget:
-    """What a recipe's name or a line stands for; without one, the newest launch, else sweep.
+    """What a recipe's name or a line resolves to; without a name, the newest launch, else sweep.
 
-    SweepNotFound says what is near, and what there is.
+    SweepNotFound suggests a similar name and lists the existing names.
     """
     if name is not None and "/" in name:
         row = newest_of(database, name)
         return RunTarget(None if row.launch_id is None else read(database, row.launch_id), row)
-    if found := launches(database, name):
-        return RunTarget(found[-1])
+    if matches := launches(database, name):
+        return RunTarget(matches[-1])
     if name is None:
         return RunTarget(None, newest(database))
     raise not_found(name, known(database))
 
 
 def newest_of(database: Database, line: str) -> Sweep:
-    """A line's newest sweep. SweepNotFound names recipes too, where there is no such line."""
-    if found := sweeps(database, line):
-        return found[-1]
+    """A line's newest sweep. SweepNotFound lists lines and recipes if there is no such line."""
+    if rows := sweeps(database, line):
+        return rows[-1]
     raise not_found(line, known(database))
 
 
 def known(database: Database) -> set[str]:
-    """Names that commands understand: of recipes and of lines."""
+    """Names that commands accept: of recipes and of lines."""
     lines = {row.line for row in sweeps(database)}
     return lines | {launch.name for launch in launches(database)}
 
 
 def to_resume(database: Database, name: str | None = None) -> RunTarget:
-    """What `name` stands for where a sweep is to go on.
+    """What `name` resolves to when a sweep is to be resumed.
 
-    Of a recipe, or of all, the newest launch that did not finish and that no later one has taken
-    the place of; where all have finished, the newest. SweepNotFound as `find` has it.
+    For a recipe, or without a name: the newest launch that did not finish and that no later launch
+    of the same stages replaced; if all have finished, the newest. SweepNotFound as in `find`.
     """
     if name is not None and "/" in name:
         return find(database, name)
     newest_first = list(reversed(launches(database, name)))
-    for index, one in enumerate(newest_first):
-        later = (other for other in newest_first[:index] if other.name == one.name)
-        replaced = any(set(one.stages) <= set(other.stages) for other in later)
-        if one.state != FINISHED and not replaced:
-            return RunTarget(one)
+    for index, launch in enumerate(newest_first):
+        later = (other for other in newest_first[:index] if other.name == launch.name)
+        replaced = any(set(launch.stages) <= set(other.stages) for other in later)
+        if launch.state != FINISHED and not replaced:
+            return RunTarget(launch)
     return find(database, name)
 
 
 def rows_of(database: Database, launch: Launch) -> list[Sweep]:
-    """The newest sweep of each of a launch's stages that it began or took over, in their order."""
+    """The newest sweeps of a launch's stages that it began or took over, in the stages' order."""
     newest_rows = {row.line: row for row in sweeps(database) if row.launch_id == launch.id}
     recipe = recipe_of(launch)
     lines = [recipe.line(stage) for stage in launch.stages]
@@ -156,18 +156,20 @@ def rows_of(database: Database, launch: Launch) -> list[Sweep]:
 
 
 def recipe_of(launch: Launch) -> Recipe:
-    """The recipe that it was started with, resolved."""
+    """The resolved recipe that the launch was started with."""
     return Recipe.model_validate(launch.recipe)
 
 
 def options_of(launch: Launch) -> RunOptions:
-    """How it was started."""
+    """The options that the launch was started with."""
     return RunOptions.model_validate(launch.options)
 
 
 def with_needs(recipe: Recipe, needs: Mapping[str, str]) -> Recipe:
-    """The recipe with what is not searched along named by version: an alias that moves, or a
-    newer version, changes nothing about a launch that goes on."""
+    """The recipe with adapters from outside the launch pinned to versions.
+
+    So a moved alias or a newer version does not change a launch that is resumed.
+    """
     pinned = recipe.model_copy(deep=True)
     for config in pinned.stages.values():
         config.parent = needs.get(config.parent or "", config.parent)
@@ -176,33 +178,33 @@ def with_needs(recipe: Recipe, needs: Mapping[str, str]) -> Recipe:
 
 
 def files_of(recipe: Recipe, stages: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of each file that the results of these stages depend on, by path."""
+    """SHA-256 of each file that the results of `stages` depend on, by path."""
     paths = [recipe.data_of(stage).path for stage in stages]
     for stage in stages:
         configs = recipe.rewards(stage).values()
-        paths += [str(one.file) for one in configs if isinstance(one, PythonConfig)]
+        paths += [str(reward.file) for reward in configs if isinstance(reward, PythonConfig)]
     digests = {path: file_digest(path) for path in paths if path is not None}
     return {path: digest for path, digest in digests.items() if digest is not None}
 
 
 def check_files(launch: Launch) -> None:
-    """SweepError if a file is no longer what it was when the launch began."""
+    """SweepError if a file has changed or is missing since the launch began."""
     for path, digest in options_of(launch).files.items():
-        now_there = file_digest(path)
-        if now_there != digest:
-            what = "is not there any more" if now_there is None else "has changed"
+        current = file_digest(path)
+        if current != digest:
+            change = "is not there any more" if current is None else "has changed"
             raise SweepError(
-                f"{path} {what} since this sweep of '{launch.name}' began, so its trials could not "
-                "be compared with new ones; put the old file back, or start a new sweep with "
+                f"{path} {change} since this sweep of '{launch.name}' began, so its trials could "
+                "not be compared with new ones; put the old file back, or start a new sweep with "
                 "`alignery sweep run`"
             )
 
 
 def choose(recipe: Recipe, only: Sequence[str] | None, start: str | None) -> list[str]:
-    """The stages to search, each after those it needs.
+    """The stages to search, each after its dependencies.
 
-    All of them; or `only` these; or `start` and all that build on it. SweepError if both are
-    given, or a stage is unknown.
+    All stages; or those of `only`; or `start` and all that build on it. SweepError if both `only`
+    and `start` are given, or a stage is unknown.
     """
     if only and start is not None:
         raise SweepError(
@@ -211,15 +213,15 @@ def choose(recipe: Recipe, only: Sequence[str] | None, start: str | None) -> lis
         )
     for stage in [*(only or ()), *([start] if start is not None else ())]:
         if stage not in recipe.stages:
-            near = difflib.get_close_matches(stage, recipe.stages, n=1)
-            meant = f"did you mean '{near[0]}'? it has" if near else "it has"
+            close_names = difflib.get_close_matches(stage, recipe.stages, n=1)
+            hint = f"did you mean '{close_names[0]}'? it has" if close_names else "it has"
             raise SweepError(
-                f"recipe '{recipe.name}' has no stage '{stage}'; {meant} {', '.join(recipe.stages)}"
+                f"recipe '{recipe.name}' has no stage '{stage}'; {hint} {', '.join(recipe.stages)}"
             )
     if start is not None:
-        wanted = {start}
+        included = {start}
         for stage in recipe.order():  # parents first
-            if wanted & set(recipe.needs(stage)):
-                wanted.add(stage)
-        return [stage for stage in recipe.order() if stage in wanted]
+            if included & set(recipe.needs(stage)):
+                included.add(stage)
+        return [stage for stage in recipe.order() if stage in included]
     return [stage for stage in recipe.order() if not only or stage in only]

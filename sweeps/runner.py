@@ -1,4 +1,4 @@
-"""One launch from its row to its end, on a Ray of its own or on one that is there."""
+"""Runs one launch to its end, on a local Ray of its own or on an existing cluster."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def drive_launch(
     *,
     on_event: OnEvent,
 ) -> tuple[Launch, dict[str, SweepResult]]:
-    """Search `stages`; goes on with `launch`, or makes one. Its row as it is now, and the results.
+    """Search `stages`, continuing `launch` or creating one; returns its final row and the results.
 
-    Pool, database and storage are looked at before there is a launch. What `run_pipeline` raises.
+    Pool, database and storage are checked before a launch is created. Raises what `run_pipeline`
+    raises.
     """
     with driving(settings, database) as begin, ray_session(settings):
         placement = placement_of(settings, recipe, stages, options)
@@ -56,7 +57,7 @@ def drive_launch(
 def placement_of(
     settings: Settings, recipe: Recipe, stages: list[str], options: RunOptions
 ) -> Placement:
-    """Where the trials of `stages` run, as the options say. SweepError if they fit nowhere."""
+    """The placement of the trials of `stages` by the options. SweepError if they fit nowhere."""
     return make_placement(
         settings,
         recipe,

@@ -1,4 +1,4 @@
-"""A sweep as a job of a cluster: what travels, and what it is called."""
+"""A sweep as a job of a cluster: the package that is sent, the command and the job's name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from cluster.secrets import check_clean, known_secrets, needed_variables, read_e
 from cluster.settings import Settings
 from cluster.tree import Tree, working_tree, write_package
 
-#: Folder in the job's working directory for what belongs to this one job.
+#: Folder in the job's working directory for files of this job.
 FOLDER = ".alignery-job"
 RECIPE_FILE = f"{FOLDER}/recipe.yaml"
 
-#: Runs in sh. Names what is missing, never what is there.
+#: Runs in sh. Prints the names of missing variables, never values.
 _GUARD = (
     "missing=; for name in {names}; do "
     '[ -n "$(printenv "$name")" ] || missing="$missing $name"; done; '
@@ -36,7 +36,7 @@ _GUARD = (
 
 @dataclass(frozen=True)
 class SubmittedOptions:
-    """How `alignery sweep run` is called on the cluster; its flags by their own names."""
+    """Options of `alignery sweep run` on the cluster; fields are named like its flags."""
 
     only: Sequence[str] = ()
     from_: str | None = None
@@ -50,7 +50,7 @@ class SubmittedOptions:
     grow: bool = False
 
     def arguments(self) -> list[str]:
-        """Words of the command line, the given ones only."""
+        """Words of the command line, only for options that are set."""
         words: list[str] = []
         for name, value in vars(self).items():
             flag = f"--{name.rstrip('_').replace('_', '-')}"
@@ -59,7 +59,7 @@ class SubmittedOptions:
             elif isinstance(value, int | str) and value is not False:
                 words += [flag, str(value)]
             elif isinstance(value, Sequence):
-                words += [word for one in value for word in (flag, one)]
+                words += [word for item in value for word in (flag, item)]
         return words
 
 
@@ -73,11 +73,11 @@ def prepare(
     secrets: Sequence[str] = (),
     env_file: Path | None = None,
 ) -> tuple[Submission, Tree | None]:
-    """Write what travels to `package` (a zip), upload local data, and say what is to run.
+    """Write the files to send to `package` (a zip), upload local data, and make the submission.
 
-    Gives the submission and, with `ship`, the working tree that is in it. `secrets` are names of
-    variables that the cluster must have. SettingsError if something that travels holds a secret;
-    ClusterError if the tree is too large; what is wrong with the recipe and its data.
+    Returns the submission and, with `ship`, the working tree that it contains. `secrets` are names
+    of variables that the cluster must have. SettingsError if the files to send hold a secret;
+    ClusterError if the tree is too large. Also raises the errors of `check_inputs`.
     """
     from sweeps.pool.shipping import ship_data
     from sweeps.run_store import choose
@@ -86,61 +86,63 @@ def prepare(
     environment = {} if env_file is None else read_environment(env_file)
     _check_here(recipe, choose(recipe, options.only, options.from_))
     tree = working_tree(Path.cwd(), without=data_files(recipe)) if ship else None
-    travelling = ship_data(settings, recipe, code=True)
-    there = to_yaml(travelling).encode()
+    sent_recipe = ship_data(settings, recipe, code=True)
+    recipe_yaml = to_yaml(sent_recipe).encode()
     command = entrypoint(options, needed)
     contents = [
         ("the job's command", command.encode()),
         ("the job's environment", repr(environment).encode()),
-        ("the recipe", there),
+        ("the recipe", recipe_yaml),
     ]
     if tree is not None:
-        contents += [(str(one), (tree.root / one).read_bytes()) for one in tree.files]
+        contents += [(str(path), (tree.root / path).read_bytes()) for path in tree.files]
     check_clean(known_secrets(settings, secrets), contents)
-    write_package(package, tree, {RECIPE_FILE: there})
-    name = job_name(travelling, command)
+    write_package(package, tree, {RECIPE_FILE: recipe_yaml})
+    name = job_name(sent_recipe, command)
     return Submission(name, recipe.name, command, package, environment), tree
 
 
 def _check_here(recipe: Recipe, stages: Sequence[str]) -> None:
-    """Find out here what is wrong with the data. What lies on a hub, the cluster's machines ask."""
+    """Check the data on this machine. What is on a hub is checked on the cluster's machines."""
     if recipe.base.startswith("/") and not Path(recipe.base).is_dir():
-        return  # in the image, and nothing can be read with it here
+        return  # it is in the cluster's image; without it data cannot be checked here
     check_inputs(recipe, stages, hub=False)
 
 
 def entrypoint(options: SubmittedOptions, needed: Sequence[str]) -> str:
-    """The job's command: `needed` variables are looked for by name, then the sweep runs."""
+    """The job's command: check that the `needed` variables are set, then run the sweep."""
     command = f"exec alignery sweep run {shlex.join([RECIPE_FILE, *options.arguments()])}"
     return (_GUARD.format(names=" ".join(needed)) if needed else "") + command
 
 
 def job_name(recipe: Recipe, command: str) -> str:
-    """The same recipe with the same options is the same job, so that it is not run twice at once.
+    """A name by content: the same recipe with the same options is the same job.
 
-    What code is like does not enter, the project's or of rewards: a search goes on though it was
-    mended.
+    So a job is not run twice at once. Code, of the project or of reward functions, does not enter
+    the name: a search continues after the code was fixed.
     """
-    plain = recipe.model_copy(deep=True)
-    for stage in plain.stages.values():
+    content_recipe = recipe.model_copy(deep=True)
+    for stage in content_recipe.stages.values():
         stage.rewards = {
-            name: one.model_copy(update={"folder": None}) if isinstance(one, PythonConfig) else one
-            for name, one in stage.rewards.items()
+            name: reward.model_copy(update={"folder": None})
+            if isinstance(reward, PythonConfig)
+            else reward
+            for name, reward in stage.rewards.items()
         }
-    content = f"{to_yaml(plain)}\n{command}"
+    content = f"{to_yaml(content_recipe)}\n{command}"
     return f"{recipe.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 def data_files(recipe: Recipe) -> list[Path]:
-    """Local files that the recipe reads; they go to storage and not into the package."""
+    """Local data files of the recipe; they go to storage and not into the package."""
     blocks = [recipe.data, *(stage.data for stage in recipe.stages.values())]
-    return [Path(one.path) for one in blocks if one is not None and one.path is not None]
+    return [Path(block.path) for block in blocks if block is not None and block.path is not None]
 
 
 def stop_unbegun(settings: Settings, database: Database, name: str) -> RayJob | None:
-    """Stop the live job of this name that has not begun to search; None if there is none.
+    """Stop the live job of this name if it has not begun to search; None if there is no such job.
 
-    One that searches reads what it is asked from the database.
+    A job that searches gets requests through the database instead.
     """
     from sweeps.run_store import launches
 
@@ -148,7 +150,7 @@ def stop_unbegun(settings: Settings, database: Database, name: str) -> RayJob | 
         return None
     with suppress(JobNotFound):
         job = find_job(settings.jobs_address, name)
-        begun = any(one.job_id == job.id for one in launches(database))
+        begun = any(launch.job_id == job.id for launch in launches(database))
         if job.live and not begun:
             return stop_job(settings.jobs_address, job.id)
     return None

@@ -1,4 +1,4 @@
-"""One sweep over one stage, on the adapters that it is given."""
+"""One sweep over one stage, on given adapters."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def run_sweep(
     """Search `stage`, on the Ray that this process is connected to, and register the best trial.
 
     A sweep of the same recipe, data, seed, parent and reward model is continued if it was
-    interrupted or is to have more trials now, and returned as it is if it has finished; `fresh`
+    interrupted or should have more trials now, and returned unchanged if it has finished; `fresh`
     starts another run. SweepLocked if another process drives it; SweepError if no trial was
-    completed; whatever AligneryError a first trial shows to be wrong with all of them.
+    completed. An AligneryError of a trial before any was measured is raised: it would hit all.
     """
     _check(recipe, stage, parent, reward_model)
-    found = search(
+    results = search(
         settings,
         recipe,
         [stage],
@@ -53,14 +53,14 @@ def run_sweep(
         or make_placement(settings, recipe, [stage], cpus_per_trial, max_concurrent=max_concurrent),
         factory=factory,
     )
-    return found[stage]
+    return results[stage]
 
 
 def finish_without_workers(settings: Settings, row: Sweep) -> SweepResult | None:
     """Stop a sweep that no process drives, and register the best of its complete trials.
 
-    None if it has no complete trial; it can be continued then. It is chosen on validation items,
-    unless finalists were measured already. SweepLocked if a process drives it after all.
+    None if it has no complete trial; it can be continued then. The best is chosen on validation
+    items, unless finalists were measured already. SweepLocked if a process drives the sweep.
     """
     recipe = Recipe.model_validate(row.recipe)
     job = StageJob(
@@ -87,15 +87,15 @@ def _check(
             f"recipe '{recipe.name}' has no stage '{stage}'; it has {', '.join(recipe.stages)}"
         )
     config = recipe.stages[stage]
-    for field, given in (("parent", parent), ("reward_model", reward_model)):
+    for field, adapter in (("parent", parent), ("reward_model", reward_model)):
         needed = getattr(config, field)
-        if (needed is None) != (given is None):
+        if (needed is None) != (adapter is None):
             kind = "adapter" if is_reference(needed) else "an adapter of stage"
-            wanted = f"{kind} '{needed}'" if needed else "none"
-            came = given.name if given else "none"
-            raise SweepError(f"stage '{stage}' takes {wanted} as its {field}; got {came}")
-        if given is not None:
-            check_adapter(recipe, stage, field, given)
+            expected = f"{kind} '{needed}'" if needed else "none"
+            got = adapter.name if adapter else "none"
+            raise SweepError(f"stage '{stage}' takes {expected} as its {field}; got {got}")
+        if adapter is not None:
+            check_adapter(recipe, stage, field, adapter)
     if parent is not None:
         check_rank(recipe, [stage], parent)
     if parent is not None and reward_model is not None:

@@ -1,4 +1,4 @@
-"""Rows of the `sweeps` table: which searches there were, and how each ended."""
+"""Rows of the `sweeps` table: each search, its state and its outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeps.errors import SweepError, SweepNotFound
 
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 
-#: Fields of a stage's `sweep` that leave the trials there were as they are.
+#: Fields of a stage's `sweep` that do not affect existing trials.
 _MAY_CHANGE = ("trials", "retries", "finalists", "keep_checkpoints")
 
 _ATTEMPTS = 5
@@ -30,7 +30,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched: everything that a trial's result depends on besides its parameters."""
+    """The identity of a search: everything that a trial's result depends on but its parameters."""
 
     recipe: Recipe
     stage: str
@@ -44,9 +44,9 @@ class Search:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex). What may change while a search goes on is not in it.
+        """SHA-256 (hex) of the search, without fields that may change when it is continued.
 
-        Nor is where files lie or what parent and reward model are called: their content is.
+        Files enter by content, not by path; parent and reward model by id, not by name.
         """
         config = self.recipe.stages[self.stage].model_dump(mode="json")
         for name in ("budget_seconds", "parent", "reward_model", "data", "rewards"):
@@ -62,13 +62,13 @@ class Search:
             "file": file_digest(data.path),
             "evaluation": self.recipe.evaluation.model_dump(mode="json"),
             "rewards": {
-                name: one.model_dump(mode="json", exclude={"folder"})
-                for name, one in rewards.items()
+                name: reward.model_dump(mode="json", exclude={"folder"})
+                for name, reward in rewards.items()
             },
             "code": {
-                name: file_digest(str(one.file))
-                for name, one in rewards.items()
-                if isinstance(one, PythonConfig)
+                name: file_digest(str(reward.file))
+                for name, reward in rewards.items()
+                if isinstance(reward, PythonConfig)
             },
             "parent": self.parent_id,
             "reward_model": self.reward_model_id,
@@ -79,10 +79,10 @@ class Search:
 def begin(
     database: Database, search: Search, fresh: bool = False, launch: int | None = None
 ) -> Sweep:
-    """The row of this search: its newest one that did not fail, or a new run.
+    """The row of this search: the newest that did not fail, or a new run.
 
     `fresh` makes a new run, unless this `launch` has begun one already. A new row belongs to the
-    launch; one that is there may have a driver, so it changes hands later: see `attach`.
+    launch. An existing row may have a driver, so `attach` assigns it to the launch later.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -92,14 +92,16 @@ def begin(
                     row = _add(session, search, launch)
                 return row
         except IntegrityError as error:  # another driver took that run number first
-            lost = error
-    raise SweepError(f"{search.line}: no run number to be had in {_ATTEMPTS} attempts: {lost}")
+            last_error = error
+    raise SweepError(
+        f"{search.line}: no run number to be had in {_ATTEMPTS} attempts: {last_error}"
+    )
 
 
 def attach(database: Database, line: str, run: int | None, launch: int) -> None:
-    """Give a row to the launch that drives it now; `run`: the line's newest finished one.
+    """Assign a row to the launch that drives it now; without `run`, the line's newest finished row.
 
-    What was asked of its former driver is forgotten.
+    Clears the request that was made to its former driver.
     """
     query = select(Sweep).filter_by(line=line)
     query = query.filter_by(state=FINISHED) if run is None else query.filter_by(run=run)
@@ -110,7 +112,7 @@ def attach(database: Database, line: str, run: int | None, launch: int) -> None:
 
 
 def read(database: Database, identity: int) -> Sweep:
-    """A row as it is now."""
+    """The current row of a sweep."""
     with database.session(write=False) as session:
         return session.get_one(Sweep, identity)
 
@@ -136,38 +138,38 @@ def sweeps(database: Database, line: str | None = None) -> list[Sweep]:
 
 
 def newest(database: Database, line: str | None = None) -> Sweep:
-    """The newest row of a line, or of all. SweepNotFound says what there is."""
-    if found := sweeps(database, line):
-        return found[-1]
+    """The newest row of a line, or of all lines. SweepNotFound lists the existing lines."""
+    if rows := sweeps(database, line):
+        return rows[-1]
     raise not_found(line, {row.line for row in sweeps(database)})
 
 
 def finished(database: Database, line: str) -> Sweep:
     """A line's newest finished row. SweepNotFound if it has none."""
-    last = newest(database, line)
-    done = [row for row in sweeps(database, line) if row.state == FINISHED]
-    if not done:
+    newest_row = newest(database, line)
+    finished_rows = [row for row in sweeps(database, line) if row.state == FINISHED]
+    if not finished_rows:
         raise SweepNotFound(
-            f"no sweep of '{line}' has finished; the newest is {last.state}: "
+            f"no sweep of '{line}' has finished; the newest is {newest_row.state}: "
             f"see `alignery sweep status {line}`"
         )
-    return done[-1]
+    return finished_rows[-1]
 
 
 def not_found(name: str | None, have: Iterable[str]) -> SweepNotFound:
-    """What to say where there is no sweep of this name: what is near it, and what there is."""
+    """The error for an unknown name: suggests a similar name and lists the existing names."""
     names = sorted(have)
     if not names:
         return SweepNotFound("no sweep was run yet; start one with `alignery sweep run RECIPE`")
-    near = difflib.get_close_matches(name or "", names, n=1)
-    meant = f"did you mean '{near[0]}'? There" if near else "there"
-    return SweepNotFound(f"no sweep of '{name}'; {meant} are sweeps of {', '.join(names)}")
+    close_names = difflib.get_close_matches(name or "", names, n=1)
+    hint = f"did you mean '{close_names[0]}'? There" if close_names else "there"
+    return SweepNotFound(f"no sweep of '{name}'; {hint} are sweeps of {', '.join(names)}")
 
 
 def file_digest(path: str | None) -> str | None:
     """SHA-256 (hex) of a file's content; None where there is no such file."""
     if path is None or not Path(path).is_file():
-        return None  # a trial says what is wrong with it
+        return None  # a trial reports the missing file
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

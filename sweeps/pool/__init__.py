@@ -1,1 +1,1 @@
-"""The workers: Ray Tune over the studies, and what a worker runs."""
+"""The pool of workers: Ray Tune on the driver, and the code that a worker runs."""

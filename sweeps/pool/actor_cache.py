@@ -1,4 +1,4 @@
-"""Workers stay warm: what has nothing to do now waits for the next trial, also of another stage."""
+"""Reuse of workers: idle workers are kept for later trials, also those of other stages."""
 
 from __future__ import annotations
 
@@ -6,41 +6,46 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: More idle workers of a kind than any pool has.
+#: More idle workers with the same resources than any pool has.
 _ALL = 1_000_000
-#: A trial that is not placed by then waits for what idle workers hold.
+#: Seconds after which an unplaced trial counts as waiting for the resources of idle workers.
 _PATIENCE_SECONDS = 1.0
 
 
 class WarmWorkers:
-    """Has Tune keep idle workers, which it does only for trials that already wait.
+    """Makes Tune keep idle workers, which by itself it does only for trials that already wait.
 
-    Imports and models are loaded once for each worker. A worker's resources are free for others
-    only when it ends, so idle ones end when a trial that needs other resources cannot be placed.
+    So imports and models are loaded once per worker. A worker frees its resources only when it
+    ends, so idle workers end when a trial that needs other resources cannot be placed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kinds: set[Any] = set()
         self._kept: set[Any] = set()
-        self._since: dict[Any, float] = {}  # trials without a place
+        self._since: dict[
+            Any, float
+        ] = {}  # trials not placed yet: the time when that was first seen
 
     def know(self, resources: Any) -> None:
-        """There is a trial that needs these resources."""
+        """Register the resources that a trial needs."""
         self._kinds.add(resources)
 
     def keep(self, controller: Any) -> None:
-        """Look what waits, and keep or let go. Private names of Ray 2.60's controller."""
+        """Keep idle workers or let them end, depending on waiting trials.
+
+        Uses private names of Ray 2.60's controller.
+        """
         waiting = self._waiting(controller)
-        wanted = {kind for kind in self._kinds if not waiting - {kind}}
-        for kind in wanted - self._kept:
-            controller._actor_cache.increase_max(kind, _ALL)
-        for kind in self._kept - wanted:
-            controller._actor_cache.decrease_max(kind, _ALL)
-        self._kept = wanted
+        to_keep = {resources for resources in self._kinds if not waiting - {resources}}
+        for resources in to_keep - self._kept:
+            controller._actor_cache.increase_max(resources, _ALL)
+        for resources in self._kept - to_keep:
+            controller._actor_cache.decrease_max(resources, _ALL)
+        self._kept = to_keep
 
     def _waiting(self, controller: Any) -> set[Any]:
-        """Resources that a trial has waited for."""
+        """Resources for which a trial has waited longer than `_PATIENCE_SECONDS`."""
         manager, actors = controller._actor_manager, controller._trial_to_actor
         unplaced = [
             trial

@@ -1,8 +1,8 @@
-"""How a worker ended: by what it ran, or with its machine.
+"""Classifies how a worker ended: through its trial, or with its machine.
 
-Ray Tune knows two deaths, of an actor and of a task, and lets every other end the whole run; what
-it takes for preempted it restarts by itself. So each end of a worker is first made one kind of
-error, which then comes back as an ordinary failure, and is told apart here.
+Ray Tune handles errors of an actor and of a task; every other error ends the whole run, and what
+it takes for preemption it restarts by itself. So each error of a worker is first translated to
+`WorkerEnded`, which Tune reports as an ordinary failure, and then classified here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from sweeps.pool.protocols import End
 
-#: What Ray 2.60 says of a worker that went with its machine, in lower case.
+#: Parts of Ray 2.60's messages, in lower case, that mean that a worker was lost with its machine.
 _WITH_ITS_MACHINE = (
     "node has died",
     "node was terminated",
@@ -37,7 +37,7 @@ _KNOCK_SECONDS = 2.0
 
 
 class WorkerEnded(RayActorError):
-    """A worker's end, whatever Ray's error for it was; `kind` is `memory`, `lost` or empty."""
+    """The end of a worker, for any error of Ray's; `kind` is `memory`, `lost` or empty."""
 
     def __init__(self, message: str, kind: str = "", actor: str | None = None) -> None:
         super().__init__(actor, message)  # type: ignore[arg-type]  # None is Ray's default
@@ -48,17 +48,17 @@ class WorkerEnded(RayActorError):
 
 
 def classify(error: BaseException | None, begun: bool, node_lost: Callable[[str], bool]) -> End:
-    """Whose fault a worker's end is.
+    """Why a worker ended, and whether its trial may be at fault.
 
-    `begun`: it ran the trial, rather than dying while it was idle. `node_lost` tells of an actor's
-    id whether its node is gone; it is asked only where Ray's words leave that open.
+    `begun`: the worker ran the trial, so it did not die while idle. `node_lost` says for an actor's
+    id whether its node is gone; it is called only if Ray's message leaves that open.
     """
     if isinstance(error, RayTaskError):
         cause = error.cause if error.cause is not None else error
         return End(f"{type(cause).__name__}: {cause}", counts=True)
     if not isinstance(error, WorkerEnded):
         return End(f"the worker process failed: {error}", counts=True)
-    words = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if error.kind == _MEMORY:
         reason = (
             "Ray ended the worker as its machine's memory was nearly full; lower "
@@ -66,49 +66,52 @@ def classify(error: BaseException | None, begun: bool, node_lost: Callable[[str]
         )
         return End(reason, counts=True, memory=True)
     if error.kind == _LOST or (error.actor_id is not None and node_lost(error.actor_id)):
-        return End(f"its machine went away: {words}", counts=False)
+        return End(f"its machine went away: {message}", counts=False)
     if not begun:
-        return End(f"the worker process died before the trial began: {words}", counts=False)
-    return End(f"the worker process died: {words}", counts=True)
+        return End(f"the worker process died before the trial began: {message}", counts=False)
+    return End(f"the worker process died: {message}", counts=True)
 
 
 def worker_ended(error: BaseException) -> BaseException:
-    """The error that Tune is to see in place of what Ray raised."""
+    """The error to pass to Tune in place of the error that Ray raised."""
     if isinstance(error, (RayTaskError, WorkerEnded)):
         return error
     actor = getattr(error, "actor_id", None)
     if isinstance(error, OutOfMemoryError):
         return WorkerEnded(str(error), _MEMORY, actor)
-    words = str(error).lower()
+    message = str(error).lower()
     lost = isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False)
-    if lost or any(one in words for one in _WITH_ITS_MACHINE):
+    if lost or any(phrase in message for phrase in _WITH_ITS_MACHINE):
         return WorkerEnded(str(error), _LOST, actor)
     return WorkerEnded(str(error), "", actor)
 
 
 def watch_workers(controller: Any) -> None:
-    """Have all ends of this Tune run's workers pass `worker_ended`. Private names of Ray 2.60."""
+    """Pass all errors of this Tune run's workers through `worker_ended`.
+
+    Uses private names of Ray 2.60.
+    """
     manager = controller._actor_manager
     for name in ("_actor_task_failed", "_actor_start_failed"):
         setattr(manager, name, _translated(getattr(manager, name)))
 
 
 def _translated(hook: Callable[..., None]) -> Callable[..., None]:
-    def translated(*arguments: Any, exception: BaseException, **more: Any) -> None:
-        hook(*arguments, exception=worker_ended(exception), **more)
+    def translated(*arguments: Any, exception: BaseException, **keywords: Any) -> None:
+        hook(*arguments, exception=worker_ended(exception), **keywords)
 
     return translated
 
 
 def node_lost(actor: str) -> bool:
-    """Whether the node of an actor is gone, or does not answer where Ray has not noticed yet."""
-    found = state.actors(actor) or {}
-    node = found.get("Address", {}).get("NodeID")
-    here = next((one for one in ray.nodes() if one["NodeID"] == node), None)
-    if here is None or not here["Alive"]:
-        return node is not None
+    """Whether the node of an actor is gone: for Ray, or because it refuses connections."""
+    actor_state = state.actors(actor) or {}
+    node_id = actor_state.get("Address", {}).get("NodeID")
+    node = next((entry for entry in ray.nodes() if entry["NodeID"] == node_id), None)
+    if node is None or not node["Alive"]:
+        return node_id is not None
     try:
-        address = here["NodeManagerAddress"], here["NodeManagerPort"]
+        address = node["NodeManagerAddress"], node["NodeManagerPort"]
         socket.create_connection(address, timeout=_KNOCK_SECONDS).close()
     except OSError:
         return True

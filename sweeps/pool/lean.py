@@ -1,7 +1,8 @@
-"""Has Ray Tune start workers that do not import it. Private names of Ray 2.60's controller.
+"""Makes Ray Tune start workers that do not import Tune.
 
-Tune gives each worker a runtime environment of its own, so that none of the processes that Ray has
-ready can be used, and sends objects of its own along with a configuration. Neither is needed here.
+Tune gives each worker its own runtime environment, so that Ray's prestarted processes cannot be
+used, and adds its own objects to each configuration. This patch removes both. It uses private names
+of Ray 2.60's controller.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from ray import tune
 
 from sweeps.pool.actor import Actor
 
-#: Configuration that is ours; Tune adds names of its own.
+#: Keys of the configuration that workers read; Tune adds others.
 KEYS = ("stage", "job", "assignment", "measurement")
 
 
 class Stand(tune.Trainable):
-    """What Tune takes for the class of its workers. None is ever made."""
+    """A placeholder for the class of workers that Tune requires; never instantiated."""
 
 
 def without_tune(controller: Any, kind: type[Actor]) -> None:
-    """Let `controller` start workers of this kind in place of those that it was given."""
+    """Make `controller` start workers of class `kind` in place of its own trainable."""
     controller._class_cache = _Kind(kind)
     manager, schedule = controller._actor_manager, controller._schedule_trial_task
     add = manager.add_actor
@@ -42,12 +43,12 @@ def without_tune(controller: Any, kind: type[Actor]) -> None:
 
 
 def ours(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that a worker reads."""
+    """The entries of a configuration that a worker reads."""
     return {name: config[name] for name in KEYS if name in config}
 
 
 class _Kind:
-    """In place of Tune's cache of classes."""
+    """Replaces Tune's cache of trainable classes."""
 
     def __init__(self, kind: type[Actor]) -> None:
         self._remote = ray.remote(kind)

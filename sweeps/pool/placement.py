@@ -1,4 +1,4 @@
-"""Where trials run: what each claims of a machine, and how many such trials the pool holds."""
+"""Where trials run: the resources that each claims, and how many of them the pool holds."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from sweeps.pool.gpu_sharing import gpu_shares
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
-#: As `cluster.pool` has it, or as `ray.nodes()` does.
+#: A node of `cluster.pool`, or an entry of `ray.nodes()`.
 AnyNode = Node | Mapping[str, Any]
 
-#: Claimed of a node's `accelerator_type:…`, of which it has 1: as in Ray's own `accelerator_type`.
+#: Amount claimed of a node's resource `accelerator_type:…`, of which it has 1; Ray's own option
+#: `accelerator_type` claims the same.
 _TRACE = 0.001
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What one trial of each stage claims, and on which nodes.
+    """The resources that one trial of each stage claims, and on which nodes trials may run.
 
-    `gpus` is the share of one GPU by stage; empty where trials need none. `labels` are those of
-    nodes. Where the pool may `grow`, `max_concurrent` trials are handed out though there is no room
-    for all yet, so that an autoscaler sees them waiting. `notes` are for the person who started it.
+    `gpus` is the share of one GPU by stage; empty if trials need none. `labels` are required of
+    nodes. If the pool may `grow`, `max_concurrent` trials are handed out even without room for all,
+    so that an autoscaler sees them waiting. `notes` are shown to the user.
     """
 
     cpus: int = 1
@@ -40,28 +41,28 @@ class Placement:
     notes: tuple[str, ...] = ()
 
     def bundle(self, stage: str) -> dict[str, float]:
-        """Ray's resources of one trial."""
-        claimed: dict[str, float] = {"CPU": self.cpus}
+        """One trial's resources by Ray's names."""
+        resources: dict[str, float] = {"CPU": self.cpus}
         if share := self.gpus.get(stage, 0.0):
-            claimed["GPU"] = share
+            resources["GPU"] = share
         if self.accelerator is not None:
-            claimed[f"{ACCELERATOR}{self.accelerator}"] = _TRACE
-        return claimed
+            resources[f"{ACCELERATOR}{self.accelerator}"] = _TRACE
+        return resources
 
     def resources(self, stage: str) -> PlacementGroupFactory:
-        """The same for Ray Tune. Labels reach the scheduler as an argument of the group."""
+        """One trial's resources for Ray Tune. Labels are passed as an argument of the group."""
         from ray.tune import PlacementGroupFactory
 
-        more = {"bundle_label_selector": [dict(self.labels)]} if self.labels else {}
-        return PlacementGroupFactory([self.bundle(stage)], "PACK", **more)
+        selector = {"bundle_label_selector": [dict(self.labels)]} if self.labels else {}
+        return PlacementGroupFactory([self.bundle(stage)], "PACK", **selector)
 
     def suits(self, node: AnyNode) -> bool:
-        """Whether trials may run there."""
+        """Whether trials may run on the node."""
         node = _node(node)
         return node.has(self.accelerator, self.labels) and (not self.gpus or node.gpus > 0)
 
     def holds(self, stage: str, node: AnyNode) -> int:
-        """Trials of the stage that the node has room for, if it does nothing else."""
+        """Trials of the stage that the node has room for if it runs nothing else."""
         node = _node(node)
         if not self.suits(node):
             return 0
@@ -71,7 +72,7 @@ class Placement:
         return room
 
     def slots(self, stage: str, nodes: Iterable[AnyNode]) -> int:
-        """Trials of the stage that these nodes hold at a time, within `max_concurrent`."""
+        """Trials of the stage that `nodes` hold at a time, at most `max_concurrent`."""
         if self.grow and self.max_concurrent:
             return self.max_concurrent
         room = sum(self.holds(stage, node) for node in nodes)
@@ -88,10 +89,10 @@ def make_placement(
     max_concurrent: int | None = None,
     grow: bool = False,
 ) -> Placement:
-    """Where the trials of `stages` run, on the Ray that this process is connected to.
+    """The placement of the trials of `stages` on the Ray that this process is connected to.
 
-    On GPUs where suitable nodes have some, else on CPUs. SweepError if no node suits, a trial has
-    not enough CPUs, or a stage does not fit the GPU.
+    On GPUs if suitable nodes have some, else on CPUs. SweepError if no node is suitable, a trial
+    needs more CPUs than a node has, or a stage does not fit the GPU.
     """
     return place(
         recipe,
@@ -118,15 +119,18 @@ def place(
     *,
     local: bool = True,
 ) -> Placement:
-    """The decision of `make_placement` on given nodes; `local` adds to an error what to set."""
+    """The decision of `make_placement` on given nodes; `local` is whether this is a local Ray.
+
+    `local` only affects the advice in errors.
+    """
     if grow and max_concurrent is None:
         raise SweepError("how far may the pool grow? give --max-concurrent with --grow")
-    found = Placement(
+    placement = Placement(
         cpus_per_trial, {}, _named(accelerator, nodes), labels or {}, max_concurrent, grow
     )
-    suitable = [node for node in nodes if found.suits(node)]
+    suitable = [node for node in nodes if placement.suits(node)]
     if not suitable and not grow:
-        raise SweepError(_nowhere(found, nodes, local))
+        raise SweepError(_nowhere(placement, nodes, local))
     on_gpus = [node for node in suitable if node.gpus]
     if suitable:
         largest = max(int(node.cpus) for node in on_gpus or suitable)
@@ -135,11 +139,11 @@ def place(
                 f"a trial needs {cpus_per_trial} CPUs and Ray has {largest} "
                 f"{'on its largest node' if len(nodes) > 1 else 'here'}; lower --cpus-per-trial"
             )
-    if not on_gpus and found.accelerator is None:
-        return found
-    shares, notes = gpu_shares(recipe, stages, on_gpus, found.accelerator, cpus_per_trial)
+    if not on_gpus and placement.accelerator is None:
+        return placement
+    shares, notes = gpu_shares(recipe, stages, on_gpus, placement.accelerator, cpus_per_trial)
     return Placement(
-        found.cpus, shares, found.accelerator, found.labels, max_concurrent, grow, notes
+        placement.cpus, shares, placement.accelerator, placement.labels, max_concurrent, grow, notes
     )
 
 
@@ -156,22 +160,24 @@ def _named(accelerator: str | None, nodes: Sequence[Node]) -> str | None:
         raise SweepError(f"--accelerator: {error}") from None
 
 
-def _nowhere(wanted: Placement, nodes: Sequence[Node], local: bool) -> str:
-    """What was asked for, what there is, and what to do."""
-    asked = [wanted.accelerator] if wanted.accelerator else []
-    asked += [f"{name}={value}" for name, value in wanted.labels.items()]
-    there = f"the pool has {summary(nodes)}"
-    if wanted.labels:
-        have = sorted({
+def _nowhere(placement: Placement, nodes: Sequence[Node], local: bool) -> str:
+    """The error message: the requirements, the nodes in the pool, and what to do."""
+    requirements = [placement.accelerator] if placement.accelerator else []
+    requirements += [f"{name}={value}" for name, value in placement.labels.items()]
+    available = f"the pool has {summary(nodes)}"
+    if placement.labels:
+        node_labels = sorted({
             f"{name}={node.labels[name]}"
             for node in nodes
-            for name in wanted.labels
+            for name in placement.labels
             if name in node.labels
         })  # fmt: skip
-        there += f"; labels like these: {', '.join(have) or 'none'}"
-    where = (
+        available += f"; labels like these: {', '.join(node_labels) or 'none'}"
+    advice = (
         "set ALIGNERY_RAY_ADDRESS to a cluster that has some"
         if local
         else "add such nodes, or give --grow with --max-concurrent where an autoscaler adds them"
     )
-    return f"no node with {' and '.join(asked)}: {there}. Take what is there, or {where}"
+    return (
+        f"no node with {' and '.join(requirements)}: {available}. Take what is there, or {advice}"
+    )

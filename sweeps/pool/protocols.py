@@ -1,4 +1,4 @@
-"""What the pool is given to do, and what it tells of it. Imports no Ray."""
+"""Interfaces between the pool and the searches whose tasks it runs. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Task = Assignment | Measurement
 
 @dataclass(frozen=True)
 class End:
-    """Why a worker ended. `counts`: what it ran may be at fault. `memory`: Ray ended it to save it.
+    """Why a worker ended. `counts`: its task may be at fault. `memory`: killed to free memory.
 
-    What does not count is begun again without limit.
+    Tasks whose end does not count are retried without limit.
     """
 
     reason: str
@@ -30,31 +30,31 @@ class TrialSource(Protocol):
     @property
     def job(self) -> StageJob: ...
     def ask(self) -> Task | None:
-        """What to run next; None when there is nothing just now."""
+        """The next task to run; None if there is none now."""
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Take in what a worker reports of a task; True if it goes on."""
+        """Handle a result that a worker reports for a task; True if the task continues."""
 
     def died(self, task: Task, end: End) -> None:
-        """The task's worker ended before the task did."""
+        """Handle the loss of the task's worker."""
 
     def holds(self, task: Task) -> bool:
-        """Whether the task is still to be run; not so once its search was stopped."""
+        """Whether the task should still run; False once its search was stopped."""
 
 
 class Work(Protocol):
-    """All that is to be run."""
+    """All searches of a run."""
 
     @property
     def sources(self) -> Sequence[TrialSource]:
-        """Searches that are open now; what comes first is handed out first."""
+        """Searches that are open now, in the order in which their tasks are handed out."""
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will come any more."""
+        """Whether no search is open and none will be opened."""
 
     def look(self) -> None:
-        """Called often: do what another process asked for. What it raises ends the run."""
+        """Called often: handle requests from other processes. An exception ends the run."""
 
     def pool_changed(self, nodes: int, slots: int) -> None:
-        """Machines joined or left."""
+        """Called when machines joined or left."""

@@ -1,8 +1,8 @@
-"""What workers share through Ray's object store, for the length of a pipeline.
+"""A cache of artifacts that workers share through Ray's object store while a pipeline runs.
 
-An actor beside the driver holds the files; each worker reaches it by its name. The actor owns the
-objects, so they outlive the worker that offered them. Whatever goes wrong, the shelf has nothing,
-and the worker computes what it needs.
+An actor on the driver's machine holds the files; workers find it by name. The actor owns the
+objects, so they outlive the worker that offered them. On any failure the cache acts as empty, and
+the worker computes the artifact itself. A shelf is one such cache.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from typing import Any
 
 from align.artifact_cache import Kind, NoArtifactCache, install
 
-#: What a shelf holds at most; what was not asked for longest goes first.
+#: Largest total size of a shelf in bytes; the least recently used entries are evicted first.
 MOST_BYTES = 256 * 2**20
-#: How long a worker waits for the actor, which may still be starting on a busy machine.
+#: Seconds that a worker waits for the actor, which may still be starting on a busy machine.
 WAIT_SECONDS = 30.0
 
-#: A folder's files by relative path, a single file by the empty one; each as uint8.
+#: A folder's files by relative path, or a single file by the empty path; each a uint8 array.
 Content = dict[str, Any]
 
 
 class Held:
-    """The actor's part: objects by kind and key, within `most_bytes`."""
+    """The actor: an LRU cache of objects by kind and key, of at most `most_bytes`."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._found: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
 
     def find(self, kind: str, key: str) -> list[Any]:
-        """The reference in a list, so that Ray does not fetch it here; empty if there is none."""
+        """The reference in a list, so that Ray does not dereference it; empty if there is none."""
         if (kind, key) not in self._found:
             return []
         self._found.move_to_end((kind, key))
         return [self._found[kind, key][0]]
 
     def wants(self, kind: str, key: str, size: int) -> bool:
-        """Whether something of so many bytes is missing here and has room."""
+        """Whether the entry is missing and `size` bytes are not too large for the cache."""
         return (kind, key) not in self._found and size <= self._most
 
     def put(self, kind: str, key: str, content: Content) -> None:
-        """Keep it as an object of this process's own, and let go of what is beyond the bound."""
+        """Store the content as an object that the actor owns, and evict down to the size limit."""
         import ray
 
-        size = sum(one.nbytes for one in content.values())
+        size = sum(array.nbytes for array in content.values())
         if not self.wants(kind, key, size):
             return  # another worker was quicker
         self._found[kind, key] = ray.put(content), size
@@ -58,14 +58,16 @@ class Held:
 
 @contextmanager
 def shelf_session(most_bytes: int = MOST_BYTES) -> Iterator[str]:
-    """A shelf on the connected Ray for the length of the block; gives the name for `use_shelf`."""
+    """A shelf on the connected Ray until the block ends; yields the name for `use_shelf`."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     name = f"alignery-shelf-{uuid.uuid4().hex}"
-    # The driver's machine stays to the end; workers' may leave.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    options = {"name": name, "num_cpus": 0, "scheduling_strategy": here}
+    # The driver's machine stays to the end; machines of workers may leave.
+    on_this_node = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=True
+    )
+    options = {"name": name, "num_cpus": 0, "scheduling_strategy": on_this_node}
     actor: Any = ray.remote(Held).options(**options).remote(most_bytes)
     try:
         yield name
@@ -74,7 +76,7 @@ def shelf_session(most_bytes: int = MOST_BYTES) -> Iterator[str]:
 
 
 def use_shelf(name: str | None) -> None:
-    """Share what this worker prepares by the shelf of that name; with none, by none."""
+    """Make this process share artifacts through the shelf `name`; None: share none."""
     install(NoArtifactCache() if name is None else RayShelf(name))
 
 
@@ -88,8 +90,8 @@ class RayShelf:
         self._known: set[tuple[str, str]] = set()
 
     def fetch(self, kind: Kind, key: str, target: Path) -> bool:
-        found = self._ask("find", kind, key)
-        content = self._get(found[0]) if found else None
+        references = self._ask("find", kind, key)
+        content = self._get(references[0]) if references else None
         if content is None or not _unpack(content, target):
             return False
         self._known.add((kind, key))
@@ -103,10 +105,10 @@ class RayShelf:
             if self._ask("wants", kind, key, _size(path)):
                 self._ask("put", kind, key, _pack(path))
         except OSError:
-            pass  # another process has just replaced or removed it
+            pass  # another process has just replaced or removed the files
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        """What the actor answers; None if it does not."""
+        """Call a method of the actor; None if it does not answer."""
         import ray
 
         if self._gone:
@@ -115,7 +117,7 @@ class RayShelf:
             if self._actor is None:
                 self._actor = ray.get_actor(self._name)
             return self._get(getattr(self._actor, method).remote(*arguments))
-        except (ray.exceptions.RayError, ValueError):  # dead, or there is none of this name
+        except (ray.exceptions.RayError, ValueError):  # the actor is dead or unknown
             self._gone = True
             return None
 
@@ -136,7 +138,7 @@ def _size(path: Path) -> int:
 
 
 def _files(path: Path) -> list[Path]:
-    return [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
 def _pack(path: Path) -> Content:
@@ -149,20 +151,20 @@ def _pack(path: Path) -> Content:
 
 
 def _unpack(content: Content, target: Path) -> bool:
-    """Whole or not at all; False if the disk does not take it, or something is there already."""
-    fresh = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    """Write the content to `target` atomically; False if writing fails or `target` exists."""
+    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for name, data in content.items():
-            file = fresh / name if name else fresh
+            file = temporary / name if name else temporary
             file.parent.mkdir(parents=True, exist_ok=True)
             data.tofile(file)
-        fresh.rename(target)
+        temporary.rename(target)
     except OSError:
         return False
     finally:
-        if fresh.is_dir():
-            shutil.rmtree(fresh, ignore_errors=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
         else:
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return True

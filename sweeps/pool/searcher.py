@@ -1,4 +1,4 @@
-"""Ray Tune's two seams, a searcher and a scheduler, over the dispatcher. They decide nothing."""
+"""Adapters to Ray Tune: a searcher and a scheduler that leave all decisions to the dispatcher."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sweeps.pool.trainable import TrialRunner
 
 
 class Left(Exception):
-    """Raised out of Tune's loop to leave it; why is in `TuneRun.fatal`."""
+    """Raised to leave Tune's loop; the cause is in `TuneRun.fatal`."""
 
 
 class TuneRun:
-    """What searcher and scheduler share: the dispatcher, Tune's controller, and what went wrong."""
+    """State shared by searcher and scheduler: dispatcher, Tune's controller, the first error."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
@@ -32,7 +32,10 @@ class TuneRun:
         self._warm = WarmWorkers()
 
     def meet(self, controller: Any, trial: Any) -> None:
-        """Tune has a new trial; the first comes before any worker. A private name of Ray 2.60."""
+        """Handle a new trial of Tune's; the first comes before any worker.
+
+        Uses a private name of Ray 2.60.
+        """
         if self._controller is None:
             self._controller = controller._tune_controller
             watch_workers(self._controller)
@@ -40,23 +43,26 @@ class TuneRun:
         self._warm.know(trial.placement_group_factory)
 
     def look(self) -> None:
-        """Called in each round of Tune's loop, before workers are placed."""
+        """Handle requests and revoked tasks; called in each round of Tune's loop.
+
+        Tune places workers afterwards.
+        """
         self.safely(self.dispatcher.work.look)
         if self.fatal is not None:
             self._kill([trial.trial_id for trial in self._trials()])
             raise Left
-        if gone := self.dispatcher.revoked():
-            self._kill(gone)
+        if revoked_ids := self.dispatcher.revoked():
+            self._kill(revoked_ids)
         if self._controller is not None:
             self._warm.keep(self._controller)
 
     def abandon(self) -> None:
-        """End all workers and give back what they hold, after Tune's loop was broken off."""
+        """End all workers and free their resources, after Tune's loop was interrupted."""
         if self._controller is not None:
             self._controller._actor_manager.cleanup()
 
     def safely(self, hook: Callable[..., Any], *arguments: Any, otherwise: Any = None) -> Any:
-        """Run what Tune would wrap, print or swallow an error of; the next round raises it."""
+        """Call `hook`; store its error for the next round, as Tune would wrap, print or drop it."""
         try:
             return hook(*arguments)
         except Exception as error:
@@ -64,7 +70,7 @@ class TuneRun:
             return otherwise
 
     def ended(self, controller: Any, trial: Any) -> None:
-        """A worker ended with this trial of Tune's."""
+        """Handle the end of the worker of a Tune trial."""
         file = trial.pickled_error_file
         error = ray.cloudpickle.loads(Path(file).read_bytes()) if file else None
         begun = trial not in controller._resetting_trials
@@ -73,31 +79,31 @@ class TuneRun:
     def _trials(self) -> list[Any]:
         return [] if self._controller is None else list(self._controller.get_live_trials())
 
-    def _kill(self, gone: list[str]) -> None:
-        """End workers in the middle of a trial: asked to stop, they would go on to a milestone."""
+    def _kill(self, trial_ids: list[str]) -> None:
+        """Kill the workers of these trials: a stop request would only act at the next milestone."""
         for trial in self._trials():
-            if trial.trial_id not in gone:
+            if trial.trial_id not in trial_ids:
                 continue
             if (actor := trial.temporary_state.ray_actor) is not None:
-                ray.kill(actor)  # Tune hears of it as of any death
+                ray.kill(actor)  # Tune notices it like any other death
             elif trial.status == Trial.PENDING:
                 self._controller.stop_trial(trial)
 
 
 class StudySearcher(Searcher):
-    """Hands out what the open searches have."""
+    """Hands out the tasks of the open searches."""
 
     def __init__(self, run: TuneRun) -> None:
         super().__init__()
         self._run = run
 
-    def set_search_properties(self, *_arguments: Any, **_more: Any) -> bool:
+    def set_search_properties(self, *_arguments: Any, **_keywords: Any) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> Any:
         """A configuration, None for "later", or FINISHED."""
         run = self._run
-        run.look()  # Tune stays in here for as long as nothing runs
+        run.look()  # Tune calls only this while nothing runs
         next_ = run.safely(run.dispatcher.next, trial_id)
         if next_ is None and run.fatal is None and run.dispatcher.work.finished:
             return Searcher.FINISHED
@@ -106,17 +112,17 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the scheduler has told everything."""
+        """Do nothing: the scheduler has reported everything."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: the study is the state."""
+        """Do nothing: the state is in the study."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its configuration; locks and connections stay here
+        return {}  # Tune pickles its configuration; locks and connections cannot be pickled
 
 
 class StudyScheduler(FIFOScheduler):
-    """Passes on each result and each death. Tune asks it before the searcher."""
+    """Passes each result and each lost worker on. Tune calls it before the searcher."""
 
     def __init__(self, run: TuneRun) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -126,14 +132,14 @@ class StudyScheduler(FIFOScheduler):
         self._run.meet(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Nobody in particular, but it is asked in each round."""
+        """Poll, as this is called in each round, and choose as the base class does."""
         self._run.look()
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         run = self._run
-        goes_on = run.safely(run.dispatcher.result, trial.trial_id, result)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        continues = run.safely(run.dispatcher.result, trial.trial_id, result)
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._run.safely(self._run.ended, tune_controller, trial)

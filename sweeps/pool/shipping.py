@@ -1,7 +1,7 @@
-"""Files of a recipe that other machines cannot see: into storage by content, and out again.
+"""Moves local files of a recipe to storage, by content, and fetches them on other machines.
 
 A file goes to `datasets/<sha256><suffix>` and the recipe says `alignery://datasets/…`; a reward
-function's folder goes to `code/<sha256>`. What was stored once is not stored again.
+function's folder goes to `code/<sha256>`. Content that is already stored is not stored again.
 """
 
 from __future__ import annotations
@@ -19,51 +19,52 @@ from align.recipe.rewards import PythonConfig, RewardConfig
 from cluster.settings import Settings
 from cluster.storage import Storage
 
-#: What a path or a folder in storage begins with, in a recipe.
+#: Prefix of a recipe's paths and folders that are in storage.
 STORED = "alignery://"
-#: The same after a recipe was read from a file, where relative paths are taken from its folder.
+#: Matches such a path, also after reading a recipe file has resolved it against the file's folder.
 _STORED = re.compile(r"alignery:/+((?:datasets|code)/[^/]+)$")
 
 
 def ship_data(settings: Settings, recipe: Recipe, *, code: bool = False) -> Recipe:
     """The recipe with its local data files in storage and, with `code`, its reward functions too.
 
-    A file that is not here may be on the machines that read it, and stays as it is. StorageError.
+    Paths of files that are not on this machine stay: workers may have the files. StorageError if
+    storage fails.
     """
     storage, changed = Storage(settings), recipe.model_copy(deep=True)
     for data in _data(changed):
         if data.path is not None and (_key(data.path) or Path(data.path).is_file()):
             data.path = STORED + (_key(data.path) or _store_file(storage, Path(data.path)))
     for stage in changed.stages.values() if code else ():
-        stage.rewards = {name: _shipped(storage, one) for name, one in stage.rewards.items()}
+        stage.rewards = {name: _shipped(storage, reward) for name, reward in stage.rewards.items()}
     return changed
 
 
 def localise(recipe: Recipe, storage: Storage) -> Recipe:
-    """The recipe with paths that can be read here, what is in storage fetched; StorageError."""
+    """The recipe with files fetched from storage and local paths. StorageError if that fails."""
     changed = recipe.model_copy(deep=True)
     for data in _data(changed):
         if (key := _key(data.path)) is not None:
             folder = storage.get_folder(key)
-            data.path = str(next(one for one in sorted(folder.iterdir()) if one.is_file()))
+            data.path = str(next(path for path in sorted(folder.iterdir()) if path.is_file()))
     for stage in changed.stages.values():
-        stage.rewards = {name: _fetched(storage, one) for name, one in stage.rewards.items()}
+        stage.rewards = {name: _fetched(storage, reward) for name, reward in stage.rewards.items()}
     return changed
 
 
 def _data(recipe: Recipe) -> Iterator[DataConfig]:
     blocks = (recipe.data, *(stage.data for stage in recipe.stages.values()))
-    return (one for one in blocks if one is not None)
+    return (block for block in blocks if block is not None)
 
 
 def _key(path: str | None) -> str | None:
-    """The storage key that a path stands for, or None."""
-    found = None if path is None else _STORED.search(path)
-    return None if found is None else found.group(1)
+    """The storage key of an `alignery://` path; None for other paths."""
+    match = None if path is None else _STORED.search(path)
+    return None if match is None else match.group(1)
 
 
 def _store_file(storage: Storage, path: Path) -> str:
-    """The key of a file's content; its name is kept, for what is said about it."""
+    """Store a file by its content and return the key. Its name is kept for use in messages."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     suffix = path.suffix.lower()
@@ -77,7 +78,7 @@ def _store_file(storage: Storage, path: Path) -> str:
 
 def _shipped(storage: Storage, reward: RewardConfig) -> RewardConfig:
     if not isinstance(reward, PythonConfig) or reward.file is None:
-        return reward  # built in, stored already, or a module that Python finds
+        return reward  # built in, already stored, or an importable module
     folder = Path(str(reward.folder))
     files = sorted(_python(folder))
     digest = hashlib.sha256()
@@ -86,12 +87,12 @@ def _shipped(storage: Storage, reward: RewardConfig) -> RewardConfig:
         digest.update(path.read_bytes())
     key = f"code/{digest.hexdigest()}"
     if not storage.exists(key):
-        with tempfile.TemporaryDirectory() as fresh:
+        with tempfile.TemporaryDirectory() as temporary:
             for path in files:
-                target = Path(fresh) / path.relative_to(folder)
+                target = Path(temporary) / path.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-            storage.put_folder(Path(fresh), key)
+            storage.put_folder(Path(temporary), key)
     return reward.model_copy(update={"folder": STORED + key})
 
 
@@ -103,7 +104,7 @@ def _fetched(storage: Storage, reward: RewardConfig) -> RewardConfig:
 
 
 def _python(folder: Path) -> Iterator[Path]:
-    """The Python files of a folder and of the packages in it: what a function may import."""
+    """The Python files of a folder and its packages, which a reward function may import."""
     for path in folder.iterdir():
         if path.suffix == ".py":
             yield path

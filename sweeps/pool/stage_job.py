@@ -1,4 +1,4 @@
-"""What all trials of a sweep share, as it travels from the driver to its workers."""
+"""The job that all trials of a sweep share, sent from the driver to its workers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from align.space.spaces import Value
 from cluster.settings import Settings
 from cluster.storage import Storage
 
-#: What a worker builds a trial with: `module:attribute`.
+#: The default factory of trials in a worker: `module:attribute`.
 TRIAL = "align.training.trial:Trial"
-#: What it measures finalists with. A stand-in for trials has one in its own module.
+#: The function that measures finalists. Another factory needs such a function in its own module.
 UNSEEN = "align.training.test_evaluation:measure_unseen"
-#: What a finalist was measured to do, beside its rows.
+#: Name of the file with a finalist's metrics, beside its rows.
 METRICS = "metrics.json"
 
 
@@ -37,7 +37,7 @@ class TrialProtocol(Protocol):
 
 
 class TrialFactory(Protocol):
-    """What the dotted name of a job's `factory` stands for."""
+    """The callable that a job's `factory` names."""
 
     def __call__(
         self,
@@ -53,7 +53,7 @@ class TrialFactory(Protocol):
 
 
 class MeasureUnseen(Protocol):
-    """What the dotted name of a job's `measure` stands for; see `training.test_evaluation`."""
+    """The callable that a job's `measure` names; see `training.test_evaluation`."""
 
     def __call__(
         self,
@@ -72,7 +72,7 @@ class MeasureUnseen(Protocol):
 class Measurement:
     """A finalist to measure on unseen items: a trial, or `parent` or `base`, which have no number.
 
-    `params` are the trial's, or the default's, since they say what is measured and how.
+    `params` are the trial's, or those of the default: they determine what is measured and how.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Measurement:
 class StageJob(BaseModel):
     """One stage to search. Ids are those of registered adapters.
 
-    A trial has `cpus` and the share `gpus` of one GPU; `shelf` names what workers share.
+    A trial has `cpus` and the share `gpus` of one GPU; `shelf` names the shared artifact cache.
     """
 
     settings: dict[str, str | None]
@@ -99,42 +99,42 @@ class StageJob(BaseModel):
 
     @property
     def measure(self) -> str:
-        """The dotted name of what measures finalists."""
+        """The dotted name of the function that measures finalists."""
         module = self.factory.partition(":")[0]
         return UNSEEN if self.factory == TRIAL else f"{module}:{UNSEEN.partition(':')[2]}"
 
     def storage(self) -> Storage:
-        """The artifacts, wherever this process runs."""
+        """The artifact storage, opened with the job's settings."""
         return Storage(self.open_settings())
 
     def open_settings(self) -> Settings:
-        """The driver's settings; a worker's own environment may have others."""
+        """The driver's settings; the environment of a worker may have others."""
         return Settings(**self.settings)
 
 
 def portable(settings: Settings) -> dict[str, str | None]:
-    """Settings as plain data, password and all: for our own workers only."""
+    """Settings as plain data, passwords included: only for workers of this sweep."""
     return settings.model_dump(mode="json")
 
 
 def import_dotted(name: str) -> Any:
-    """What `module:attribute` names."""
+    """Import the object that `module:attribute` names."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
 
 
 def adapter_folder(storage: Storage, identity: str | None) -> Path | None:
-    """A registered adapter's files, by id."""
+    """The folder of a registered adapter, by id; None for None."""
     return None if identity is None else storage.get_folder(f"adapters/{identity}")
 
 
 def unseen_key(study: str, name: str) -> str:
-    """Storage key of what a finalist did on unseen items: its metrics and its rows."""
+    """Storage key of a finalist's metrics and rows on unseen items."""
     return f"sweeps/{study}/unseen/{name.replace(' ', '_')}"
 
 
 def read_unseen(storage: Storage, key: str) -> dict[str, float] | None:
-    """Metrics that were measured there before; None if there are none."""
+    """Metrics that are stored under `key`; None if there are none."""
     if not storage.exists(key):
         return None
     metrics: dict[str, float] = json.loads(

@@ -1,4 +1,4 @@
-"""The worker's side of a sweep: an actor that runs one trial after another, step by step."""
+"""The worker's side of a sweep: an actor that runs trials one after another, step by step."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class TrialRunner(Actor):
     """Runs trials in one process, one after another, so that imports and models load once.
 
     One `step()` is one milestone, or one finalist on unseen items. `setup` and `reset_config` only
-    take notes, because Ray also runs them for actors that never train. Results are plain data:
-    `{"milestone": JSON}`, `{"unseen": JSON}`, or `{"failure": reason}`, with `error` where every
-    trial of the stage is at fault. An exception that is no AligneryError may be the machine's
-    fault: it ends the process, and another goes on from the newest checkpoint.
+    store the configuration, because Ray also runs them for actors that never train. Results are
+    plain data: `{"milestone": JSON}`, `{"unseen": JSON}`, or `{"failure": reason}`, with `error` if
+    the cause may hit every trial of the stage. Other exceptions than AligneryError may be the
+    machine's fault: they end the process, and a new worker continues from the newest checkpoint.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -80,28 +80,30 @@ class TrialRunner(Actor):
         self._leave()
 
     def _leave(self) -> None:
-        """The trial's turn is over: it ended, or another worker goes on with it."""
+        """Close the open trial: it ended, or another worker continues it."""
         if self._open_trial is not None:
             self._open_trial[1].leave()
         self._open_trial = None
 
     def _advance(self, assignment: Assignment) -> str:
-        began, clock = time.time(), time.monotonic()
+        started_at, started = time.time(), time.monotonic()
         self._importing = 0.0
         if self._open_trial is None:
             self._open_trial = self._open(assignment)
-        opened = time.monotonic() - clock
+        opening_seconds = time.monotonic() - started
         trial, workspace = self._open_trial
         step = next_milestone(trial.milestones, self._done, trial.step, set(workspace.measured()))
         metrics = workspace.measured().get(step) if step <= trial.step else None
         if metrics is None:
             metrics = dict(trial.advance(step))
             metrics["seconds_import"] = self._importing
-            metrics["seconds_load"] = metrics.get("seconds_load", 0.0) + opened - self._importing
-            metrics["seconds"] = time.monotonic() - clock
+            metrics["seconds_load"] = (
+                metrics.get("seconds_load", 0.0) + opening_seconds - self._importing
+            )
+            metrics["seconds"] = time.monotonic() - started
             workspace.keep(step, metrics)
         total, index = trial.milestones[-1], trial.milestones.index(step)
-        milestone = Milestone(step, total, index, metrics, _ran(began))
+        milestone = Milestone(step, total, index, metrics, _ran(started_at))
         if milestone.last and math.isfinite(milestone.objective):
             workspace.publish(trial, metrics)
         self._done = step
@@ -124,11 +126,11 @@ class TrialRunner(Actor):
         return trial, workspace
 
     def _measure(self) -> str:
-        """A finalist on unseen items; what an earlier attempt measured is taken as it is."""
-        began, one = time.time(), self._measurement
-        assert one is not None  # _take has seen to it
+        """Measure a finalist on unseen items; reuse the metrics of an earlier attempt if stored."""
+        started, measurement = time.time(), self._measurement
+        assert measurement is not None  # set by _take
         job = self._job
-        storage, key = job.storage(), unseen_key(job.study, one.name)
+        storage, key = job.storage(), unseen_key(job.study, measurement.name)
         if (metrics := read_unseen(storage, key)) is None:
             measure: MeasureUnseen = self._prepare(job.measure)
             parent = adapter_folder(storage, job.parent_id)
@@ -137,56 +139,59 @@ class TrialRunner(Actor):
                 metrics = measure(
                     localise(job.recipe, storage),
                     job.stage,
-                    one.params,
-                    self._adapter(storage, one, parent),
+                    measurement.params,
+                    self._adapter(storage, measurement, parent),
                     parent=parent,
                     reward_model=adapter_folder(storage, job.reward_model_id),
                     target=target,
                 )
                 (target / METRICS).write_text(json.dumps(metrics), encoding="utf-8")
                 storage.put_folder(target, key)
-        return json.dumps({"metrics": metrics, "ran": _ran(began)})
+        return json.dumps({"metrics": metrics, "ran": _ran(started)})
 
-    def _adapter(self, storage: Storage, one: Measurement, parent: Path | None) -> Path | None:
-        if one.number is None:
-            return parent if one.name == "parent" else None
-        return storage.get_folder(trial_key(self._job.study, one.number, "published"))
+    def _adapter(
+        self, storage: Storage, measurement: Measurement, parent: Path | None
+    ) -> Path | None:
+        if measurement.number is None:
+            return parent if measurement.name == "parent" else None
+        return storage.get_folder(trial_key(self._job.study, measurement.number, "published"))
 
     def _prepare(self, dotted: str) -> Any:
-        """Set this process up for the job, whatever it ran before, and import what `dotted` names.
+        """Set this process up for the job, whatever it ran before, and import `dotted`.
 
-        What it had of another trial is let go of first.
+        Memory of an earlier trial is freed first.
         """
         gc.collect()
         job = self._job
         os.environ["ALIGNERY_HOME"] = str(job.open_settings().home)
         os.environ["OMP_NUM_THREADS"] = str(job.cpus)
-        clock = time.monotonic()
-        found = import_dotted(dotted)
-        self._importing = time.monotonic() - clock
+        import_started = time.monotonic()
+        attribute = import_dotted(dotted)
+        self._importing = time.monotonic() - import_started
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_num_threads(job.cpus)
         hold_to_share(job.gpus)
         use_shelf(job.shelf)
-        return found
+        return attribute
 
 
 def next_milestone(
     milestones: tuple[int, ...], decided: int, trained: int, measured: set[int]
 ) -> int:
-    """The milestone to report next: the first undecided one that can still be measured.
+    """The step of the milestone to report next: the first undecided one that can be measured.
 
-    A trial can have been trained past a milestone only if it was measured there.
+    `decided` and `trained` are optimizer steps, `measured` the steps with stored metrics. A trial
+    can have been trained past a milestone only if it was measured there.
     """
-    waiting = [step for step in milestones if step > decided]
-    can = [step for step in waiting if step >= trained or step in measured]
-    return can[0] if can else milestones[-1]
+    undecided = [step for step in milestones if step > decided]
+    measurable = [step for step in undecided if step >= trained or step in measured]
+    return measurable[0] if measurable else milestones[-1]
 
 
-def _ran(began: float) -> dict[str, Any]:
-    """Where and when something ran until now: seconds since the epoch, Ray's node, the process."""
+def _ran(started_at: float) -> dict[str, Any]:
+    """When and where it ran until now: seconds since the epoch, Ray's node, the process id."""
     node = ray.get_runtime_context().get_node_id()
-    return {"began": began, "ended": time.time(), "node": node, "worker": str(os.getpid())}
+    return {"began": started_at, "ended": time.time(), "node": node, "worker": str(os.getpid())}
 
 
 def _reason(error: AligneryError) -> str:

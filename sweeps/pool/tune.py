@@ -1,8 +1,8 @@
-"""Ray Tune's side of the driver: it places, starts and reuses workers; searches decide.
+"""Runs the dispatcher's tasks with Ray Tune, which places, starts and reuses workers.
 
-Tune's own searchers and schedulers keep a second truth about a sweep: they tell stopped trials
+Tune's own searchers and schedulers keep separate state about a sweep: they mark stopped trials as
 COMPLETE, leave NaN trials running and forget rungs on restore. So one Tune run serves all open
-searches through one dispatcher, and a fresh one on the same studies is a resumed sweep.
+searches through one dispatcher, and resuming a sweep starts a new Tune run on the same studies.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from sweeps.pool.searcher import Left, StudyScheduler, StudySearcher, TuneRun
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a recipe count from here
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a recipe start from the working directory
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would turn Ctrl-C into an ordinary return
-    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the dispatcher knows how many fit
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the dispatcher limits them
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
 
 def run_trials(dispatcher: Dispatcher) -> None:
-    """Run all that there is, until the work is finished. Raises what its hooks raised.
+    """Run all tasks until the work is finished. Raises the first error of the dispatcher's hooks.
 
-    Then nothing of it runs any more, and what was handed out can be handed out again.
+    Afterwards no worker runs any more, and unfinished tasks can be handed out again.
     """
     run = TuneRun(dispatcher)
     with _quiet(), tempfile.TemporaryDirectory(prefix="alignery-tune-") as folder:
@@ -44,7 +44,7 @@ def run_trials(dispatcher: Dispatcher) -> None:
         except (Left, tune.TuneError):
             if run.fatal is None:
                 raise
-        except BaseException:  # Ctrl-C, for which Tune does not clean up
+        except BaseException:  # such as Ctrl-C, after which Tune does not clean up
             run.abandon()
             raise
     if run.fatal is not None:
@@ -62,17 +62,17 @@ def _tuner(run: TuneRun, placement: Placement, folder: str) -> tune.Tuner:
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(run),
             scheduler=StudyScheduler(run),
-            num_samples=-1,  # the studies decide the end
+            num_samples=-1,  # the studies decide when to end
             reuse_actors=True,
             trial_name_creator=_short_name,
             trial_dirname_creator=_short_name,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=folder,  # nothing that lasts: checkpoints and results go elsewhere
+            storage_path=folder,  # temporary: checkpoints and results go elsewhere
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=0),  # what is retried, is asked again
-            # The default saves at the end, after STOP, which turns a finished trial into an error.
+            failure_config=tune.FailureConfig(max_failures=0),  # retries are asked for again
+            # The default saves a checkpoint after STOP, which turns a finished trial into an error.
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=0, checkpoint_at_end=False
             ),
@@ -86,7 +86,7 @@ def _short_name(trial: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Tune from printing, and from taking over signals and the working directory."""
+    """Keep Tune from printing and from changing signal handlers and the working directory."""
     before = {name: os.environ.get(name) for name in _QUIET}
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air")]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""What workers on other machines must reach: asked of each machine before the first trial."""
+"""Checks, before the first trial, that every machine reaches what its workers need."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ from sweeps.study.lock import lock_folder
 
 __all__ = ["check_workers", "localise", "ship_data"]
 
-#: A machine that has not answered by then does not answer at all; the first task of a machine
-#: waits for Python to start there.
+#: Seconds to wait for a machine's answer; its first task waits for Python to start there.
 ANSWER_SECONDS = 120
 
 
 def check_workers(settings: Settings, placement: Placement, recipe: Recipe | None = None) -> None:
-    """Try database, storage, home and `recipe`'s base from every machine where trials would run.
+    """Check database, storage, home and `recipe`'s base on every machine where trials would run.
 
-    This machine itself is not asked, and nodes that share one are asked once.
+    This machine is not checked; several nodes on the same machine are checked once.
     SweepError names the machine, what it cannot reach and what to set.
     """
     if settings.ray_address is None:
@@ -47,42 +46,42 @@ def check_workers(settings: Settings, placement: Placement, recipe: Recipe | Non
     folder = local_folder(base) if base is not None and "/" in base else None
     with _written(settings) as nonce:
         probe = Probe(portable(settings), nonce, None if folder is None else str(folder.resolve()))
-        for node, complaint in zip(nodes, _answers(probe, nodes), strict=True):
-            if complaint:
-                raise SweepError(f"workers on {node.host or node.address} {complaint}")
+        for node, fault in zip(nodes, _answers(probe, nodes), strict=True):
+            if fault:
+                raise SweepError(f"workers on {node.host or node.address} {fault}")
 
 
 def _here(node: Node) -> bool:
     """Whether the node is this machine."""
     from ray.util import get_node_ip_address
 
-    own = ("127.0.0.1", get_node_ip_address())
-    return node.host == socket.gethostname() and node.address in own
+    own_addresses = ("127.0.0.1", get_node_ip_address())
+    return node.host == socket.gethostname() and node.address in own_addresses
 
 
 def _answers(probe: Probe, nodes: Sequence[Node]) -> list[str]:
-    """What each node's worker says, in their order."""
+    """The fault that each node's worker reports, empty if none, in the order of `nodes`."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=1)(find_fault)
-    asked = [
+    references = [
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
         ).remote(probe)
         for node in nodes
     ]
-    found = []
-    for node, answer in zip(nodes, asked, strict=True):
+    faults = []
+    for node, reference in zip(nodes, references, strict=True):
         try:
-            found.append(str(ray.get(answer, timeout=ANSWER_SECONDS)))
+            faults.append(str(ray.get(reference, timeout=ANSWER_SECONDS)))
         except GetTimeoutError:
-            found.append(f"do not answer within {ANSWER_SECONDS} s; see `ray status` there")
+            faults.append(f"do not answer within {ANSWER_SECONDS} s; see `ray status` there")
         except RayError as error:
-            gone = node.id not in {one.id for one in read_pool()}
-            found.append("" if gone else _no_answer(error))
-    return found
+            node_left = node.id not in {present.id for present in read_pool()}
+            faults.append("" if node_left else _no_answer(error))
+    return faults
 
 
 def _no_answer(error: Exception) -> str:
@@ -97,7 +96,7 @@ def _no_answer(error: Exception) -> str:
 
 @contextmanager
 def _written(settings: Settings) -> Iterator[str]:
-    """A nonce in storage and, one way or the other, in the database, for the block's length."""
+    """A nonce that is in storage and marked in the database until the block ends."""
     nonce = uuid.uuid4().hex
     storage, database = Storage(settings), open_database(settings)
     try:
@@ -114,7 +113,7 @@ def _written(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _marked(settings: Settings, database: Database, nonce: str) -> Iterator[None]:
-    """A file beside SQLite's; on PostgreSQL a lock, which nobody else can take there."""
+    """Mark the database with the nonce: a file beside SQLite's, an advisory lock on PostgreSQL."""
     if make_url(settings.database_url).get_backend_name() == "sqlite":
         mark = lock_folder(settings) / f"{nonce}.nonce"
         mark.touch()
@@ -128,4 +127,4 @@ def _marked(settings: Settings, database: Database, nonce: str) -> Iterator[None
         try:
             yield
         finally:
-            connection.invalidate()  # the lock is the session's
+            connection.invalidate()  # closes the session, which releases the lock

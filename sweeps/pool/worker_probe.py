@@ -1,4 +1,4 @@
-"""What a worker's machine reaches: runs there. Imports little, as it starts on every machine."""
+"""Checks what a worker's machine reaches. Runs on that machine, and imports little for speed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from align.errors import AligneryError
 from cluster.settings import Settings
 from cluster.storage import Storage
 
-#: What trials need in a worker.
+#: The module that workers import to run trials.
 _NEEDED = "sweeps.pool.trainable"
 _SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a worker is to find: settings, a nonce that the driver wrote, and a base's folder."""
+    """What to check: settings, a nonce that the driver wrote, and a base's folder."""
 
     settings: dict[str, str | None]
     nonce: str
@@ -28,7 +28,7 @@ class Probe:
 
 
 def find_fault(probe: Probe) -> str:
-    """What is out of reach on this machine, or nothing."""
+    """What is out of reach on this machine, as a message; empty if nothing."""
     settings = Settings(**probe.settings)
     try:
         fault = (
@@ -44,12 +44,12 @@ def find_fault(probe: Probe) -> str:
 
 
 def nonce_key(nonce: str) -> str:
-    """Where in storage the driver wrote it."""
+    """The storage key under which the driver wrote the nonce."""
     return f"checks/{nonce}"
 
 
 def lock_number(nonce: str) -> int:
-    """PostgreSQL's advisory locks are 64-bit numbers."""
+    """The nonce as the number of a PostgreSQL advisory lock: 60 of its 64 bits."""
     return int(nonce[:15], 16)
 
 
@@ -83,38 +83,38 @@ def _database_fault(settings: Settings, nonce: str) -> str:
     try:
         with engine.connect() as connection:
             key = {"key": lock_number(nonce)}
-            other = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), key)
-    except Exception as error:  # the driver's many kinds; each means the same here
+            wrong_database = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), key)
+    except Exception as error:  # of many classes; each means that the database is out of reach
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
-        other, why = True, f": {cause.replace(str(url.password), '***')}"
+        wrong_database, detail = True, f": {cause.replace(str(url.password), '***')}"
     else:
-        why = ": another one answers there"
+        detail = ": another one answers there"
     finally:
         engine.dispose()
-    if not other:
+    if not wrong_database:
         return ""
-    shown = url.render_as_string(hide_password=True)
+    safe_url = url.render_as_string(hide_password=True)
     return (
-        f"do not reach the database {shown}{why}; give ALIGNERY_DATABASE_URL a host that all "
+        f"do not reach the database {safe_url}{detail}; give ALIGNERY_DATABASE_URL a host that all "
         "machines know, and let the server listen to them"
     )
 
 
 def _storage_fault(settings: Settings, nonce: str) -> str:
-    storage, own = Storage(settings), f"{nonce_key(nonce)}-{uuid.uuid4().hex}"
+    storage, copy_key = Storage(settings), f"{nonce_key(nonce)}-{uuid.uuid4().hex}"
     if not storage.exists(nonce_key(nonce)):
-        local = "://" not in settings.storage
-        why = "a folder lies on one machine; " if local else ""
+        is_folder = "://" not in settings.storage
+        detail = "a folder lies on one machine; " if is_folder else ""
         return (
-            f"do not see in storage {settings.storage} what this machine wrote: {why}set "
+            f"do not see in storage {settings.storage} what this machine wrote: {detail}set "
             "ALIGNERY_STORAGE to a bucket (s3://… or gs://…) or a folder that all machines share"
         )
     try:
-        storage.put_folder(storage.get_folder(nonce_key(nonce)), own)
-        storage.get_folder(own)
+        storage.put_folder(storage.get_folder(nonce_key(nonce)), copy_key)
+        storage.get_folder(copy_key)
     finally:
         with suppress(AligneryError):
-            storage.delete(own)
+            storage.delete(copy_key)
     return ""
 
 

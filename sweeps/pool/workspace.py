@@ -1,4 +1,4 @@
-"""A trial's folder: its checkpoints and what was measured at each, kept so that they survive."""
+"""A trial's folder: its checkpoints and metrics, stored so that they survive the worker."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 class Workspace:
-    """Where one trial works, and what outlives its worker.
+    """The folder in which one trial works and which outlives its worker.
 
-    Local storage is seen by every machine, so the trial works right below its root. For object
-    storage it works below `home`, and the folder is uploaded after each checkpoint and milestone,
-    in place of what was uploaded before.
+    Local storage is visible to every machine, so the folder is below its root. With object storage
+    the folder is below `home` and is uploaded after each checkpoint and milestone, replacing the
+    earlier upload.
     """
 
     def __init__(self, settings: Settings, study: str, number: int) -> None:
-        """Find the trial's folder, fetched from storage if it is there, or make it."""
+        """Open the trial's folder, fetched from storage if it is there, or create it."""
         self._storage = Storage(settings)
         self._key = trial_key(study, number, "checkpoints")
         self._published = trial_key(study, number, "published")
@@ -39,18 +39,18 @@ class Workspace:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _fetch(self, settings: Settings) -> None:
-        """The folder as it was last uploaded; what this machine had of it may be older."""
-        fresh = self.folder.with_name(f".{self.folder.name}-{uuid.uuid4().hex}")
+        """Replace the local folder, which may be older, by the last upload."""
+        download = self.folder.with_name(f".{self.folder.name}-{uuid.uuid4().hex}")
         try:
-            shutil.copytree(self._storage.get_folder(self._key), fresh)
+            shutil.copytree(self._storage.get_folder(self._key), download)
             shutil.rmtree(self.folder, ignore_errors=True)
-            fresh.rename(self.folder)
+            download.rename(self.folder)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(download, ignore_errors=True)
             _drop_download(settings, self._key)
 
     def measured(self) -> dict[int, dict[str, float]]:
-        """Metrics by optimizer step of the milestones that were reached."""
+        """Metrics of the milestones that were reached, by optimizer step."""
         try:
             log = json.loads((self.folder / _LOG).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -58,23 +58,23 @@ class Workspace:
         return {int(step): metrics for step, metrics in log.items()}
 
     def keep(self, step: int, metrics: dict[str, float]) -> None:
-        """Note a milestone, and make its checkpoint durable."""
+        """Store a milestone's metrics, and make its checkpoint durable."""
         log = self.folder / _LOG
-        fresh = log.with_name(f".{_LOG}.{uuid.uuid4().hex}")  # an orphan worker may write too
-        fresh.write_text(json.dumps({**self.measured(), step: metrics}), encoding="utf-8")
-        fresh.replace(log)
+        temporary = log.with_name(f".{_LOG}.{uuid.uuid4().hex}")  # an orphan worker may write too
+        temporary.write_text(json.dumps({**self.measured(), step: metrics}), encoding="utf-8")
+        temporary.replace(log)
         if self._remote:
             self._storage.put_folder(self.folder, self._key)
 
     def keep_checkpoint(self, step: int) -> None:
         """Make the checkpoint of a step between two milestones durable.
 
-        A storage that does not answer ends no trial: the next checkpoint is uploaded again.
+        An error of storage does not end the trial: the next checkpoint is uploaded again.
         """
         if not self._remote:
             return
         log = self.folder / _LOG
-        if not log.exists():  # a key has a file of its own
+        if not log.exists():  # a key in storage has a file directly in its folder
             log.write_text("{}", encoding="utf-8")
         try:
             self._storage.put_folder(self.folder, self._key)
@@ -93,7 +93,7 @@ class Workspace:
             shutil.rmtree(target, ignore_errors=True)
 
     def leave(self) -> None:
-        """Free this machine's copy of what lies in object storage: the trial's turn is over."""
+        """With object storage, delete this machine's copy: the worker has finished with it."""
         if self._remote:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -101,15 +101,15 @@ class Workspace:
 def discard_checkpoints(
     settings: Settings, study: str, numbers: Iterable[int], keep: Collection[int] = ()
 ) -> None:
-    """Free the space of trials that nobody will continue, but for those in `keep`.
+    """Delete the checkpoints of the trials `numbers`, except those in `keep`.
 
-    What they published stays.
+    Their published adapters stay.
     """
-    _discard(settings, study, [one for one in numbers if one not in keep], "checkpoints")
+    _discard(settings, study, [number for number in numbers if number not in keep], "checkpoints")
 
 
 def discard_published(settings: Settings, study: str, numbers: Iterable[int]) -> None:
-    """Free the space of adapters that trials published. Those that are registered lie elsewhere."""
+    """Delete the adapters that trials published. Registered adapters are stored elsewhere."""
     _discard(settings, study, numbers, "published")
 
 
@@ -118,7 +118,7 @@ def _discard(settings: Settings, study: str, numbers: Iterable[int], part: str) 
     for number in numbers:
         key = trial_key(study, number, part)
         storage.delete(key)
-        # A trial that never came to a milestone has a folder here that is no key yet.
+        # A trial without any milestone has a local folder that is no key in storage yet.
         shutil.rmtree(_folder(settings, key), ignore_errors=True)
         if _is_remote(settings):
             _drop_download(settings, key)
@@ -134,5 +134,5 @@ def _folder(settings: Settings, key: str) -> Path:
 
 
 def _drop_download(settings: Settings, key: str) -> None:
-    """Storage keeps what it fetched; a checkpoint is fetched once."""
+    """Delete storage's cached download of `key`: a checkpoint is fetched only once."""
     shutil.rmtree(settings.home / "cache" / key, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""A sweep's Optuna study: what is suggested, measured, pruned and ended."""
+"""A sweep's Optuna study: suggests, records, prunes and ends trials."""

@@ -1,4 +1,4 @@
-"""What a study on the database says against a recipe, told before anything is spent."""
+"""Checks that an existing study on the database is compatible with a recipe."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ _FRESH = "start anew with --fresh, or give the recipe its old"
 
 
 def direction_of(stage: StageConfig) -> Literal["minimize", "maximize"]:
-    """Optuna's word for where the objective is to go."""
+    """Optuna's name for the direction of the stage's objective."""
     return "minimize" if stage.minimised else "maximize"
 
 
 def check_direction(study: Any, stage: StageConfig) -> None:
     """SweepError if the study has another direction, or several objectives."""
-    found = [one.name.lower() for one in study.directions]
-    wanted = direction_of(stage)
-    if len(found) > 1:
+    directions = [direction.name.lower() for direction in study.directions]
+    expected = direction_of(stage)
+    if len(directions) > 1:
         raise SweepError(
-            f"study {study.study_name} exists and has {len(found)} objectives; a sweep has one. "
-            "It was not made by Alignery: start anew with --fresh"
+            f"study {study.study_name} exists and has {len(directions)} objectives; a sweep has "
+            "one. It was not made by Alignery: start anew with --fresh"
         )
-    if found != [wanted]:
+    if directions != [expected]:
         raise SweepError(
-            f"study {study.study_name} exists and is to {found[0]}, but objective "
-            f"'{stage.objective}' is to {wanted}; {_FRESH} objective"
+            f"study {study.study_name} exists and is to {directions[0]}, but objective "
+            f"'{stage.objective}' is to {expected}; {_FRESH} objective"
         )
 
 
 def check_spaces(study: str, trials: Iterable[Any], spaces: Mapping[str, Space]) -> None:
-    """SweepError if trials of the study hold values that the recipe's spaces cannot.
+    """SweepError if a trial has a parameter that the recipe does not search, or with another space.
 
-    Bounds may have moved: Optuna learns from what lies outside as well.
+    Bounds may have changed: Optuna also learns from values outside of them.
     """
-    wanted = {path: distribution(space) for path, space in spaces.items()}
+    distributions = {path: distribution(space) for path, space in spaces.items()}
     for trial in trials:
-        for path, old in trial.distributions.items():
-            _check(study, trial.number, path, old, wanted)
+        for path, stored in trial.distributions.items():
+            _check(study, trial.number, path, stored, distributions)
 
 
-def _check(study: str, number: int, path: str, old: Any, wanted: Mapping[str, Any]) -> None:
-    if path not in wanted:
+def _check(
+    study: str, number: int, path: str, stored: Any, distributions: Mapping[str, Any]
+) -> None:
+    if path not in distributions:
         raise SweepError(
-            f"{path}: trial {number} of study {study} searched it over {words(old)}, and the "
-            f"recipe searches {', '.join(wanted) or 'nothing'}; {_FRESH} space"
+            f"{path}: trial {number} of study {study} searched it over {words(stored)}, and the "
+            f"recipe searches {', '.join(distributions) or 'nothing'}; {_FRESH} space"
         )
     try:
-        check_distribution_compatibility(old, wanted[path])
+        check_distribution_compatibility(stored, distributions[path])
     except ValueError:
         raise SweepError(
-            f"{path}: trial {number} of study {study} has it from {words(old)}, and the recipe "
-            f"searches {words(wanted[path])}; {_FRESH} space"
+            f"{path}: trial {number} of study {study} has it from {words(stored)}, and the recipe "
+            f"searches {words(distributions[path])}; {_FRESH} space"
         ) from None

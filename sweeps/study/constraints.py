@@ -1,4 +1,4 @@
-"""What a broken constraint of the stage means to the pruner and to the sampler."""
+"""How violated constraints of a stage are reported to the pruner and to the sampler."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _VIOLATION = "violation"
 
 
 def told(objective: float, metrics: Mapping[str, float], minimised: bool) -> float:
-    """What the pruner hears: the objective, or the worst where a constraint is broken.
+    """The value for the pruner: the objective, or the worst value if a constraint is violated.
 
-    So no trial that keeps to the constraints is pruned for the sake of one that does not.
+    So no feasible trial is pruned in favour of an infeasible trial.
     """
     if metrics.get(_VIOLATION, 0.0) <= 0:
         return objective
@@ -20,7 +20,7 @@ def told(objective: float, metrics: Mapping[str, float], minimised: bool) -> flo
 
 
 def constrain(trial: Any, metrics: Mapping[str, float]) -> None:
-    """Tell samplers that know constraints how far an Optuna trial breaks them."""
+    """Store an Optuna trial's violation, for samplers that support constraints."""
     violation = metrics.get(_VIOLATION)
     if violation is not None and not trial.constraints:
         # Optuna takes no NaN.

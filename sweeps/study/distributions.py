@@ -1,4 +1,4 @@
-"""A recipe's search spaces in Optuna's terms."""
+"""A recipe's search spaces as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
 def distribution(space: Space) -> Distribution:
-    """The distribution over what `space` contains, on the same scale."""
+    """The distribution over the values of `space`, on the same scale."""
     if space.kind == "choice":
         return CategoricalDistribution(space.values)
     if space.kind == "int":
@@ -27,7 +27,7 @@ def distribution(space: Space) -> Distribution:
 
 
 def words(over: Distribution) -> str:
-    """A distribution as a recipe writes it."""
+    """A distribution in the notation of recipes."""
     if isinstance(over, CategoricalDistribution):
         return f"choice {list(over.choices)}"
     if isinstance(over, IntDistribution):
@@ -37,7 +37,7 @@ def words(over: Distribution) -> str:
 
 
 def whole(stage: StageConfig, params: Mapping[str, Value]) -> dict[str, Value]:
-    """A whole point: `params`, defaults where it is silent, and without what is inactive then."""
+    """A complete point: `params`, completed by defaults, without parameters that are inactive."""
     spaces = stage.space()
     chosen: dict[str, Value] = {}
     for path in stage.search_order():
@@ -47,10 +47,10 @@ def whole(stage: StageConfig, params: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def suggest(trial: Any, stage: StageConfig, reseed: Callable[[str], None]) -> dict[str, Value]:
-    """One value for each active space. What `trial` (of Optuna) already holds, it keeps.
+    """One value for each active space. Values that the Optuna `trial` already holds stay.
 
-    `reseed(path)` is called before each value that may have to be drawn, so that a trial of which
-    only some values were stored when its driver was killed gets the others as it would have.
+    `reseed(path)` is called before each value that may have to be drawn. So a trial that had only
+    some values stored when its driver was killed gets the same other values as without the kill.
     """
     spaces = stage.space()
     chosen: dict[str, Value] = {}
@@ -61,9 +61,9 @@ def suggest(trial: Any, stage: StageConfig, reseed: Callable[[str], None]) -> di
     return {path: chosen[path] for path in spaces if path in chosen}
 
 
-def _suggest(trial: Any, path: str, over: Distribution) -> Any:
-    if isinstance(over, CategoricalDistribution):
-        return trial.suggest_categorical(path, over.choices)
-    if isinstance(over, IntDistribution):
-        return trial.suggest_int(path, over.low, over.high, log=over.log)
-    return trial.suggest_float(path, over.low, over.high, log=over.log)
+def _suggest(trial: Any, path: str, target: Distribution) -> Any:
+    if isinstance(target, CategoricalDistribution):
+        return trial.suggest_categorical(path, target.choices)
+    if isinstance(target, IntDistribution):
+        return trial.suggest_int(path, target.low, target.high, log=target.log)
+    return trial.suggest_float(path, target.low, target.high, log=target.log)

@@ -1,4 +1,4 @@
-"""Every combination of a search space's values, once, in an order from the seed."""
+"""Grid search: every combination of a search space's values once, in seeded random order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeps.errors import SweepError
 
 _FIELD = "sweep.sampler_options.search_space"
 
-#: Points beyond which a grid is no plan any more.
+#: The largest number of points of a grid.
 MOST = 10_000
 
 
@@ -20,9 +20,9 @@ class Grid:
     """The points that a grid search tries."""
 
     def __init__(self, stage: StageConfig, given: Mapping[str, Any], seed: int) -> None:
-        """Points from choices and whole numbers, and from `given`, lists of values by field.
+        """Make the points from choices, integers, and `given`: lists of values by field.
 
-        SweepError names a field that cannot be gridded, or what is wrong with a list.
+        SweepError names a field that has no finite list of values, or an error in a given list.
         """
         spaces = stage.space()
         values = {path: _values(path, space, given) for path, space in spaces.items()}
@@ -42,13 +42,13 @@ class Grid:
         random.Random(seed).shuffle(self.points)
 
     def left(self, tried: Iterable[Mapping[str, Value]]) -> list[dict[str, Value]]:
-        """The points that nobody tried yet."""
-        known = {key(one) for one in tried}
-        return [point for point in self.points if key(point) not in known]
+        """The points that are not among `tried`."""
+        tried_keys = {key(point) for point in tried}
+        return [point for point in self.points if key(point) not in tried_keys]
 
 
 def key(point: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
-    """What two mappings of the same values have in common, whatever their order."""
+    """A hashable key of a point, independent of the order of its fields."""
     return tuple(sorted(point.items()))
 
 
@@ -69,13 +69,13 @@ def _walk(
         yield from _walk(stage, rest, values, {**chosen, path: value})
 
 
-def _values(path: str, space: Space, given: Mapping[str, Any]) -> tuple[Value, ...]:
-    if path in given:
-        listed = given[path]
-        if not isinstance(listed, list) or not listed:
-            raise SweepError(f"{_FIELD}.{path}: expected a list of values; got {listed!r}")
+def _values(path: str, space: Space, lists: Mapping[str, Any]) -> tuple[Value, ...]:
+    if path in lists:
+        values = lists[path]
+        if not isinstance(values, list) or not values:
+            raise SweepError(f"{_FIELD}.{path}: expected a list of values; got {values!r}")
         try:
-            return tuple(dict.fromkeys(space.read(one) for one in listed))
+            return tuple(dict.fromkeys(space.read(value) for value in values))
         except ValueError as error:
             raise SweepError(f"{_FIELD}.{path}: {error}") from None
     if space.kind == "choice":

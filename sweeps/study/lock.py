@@ -1,4 +1,4 @@
-"""One driver for each study, on one machine or, with PostgreSQL, on a whole cluster."""
+"""A lock per study, so that it has one driver: on one machine or, with PostgreSQL, a cluster."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sweeps.errors import SweepLocked
 
 
 class StudyLock:
-    """Held for as long as a process drives a study; ends with the process, however it ends.
+    """Held while a process drives a study; released when the process ends in any way.
 
-    SQLite lives on one machine, so a lock file beside the database is enough. On PostgreSQL it
-    is a session's advisory lock, since drivers may sit on different machines.
+    SQLite is used from one machine, so the lock is a file beside the database. With PostgreSQL
+    drivers may run on different machines, so it is an advisory lock of a database session.
     """
 
     def __init__(self, settings: Settings, database: Database, study: str) -> None:
-        """Take the lock. SweepLocked if another process has it."""
+        """Acquire the lock. SweepLocked if another process holds it."""
         self._study = study
         self._file: FileLock | None = None
         self._connection: Any = None
@@ -35,7 +35,7 @@ class StudyLock:
             self._lock_session(database)
 
     def release(self) -> None:
-        """Give the lock back; harmless when repeated."""
+        """Release the lock; may be called repeatedly."""
         if self._file is not None:
             self._file.release()
         if self._connection is not None:
@@ -44,36 +44,40 @@ class StudyLock:
 
     def _lock_file(self, folder: Path) -> None:
         path = folder / f"{self._study.replace('/', '.')}.lock"
-        owner = path.with_suffix(".owner")
+        owner_file = path.with_suffix(".owner")
         lock = FileLock(path, timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
-            raise self._locked(who) from None
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            owner = (
+                owner_file.read_text(encoding="utf-8")
+                if owner_file.is_file()
+                else "another process"
+            )
+            raise self._locked(owner) from None
+        owner_file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         self._file = lock
 
     def _lock_session(self, database: Database) -> None:
         key = int.from_bytes(hashlib.sha256(self._study.encode()).digest()[:8], signed=True)
         connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        # Invalidated rather than returned to the pool: the lock is the session's.
+        # Detached from the pool, so that closing it ends the session, which releases the lock.
         connection.detach()
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
             connection.close()
             raise self._locked("another process")
         self._connection = connection
 
-    def _locked(self, who: str) -> SweepLocked:
+    def _locked(self, owner: str) -> SweepLocked:
         return SweepLocked(
-            f"sweep {self._study} is already driven by {who}; watch it with "
+            f"sweep {self._study} is already driven by {owner}; watch it with "
             f"`alignery sweep status {self._study.rpartition('/')[0]}`, wait until it ends, or "
             "stop it with Ctrl-C there and run this command again: it goes on where it stopped"
         )
 
 
 def lock_folder(settings: Settings) -> Path:
-    """The folder of lock files: beside a SQLite file, so that all who share one see the other."""
+    """The folder of lock files: beside a SQLite file, so that all its users share the locks."""
     url = make_url(settings.database_url)
     sqlite = url.get_backend_name() == "sqlite"
     folder = (Path(str(url.database)).parent if sqlite else settings.home) / "locks"

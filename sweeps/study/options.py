@@ -1,4 +1,4 @@
-"""A recipe's options for one of Optuna's classes, held against the class's own signature."""
+"""Checks a recipe's options for an Optuna class against the signature of that class."""
 
 from __future__ import annotations
 
@@ -27,34 +27,36 @@ def check_options(
 ) -> None:
     """Raise SweepError unless `kind` takes these options.
 
-    `field` is where they stand in a recipe, `name` what the recipe calls the class, and `decided`
-    has the arguments that a recipe does not set, each with the reason.
+    `field` is the path of the options in a recipe, `name` the recipe's name of the class, and
+    `decided` has the arguments that a recipe cannot set, each with the reason.
     """
-    taken = signature(kind)
-    plain = [one for one in taken if one not in decided and _words(taken[one])]
+    annotations = signature(kind)
+    settable = [
+        option for option in annotations if option not in decided and _words(annotations[option])
+    ]
     for option, value in options.items():
-        if option in decided and option in taken:
+        if option in decided and option in annotations:
             raise SweepError(f"{field}.{option}: {decided[option]}")
-        if option not in taken:
-            allowed = ", ".join(plain) or "none"
+        if option not in annotations:
+            allowed = ", ".join(settable) or "none"
             raise SweepError(
-                f"{field}.{option}: {name} has no such option{near(option, plain)}; "
+                f"{field}.{option}: {name} has no such option{near(option, settable)}; "
                 f"allowed: {allowed}"
             )
-        words = _words(taken[option])
+        words = _words(annotations[option])
         if not words:
             raise SweepError(
                 f"{field}.{option}: a recipe cannot hold what {name} takes there, "
-                f"{taken[option]}; allowed: {', '.join(plain)}"
+                f"{annotations[option]}; allowed: {', '.join(settable)}"
             )
-        if not _fits(taken[option], value):
+        if not _fits(annotations[option], value):
             raise SweepError(f"{field}.{option}: expected {words}; got {value!r}")
 
 
 def build(field: str, kind: Callable[..., Any], **arguments: Any) -> Any:
-    """`kind(**arguments)`; what it finds wrong is a SweepError of one line."""
+    """`kind(**arguments)`; a ValueError or TypeError becomes a SweepError of one line."""
     try:
-        with warnings.catch_warnings():  # of what is experimental, at every trial
+        with warnings.catch_warnings():  # Optuna would warn of experimental features at every trial
             warnings.simplefilter("ignore")
             return kind(**arguments)
     except (ValueError, TypeError) as error:
@@ -63,7 +65,7 @@ def build(field: str, kind: Callable[..., Any], **arguments: Any) -> Any:
 
 def check_packages(field: str, name: str, packages: Iterable[str]) -> None:
     """SweepError names the packages that are not installed."""
-    missing = [one for one in packages if importlib.util.find_spec(one) is None]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise SweepError(
             f"{field}: {name} needs {' and '.join(missing)}: "
@@ -77,43 +79,43 @@ def signature(kind: type) -> dict[str, str]:
         return {}
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
     return {
-        one.name: one.annotation
-        if isinstance(one.annotation, str)
-        else inspect.formatannotation(one.annotation)
-        for one in parameters
+        parameter.name: parameter.annotation
+        if isinstance(parameter.annotation, str)
+        else inspect.formatannotation(parameter.annotation)
+        for parameter in parameters
     }
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` where some known name is close, else nothing."""
-    found = difflib.get_close_matches(name, list(known), n=2)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    """`; did you mean …?` with the known names that are close; empty if there are none."""
+    matches = difflib.get_close_matches(name, list(known), n=2)
+    return f"; did you mean {' or '.join(matches)}?" if matches else ""
 
 
 def nested(annotation: str) -> str:
-    """Which of Optuna's classes an argument wants an object of: `BaseSampler`, or nothing."""
+    """The Optuna base class whose object an argument takes, such as `BaseSampler`; else empty."""
     kinds = ("BaseSampler", "BasePruner", "BaseCrossover", "BaseMutation")
-    return next((one for one in kinds if one in annotation and "Callable" not in annotation), "")
+    return next((kind for kind in kinds if kind in annotation and "Callable" not in annotation), "")
 
 
 def _parts(annotation: str) -> list[str]:
-    return [one.strip().partition("[")[0] for one in annotation.split(" | ")]
+    return [part.strip().partition("[")[0] for part in annotation.split(" | ")]
 
 
 def _words(annotation: str) -> str:
-    """What a recipe may write there; nothing where only Python could make the value."""
-    if found := nested(annotation):
-        return f"the name of a {found.removeprefix('Base').lower()}"
+    """What a recipe may write for an argument, for messages; empty if only Python can make it."""
+    if base_class := nested(annotation):
+        return f"the name of a {base_class.removeprefix('Base').lower()}"
     if "Callable" in annotation:
         return ""
-    known = [one for one in _parts(annotation) if one in _PLAIN and one != "None"]
-    return " or ".join("mapping" if one in ("dict", "Mapping") else one for one in known)
+    known = [part for part in _parts(annotation) if part in _PLAIN and part != "None"]
+    return " or ".join("mapping" if part in ("dict", "Mapping") else part for part in known)
 
 
 def _fits(annotation: str, value: Any) -> bool:
     if nested(annotation):
         return isinstance(value, str | dict)
-    allowed = [kind for one in _parts(annotation) for kind in _PLAIN.get(one, ())]
+    allowed = [kind for part in _parts(annotation) for kind in _PLAIN.get(part, ())]
     if isinstance(value, bool):
         return bool in allowed
     return isinstance(value, tuple(allowed))

@@ -1,13 +1,13 @@
-"""Which of Optuna's pruners ends poor trials at the recipe's rungs, and what it is told.
+"""Pruning: the Optuna pruner that ends poor trials at the recipe's rungs.
 
-A recipe names optimizer steps. Successive halving and Hyperband know resources 1, f, f², … and
-decide where one is reached, so the i-th rung is told to them as f^i and each rung of the recipe
-is one decision. The others are told the optimizer step, which `n_warmup_steps` counts in.
+A recipe's rungs are optimizer steps. Successive halving and Hyperband decide at resources 1, f,
+f², …, so the i-th rung is reported to them as f^i, and each rung of the recipe is one decision.
+Other pruners get the optimizer step, which is the unit of `n_warmup_steps`.
 
-An Optuna pruner keeps its notes (`completed_rung_<k>`) in the trial as it decides, and asked again
-it would decide otherwise. Here a decision and its notes come apart: the bridge stores the decision
-first, and what a killed driver had no time to note is noted by the next one. Pruners are made
-anew for each decision, since Hyperband remembers.
+An Optuna pruner writes notes (`completed_rung_<k>`) to the trial as it decides, and if asked again
+it would decide otherwise. So decisions and notes are separate here: the study session stores the
+decision first, and notes that a killed driver did not write are written by the next driver. A new
+pruner is made for each decision, since Hyperband has internal state.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _DECIDED = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a trial goes on, and what the pruner wants noted in it for those that follow."""
+    """Whether a trial continues, and the notes that the pruner wants stored in it."""
 
     goes_on: bool
     notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Pruning:
-    """How the trials of one stage are pruned."""
+    """The pruner of one stage's trials and its options."""
 
     def __init__(self, stage: StageConfig) -> None:
         """Check pruner and options. SweepError says what is wrong and what is allowed."""
@@ -52,35 +52,35 @@ class Pruning:
         self._kind, self._options = _chosen(
             "sweep.pruner", stage.sweep.pruner, stage.sweep.pruner_options
         )
-        self._halves = any(one in _HALVING for one in self._classes())
+        self._halves = any(name in _HALVING for name in self._classes())
         self.make()
         self._check_rungs()
 
     def resource(self, index: int, step: int) -> int:
-        """What the rung `index` (0, 1, …) at optimizer step `step` is to the pruner."""
+        """The pruner's resource for the rung `index` (0, 1, …) at optimizer step `step`."""
         return int(self._sweep.reduction_factor**index) if self._halves else step
 
     def judge(self, study: Any, trial: Any) -> Verdict:
-        """Ask about a FrozenTrial with its newest value reported. Writes nothing."""
+        """The decision on a FrozenTrial whose newest value is reported. Writes nothing."""
         notes = _Notes(study._storage)
-        view = copy.copy(study)
-        view._storage = notes
-        with warnings.catch_warnings():  # percentiles of infinities, and Wilcoxon's remarks
+        study_copy = copy.copy(study)
+        study_copy._storage = notes
+        with warnings.catch_warnings():  # for percentiles of infinities, and from Wilcoxon
             warnings.simplefilter("ignore")
-            pruned = bool(self.make().prune(view, trial))
+            pruned = bool(self.make().prune(study_copy, trial))
         return Verdict(not pruned, notes.kept)
 
     def make(self) -> Any:
-        """The pruner, remembering nothing."""
+        """A new pruner without internal state."""
         return _make(self._sweep, self._kind, self._options)
 
     def _classes(self) -> list[str]:
-        """The class, and those of the pruners within it."""
-        found, options, kind = [self._kind.__name__], self._options, self._kind
+        """Names of the pruner's class and of the classes of the pruners that it wraps."""
+        names, options, kind = [self._kind.__name__], self._options, self._kind
         while (inner := options.get("wrapped_pruner")) is not None:
             kind, options = _inner(inner)
-            found.append(kind.__name__)
-        return found
+            names.append(kind.__name__)
+        return names
 
     def _check_rungs(self) -> None:
         """Refuse a pruner that could never prune with the recipe's rungs."""
@@ -103,7 +103,7 @@ class Pruning:
 
 
 class _Notes:
-    """A storage that keeps back what is noted in trials."""
+    """A storage that collects the pruner's notes instead of writing them to trials."""
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage
@@ -116,47 +116,47 @@ class _Notes:
         self.kept[key] = value
 
 
-def _chosen(where: str, name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _chosen(path: str, name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     try:
         kind = getattr(optuna.pruners, class_name(name, PRUNERS))
     except ValueError as error:
-        raise SweepError(f"{where}: {error}") from None
+        raise SweepError(f"{path}: {error}") from None
     check_options(_FIELD, name, kind, options, _DECIDED)
-    check_packages(where, name, _PACKAGES.get(kind.__name__, ()))
+    check_packages(path, name, _PACKAGES.get(kind.__name__, ()))
     return kind, dict(options)
 
 
 def _inner(value: Any) -> tuple[Any, dict[str, Any]]:
-    """The pruner that a patient one wraps: its name, or `{name: {option: value}}`."""
-    where = f"{_FIELD}.wrapped_pruner"
+    """The pruner that a patient pruner wraps, from its name or `{name: {option: value}}`."""
+    path = f"{_FIELD}.wrapped_pruner"
     if isinstance(value, str):
-        return _chosen(where, value, {})
+        return _chosen(path, value, {})
     if len(value) == 1 and isinstance(options := next(iter(value.values())), dict):
-        return _chosen(where, next(iter(value)), options)
-    raise SweepError(f"{where}: expected a pruner's name or {{name: {{options}}}}; got {value!r}")
+        return _chosen(path, next(iter(value)), options)
+    raise SweepError(f"{path}: expected a pruner's name or {{name: {{options}}}}; got {value!r}")
 
 
 def _make(sweep: SweepConfig, kind: Any, options: dict[str, Any]) -> Any:
     factor, rungs = sweep.reduction_factor, len(sweep.rungs)
-    name, takes = kind.__name__, signature(kind)
+    name, annotations = kind.__name__, signature(kind)
     arguments: dict[str, Any] = {}
     if name == "SuccessiveHalvingPruner":
         arguments = {"min_resource": 1, "reduction_factor": factor}
     elif name == "HyperbandPruner":
-        # The last step is resource f^rungs, so there are rungs + 1 brackets; one more, as Optuna's
-        # logarithm may fall short of a whole number.
+        # The last step is resource f^rungs, so there are rungs + 1 brackets. The maximum is larger
+        # by 1, as Optuna's logarithm may be slightly below a whole number.
         arguments = {
             "min_resource": 1,
             "max_resource": factor**rungs + 1,
             "reduction_factor": factor,
         }
-    elif "n_startup_trials" in takes:
-        # Optuna's default waits for 5 trials, which is a whole small sweep.
+    elif "n_startup_trials" in annotations:
+        # Optuna's default waits for 5 trials, which may be all of a small sweep.
         arguments = {"n_startup_trials": min(5, max(1, sweep.trials // 4))}
     if name == "PatientPruner":
         arguments["wrapped_pruner"] = None
     arguments |= options
-    for option, annotation in takes.items():
+    for option, annotation in annotations.items():
         if nested(annotation) and arguments.get(option) is not None:
             arguments[option] = _make(sweep, *_inner(arguments[option]))
     return build(_FIELD, kind, **arguments)

@@ -1,10 +1,10 @@
-"""Which of Optuna's samplers finds a sweep's points, made anew for each of them.
+"""Sampling: the Optuna sampler that suggests a sweep's points, made anew for each trial.
 
-What is suggested for trial n depends on the sweep's seed, n and the history, never on what an
-object remembered: a study that goes on after its driver was killed is the unbroken one. CMA-ES
-keeps its state in the trials and NSGA-II/III in trials and study, so they lose nothing by it; the
-GP only loses the kernel parameters that its next fit would have started from. QMC counts its
-points in the study: a driver killed in the very moment of asking skips one point of the sequence.
+The suggestion for trial n depends only on the sweep's seed, n and the history, not on the state of
+an object. So a study that is continued after its driver was killed equals an uninterrupted study.
+CMA-ES keeps its state in the trials and NSGA-II/III in trials and study, so they lose nothing; the
+GP only loses the kernel parameters from which its next fit would have started. QMC counts its
+points in the study: a driver that is killed while it asks skips one point of the sequence.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _PACKAGES = {
     "GPSampler": ("scipy", "torch"),
     "QMCSampler": ("scipy",),
 }
-#: These two call `Study.stop`, which Optuna allows in `optimize` alone, and walk over the default
-#: and the user's points a second time: the bridge walks the grid itself.
+#: These two call `Study.stop`, which Optuna allows only in `optimize`, and try the default and the
+#: user's points a second time. So `sweeps.study.grid` takes their place.
 _WALKED = ("GridSampler", "BruteForceSampler")
-#: One sequence for all trials: another seed would be another sequence.
+#: Samplers of one sequence for all trials: another seed would give another sequence.
 _SEQUENCES = ("QMCSampler",)
 
 _DECIDED = {
@@ -45,7 +45,7 @@ _DECIDED = {
 
 
 class Sampling:
-    """How the points of one stage's search are found."""
+    """The sampler of one stage's search and its options."""
 
     def __init__(self, stage: StageConfig) -> None:
         """Check sampler and options. SweepError says what is wrong and what is allowed."""
@@ -65,33 +65,38 @@ class Sampling:
         self.make(0)
 
     def make(self, number: int, path: str = "") -> Any:
-        """The sampler for trial `number`, or for one field of it."""
-        alike = self._kind.__name__ in _SEQUENCES
-        own = seed_of(self._seed, number, path)
-        return _make(self._kind, self._options, seed_of(self._seed) if alike else own, own)
+        """A new sampler for trial `number`, or for its field `path`."""
+        shared_seed = self._kind.__name__ in _SEQUENCES
+        trial_seed = seed_of(self._seed, number, path)
+        return _make(
+            self._kind,
+            self._options,
+            seed_of(self._seed) if shared_seed else trial_seed,
+            trial_seed,
+        )
 
     def _walk(self, stage: StageConfig) -> None:
-        lists = "search_space" in signature(self._kind)
+        takes_lists = "search_space" in signature(self._kind)
         check_options(_FIELD, self._name, self._kind, self._options, _DECIDED)
         if stage.sweep.startup_trials is not None:
             raise SweepError(_no_startup(self._name))
-        given = self._options.get("search_space", {}) if lists else {}
-        self.grid = Grid(stage, given, seed_of(self._seed))
+        search_space = self._options.get("search_space", {}) if takes_lists else {}
+        self.grid = Grid(stage, search_space, seed_of(self._seed))
 
 
 def seed_of(seed: int, *what: object) -> int:
-    """A seed from 0 to 2^32 - 1 that depends on all of it."""
+    """A seed from 0 to 2^32 - 1, derived from `seed` and all of `what`."""
     text = "/".join(map(str, (seed, *what)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
 def startup_trials(sweep: SweepConfig) -> int:
-    """Trials that are drawn at random before a model has a say: a third, from 2 to 10.
+    """Trials drawn at random before the sampler's model is used: a third of all, from 2 to 10.
 
-    Optuna's default of 10 is a whole small sweep. `sweep.startup_trials` says otherwise.
+    Optuna's default of 10 may be all of a small sweep. `sweep.startup_trials` overrides this.
     """
-    given = sweep.startup_trials
-    return min(10, max(2, sweep.trials // 3)) if given is None else given
+    explicit = sweep.startup_trials
+    return min(10, max(2, sweep.trials // 3)) if explicit is None else explicit
 
 
 def _kind(name: str) -> Any:
@@ -106,14 +111,14 @@ def _check(name: str, kind: Any, options: dict[str, Any]) -> None:
     check_packages("sweep.sampler", name, _PACKAGES.get(kind.__name__, ()))
     for option, annotation in signature(kind).items():
         if nested(annotation) == "BaseSampler" and option in options:
-            inner, more = _inner(options[option])
+            inner, inner_options = _inner(options[option])
             if inner.__name__ in _WALKED:
                 raise SweepError(f"{_FIELD}.{option}: {inner.__name__} can only stand alone")
-            _check(inner.__name__, inner, more)
+            _check(inner.__name__, inner, inner_options)
 
 
 def _inner(value: Any) -> tuple[Any, dict[str, Any]]:
-    """A sampler within another: its name, or `{name: {option: value}}`."""
+    """Class and options of a nested sampler, from its name or `{name: {option: value}}`."""
     if isinstance(value, str):
         return _kind(value), {}
     if len(value) == 1 and isinstance(options := next(iter(value.values())), dict):
@@ -122,28 +127,28 @@ def _inner(value: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _defaults(kind: Any, sweep: SweepConfig, conditional: bool) -> dict[str, Any]:
-    takes = signature(kind)
-    found: dict[str, Any] = {}
-    if "constant_liar" in takes:
-        found["constant_liar"] = True
-    if "group" in takes and conditional:
-        found.update(multivariate=True, group=True)
+    annotations = signature(kind)
+    defaults: dict[str, Any] = {}
+    if "constant_liar" in annotations:
+        defaults["constant_liar"] = True
+    if "group" in annotations and conditional:
+        defaults.update(multivariate=True, group=True)
     if kind.__name__ in ("GPSampler", "QMCSampler", "CmaEsSampler"):
-        found["warn_independent_sampling"] = False
-    if "population_size" in takes:
-        # Optuna's 50 makes a random search of a sweep of fifty trials.
-        found["population_size"] = min(50, max(4, sweep.trials // 4))
+        defaults["warn_independent_sampling"] = False
+    if "population_size" in annotations:
+        # With Optuna's default of 50, a sweep of fifty trials would be a random search.
+        defaults["population_size"] = min(50, max(4, sweep.trials // 4))
     if kind.__name__ in ("TPESampler", "GPSampler"):
-        found["n_startup_trials"] = startup_trials(sweep)
+        defaults["n_startup_trials"] = startup_trials(sweep)
     if sweep.startup_trials is not None:
-        if "n_startup_trials" not in takes:
+        if "n_startup_trials" not in annotations:
             raise SweepError(_no_startup(sweep.sampler))
         if "n_startup_trials" in sweep.sampler_options:
             raise SweepError(
                 f"{_FIELD}.n_startup_trials and sweep.startup_trials say the same; keep one"
             )
-        found["n_startup_trials"] = sweep.startup_trials
-    return found
+        defaults["n_startup_trials"] = sweep.startup_trials
+    return defaults
 
 
 def _no_startup(name: str) -> str:
@@ -154,30 +159,32 @@ def _no_startup(name: str) -> str:
 
 
 def _make(kind: Any, options: dict[str, Any], seed: int, inner_seed: int) -> Any:
-    takes = signature(kind)
+    annotations = signature(kind)
     arguments = dict(options)
     for option, value in options.items():
-        part = nested(takes[option])
-        if part == "BaseSampler":
-            inner, more = _inner(value)
-            arguments[option] = _make(inner, more, inner_seed, inner_seed)
-        elif part:
-            arguments[option] = _operator(option, part, value)
-    if "independent_sampler" in takes and "independent_sampler" not in options:
+        base_class = nested(annotations[option])
+        if base_class == "BaseSampler":
+            inner, inner_options = _inner(value)
+            arguments[option] = _make(inner, inner_options, inner_seed, inner_seed)
+        elif base_class:
+            arguments[option] = _operator(option, base_class, value)
+    if "independent_sampler" in annotations and "independent_sampler" not in options:
         arguments["independent_sampler"] = optuna.samplers.RandomSampler(seed=inner_seed)
-    if "seed" in takes:
+    if "seed" in annotations:
         arguments["seed"] = seed
     return build(_FIELD, kind, **arguments)
 
 
 def _operator(option: str, base: str, value: Any) -> Any:
-    """An operator of the genetic samplers, by the name of its class."""
-    family = getattr(optuna.samplers.nsgaii, base)
-    known = {
-        name: one
-        for name, one in vars(optuna.samplers.nsgaii).items()
-        if inspect.isclass(one) and issubclass(one, family) and one is not family
+    """An operator of the genetic samplers (crossover, mutation), by the name of its class."""
+    base_class = getattr(optuna.samplers.nsgaii, base)
+    operators = {
+        name: operator
+        for name, operator in vars(optuna.samplers.nsgaii).items()
+        if inspect.isclass(operator)
+        and issubclass(operator, base_class)
+        and operator is not base_class
     }
-    if not isinstance(value, str) or value not in known:
-        raise SweepError(f"{_FIELD}.{option}: allowed: {', '.join(known)}; got {value!r}")
-    return build(f"{_FIELD}.{option}", known[value])
+    if not isinstance(value, str) or value not in operators:
+        raise SweepError(f"{_FIELD}.{option}: allowed: {', '.join(operators)}; got {value!r}")
+    return build(f"{_FIELD}.{option}", operators[value])

@@ -1,4 +1,4 @@
-"""Optuna's own tables, in the same database as ours."""
+"""Optuna's storage, with its tables in Alignery's database."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sweeps.study.lock import lock_folder
 from sweeps.study.trials import UNSEEN, TrialSummary, is_own, summarise
 
 _BUSY_SECONDS = 30
-_TABLES = 0x6F7074756E61  # "optuna": one key for all who create its tables in one database
+_TABLES = 0x6F7074756E61  # "optuna" in ASCII: the lock's key, the same in every process
 
-#: Databases whose tables this process knows to fit: each check reads all of Optuna's migrations.
+#: Databases whose tables this process has checked: each check reads all of Optuna's migrations.
 _checked: set[str] = set()
 
 
 def open_storage(settings: Settings) -> Any:
-    """Optuna's RDBStorage on `settings.database_url`; creates its tables when they are missing.
+    """Optuna's RDBStorage on `settings.database_url`; creates its tables if they are missing.
 
-    SweepError if the tables are of a version of Optuna that the installed one does not read.
+    SweepError if the installed Optuna does not read the version of the tables.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -40,7 +40,7 @@ def open_storage(settings: Settings) -> Any:
                 engine_kwargs={"connect_args": arguments},
                 skip_compatibility_check=settings.database_url in _checked,
             )
-        except RuntimeError as error:  # says so, and shows no URL
+        except RuntimeError as error:  # of another version; the message contains no URL
             raise SweepError(
                 f"database {url.render_as_string(hide_password=True)}: "
                 f"{' '.join(str(error).split())} Its sweeps are safe; or use another database "
@@ -58,24 +58,26 @@ def read_trials(settings: Settings, study: str) -> list[TrialSummary]:
     """All trials of a study by number; empty if there is no such study yet."""
     storage = open_storage(settings)
     try:
-        found = optuna.load_study(study_name=study, storage=storage)
+        loaded_study = optuna.load_study(study_name=study, storage=storage)
     except KeyError:
         return []
     else:
-        return summaries(found, found.get_trials(deepcopy=False))
+        return summaries(loaded_study, loaded_study.get_trials(deepcopy=False))
     finally:
         storage.engine.dispose()
 
 
 def summaries(study: Any, trials: Iterable[Any]) -> list[TrialSummary]:
-    """What the study knows of its own trials; not those that it was warmed up with."""
+    """Summaries of the sweep's own trials, without those from a warm start."""
     attrs = study.user_attrs
-    return [summarise(one, attrs.get(f"{UNSEEN}{one.number}")) for one in trials if is_own(one)]
+    return [
+        summarise(trial, attrs.get(f"{UNSEEN}{trial.number}")) for trial in trials if is_own(trial)
+    ]
 
 
 @contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    """Held while tables may be created: processes that create them at once would collide."""
+    """A lock while tables may be created: concurrent creation by several processes would fail."""
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite":
         with FileLock(lock_folder(settings) / "optuna.lock", timeout=_BUSY_SECONDS):
@@ -92,6 +94,6 @@ def _driver_begins_nothing(connection: Any, _record: Any) -> None:
 
 
 def _begin_immediately(connection: Any) -> None:
-    # Optuna reads before it writes: begun lazily, such a transaction fails at once ("database is
-    # locked") when another process wrote in between, instead of waiting its turn.
+    # Optuna reads before it writes. A deferred transaction would fail at once ("database is
+    # locked") if another process wrote in between; an immediate transaction waits.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

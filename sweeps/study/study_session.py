@@ -1,7 +1,7 @@
-"""The bridge to one Optuna study: what a sweep suggests, measures, prunes and ends goes through it.
+"""A driver's session on one Optuna study: suggests, records, prunes and ends trials.
 
-The study in the database is the truth about a sweep. The bridge writes each fact as it happens,
-and each write may be repeated, so a driver that was killed at any point is continued by another.
+The study in the database is the only state of a sweep. The session writes each fact as it happens,
+and each write may be repeated, so another driver can continue wherever a driver was killed.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from sweeps.study.trials import (
 class StudySession:
     """One study under one driver; the only user of Optuna in a sweep. Not thread-safe.
 
-    All metrics of a milestone are in the user attribute `rung:<optimizer step>`; what the pruner
-    goes by is the study's intermediate value, see `sweeps.study.pruners`. A trial that breaks the
-    stage's constraints counts as the worst there, so that none that keeps to them is pruned for
-    its sake; its objective is left as it was measured.
+    All metrics of a milestone are in the user attribute `rung:<optimizer step>`. The pruner reads
+    Optuna's intermediate values, see `sweeps.study.pruners`: there a trial that violates the
+    stage's constraints has the worst value, so that no feasible trial is pruned in its favour. Its
+    objective stays as it was measured.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class StudySession:
     ) -> None:
         """Lock the study and create it, with the recipe's defaults queued as trial 0.
 
-        SweepLocked if another process drives it; SweepError if sampler, pruner or warm start
-        cannot be what the recipe says, or if the study on the database contradicts it.
+        SweepLocked if another process drives it; SweepError if the recipe's sampler, pruner or warm
+        start is invalid, or if the study on the database contradicts the recipe.
         """
         self.name = study
         self._stage = stage
@@ -82,51 +82,53 @@ class StudySession:
         self.close()
 
     def close(self) -> None:
-        """Let go of the study. Trials still RUNNING are what the next driver continues."""
+        """Release the study. The next driver continues trials that are still RUNNING."""
         self._live.clear()
         self._contents.close()
         self._lock.release()
 
     @property
     def notes(self) -> list[str]:
-        """What a user is to know of how the search was set up."""
+        """Remarks for the user on how the search was set up."""
         return self._contents.notes
 
     @property
     def wanted(self) -> int:
-        """Trials that the sweep is to have, with those that repeat failed ones."""
+        """Number of trials that the sweep should have, including repeats of failed trials."""
         return self._contents.wanted
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has been run to its end, or no more may be asked for."""
-        begun = self._contents.begun()
-        ended = all(trial.state.is_finished() for trial in begun)
-        return ended and (self._stopped or len(begun) >= self.wanted)
+        """Whether all begun trials have ended and no more will be handed out."""
+        begun_trials = self._contents.begun()
+        ended = all(trial.state.is_finished() for trial in begun_trials)
+        return ended and (self._stopped or len(begun_trials) >= self.wanted)
 
     @property
     def started(self) -> bool:
         """Whether any trial has been measured yet."""
-        return any(key.startswith(RUNG) for one in self._contents.begun() for key in one.user_attrs)
+        return any(
+            key.startswith(RUNG) for trial in self._contents.begun() for key in trial.user_attrs
+        )
 
     def trials(self) -> list[TrialSummary]:
-        """All trials that were begun, by number."""
+        """Summaries of all begun trials, by number."""
         return self._contents.summaries()
 
     def summary(self, number: int) -> TrialSummary:
-        """One trial."""
+        """The summary of one trial."""
         return self._contents.summaries(number)[0]
 
     def ask(self) -> Assignment | None:
-        """The next trial to run, or None when all have been handed out.
+        """The next trial to run, or None if all have been handed out.
 
-        Trials that nobody runs but that are RUNNING come first, under their old numbers: an
-        earlier driver's, and those that were released.
+        RUNNING trials without a worker come first, under their old numbers: those of an earlier
+        driver, and released trials.
         """
         if self._stopped:
             return None
-        orphans = (one for one in self._contents.begun() if _is_running(one))
-        orphan = next((one for one in orphans if one.number not in self._live), None)
+        orphans = (trial for trial in self._contents.begun() if _is_running(trial))
+        orphan = next((trial for trial in orphans if trial.number not in self._live), None)
         number = self._contents.next_number() if orphan is None else orphan.number
         if number is None:
             return None
@@ -143,21 +145,21 @@ class StudySession:
         return Assignment(trial.number, params, int(trial.user_attrs.get(DECIDED, 0)))
 
     def report(self, number: int, milestone: Milestone) -> bool:
-        """Record a measurement, and decide: True if the trial goes on, False if it has ended.
+        """Record a milestone and decide: True if the trial continues, False if it has ended.
 
-        An objective that is not finite ends it as FAIL, the last step as COMPLETE, the pruner as
-        PRUNED. The recipe's defaults, trial 0, are never pruned: every sweep has them complete to
-        hold its best against. A milestone reported again changes nothing.
+        A non-finite objective ends it as FAIL, the last step as COMPLETE, the pruner as PRUNED.
+        Trial 0, the recipe's defaults, is never pruned: every sweep completes it to compare its
+        best trial with. Reporting a milestone again changes nothing.
         """
         trial = self._live.get(number)
         if trial is None:
             return False
         attrs = trial.user_attrs
         if milestone.step <= int(attrs.get(DECIDED, 0)):
-            return True  # a restarted worker went over it again
+            return True  # reported again by a restarted worker
         self._contents.changed()
         key = f"{RUNG}{milestone.step}"
-        metrics = attrs.get(key, milestone.metrics)  # the first counts
+        metrics = attrs.get(key, milestone.metrics)  # the first report counts
         if key not in attrs:
             if milestone.ran is not None:
                 trial.set_user_attr(f"{RAN}{milestone.step}", milestone.ran)
@@ -173,17 +175,17 @@ class StudySession:
         return self._judge(trial, milestone, metrics)
 
     def fail(self, number: int, reason: str) -> None:
-        """End a trial as FAIL; does nothing to one that has ended."""
+        """End a trial as FAIL; does nothing if it has ended."""
         if (trial := self._live.get(number)) is not None:
             trial.set_user_attr(REASON, reason)
             self._tell(trial, TrialState.FAIL)
 
     def died(self, number: int, reason: str, counts: bool) -> bool:
-        """The trial's worker is gone: True if it is to be tried again.
+        """Record the loss of the trial's worker: True if the trial should be retried.
 
-        Only what `counts` is held against the trial (a lost machine is not), over all drivers;
-        more of it than the recipe's `retries` ends the trial as FAIL. One that has ended already
-        is not tried again. Whoever tries again may `release` it for another worker.
+        Only losses that `counts` marks as possibly the trial's fault (not a lost machine) are
+        counted, over all drivers; more than the recipe's `retries` end the trial as FAIL. A trial
+        that has ended is not retried. Call `release` to give the trial to another worker.
         """
         trial = self._live.get(number)
         if trial is None:
@@ -199,55 +201,55 @@ class StudySession:
         return True
 
     def release(self, number: int) -> None:
-        """Nobody runs this trial any more: `ask` hands it out again. Harmless when repeated."""
+        """Mark the trial as without a worker: `ask` hands it out again. May be repeated."""
         self._live.pop(number, None)
 
     def unseen(
         self, number: int, metrics: dict[str, float], ran: dict[str, Any] | None = None
     ) -> None:
-        """Keep what a finished trial's adapter did on items that the search never saw."""
-        found = {"metrics": metrics, **({"ran": ran} if ran else {})}
-        self._study.set_user_attr(f"{UNSEEN}{number}", found)
+        """Store the metrics of a finished trial's adapter on items that the search never used."""
+        content = {"metrics": metrics, **({"ran": ran} if ran else {})}
+        self._study.set_user_attr(f"{UNSEEN}{number}", content)
 
     def stop_open(self, reason: str) -> None:
-        """End all trials that have not ended as FAIL; this bridge hands out no more."""
+        """End all open trials as FAIL; this session hands out no more."""
         self._stopped = True
-        for one in self._contents.open_trials():
-            if one.state == TrialState.WAITING:
-                self._study._storage.set_trial_state_values(one._trial_id, TrialState.RUNNING)
-            self._study._storage.set_trial_user_attr(one._trial_id, REASON, reason)
-            self._study.tell(one.number, state=TrialState.FAIL, skip_if_finished=True)
+        for trial in self._contents.open_trials():
+            if trial.state == TrialState.WAITING:
+                self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+            self._study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         self._live.clear()
         self._contents.changed()
 
     def again(self) -> int:
-        """Queue the parameters of all failed trials that were not repeated yet; how many."""
+        """Queue the parameters of failed trials that were not repeated yet; returns how many."""
         self._stopped = False
         return self._contents.again()
 
     def _params(self, trial: Any) -> dict[str, Any]:
-        """The trial's parameters: what it holds, was queued with, or is suggested now.
+        """The trial's parameters: stored in it, queued with it, or suggested now.
 
-        The sampler sees the trial as a whole first, if it has anything to say, then each field
-        that it left open has a generator of its own.
+        A sampler that suggests parameters jointly does so first; each parameter that is left is
+        then drawn from a random generator of its own.
         """
         number = trial.number
-        queued = trial.storage.get_trial_system_attrs(trial._trial_id)
-        fixed = queued.get("fixed_params", {})
-        held = {**fixed, **trial.params}
-        if not fixed and any(path not in held for path in self._stage.active(held)):
+        system_attrs = trial.storage.get_trial_system_attrs(trial._trial_id)
+        queued_params = system_attrs.get("fixed_params", {})
+        assigned = {**queued_params, **trial.params}
+        if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
             trial.relative_params  # noqa: B018
 
         def reseed(path: str) -> None:
-            if path not in held:
+            if path not in assigned:
                 self._study.sampler = self._sampling.make(number, path)
 
         return dict(suggest(trial, self._stage, reseed))
 
     def _judge(self, trial: Any, milestone: Milestone, metrics: dict[str, float]) -> bool:
-        """Let the pruner decide. The decision is stored first, so that it is made only once.
+        """Let the pruner decide. The decision is stored before its notes, so it is made only once.
 
-        The default is asked about too, since the others are compared with what is noted of it.
+        The pruner also decides on the default, as other trials are compared with its notes.
         """
         storage, identity = trial.storage, trial._trial_id
         resource = self._pruning.resource(milestone.index, milestone.step)
@@ -255,32 +257,32 @@ class StudySession:
         storage.set_trial_intermediate_value(identity, resource, value)
         frozen = storage.get_trial(identity)
         verdict = self._pruning.judge(self._study, frozen)
-        goes_on = verdict.goes_on or trial.number == DEFAULT
-        trial.set_user_attr(DECIDED if goes_on else PRUNED, milestone.step)
+        continues = verdict.goes_on or trial.number == DEFAULT
+        trial.set_user_attr(DECIDED if continues else PRUNED, milestone.step)
         for key, note in verdict.notes.items():
             storage.set_trial_system_attr(identity, key, note)
-        if not goes_on:
+        if not continues:
             constrain(trial, metrics)
             self._tell(trial, TrialState.PRUNED)
-        return goes_on
+        return continues
 
     def _settle(self) -> None:
-        """Finish what a killed driver had decided of its trials but not written down whole."""
-        for one in (trial for trial in self._contents.begun() if _is_running(trial)):
-            attrs, storage = one.user_attrs, self._study._storage
+        """Complete decisions on trials that a killed driver had stored only in part."""
+        for trial in (trial for trial in self._contents.begun() if _is_running(trial)):
+            attrs, storage = trial.user_attrs, self._study._storage
             if REASON in attrs:
-                self._study.tell(one.number, state=TrialState.FAIL)
+                self._study.tell(trial.number, state=TrialState.FAIL)
                 continue
             step = int(attrs.get(PRUNED, attrs.get(DECIDED, 0)))
-            decided = sum(one_step <= step for one_step in measured(one))
-            if decided == 0 or decided < len(one.intermediate_values):
-                continue  # it is to be decided once the milestone is reported again
-            for key, note in self._pruning.judge(self._study, one).notes.items():
-                storage.set_trial_system_attr(one._trial_id, key, note)
+            decided = sum(rung <= step for rung in measured(trial))
+            if decided == 0 or decided < len(trial.intermediate_values):
+                continue  # decided when the milestone is reported again
+            for key, note in self._pruning.judge(self._study, trial).notes.items():
+                storage.set_trial_system_attr(trial._trial_id, key, note)
             if PRUNED in attrs:
-                trial = optuna.trial.Trial(self._study, one._trial_id)
-                constrain(trial, attrs[f"{RUNG}{step}"])
-                self._tell(trial, TrialState.PRUNED)
+                live_trial = optuna.trial.Trial(self._study, trial._trial_id)
+                constrain(live_trial, attrs[f"{RUNG}{step}"])
+                self._tell(live_trial, TrialState.PRUNED)
         self._contents.changed()
 
     def _tell(self, trial: Any, state: Any, value: float | None = None) -> None:

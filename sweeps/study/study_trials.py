@@ -1,4 +1,4 @@
-"""What is in a study: its trials, those still to come, and what it was warmed up with."""
+"""The contents of a study: its trials, the points still to try, and the warm start's data."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sweeps.study.storage import open_storage, summaries
 from sweeps.study.trials import AGAIN, FROM, TrialSummary, is_own
 from sweeps.study.warm_start import lesson
 
-#: The study's user attribute that keeps what was taken from an earlier one.
+#: The study's user attribute with the data that a warm start took from an earlier study.
 WARM = "warm"
 
 
 class StudyTrials:
-    """One study on the database and what the recipe still wants of it.
+    """One study on the database, and the trials that the recipe still needs.
 
-    Its trials are read once after each change: call `changed` when something was written.
+    Trials are cached: call `changed` after each write.
     """
 
     def __init__(
@@ -53,70 +53,78 @@ class StudyTrials:
         self._note()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the database connections."""
         self._storage.engine.dispose()
 
     def changed(self) -> None:
-        """Forget what was read of the trials."""
+        """Clear the cache of trials."""
         self._trials = None
 
     def begun(self) -> list[Any]:
-        """The sweep's own trials that were begun, by number."""
-        return [one for one in self._own() if one.state != TrialState.WAITING]
+        """The sweep's own trials that are not just queued, by number."""
+        return [trial for trial in self._own() if trial.state != TrialState.WAITING]
 
     def open_trials(self) -> list[Any]:
-        """The sweep's own trials that have not ended, queued ones too."""
-        return [one for one in self._own() if not one.state.is_finished()]
+        """The sweep's own trials that have not ended, including queued trials."""
+        return [trial for trial in self._own() if not trial.state.is_finished()]
 
     def summaries(self, number: int | None = None) -> list[TrialSummary]:
-        """What is known of the trials that were begun, or of one of them."""
-        begun = self.begun()
-        chosen = begun if number is None else [one for one in begun if one.number == number]
-        return summaries(self.study, chosen)
+        """Summaries of the begun trials, or of the trial `number`."""
+        begun_trials = self.begun()
+        selected = (
+            begun_trials
+            if number is None
+            else [trial for trial in begun_trials if trial.number == number]
+        )
+        return summaries(self.study, selected)
 
     @property
     def wanted(self) -> int:
-        """Trials that the sweep is to have; one is enough where nothing is searched."""
-        own = self._own()
-        repeats = sum(AGAIN in one.user_attrs for one in own)
-        wanted = repeats + (self._stage.sweep.trials if self._stage.space() else 1)
+        """Number of trials that the sweep should have; without a search space 1 is enough."""
+        own_trials = self._own()
+        repeats = sum(AGAIN in trial.user_attrs for trial in own_trials)
+        count = repeats + (self._stage.sweep.trials if self._stage.space() else 1)
         if self._grid is None:
-            return wanted
-        return min(wanted, len(own) + len(self._untried()))
+            return count
+        return min(count, len(own_trials) + len(self._untried()))
 
     def next_number(self) -> int | None:
-        """The number that Optuna gives the next trial; None if there are enough.
+        """The number that Optuna will give the next trial; None if there are enough trials.
 
-        Queued trials come first, then points that are to be tried, which it queues.
+        Queued trials come first; else the next point to try is queued, if there is any.
         """
         if len(self.begun()) >= self.wanted:
             return None
         number = len(self._all())
-        for one in self._own():
-            if one.state == TrialState.WAITING:
-                return int(one.number)
+        for trial in self._own():
+            if trial.state == TrialState.WAITING:
+                return int(trial.number)
         if untried := self._untried():
             self.study.enqueue_trial(untried[0])
             self.changed()
         return number
 
     def again(self) -> int:
-        """Queue what failed and was not repeated yet; how many."""
-        own = self._own()
-        repeated = {one.user_attrs.get(AGAIN) for one in own}
-        failed = [one for one in own if one.state == TrialState.FAIL and one.number not in repeated]
-        for one in failed:
-            params = one.params or one.system_attrs.get("fixed_params", {})
-            self.study.enqueue_trial(params, user_attrs={AGAIN: one.number})
+        """Queue failed trials that were not repeated yet; returns how many."""
+        own_trials = self._own()
+        repeated = {trial.user_attrs.get(AGAIN) for trial in own_trials}
+        failed = [
+            trial
+            for trial in own_trials
+            if trial.state == TrialState.FAIL and trial.number not in repeated
+        ]
+        for trial in failed:
+            params = trial.params or trial.system_attrs.get("fixed_params", {})
+            self.study.enqueue_trial(params, user_attrs={AGAIN: trial.number})
         self.changed()
         return len(failed)
 
     def _untried(self) -> list[dict[str, Value]]:
-        """Points of the recipe, of an earlier search and of a grid that no trial has yet."""
-        tried = {key(one.system_attrs.get("fixed_params", one.params)) for one in self._own()}
+        """Points of the recipe, of a warm start and of a grid that no trial has yet."""
+        tried = {key(trial.system_attrs.get("fixed_params", trial.params)) for trial in self._own()}
         points = [*self._points, *(self._grid.points if self._grid is not None else [])]
-        fresh = {key(point): point for point in points if key(point) not in tried}
-        return list(fresh.values())
+        untried = {key(point): point for point in points if key(point) not in tried}
+        return list(untried.values())
 
     def _all(self) -> list[Any]:
         if self._trials is None:
@@ -124,7 +132,7 @@ class StudyTrials:
         return self._trials
 
     def _own(self) -> list[Any]:
-        return [one for one in self._all() if is_own(one)]
+        return [trial for trial in self._all() if is_own(trial)]
 
     def _open(self, settings: Settings, database: Database, name: str) -> Any:
         study = self._load(name)
@@ -132,12 +140,14 @@ class StudyTrials:
             check_direction(study, self._stage)
             check_spaces(name, study.get_trials(deepcopy=False), self._stage.space())
         self._warm = {} if study is None else study.user_attrs.get(WARM, {})
-        begun = study is not None and any(
-            is_own(one) and one.state != TrialState.WAITING
-            for one in study.get_trials(deepcopy=False)
+        has_begun = study is not None and any(
+            is_own(trial) and trial.state != TrialState.WAITING
+            for trial in study.get_trials(deepcopy=False)
         )
-        new = self._stage.sweep.warm_start is not None and not begun and not self._warm
-        if new:
+        takes_warm_start = (
+            self._stage.sweep.warm_start is not None and not has_begun and not self._warm
+        )
+        if takes_warm_start:
             self._warm = lesson(settings, database, name, self._stage).plain()
         if study is None:
             study = optuna.create_study(
@@ -150,9 +160,9 @@ class StudyTrials:
             )
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(self._stage.defaults())
-        if new:
+        if takes_warm_start:
             study.set_user_attr(WARM, self._warm)
-        if not begun:
+        if not has_begun:
             self._teach(study)
         return study
 
@@ -168,19 +178,19 @@ class StudyTrials:
             return None
 
     def _teach(self, study: Any) -> None:
-        """Add the earlier search's trials, finished, beside the sweep's own."""
-        have = sum(not is_own(one) for one in study.get_trials(deepcopy=False))
+        """Add the warm start's trials to the study, as complete trials."""
+        already_added = sum(not is_own(trial) for trial in study.get_trials(deepcopy=False))
         spaces = self._stage.space()
-        for one in self._warm.get("trials", [])[have:]:
+        for trial in self._warm.get("trials", [])[already_added:]:
             frozen = optuna.trial.create_trial(
                 state=TrialState.COMPLETE,
-                value=one["objective"],
-                params=one["params"],
-                distributions={path: distribution(spaces[path]) for path in one["params"]},
+                value=trial["objective"],
+                params=trial["params"],
+                distributions={path: distribution(spaces[path]) for path in trial["params"]},
                 user_attrs={FROM: self._warm["source"]},
             )
-            if one["violation"] is not None:
-                constrain(frozen, {"violation": one["violation"]})
+            if trial["violation"] is not None:
+                constrain(frozen, {"violation": trial["violation"]})
             study.add_trial(frozen)
 
     def _note(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a trial, read from the study. Imports no Optuna and no Ray."""
+"""Data about a trial, read from the study. Imports no Optuna and no Ray."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from align.space.spaces import Value
 #: Names of a trial's user attributes in the study.
 RUNG = "rung:"  # + step: the metrics measured there
 RAN = "ran:"  # + step: when and where they were measured
-DECIDED = "decided"  # the last step at which it was decided that the trial goes on
-PRUNED = "pruned"  # the step at which it was decided that it does not
+DECIDED = "decided"  # the last step at which it was decided that the trial continues
+PRUNED = "pruned"  # the step at which it was decided that the trial ends
 REASON = "reason"  # why it failed
-DEATHS = "deaths"  # how many workers died of it
+DEATHS = "deaths"  # how many lost workers count against it
 AGAIN = "again"  # the failed trial that it repeats
-FROM = "from"  # the earlier study it was taken from; such a trial only teaches the sampler
-#: + number: what a finished trial's adapter did on unseen items, in the study, since Optuna lets
-#: nothing be added to a finished trial.
+FROM = "from"  # the earlier study it was taken from; such a trial only informs the sampler
+#: + number: the metrics of a finished trial's adapter on unseen items. An attribute of the study,
+#: since Optuna allows no changes to a finished trial.
 UNSEEN = "unseen:"
 
 
 @dataclass(frozen=True)
 class Milestone:
-    """A measurement of a trial: at a rung (`index` 0, 1, …), or at its last step.
+    """A measurement of a trial at a rung (`index` 0, 1, …) or at its last step.
 
     `step` and `total` are optimizer steps; `metrics` holds at least `objective` and `seconds`.
-    `ran` is when and where: `began` and `ended` (seconds since the epoch), `node`, `worker`.
+    `ran` says when and where: `began` and `ended` (seconds since the epoch), `node`, `worker`.
     """
 
     step: int
@@ -39,18 +39,18 @@ class Milestone:
 
     @property
     def last(self) -> bool:
-        """Whether the trial is complete with this."""
+        """Whether this is the trial's last milestone."""
         return self.step >= self.total
 
     @property
     def objective(self) -> float:
-        """What the search ranks by; NaN if the trial did not measure it."""
+        """The value by which trials are ranked; NaN if the trial did not measure it."""
         return self.metrics.get("objective", math.nan)
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to run: its number, parameters, and the step up to which it was decided already."""
+    """A trial to run: number, parameters, and the last step at which it was decided to continue."""
 
     number: int
     params: dict[str, Value]
@@ -59,14 +59,15 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """One trial as the study knows it.
+    """One trial as stored in the study.
 
     `state` is Optuna's: WAITING, RUNNING, COMPLETE, PRUNED or FAIL. `objective`, `step` and
     `metrics` are of its newest milestone; `rungs` has the metrics of all, by optimizer step.
-    `seconds` is what its milestones took, over all attempts. `violation` is how far the newest
-    milestone breaks the stage's constraints (None: it has none); above 0 it is not `feasible`.
-    `unseen` has the metrics on unseen items, if any; `ran` when and where each milestone was
-    measured, by optimizer step or `unseen`. `again` is the failed trial that it repeats.
+    `seconds` is the time of its milestones, over all attempts. `violation` is how far the newest
+    milestone violates the stage's constraints (None: no constraints); if above 0, the trial is not
+    `feasible`. `unseen` has the metrics on unseen items, if any; `ran` when and where each
+    milestone was measured, by optimizer step or `unseen`. `again` is the failed trial that it
+    repeats.
     """
 
     number: int
@@ -86,7 +87,7 @@ class TrialSummary:
 
 
 def is_own(trial: Any) -> bool:
-    """Whether a FrozenTrial is one of the sweep's, not one that it was warmed up with."""
+    """Whether a FrozenTrial is the sweep's own, not from a warm start."""
     return FROM not in trial.user_attrs
 
 
@@ -100,13 +101,17 @@ def measured(trial: Any) -> dict[int, dict[str, float]]:
 
 
 def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSummary:
-    """The summary of Optuna's FrozenTrial; `unseen` is what the study keeps of it."""
+    """The summary of Optuna's FrozenTrial; `unseen` is the study's attribute for the trial."""
     rungs = measured(trial)
     step = max(rungs, default=0)
     metrics = rungs.get(step, {})
     violation = metrics.get("violation")
     attrs = trial.user_attrs
-    ran = {key.removeprefix(RAN): dict(at) for key, at in attrs.items() if key.startswith(RAN)}
+    ran = {
+        key.removeprefix(RAN): dict(details)
+        for key, details in attrs.items()
+        if key.startswith(RAN)
+    }
     unseen = unseen or {}
     if unseen.get("ran"):
         ran["unseen"] = dict(unseen["ran"])
@@ -118,7 +123,7 @@ def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSumma
         step=step,
         metrics=metrics,
         rungs=dict(sorted(rungs.items())),
-        seconds=sum(one.get("seconds", 0.0) for one in rungs.values()),
+        seconds=sum(rung.get("seconds", 0.0) for rung in rungs.values()),
         reason=str(attrs.get(REASON, "")),
         violation=violation,
         feasible=violation is None or violation <= 0,
@@ -129,14 +134,14 @@ def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSumma
 
 
 def ranked(trials: Iterable[TrialSummary], minimised: bool) -> list[TrialSummary]:
-    """The complete trials that keep to the constraints, best first; of equals, the earlier one."""
+    """The complete, feasible trials, best first; equal trials by number."""
     complete = [
-        one
-        for one in trials
-        if one.state == "COMPLETE" and one.objective is not None and one.feasible
+        trial
+        for trial in trials
+        if trial.state == "COMPLETE" and trial.objective is not None and trial.feasible
     ]
     sign = 1.0 if minimised else -1.0
-    return sorted(complete, key=lambda one: (sign * (one.objective or 0.0), one.number))
+    return sorted(complete, key=lambda trial: (sign * (trial.objective or 0.0), trial.number))
 
 
 def best_of(trials: Iterable[TrialSummary], minimised: bool) -> TrialSummary | None:

@@ -1,9 +1,9 @@
-"""What an earlier search can teach a new one: its trials, or only its best points.
+"""Warm start: what a new search takes from an earlier one, its trials or only its best points.
 
-A trial of the earlier search whose settled stage is one that the new recipe could settle to, with
-all else that is measured the same, *is* a trial of the new search. Such trials are what the sampler
-learns from. Where anything else differs (data, base, parent, objective, …) the numbers mean
-something else, and only the best points are worth trying.
+A trial of the earlier search counts as a trial of the new search if the new recipe could resolve to
+the same stage and all else that affects the result is equal. The sampler learns from such trials.
+If anything else differs (data, base, parent, objective, …), the objectives cannot be compared, and
+only the best points are tried again.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from sweeps.sweep_store import Search
 _FIELD = "sweep.warm_start"
 _RUN = re.compile(r"(?P<line>.+):(?P<run>\d+)")
 
-#: How many points are tried where the numbers of the earlier search do not count.
+#: How many points are tried if the objectives of the earlier search cannot be compared.
 POINTS = 3
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is taken from the study `source`: trials as they are, or points to be tried."""
+    """What a warm start takes from the study `source`: trials unchanged, or points to be tried."""
 
     source: str
     note: str
@@ -46,7 +46,7 @@ class Lesson:
     points: tuple[dict[str, Value], ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """As a plain dictionary, for JSON."""
         return asdict(self)
 
 
@@ -62,11 +62,13 @@ def lesson(settings: Settings, database: Database, study: str, stage: StageConfi
     name = f"{source.line}:{source.run}"
     difference = "this search has no row" if own is None else _difference(source, earlier, own)
     if earlier is not None and not difference:
-        taken, difference = _same_trials(earlier.stages[source.stage], stage, trials)
-        if taken:
-            complete = sum(one.state == "COMPLETE" for one in trials)
-            note = f"warm start: the sampler knows {len(taken)} of {complete} trials of {name}"
-            return Lesson(source.study, note, trials=taken)
+        same_trials, difference = _same_trials(earlier.stages[source.stage], stage, trials)
+        if same_trials:
+            complete = sum(trial.state == "COMPLETE" for trial in trials)
+            note = (
+                f"warm start: the sampler knows {len(same_trials)} of {complete} trials of {name}"
+            )
+            return Lesson(source.study, note, trials=same_trials)
     points = _best_points(earlier, source, stage, trials)
     note = (
         f"warm start: {name} measured something else ({difference}): its trials teach nothing, "
@@ -78,25 +80,26 @@ def lesson(settings: Settings, database: Database, study: str, stage: StageConfi
 def _source(
     settings: Settings, rows: list[Sweep], name: str, study: str
 ) -> tuple[Sweep, list[TrialSummary]]:
-    """The row that a recipe means, with its trials.
+    """The row that a recipe's `warm_start` names, with its trials.
 
-    That of a study, of `line:run`, or the newest of a line in which anything is complete.
+    `name` is a study, `line:run`, or a line, which stands for its newest search with a complete
+    trial.
     """
-    others = [row for row in rows if row.study != study]
-    match = _RUN.fullmatch(name)
-    found = [
+    other_rows = [row for row in rows if row.study != study]
+    run_match = _RUN.fullmatch(name)
+    matches = [
         row
-        for row in others
+        for row in other_rows
         if name in (row.study, row.line)
-        or (match and row.line == match["line"] and row.run == int(match["run"]))
+        or (run_match and row.line == run_match["line"] and row.run == int(run_match["run"]))
     ]
-    if not found:
-        known = [f"{row.line}:{row.run}" for row in others]
-        listed = f"there are {', '.join(known[-20:])}" if known else "nothing was searched yet"
-        raise SweepError(f"{_FIELD}: no earlier search '{name}'{near(name, known)}; {listed}")
-    for row in reversed(found):
+    if not matches:
+        names = [f"{row.line}:{row.run}" for row in other_rows]
+        hint = f"there are {', '.join(names[-20:])}" if names else "nothing was searched yet"
+        raise SweepError(f"{_FIELD}: no earlier search '{name}'{near(name, names)}; {hint}")
+    for row in reversed(matches):
         trials = read_trials(settings, row.study)
-        if any(one.state == "COMPLETE" for one in trials):
+        if any(trial.state == "COMPLETE" for trial in trials):
             return row, trials
     raise SweepError(f"{_FIELD}: no trial of '{name}' is complete; let it run, or name another")
 
@@ -107,7 +110,7 @@ def _rows(database: Database) -> list[Sweep]:
 
 
 def _recipe(row: Sweep) -> Recipe | None:
-    """The row's recipe; None if this version of Alignery reads it no more."""
+    """The row's recipe; None if this version of Alignery cannot read it."""
     try:
         return Recipe.model_validate(row.recipe)
     except ValidationError:
@@ -115,32 +118,35 @@ def _recipe(row: Sweep) -> Recipe | None:
 
 
 def _difference(source: Sweep, earlier: Recipe | None, own: Sweep) -> str:
-    """What the two searches do not have in common besides their spaces; nothing if all is."""
-    now = _recipe(own)
-    if earlier is None or now is None:
+    """The differences of the two searches, other than their spaces; empty if there are none."""
+    new_recipe = _recipe(own)
+    if earlier is None or new_recipe is None:
         return "its recipe is of another version of Alignery"
     if not _files_as_they_were(earlier, source):
         return "its data or reward functions have changed since"
     pairs = {
-        "base": (earlier.base, now.base),
-        "seed": (earlier.seed, now.seed),
-        "evaluation": (earlier.evaluation, now.evaluation),
-        "data": (earlier.data_of(source.stage), now.data_of(own.stage)),
-        "rewards": (earlier.rewards(source.stage), now.rewards(own.stage)),
-        "objective": (earlier.stages[source.stage].objective, now.stages[own.stage].objective),
+        "base": (earlier.base, new_recipe.base),
+        "seed": (earlier.seed, new_recipe.seed),
+        "evaluation": (earlier.evaluation, new_recipe.evaluation),
+        "data": (earlier.data_of(source.stage), new_recipe.data_of(own.stage)),
+        "rewards": (earlier.rewards(source.stage), new_recipe.rewards(own.stage)),
+        "objective": (
+            earlier.stages[source.stage].objective,
+            new_recipe.stages[own.stage].objective,
+        ),
         "constraints": (
             earlier.stages[source.stage].constraints,
-            now.stages[own.stage].constraints,
+            new_recipe.stages[own.stage].constraints,
         ),
         "parent": (source.parent_id, own.parent_id),
         "reward model": (source.reward_model_id, own.reward_model_id),
     }
-    return ", ".join(name for name, (one, other) in pairs.items() if one != other)
+    return ", ".join(name for name, (old, new) in pairs.items() if old != new)
 
 
 def _files_as_they_were(recipe: Recipe, row: Sweep) -> bool:
-    """Whether the files that a search read still hold what they held then."""
-    code = (isinstance(one, PythonConfig) for one in recipe.rewards(row.stage).values())
+    """Whether the files that a search read are unchanged."""
+    code = (isinstance(reward, PythonConfig) for reward in recipe.rewards(row.stage).values())
     if recipe.data_of(row.stage).path is None and not any(code):
         return True
     search = Search(recipe, row.stage, row.parent_id, row.reward_model_id)
@@ -150,35 +156,35 @@ def _files_as_they_were(recipe: Recipe, row: Sweep) -> bool:
 def _same_trials(
     earlier: StageConfig, stage: StageConfig, trials: Iterable[TrialSummary]
 ) -> tuple[tuple[dict[str, Any], ...], str]:
-    """The complete trials that the new search could have had, with their parameters there.
+    """The complete trials that the new search could have had, with their parameters in it.
 
-    The text says why others are none: which settings differ.
+    The text says why other trials do not count: the settings that differ.
     """
     taken, differing = [], set()
-    for one in trials:
-        if one.state != "COMPLETE" or one.objective is None:
+    for trial in trials:
+        if trial.state != "COMPLETE" or trial.objective is None:
             continue
-        settled = earlier.resolve(one.params)
-        params = _active(stage, _values(settled, stage))
+        resolved = earlier.resolve(trial.params)
+        params = _active(stage, _values(resolved, stage))
         if params is None:
             continue
-        before, now = _trained(settled), _trained(stage.resolve(params))
-        unlike = {name for name in before if before[name] != now.get(name)}
-        differing |= unlike
-        if not unlike:
+        old_settings, new_settings = _trained(resolved), _trained(stage.resolve(params))
+        fields = {name for name in old_settings if old_settings[name] != new_settings.get(name)}
+        differing |= fields
+        if not fields:
             taken.append(
                 {
-                    "number": one.number,
+                    "number": trial.number,
                     "params": params,
-                    "objective": one.objective,
-                    "violation": one.violation,
+                    "objective": trial.objective,
+                    "violation": trial.violation,
                 }
             )
     return tuple(taken), ", ".join(sorted(differing)) or "its trials lie outside the search space"
 
 
 def _trained(stage: StageConfig) -> dict[str, Any]:
-    """What a settled stage does, whatever it is called and however it is searched."""
+    """The fields of a resolved stage, without its search settings and the names of its adapters."""
     return stage.model_dump(
         mode="json", exclude={"sweep", "budget_seconds", "parent", "reward_model"}
     )
@@ -196,27 +202,29 @@ def _active(stage: StageConfig, values: Mapping[str, Any]) -> dict[str, Value] |
 def _best_points(
     earlier: Recipe | None, source: Sweep, stage: StageConfig, trials: list[TrialSummary]
 ) -> tuple[dict[str, Value], ...]:
-    before = None if earlier is None else earlier.stages[source.stage]
-    # A recipe that cannot be read any more still holds its objective's name.
+    old_stage = None if earlier is None else earlier.stages[source.stage]
+    # A recipe of another version still has the name of its objective.
     objective = source.recipe["stages"][source.stage]["objective"]
-    minimised = objective == "nll" if before is None else before.minimised
+    minimised = objective == "nll" if old_stage is None else old_stage.minimised
     points: list[dict[str, Value]] = []
-    for one in ranked(trials, minimised):
-        values = one.params if before is None else _values(before.resolve(one.params), stage)
+    for trial in ranked(trials, minimised):
+        values = (
+            trial.params if old_stage is None else _values(old_stage.resolve(trial.params), stage)
+        )
         point = _active(stage, {**stage.defaults(), **values})
         if point is not None and point not in points and point != stage.defaults():
             points.append(point)
     return tuple(points[:POINTS])
 
 
-def _values(settled: StageConfig, stage: StageConfig) -> dict[str, Value]:
-    """What a settled stage, maybe of another method, has for the fields that are searched now."""
-    found: dict[str, Value] = {}
+def _values(resolved: StageConfig, stage: StageConfig) -> dict[str, Value]:
+    """A resolved stage's values of the fields that are searched now; its method may differ."""
+    values: dict[str, Value] = {}
     for path in stage.space():
         try:
-            value = scalar(value_of(settled, path))
-        except (AttributeError, KeyError):  # a field that the other method has not
+            value = scalar(value_of(resolved, path))
+        except (AttributeError, KeyError):  # the other method has no such field
             continue
         if isinstance(value, int | float | str):
-            found[path] = value
-    return found
+            values[path] = value
+    return values
