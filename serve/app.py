@@ -153,7 +153,7 @@ def _scale(args: AppArgs) -> dict[str, Any]:
 # A base that fails to load fails at every attempt, so the error is reported after the first.
 @serve.deployment(max_constructor_retry_count=1)
 class EngineReplica:
-    """One engine in one process; implements `EngineClient` for Ray Serve handles."""
+    """An engine in its own process; implements `EngineClient` for Ray Serve handles."""
 
     def __init__(self, args: AppArgs, tally: Any) -> None:
         listen_on_node_address()

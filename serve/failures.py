@@ -9,6 +9,6 @@ _RAISED = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|NotFound): (.+)$", re
 
 
 def cause(account: str) -> str:
-    """The last error in `account`, Ray Serve's message; all of it on one line if it has none."""
+    """The last error in `account`, Ray Serve's message; else all of it on a single line."""
     messages = _RAISED.findall(account)
     return str(messages[-1]) if messages else " ".join(account.split())

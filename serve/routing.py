@@ -43,7 +43,7 @@ class AdapterRouter(RequestRouter):
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """Ranks of one replica each, best first."""
+        """Ranks of a single replica each, best first."""
         if pending_request is not None:  # otherwise Ray retries without a pause
             pending_request.routing_context.should_backoff = True
         by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}

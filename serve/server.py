@@ -134,7 +134,7 @@ def _reachable(host: str) -> str:
 
 
 def _controller() -> Any | None:
-    """Serve's controller on this Ray, if there is one."""
+    """Serve's controller on this Ray; None if Serve does not run."""
     import ray
 
     try:
@@ -146,7 +146,7 @@ def _controller() -> Any | None:
 def _check_no_serve() -> None:
     """ServeError if Serve runs already.
 
-    Serve has one HTTP port per cluster, and its shutdown would end the applications of others.
+    Serve has a single HTTP port per cluster, and its shutdown would end the applications of others.
     """
     if _controller() is not None:
         raise ServeError(

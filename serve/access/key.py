@@ -50,7 +50,7 @@ class UnknownKey(AccessError):
 
 
 def new_secret() -> tuple[str, str]:
-    """A new key's id and secret: 256 random bits, so one round of SHA-256 protects it."""
+    """A new key's id and secret: 256 random bits, so a single SHA-256 protects it."""
     identity = secrets.token_hex(4)
     return identity, f"alk-{identity}-{secrets.token_urlsafe(32)}"
 

@@ -1,1 +1,1 @@
-"""Requests to one engine: they are batched, streamed back and cancelled here."""
+"""Requests to an engine: they are batched, streamed back and cancelled here."""

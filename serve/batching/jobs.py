@@ -64,7 +64,7 @@ class ScoreJob:
 
     @property
     def rows(self) -> int:
-        """The number of rows, one per conversation."""
+        """The number of rows, which is that of conversations."""
         return len(self.conversations)
 
 

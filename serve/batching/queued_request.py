@@ -49,7 +49,7 @@ def generation_requests(
 def score_requests(
     job: ScoreJob, prompts: Sequence[Sequence[int]], context: int
 ) -> list[GenerationRequest] | Refused:
-    """An engine request for each conversation; Refused if one of them exceeds the context."""
+    """An engine request for each conversation; Refused if any exceeds the context."""
     longest = max(len(ids) for ids in prompts)
     if longest > context:
         return too_long(longest, None, context, "messages")

@@ -1,4 +1,4 @@
-"""The worker around one engine: it accepts jobs up to a limit, and returns their events."""
+"""The worker around an engine: it accepts jobs up to a limit, and returns their events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LONGEST_PAUSE = 0.2
 
 @dataclass(frozen=True)
 class ReplicaLimits:
-    """Limits of one replica."""
+    """Limits of a replica."""
 
     slots: int = 64  # rows that the engine works on at once
     waiting: int = 1024  # rows that wait; more are refused with status 503
@@ -51,7 +51,7 @@ class ReplicaLimits:
 
 
 class Worker:
-    """`EngineClient` over an engine in this process. Every call to the engine is on one thread.
+    """`EngineClient` over an engine in this process. The engine runs on a single thread.
 
     `folder_of` fetches an adapter's verified files. Methods are for one event loop.
     """
@@ -141,7 +141,7 @@ class Worker:
         return next(refused, collected)
 
     def _pause(self) -> float:
-        """Seconds between two parts of one stream.
+        """Seconds between two parts of a stream.
 
         Sending a part takes a millisecond or more in several processes, whatever its size. If these
         share the engine's processor, the engine stops meanwhile.
@@ -152,8 +152,8 @@ class Worker:
         if (refused := self._overload(job.rows)) is not None:
             yield [refused]
             return
-        left, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
-        self._unfinished += left
+        remaining, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
+        self._unfinished += remaining
         self._streams += streams
         try:
             try:
@@ -164,29 +164,29 @@ class Worker:
             order = QueuedRequest(job)
             self._loop.take(order)
             try:
-                while left:
+                while remaining:
                     events = await _waiting(order)
                     ended = sum(isinstance(event, Done | Scored) for event in events)
-                    left -= ended
+                    remaining -= ended
                     self._unfinished -= ended
                     yield _merged(events)
                     if any(isinstance(event, Refused) for event in events):
                         return
-                    if left and any(isinstance(event, Text) for event in events):
+                    if remaining and any(isinstance(event, Text) for event in events):
                         await _rest(order, self._pause())
             finally:
-                if left:
+                if remaining:
                     self._loop.cancel(order)
                 self._adapters.release(job.adapter)
         finally:
-            self._unfinished -= left
+            self._unfinished -= remaining
             self._streams -= streams
 
     def _overload(self, rows: int) -> Refused | None:
-        most = self._limits.slots + self._limits.waiting
-        if rows > most:
-            return too_many(rows, most)
-        if self._unfinished + rows > most:
+        max_rows = self._limits.slots + self._limits.waiting
+        if rows > max_rows:
+            return too_many(rows, max_rows)
+        if self._unfinished + rows > max_rows:
             return overloaded(self._unfinished - self._limits.slots)
         return None
 

@@ -1,4 +1,4 @@
-"""All names and keys as of one moment. Lookups are served from memory."""
+"""All names and keys as of a point in time. Lookups are served from memory."""
 
 from __future__ import annotations
 

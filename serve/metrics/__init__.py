@@ -1,1 +1,1 @@
-"""Metrics of each process, and their aggregation into one Prometheus page."""
+"""Metrics of each process, and their aggregation into a Prometheus page."""

@@ -27,7 +27,7 @@ class Metrics(Protocol):
 class MetricsAggregator:
     """`Metrics` in this process. Of a process that is gone, counters stay and gauges are dropped.
 
-    If the process reports again, its new report replaces the old one.
+    If the process reports again, its new report replaces the old report.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,6 +42,6 @@ class MetricsAggregator:
         """See `Metrics`."""
         oldest = self._clock() - GONE_SECONDS
         return added(
-            snapshot if at >= oldest else lasting(snapshot)
-            for at, snapshot in self._reports.values()
+            snapshot if reported_at >= oldest else lasting(snapshot)
+            for reported_at, snapshot in self._reports.values()
         )

@@ -16,7 +16,7 @@ _GAPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
 
 
 class EngineMeter:
-    """Metrics of one engine. Updated only by the engine's thread; any thread may read them."""
+    """Metrics of an engine. Updated only by the engine's thread; any thread may read them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)

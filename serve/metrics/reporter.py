@@ -26,7 +26,7 @@ def report_regularly(
             time.sleep(PERIOD_SECONDS)
             try:
                 send(process, collect(registry))
-            except Exception as error:  # the next report includes what this one would have
+            except Exception as error:  # the next report includes these metrics
                 _log.warning("metrics could not be reported: %s", error)
 
     background("metrics", go)
