@@ -64,9 +64,7 @@ class AppArgs(Sizes):
     keys_asked: bool | None = None  # None: required as soon as an API key was created
     ingresses: int = Field(default=1, ge=1)
     replicas: int = Field(default=1, ge=1)  # engines
-    drain_seconds: FiniteFloat = Field(
-        default=20, gt=0
-    )  # a stopping engine's time for its open requests
+    drain_seconds: FiniteFloat = Field(default=20, gt=0)  # a stopping engine's time to finish
     most_replicas: int | None = Field(default=None, ge=1)  # autoscaling's upper bound
     trust_network: bool = False  # start even if Ray requires no token and others can reach it
 
