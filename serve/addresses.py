@@ -1,4 +1,4 @@
-"""Who reaches an address that is listened on."""
+"""Whether a listening address can be reached from other machines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serve.errors import ServeError
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address. ServeError if it is none."""
+    """Whether only this machine can reach `host`. ServeError if `host` is not an address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

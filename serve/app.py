@@ -1,7 +1,7 @@
 """The Ray Serve application: an ingress for HTTP, and replicas that hold the engine.
 
-`build` serves both `serve.run` and the YAML of `serve deploy` (`import_path: serve.app:build`);
-a YAML's deployment options override what stands here.
+`build` is used by `serve.run` and by the YAML of `serve deploy` (`import_path: serve.app:build`).
+Deployment options in a YAML override the options that are set here.
 """
 
 from __future__ import annotations
@@ -45,33 +45,33 @@ from serve.metrics.reporter import report_regularly
 from serve.replica_port import check_closed, listen_on_node_address
 from serve.sizes import Sizes
 
-#: More engines are started once those there are have so large a share of their slots taken.
+#: Autoscaling adds engines once the existing ones use more than this share of their slots.
 FULL = 0.75
-#: An ingress that leaves waits so much longer than an engine does.
+#: A stopping ingress waits this much longer than a stopping engine, in seconds.
 INGRESS_DRAIN_SECONDS = 5
 
 
 class AppArgs(Sizes):
-    """What an endpoint serves and where it finds it; None: as the replica's environment says."""
+    """What an endpoint serves and where it finds it. None: taken from the replica's environment."""
 
     base: str = Field(min_length=1)
     home: str | None = None
     database_url: str | None = None
     storage: str | None = None
-    cpus: FiniteFloat = Field(default=1, gt=0)  # of the engine; Ray gives it as many OMP threads
+    cpus: FiniteFloat = Field(default=1, gt=0)  # of each engine; Ray sets as many OMP threads
     gpus: FiniteFloat = Field(default=0, ge=0)
     accelerator: str | None = None  # Ray's name of a GPU's type, such as T4
-    keys_asked: bool | None = None  # None: as soon as one was made
+    keys_asked: bool | None = None  # None: required as soon as an API key was created
     ingresses: int = Field(default=1, ge=1)
     replicas: int = Field(default=1, ge=1)  # engines
-    drain_seconds: FiniteFloat = Field(default=20, gt=0)  # for what an engine that leaves has begun
-    most_replicas: int | None = Field(default=None, ge=1)  # that they may grow to under load
-    trust_network: bool = False  # start although Ray demands no token and other machines reach it
+    drain_seconds: FiniteFloat = Field(default=20, gt=0)  # a stopping engine's time to finish
+    most_replicas: int | None = Field(default=None, ge=1)  # autoscaling's upper bound
+    trust_network: bool = False  # start even if Ray requires no token and others can reach it
 
     @field_validator("accelerator")
     @classmethod
     def _known_accelerator(cls, name: str | None) -> str | None:
-        """Ray would wait for ever for a type that no machine has."""
+        """Reject unknown types: Ray would wait for ever for a type that no machine has."""
         return None if name is None else accelerator_named(name, ())
 
     @field_validator("gpus")
@@ -92,47 +92,47 @@ class AppArgs(Sizes):
 
     def settings(self) -> Settings:
         """Settings of the installation that is served."""
-        given = {"home": self.home, "database_url": self.database_url, "storage": self.storage}
-        return Settings(**{key: value for key, value in given.items() if value is not None})
+        overrides = {"home": self.home, "database_url": self.database_url, "storage": self.storage}
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})
 
 
 def build(args: AppArgs | dict[str, Any]) -> serve.Application:
-    """The application; the names it answers to are those of the database, which it follows.
+    """The application. Its model names are read from the database and kept up to date.
 
-    Ray gives what a config has under `args` as it stands there. ServeError on a Ray that lets in
-    whoever reaches it, unless the arguments trust its network.
+    Ray passes the `args` section of a config as it is. ServeError if other machines can reach a
+    Ray that requires no token, unless `trust_network` is set.
     """
-    given = AppArgs.model_validate(args)
-    if not given.trust_network:
+    app_args = AppArgs.model_validate(args)
+    if not app_args.trust_network:
         check_closed()
-    return compose(given, EngineReplica)
+    return compose(app_args, EngineReplica)
 
 
 def compose(args: AppArgs, engines: Any) -> serve.Application:
-    """The application over a deployment that is made and asked as `EngineReplica` is."""
+    """The application over `engines`, a deployment with the interface of `EngineReplica`."""
     tally = Coordinator.bind()  # type: ignore[attr-defined]
     engine = engines.options(**_scale(args)).bind(args, tally)
     ingress = Ingress.options(  # type: ignore[attr-defined]
         num_replicas=args.ingresses,
-        # It carries what an engine that leaves still writes.
+        # The ingress relays what a stopping engine still generates.
         graceful_shutdown_timeout_s=args.drain_seconds + INGRESS_DRAIN_SECONDS,
     )
     return cast(serve.Application, ingress.bind(args, engine, tally))
 
 
 def _scale(args: AppArgs) -> dict[str, Any]:
-    """Options of the engines' deployment: their number, what each takes on, who gets a request."""
-    most = args.slots + args.waiting_rows
-    claimed: dict[str, Any] = {"num_cpus": args.cpus, "num_gpus": args.gpus}
+    """Options of the engine deployment: number of replicas, load of each, resources, routing."""
+    max_rows = args.slots + args.waiting_rows
+    resources: dict[str, Any] = {"num_cpus": args.cpus, "num_gpus": args.gpus}
     if args.accelerator is not None:
-        claimed["accelerator_type"] = args.accelerator
+        resources["accelerator_type"] = args.accelerator
     options: dict[str, Any] = {
-        "ray_actor_options": claimed,
-        "max_ongoing_requests": most,
+        "ray_actor_options": resources,
+        "max_ongoing_requests": max_rows,
         "graceful_shutdown_timeout_s": args.drain_seconds,
-        "max_queued_requests": most,  # of each ingress; a burst waits a moment to be given out
+        "max_queued_requests": max_rows,  # of each ingress; a burst queues briefly for routing
         "request_router_config": RequestRouterConfig(
-            # Ray takes a name as well as a class.
+            # Ray accepts a class or its import path.
             request_router_class="serve.routing.AdapterRouter"  # type: ignore[arg-type]
         ),
     }
@@ -148,10 +148,10 @@ def _scale(args: AppArgs) -> dict[str, Any]:
     }
 
 
-# A base that cannot be loaded will not load at the second attempt either: say so at once.
+# A base that fails to load fails at every attempt, so the error is reported after the first.
 @serve.deployment(max_constructor_retry_count=1)
 class EngineReplica:
-    """One engine in one process: an `EngineClient` for handles."""
+    """An engine in its own process; implements `EngineClient` for Ray Serve handles."""
 
     def __init__(self, args: AppArgs, tally: Any) -> None:
         listen_on_node_address()
@@ -204,7 +204,7 @@ class EngineReplica:
 @serve.deployment(
     max_ongoing_requests=MAX_ONGOING,
     max_constructor_retry_count=1,
-    ray_actor_options={"num_cpus": 0},  # it waits, and the engine works
+    ray_actor_options={"num_cpus": 0},  # it only forwards requests
 )
 @serve.ingress()
 class Ingress:

@@ -1,4 +1,4 @@
-"""An engine as the ingress reaches it: one of the replicas behind a Ray Serve handle."""
+"""The ingress's clients for engine replicas and the coordinator, over Ray Serve handles."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ from serve.metrics.snapshots import MetricsSnapshot
 _log = logging.getLogger("ray.serve")
 
 READY_SECONDS = 5
-#: Replicas that a request is given to, one after the other, as long as they die of it or beside it.
+#: Replicas on which a request is tried in turn, as long as each dies while it has the request.
 ATTEMPTS = 3
 
-#: The replica is gone, and with it whatever it was doing.
+#: Errors that mean that the replica died, and its unfinished work with it.
 _LOST = (
     RayActorError,
     NodeDiedError,
@@ -59,16 +59,17 @@ _LOST = (
 
 
 class CoordinatorClient:
-    """`Limits` and `Metrics` over a handle to the one `Tally`.
+    """`RateLimits` and `Metrics` over a handle to the `Coordinator`.
 
-    Where it cannot be asked, requests pass: keys are known to the ingress itself.
+    While the coordinator cannot be reached, requests pass without limits. API keys are still
+    checked, since the ingress itself knows them.
     """
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
 
     async def admit(self, key: Key) -> float:
-        """See `Limits`."""
+        """See `RateLimits`."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 return float(await self._handle.admit.remote(key))
@@ -77,8 +78,8 @@ class CoordinatorClient:
             return 0.0
 
     async def spend(self, key: Key, tokens: int) -> None:
-        """See `Limits`."""
-        # In a context of its own: where a client hangs up, Ray cancels what its request asked for.
+        """See `RateLimits`."""
+        # In a separate context: when a client hangs up, Ray cancels all calls of its request.
         contextvars.Context().run(self._handle.spend.remote, key, tokens)
 
     async def report(self, process: str, counted: MetricsSnapshot) -> None:
@@ -99,7 +100,8 @@ class CoordinatorClient:
 class ReplicaClient:
     """`EngineClient` over a handle to `EngineReplica`.
 
-    A request whose replica dies is given to another one, unless some of its answer was streamed.
+    A request whose replica dies is retried on another replica, unless part of its answer was
+    streamed already.
     """
 
     def __init__(self, handle: Any) -> None:
@@ -122,11 +124,13 @@ class ReplicaClient:
             response = self._streaming.stream.remote(job)
             try:
                 async for events in response:
-                    news = [one for one in events if not (accepted and isinstance(one, Accepted))]
-                    accepted = accepted or any(isinstance(one, Accepted) for one in events)
-                    begun = begun or any(isinstance(one, Text | Done) for one in events)
-                    if news:
-                        yield news
+                    new_events = [
+                        event for event in events if not (accepted and isinstance(event, Accepted))
+                    ]
+                    accepted = accepted or any(isinstance(event, Accepted) for event in events)
+                    begun = begun or any(isinstance(event, Text | Done) for event in events)
+                    if new_events:
+                        yield new_events
                 return
             except _LOST as error:
                 if begun or attempt == ATTEMPTS:
@@ -136,7 +140,7 @@ class ReplicaClient:
                 yield [no_room(error)]
                 return
             finally:
-                # One that failed before it reached a replica raises its failure here once more.
+                # A call that failed before it reached a replica raises its error here again.
                 with suppress(RayError, RayServeException):
                     response.cancel()
 
@@ -145,24 +149,24 @@ class ReplicaClient:
         return cast("Tokens | Refused", await self._ask("tokenize", prompt, generate))
 
     async def prepare(self, adapter: AdapterRef) -> Refused | None:
-        """On every replica; one that dies meanwhile takes no part."""
+        """Call every replica. Replicas that die meanwhile are ignored if any other answered."""
         try:
             response = self._handle.broadcast("prepare", adapter)
-            found = await response.results_async(return_exceptions=True)
+            results = await response.results_async(return_exceptions=True)
         except (RayError, RayServeException) as error:
             return lost(error)
-        alive = [one for one in found if not isinstance(one, _LOST)]
-        failed = next((one for one in alive or found if one is not None), None)
+        alive = [result for result in results if not isinstance(result, _LOST)]
+        failed = next((result for result in alive or results if result is not None), None)
         return lost(failed) if isinstance(failed, Exception) else failed
 
     async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
-        """On every replica; one that does not hear it is told again later."""
+        """Call every replica. A failed call is ignored: the catalogue repeats it regularly."""
         with suppress(RayError, RayServeException):
             response = self._handle.broadcast("keep", adapters)
             await response.results_async(return_exceptions=True)
 
     async def ready(self) -> bool:
-        """Whether a replica answers soon."""
+        """Whether a replica answers within `READY_SECONDS`."""
         with suppress(RayError, RayServeException, TimeoutError):
             async with asyncio.timeout(READY_SECONDS):
                 return bool(await self._handle.ready.remote())

@@ -1,4 +1,4 @@
-"""What is counted for all replicas, in a process that imports little, so that it starts soon."""
+"""The deployment that counts for all replicas. It imports little, so that it starts quickly."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from serve.metrics.aggregator import MetricsAggregator
 from serve.metrics.snapshots import MetricsSnapshot
 from serve.replica_port import listen_on_node_address
 
-#: Ray Serve's own default, 5, is for deployments that compute.
+#: Ray Serve's own default, 5, is meant for deployments that compute.
 MAX_ONGOING = 2000
 
 
-# Serve configs that users generated call this deployment "Tally".
+# Serve configs that users have generated call this deployment "Tally".
 @serve.deployment(name="Tally", max_ongoing_requests=MAX_ONGOING, ray_actor_options={"num_cpus": 0})
 class Coordinator:
-    """The one `Counter` and the one `MetricsAggregator` of all replicas."""
+    """Holds the `Counter` and the `MetricsAggregator` that all replicas share."""
 
     def __init__(self) -> None:
         listen_on_node_address()

@@ -16,7 +16,7 @@ _NONE = "–"
 
 
 def print_keys(keys: Sequence[Key], console: Console | None = None) -> None:
-    """What each key is for; a key itself is never shown again."""
+    """Print the keys' names, scopes, limits and states. The secrets are not stored."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("name", "begins with", "scopes", "requests/min", "tokens/day", "state"):
         right = title in ("requests/min", "tokens/day")
@@ -34,7 +34,7 @@ def print_keys(keys: Sequence[Key], console: Console | None = None) -> None:
 
 
 def print_report(report: ExperimentReport, console: Console | None = None) -> None:
-    """Figures, decision, and what to do next, on stdout unless a console is given."""
+    """Print figures, decision and recommendation, to stdout unless a console is given."""
     console = console or Console()
     state = "" if report.state == "running" else ", stopped"
     console.print(
@@ -53,15 +53,15 @@ def print_report(report: ExperimentReport, console: Console | None = None) -> No
 
 
 def _variants(report: ExperimentReport) -> Table:
-    # Names are to be copied, so none is cut off; the rest fits beside them in 80 columns.
+    # Names get copied from here, so they are never cut off. The rest fits into 80 columns.
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("variant", no_wrap=True)
     table.add_column("model", overflow="fold", min_width=16)
     for title in ("users", "rated", "mean", "difference", "e-value"):
         table.add_column(title, justify="right", no_wrap=True)
-    against = {one.treatment: one for one in report.comparisons}
+    comparisons = {comparison.treatment: comparison for comparison in report.comparisons}
     for variant in report.variants:
-        comparison = against.get(variant.name)
+        comparison = comparisons.get(variant.name)
         table.add_row(
             variant.name,
             variant.model,
@@ -97,11 +97,13 @@ def _evidence(e_value: float | None) -> str:
 
 
 def print_experiments(every: Sequence[ExperimentInfo]) -> None:
-    """A line for each."""
+    """Print a table with a row for each experiment."""
     table = Table()
     for title in ("experiment", "state", "variants", "planned users", "started (UTC)"):
         table.add_column(title, overflow="fold")
-    for one in every:
-        variants = "\n".join(f"{variant.name} = {variant.model}" for variant in one.variants)
-        table.add_row(one.name, one.state, variants, str(one.planned_users), one.created_at[:10])
+    for info in every:
+        variants = "\n".join(f"{variant.name} = {variant.model}" for variant in info.variants)
+        table.add_row(
+            info.name, info.state, variants, str(info.planned_users), info.created_at[:10]
+        )
     Console().print(table, markup=False)

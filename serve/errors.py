@@ -10,23 +10,23 @@ class ExperimentError(AligneryError, ValueError):
 
 
 class ExperimentNotFound(AligneryError, LookupError):
-    """A name that no experiment has."""
+    """There is no experiment of this name."""
 
 
 class AnswerNotFound(AligneryError, LookupError):
-    """A request id that belongs to no answer of an experiment."""
+    """No answer of an experiment has this request id."""
 
 
 class AdapterLate(AligneryError, TimeoutError):
-    """An adapter whose files take longer to come than a request should wait."""
+    """An adapter whose files take longer to fetch than a request may wait."""
 
 
 class KeyNameError(AligneryError, ValueError):
-    """An API key that cannot be made or found as asked."""
+    """An API key that cannot be created, or is not found."""
 
 
 class AccessError(AligneryError, PermissionError):
-    """A request that comes without the right key; `status` is 401 or 403."""
+    """A request without a valid key; `status` is 401 or 403."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class AccessError(AligneryError, PermissionError):
 
 
 class ServeError(AligneryError, RuntimeError):
-    """An endpoint that did not come up."""
+    """An endpoint that cannot be configured, started, reached or stopped."""
 
 
 class PortInUse(AligneryError, OSError):

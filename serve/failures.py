@@ -1,4 +1,4 @@
-"""What a replica failed of, out of Serve's account of it."""
+"""The cause of a replica's failure, extracted from Ray Serve's error message."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _RAISED = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Exception|NotFound): (.+)$", re
 
 
 def cause(account: str) -> str:
-    """The replica's own error out of Serve's account of a failed deployment."""
-    found = _RAISED.findall(account)
-    return str(found[-1]) if found else " ".join(account.split())
+    """The last error in `account`, Ray Serve's message; else all of it on a single line."""
+    messages = _RAISED.findall(account)
+    return str(messages[-1]) if messages else " ".join(account.split())

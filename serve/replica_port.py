@@ -1,8 +1,9 @@
-"""Where a replica listens for the other replicas of its application, and who is let in there.
+"""The address of the gRPC server that Ray Serve opens in each replica, and who can reach it.
 
-Ray Serve 2.60 opens a gRPC server in each replica, for calls that `RAY_SERVE_USE_GRPC_BY_DEFAULT`
-would send, whether or not it does, on a free port of every network interface. It unpickles what it
-is sent, from whoever has the cluster's token or, on a cluster without, from everybody.
+Ray Serve 2.60 opens a gRPC server in each replica, on a free port of every network interface. It is
+for calls between replicas, and is opened even if `RAY_SERVE_USE_GRPC_BY_DEFAULT` does not send
+them this way. The server unpickles what it receives: from everybody who has the cluster's token or,
+on a cluster without a token, from everybody.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from serve.errors import ServeError
 
 
 def check_closed() -> None:
-    """ServeError if this Ray demands no token and other machines reach its nodes."""
+    """ServeError if this Ray requires no token and other machines can reach its nodes."""
     import ray
 
     guarded = os.environ.get(MODE, "").strip().lower() == "token"
@@ -29,11 +30,11 @@ def check_closed() -> None:
 
 
 def listen_on_node_address() -> None:
-    """Let this replica's server listen at its node's address alone: on loopback in a local Ray.
+    """Make this replica's server listen only on its node's address (loopback in a local Ray).
 
-    Siblings call it there. To be called from the constructor of each deployment, which Ray runs
-    before it opens the port. Private names of Ray 2.60; AttributeError, so that the replica does
-    not start, where Ray has them no more.
+    Other replicas call it at that address. Call this from the constructor of each deployment, which
+    Ray runs before it opens the port. Uses private names of Ray 2.60: AttributeError, so that the
+    replica does not start, if Ray no longer has them.
     """
     import ray
 

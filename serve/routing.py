@@ -1,9 +1,9 @@
-"""Which engine replica a request goes to: one that has its adapter, unless that has enough to do.
+"""Routing of requests to engine replicas that have the adapter, unless those are busy.
 
-Replicas are ranked for each adapter by rendezvous hashing, so that all ingress replicas agree with
-nothing to tell each other, and one that comes or goes moves few adapters. A replica whose load is
-beyond the bound gives way to the next (consistent hashing with bounded loads, Mirrokni, Thorup and
-Zadimoghaddam, 2018). Requests for the base go wherever there is least to do.
+Replicas are ranked for each adapter by rendezvous hashing: all ingress replicas agree without
+communicating, and a replica that is added or removed moves few adapters. A replica whose load
+exceeds the bound is ranked behind the next ones (consistent hashing with bounded loads, Mirrokni,
+Thorup and Zadimoghaddam, 2018). Requests for the base go to the replica with the least load.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collections.abc import Mapping
 
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
-#: A replica's load may be so many times the mean of all …
+#: The bound on a replica's load: this many times the mean load of all replicas …
 BALANCE = 1.25
-#: … and so many requests in any case: few share a batch for nothing.
+#: … but at least this many requests, since a few requests share a batch at no extra cost.
 EASY = 8
 
 
 def ranked(adapter: str | None, loads: Mapping[str, int]) -> list[str]:
-    """Replicas by id, best first; `loads` has the unfinished requests of each."""
-    least = sorted(loads, key=lambda one: (loads[one], _weight("", one)))
+    """Replica ids, best first. `loads` is the number of unfinished requests of each replica."""
+    by_load = sorted(loads, key=lambda replica: (loads[replica], _weight("", replica)))
     if adapter is None:
-        return least
+        return by_load
     bound = max(EASY, math.ceil(BALANCE * (sum(loads.values()) + 1) / max(1, len(loads))))
-    favourites = sorted(loads, key=lambda one: _weight(adapter, one))
-    within = [one for one in favourites if loads[one] < bound]
-    return within + [one for one in least if loads[one] >= bound]
+    by_hash = sorted(loads, key=lambda replica: _weight(adapter, replica))
+    within_bound = [replica for replica in by_hash if loads[replica] < bound]
+    return within_bound + [replica for replica in by_load if loads[replica] >= bound]
 
 
 def _weight(adapter: str, replica: str) -> bytes:
@@ -43,14 +43,14 @@ class AdapterRouter(RequestRouter):
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """One replica a rank, best first."""
-        if pending_request is not None:  # else Ray asks again and again without a pause
+        """Ranks of a single replica each, best first."""
+        if pending_request is not None:  # otherwise Ray retries without a pause
             pending_request.routing_context.should_backoff = True
-        by_id = {one.replica_id.unique_id: one for one in candidate_replicas}
+        by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
         cache = self.replica_queue_len_cache
-        # A replica that was not asked lately has nothing to do as far as this process knows.
-        loads = {name: cache.get(one.replica_id) or 0 for name, one in by_id.items()}
+        # A replica without a recent entry in the cache counts as idle.
+        loads = {name: cache.get(replica.replica_id) or 0 for name, replica in by_id.items()}
         arguments = pending_request.args if pending_request is not None else ()
         adapter = getattr(arguments[0], "adapter", None) if arguments else None
-        order = ranked(None if adapter is None else adapter.adapter_id, loads)
-        return [[by_id[name]] for name in order]
+        ranking = ranked(None if adapter is None else adapter.adapter_id, loads)
+        return [[by_id[name]] for name in ranking]

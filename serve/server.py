@@ -1,4 +1,4 @@
-"""An endpoint for the length of a `with` block, on the Ray that is connected."""
+"""An endpoint for the duration of a `with` block, on the Ray that this process is connected to."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def running_server(
     keys_asked: bool | None = None,
     application: Callable[[AppArgs], Application] | None = None,
 ) -> Iterator[str]:
-    """Serve `base` and its adapters; gives the URL, without /v1, once requests are answered.
+    """Serve `base` and its adapters; yields the URL, without /v1, once requests are answered.
 
     Needs an initialised Ray (see `cluster.ray.ray_session`) on which no Serve runs. `port` None
-    takes a free one. `cpus` None takes all that are free on a machine like this one. `sizes` None
-    takes the defaults. `keys_asked` None asks for API keys once there is one. `application` stands
-    in for `serve.app.build`. Everything is shut down at the end. PortInUse and ServeError come
-    before anything is left running.
+    takes a free port. `cpus` None takes all free CPUs, at most as many as this machine has. `sizes`
+    None takes the defaults. `keys_asked` None requires API keys once a key exists. `application`
+    replaces `serve.app.build`. Everything is shut down at the end. When PortInUse or ServeError is
+    raised, nothing is left running.
     """
     if port is not None:
         check_port(host, port)
@@ -66,7 +66,7 @@ def running_server(
         cpus=cpus,
         gpus=_gpus(),
         keys_asked=keys_asked,
-        trust_network=True,  # who joined a Ray that is open was warned of it
+        trust_network=True,  # users of an open Ray were warned when they connected to it
         **(sizes or Sizes()).model_dump(),
     )
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -86,7 +86,7 @@ def running_server(
 
 
 def check_port(host: str, port: int) -> None:
-    """PortInUse if another program listens there; ServeError if the host is not this machine's."""
+    """PortInUse if the port is taken or not permitted; ServeError if `host` cannot be bound."""
     try:
         with _bound(host, port, socket.SO_REUSEADDR) as probe:
             probe.listen()
@@ -103,38 +103,38 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def _reserved(host: str) -> Iterator[int]:
-    """A free port that no other program gets in the block, though Serve can listen on it.
+    """A free port that no other program can take during the block, although Serve can listen on it.
 
-    Serve's proxy binds with SO_REUSEPORT, and so may share a socket that is bound likewise.
+    Serve's proxy binds with SO_REUSEPORT, so it can share a port with a socket that does, too.
     """
     try:
-        held = _bound(host, 0, socket.SO_REUSEPORT)
+        placeholder = _bound(host, 0, socket.SO_REUSEPORT)
     except OSError as error:
         raise ServeError(f"cannot listen on {host}: {error.strerror or error}") from None
-    with held:
-        yield held.getsockname()[1]
+    with placeholder:
+        yield placeholder.getsockname()[1]
 
 
 def _bound(host: str, port: int, option: int) -> socket.socket:
-    """A socket that is bound there, with one option of its level set."""
-    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    """A TCP socket bound to `host` and `port`, with `option` of level SOL_SOCKET set to 1."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        held.setsockopt(socket.SOL_SOCKET, option, 1)
-        held.bind((host, port))
+        sock.setsockopt(socket.SOL_SOCKET, option, 1)
+        sock.bind((host, port))
     except BaseException:
-        held.close()
+        sock.close()
         raise
-    return held
+    return sock
 
 
 def _reachable(host: str) -> str:
-    """The host to call for one that is listened on."""
-    every = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
-    return every.get(host, f"[{host}]" if ":" in host else host)
+    """The host under which clients reach a server that listens on `host`."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+    return loopback.get(host, f"[{host}]" if ":" in host else host)
 
 
 def _controller() -> Any | None:
-    """Serve's controller on this Ray, if there is one."""
+    """Serve's controller on this Ray; None if Serve does not run."""
     import ray
 
     try:
@@ -144,7 +144,10 @@ def _controller() -> Any | None:
 
 
 def _check_no_serve() -> None:
-    """Serve has one HTTP port a cluster, and shutting down would end what others serve."""
+    """ServeError if Serve runs already.
+
+    Serve has a single HTTP port per cluster, and its shutdown would end the applications of others.
+    """
     if _controller() is not None:
         raise ServeError(
             "Ray Serve runs on this cluster already; deploy to it with `alignery serve deploy`, or "
@@ -155,8 +158,8 @@ def _check_no_serve() -> None:
 def _shut_down(serve: Any) -> None:
     """End Serve quietly.
 
-    `serve.shutdown` alone waits in a call to the controller that dies with it, which Ray reports
-    on stdout. So the controller is told first, and `serve.shutdown` finds it gone.
+    `serve.shutdown` alone waits in a call to the controller, which dies during the call, and Ray
+    reports that on stdout. So the controller is shut down first, before `serve.shutdown`.
     """
     import ray
 
@@ -169,25 +172,25 @@ def _shut_down(serve: Any) -> None:
     serve.shutdown()
 
 
-def _free_cpus(wanted: int | None) -> int:
-    """CPUs for the engine. ServeError if they do not become free within some seconds."""
+def _free_cpus(requested: int | None) -> int:
+    """CPUs for the engine. ServeError if they are not free within `CPU_SECONDS`."""
     import ray
 
     deadline = time.monotonic() + CPU_SECONDS
     while True:
         free = int(ray.available_resources().get("CPU", 0))
-        if free >= (wanted or 1):
-            return wanted or min(free, os.cpu_count() or 1)
+        if free >= (requested or 1):
+            return requested or min(free, os.cpu_count() or 1)
         if time.monotonic() > deadline:
             raise ServeError(
-                f"the engine needs {wanted or 1} CPUs and {free} are free on this Ray; wait for "
+                f"the engine needs {requested or 1} CPUs and {free} are free on this Ray; wait for "
                 "other work to end, or ask for fewer with --cpus"
             )
         time.sleep(0.2)
 
 
 def _gpus() -> int:
-    """One GPU where one is free."""
+    """1 if a GPU is free, else 0."""
     import ray
 
     return min(1, int(ray.available_resources().get("GPU", 0)))
@@ -198,8 +201,8 @@ def _deploy(serve: Any, application: Any) -> None:
         serve.run(application, name=APPLICATION, route_prefix="/")
     except RuntimeError as error:
         application = serve.status().applications[APPLICATION]
-        accounts = [one.message for one in application.deployments.values()]
-        raise ServeError(cause("\n".join([str(error), *accounts]))) from error
+        messages = [deployment.message for deployment in application.deployments.values()]
+        raise ServeError(cause("\n".join([str(error), *messages]))) from error
 
 
 def _wait_ready(url: str) -> None:

@@ -1,4 +1,4 @@
-"""How much one engine replica takes on at a time."""
+"""Sizes of an engine replica and of its queue."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 class Sizes(BaseModel):
     """Sizes of an engine and its queue.
 
-    `slots` completions are written at the same time, `waiting_rows` more wait, and what comes then
-    is refused with 503. Each slot holds `slot_tokens` tokens of a prompt and its completion (None:
-    as many as the memory and the base's context allow); all together take at most `kv_gib` GiB.
-    `adapters` different ones share a batch, and `known_adapters` in all need no loading; for
-    another a request waits at most `adapter_seconds`. All streams together are sent in about
-    `stream_parts` parts a second, and each in at least five: among few streams each token comes by
-    itself, among many several come at once.
+    `slots` completions are generated at the same time, `waiting_rows` more wait, and requests
+    beyond those are refused with status 503. Each slot holds `slot_tokens` tokens of a prompt and
+    its completion (None: as many as the memory and the base's context allow); all slots together
+    take at most `kv_gib` GiB. Up to `adapters` different adapters share a batch, and
+    `known_adapters` adapters stay loaded; a request waits at most `adapter_seconds` for any other
+    adapter. All streams together are sent in about `stream_parts` parts a second, and each stream
+    in at least five: with few streams each token is sent separately, with many several tokens are
+    sent together.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -37,7 +38,7 @@ class Sizes(BaseModel):
     stream_parts: int = Field(default=150, ge=1)
 
     def limits(self) -> ReplicaLimits:
-        """For the worker."""
+        """The worker's limits."""
         return ReplicaLimits(
             slots=self.slots,
             waiting=self.waiting_rows,
@@ -48,7 +49,7 @@ class Sizes(BaseModel):
         )
 
     def engine_options(self) -> EngineOptions:
-        """For the engine."""
+        """The engine's options."""
         from align.inference import EngineOptions
 
         return EngineOptions(

@@ -1,1 +1,1 @@
-"""Who may ask an endpoint for what, and how much of it."""
+"""API keys and their limits."""

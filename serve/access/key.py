@@ -1,4 +1,4 @@
-"""An API key, and whether what a client presents is one. Pure."""
+"""API keys, and the check of the key that a client presents. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FORM = re.compile(r"alk-([0-9a-f]{8})-[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True)
 class Key:
-    """One key as the database has it. None: no limit of that kind.
+    """An API key as it is stored in the database. A limit of None means no limit.
 
-    `infer` is for models and answers, `feedback` for ratings; `admin` may do everything.
+    Scope `infer` allows models and answers, `feedback` allows ratings, `admin` allows everything.
     """
 
     id: str
@@ -37,39 +37,42 @@ class Key:
 
     @property
     def limited(self) -> bool:
-        """Whether anything has to be counted."""
+        """Whether the key has a limit, so that its use must be counted."""
         return self.requests_per_minute is not None or self.tokens_per_day is not None
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key is good for this."""
+        """Whether the key allows `scope`."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 class UnknownKey(AccessError):
-    """A key that has the form of one and that nobody knows, or does not know yet."""
+    """A well-formed key that is not known, or not known yet."""
 
 
 def new_secret() -> tuple[str, str]:
-    """A new key's id and the key itself: 256 random bits, so one round of SHA-256 hides it."""
+    """A new key's id and secret: 256 random bits, so a single SHA-256 protects it."""
     identity = secrets.token_hex(4)
     return identity, f"alk-{identity}-{secrets.token_urlsafe(32)}"
 
 
 def digest_of(secret: str) -> str:
-    """What is kept of a key."""
+    """The SHA-256 digest of a key's secret, which is stored in place of the secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def admitted(presented: str | None, keys: Mapping[str, Key], scope: Scope) -> Key:
-    """The key behind an `Authorization` header. AccessError 401 and 403; UnknownKey."""
+    """The key of the `Authorization` header `presented`, if it allows `scope`.
+
+    AccessError 401 or 403; UnknownKey (401) if the key is not in `keys`.
+    """
     if not presented:
         raise AccessError(401, "this endpoint needs an API key: send Authorization: Bearer <key>")
-    kind, _, secret = presented.partition(" ")
-    form = _FORM.fullmatch(secret.strip())
-    if kind.lower() != "bearer" or form is None:
+    scheme, _, secret = presented.partition(" ")
+    match = _FORM.fullmatch(secret.strip())
+    if scheme.lower() != "bearer" or match is None:
         raise AccessError(401, "this is no API key of this endpoint: expected Bearer alk-…")
-    key = keys.get(form[1])
-    # Compared even where there is nothing to compare with, so that time does not tell ids.
+    key = keys.get(match[1])
+    # Compared even for an unknown id, so that response times do not reveal which ids exist.
     expected = key.digest if key is not None else "0" * 64
     same = hmac.compare_digest(digest_of(secret.strip()), expected)
     if key is None or not same:
@@ -77,6 +80,6 @@ def admitted(presented: str | None, keys: Mapping[str, Key], scope: Scope) -> Ke
     if key.revoked_at is not None:
         raise AccessError(401, f"the API key '{key.name}' was revoked")
     if not key.may(scope):
-        has = ", ".join(sorted(key.scopes))
-        raise AccessError(403, f"the API key '{key.name}' is for {has}, and this needs {scope}")
+        scopes = ", ".join(sorted(key.scopes))
+        raise AccessError(403, f"the API key '{key.name}' is for {scopes}, and this needs {scope}")
     return key

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Keys:
-    """All keys of one database. Safe to share between threads."""
+    """The API keys of a database. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,7 +30,10 @@ class Keys:
         requests_per_minute: int | None = None,
         tokens_per_day: int | None = None,
     ) -> tuple[Key, str]:
-        """A new key and its secret, which is kept nowhere. KeyNameError."""
+        """A new key and its secret, which is not stored.
+
+        KeyNameError if the name or a scope is not allowed, or the name is taken.
+        """
         if not _NAME.fullmatch(name):
             raise KeyNameError(
                 f"'{name}' cannot name a key; expected e.g. website: letters, digits, - _ ., at "
@@ -60,13 +63,16 @@ class Keys:
         return _key(row), secret
 
     def revoke(self, name: str) -> Key:
-        """No endpoint takes it from now on. KeyNameError if there is none, or it was before."""
+        """Revoke the key: no endpoint accepts it any more.
+
+        KeyNameError if there is no such key, or it was revoked before.
+        """
         with self._database.session() as session:
             row = session.scalar(select(ApiKey).filter_by(name=name))
             if row is None:
                 names = session.scalars(select(ApiKey.name)).all()
-                near = difflib.get_close_matches(name, names, n=3)
-                hint = f"did you mean {' or '.join(near)}? " if near else ""
+                matches = difflib.get_close_matches(name, names, n=3)
+                hint = f"did you mean {' or '.join(matches)}? " if matches else ""
                 raise KeyNameError(
                     f"there is no key '{name}'; {hint}`alignery serve key list` shows all"
                 )
@@ -83,16 +89,16 @@ class Keys:
         return [_key(row) for row in rows]
 
     def mark(self) -> tuple[int, int]:
-        """Something that differs once a key was made or revoked, and costs little."""
+        """A cheap change mark: the numbers of created and of revoked keys."""
         with self._database.session(write=False) as session:
-            made, revoked = session.execute(
+            created, revoked = session.execute(
                 select(func.count(), func.count(ApiKey.revoked_at)).select_from(ApiKey)
             ).one()
-        return int(made), int(revoked)
+        return int(created), int(revoked)
 
 
 def _key(row: ApiKey) -> Key:
-    scopes: frozenset[Scope] = frozenset(one for one in SCOPES if one in row.scopes)
+    scopes: frozenset[Scope] = frozenset(scope for scope in SCOPES if scope in row.scopes)
     return Key(
         id=row.id,
         name=row.name,

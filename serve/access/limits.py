@@ -1,4 +1,4 @@
-"""What keys have used up: one counter for all ingress replicas."""
+"""Rate limits and quotas of API keys, counted once for all ingress replicas."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from serve.access.key import Key
 
 
 class RateLimits(Protocol):
-    """Counts for limited keys; behind it one `Counter`, wherever it lives."""
+    """Counts the use of limited keys. All implementations lead to the same `Counter`."""
 
     async def admit(self, key: Key) -> float:
-        """Count a request; 0, or the seconds after which one more is allowed."""
+        """Count a request. Returns 0 if it is allowed, else the seconds until the next may come."""
         ...
 
     async def spend(self, key: Key, tokens: int) -> None:
-        """Count the tokens of an answered request, prompt and completion."""
+        """Count the prompt and completion tokens of an answered request."""
         ...
 
 
 class Counter:
-    """`RateLimits` in this process: requests in the last minute, tokens in this UTC day.
+    """`RateLimits` in this process: requests of the last minute, tokens of the current UTC day.
 
-    Tokens are counted once they are known, so a key can overdraw its quota by what is under way.
+    Tokens are counted once they are known, so a key can exceed its quota by the tokens of its
+    unfinished requests.
     """
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -54,15 +55,16 @@ class Counter:
         """See `RateLimits`."""
         if key.tokens_per_day is not None and tokens:
             day = RateLimitItemPerDay(key.tokens_per_day)
-            # The library's day begins with a key's first token; the date makes it the calendar's.
+            # The library's day begins with a key's first token. The date in the identifier makes
+            # it a calendar day.
             self._days.hit(day, key.id, f"{self._clock():%F}", cost=tokens)
 
 
 def _midnight(now: datetime) -> datetime:
-    """The end of the day."""
+    """The end of the day of `now`."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def _until(moment: datetime, now: datetime) -> float:
-    """Whole seconds to it, at least 1: what a Retry-After may say."""
+    """Whole seconds from `now` to `moment`, at least 1, as Retry-After requires."""
     return float(max(1, math.ceil((moment - now).total_seconds())))

@@ -1,1 +1,1 @@
-"""Requests on their way to one engine: gathered into batches, streamed back, cancelled."""
+"""Requests to an engine: they are batched, streamed back and cancelled here."""

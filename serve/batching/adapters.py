@@ -1,4 +1,4 @@
-"""Which adapters the engine knows: fetched on demand, those least recently used forgotten."""
+"""The adapters that the engine has loaded: fetched on demand, evicted by least recent use."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FETCHERS = 4
 
 
 class AdapterCache:
-    """Keeps about `capacity` adapters known to the engine; those in use are never forgotten.
+    """Keeps about `capacity` adapters loaded in the engine.
 
-    Nor are those that are to be kept, as long as they leave room for one more.
+    Adapters in use are never evicted. Nor are those passed to `keep`, of which at most
+    `capacity` − 1 are retained.
 
-    `folder_of` fetches and verifies an adapter's files. It may take seconds, so it has threads of
-    its own, where it holds up neither the engine nor the event loop. Methods are for one event
-    loop.
+    `folder_of` fetches and verifies an adapter's files. It may take seconds, so it runs on separate
+    threads, where it blocks neither the engine nor the event loop. Methods are for one event loop.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class AdapterCache:
 
     @property
     def known(self) -> int:
-        """How many the engine knows, or is about to."""
+        """The number of adapters that are loaded or being loaded."""
         return len(self._known)
 
     async def acquire(self, adapter: AdapterRef | None) -> None:
-        """Have it known to the engine until `release`; None, the base, always is.
+        """Load the adapter and hold it until `release`. None, the base, needs no loading.
 
-        AligneryError if it cannot be had, or not within `patience` seconds; then there is nothing
-        to release.
+        AligneryError if the adapter cannot be loaded, or not within `patience` seconds; it must not
+        be released then.
         """
         if adapter is None:
             return
@@ -69,7 +69,7 @@ class AdapterCache:
         self._known.move_to_end(identity)
         self._uses[identity] += 1
         try:
-            # Others may wait for the same, so one that hangs up must not end it.
+            # Several requests may wait for this load, so a cancelled request must not cancel it.
             async with asyncio.timeout(self._patience):
                 await asyncio.shield(self._known[identity])
         except TimeoutError:
@@ -83,46 +83,51 @@ class AdapterCache:
             raise
 
     def keep(self, adapters: Sequence[AdapterRef]) -> None:
-        """Have these known from soon on, in place of those kept before; the first are surest.
+        """Load these adapters soon and retain them, in place of those of the previous call.
 
-        One that cannot be had is tried again by the next call, and by whoever asks for it.
+        The first `capacity` − 1 are retained. If a load fails, the next call retries it, and so
+        does every request for the adapter.
         """
-        kept = adapters[: max(0, self._capacity - 1)]
-        self._kept = frozenset(one.adapter_id for one in kept)
+        retained = adapters[: max(0, self._capacity - 1)]
+        self._kept = frozenset(adapter.adapter_id for adapter in retained)
         self._loop.send(partial(self._engine.keep, self._kept))
         if self._fetching is None or self._fetching.done():
-            self._fetching = asyncio.create_task(self._fetch(kept))
+            self._fetching = asyncio.create_task(self._fetch(retained))
 
     async def _fetch(self, adapters: Sequence[AdapterRef]) -> None:
-        for one in adapters:  # one after the other: requests come first
-            if one.adapter_id not in self._known:
+        for adapter in adapters:  # sequentially, so that requests have priority
+            if adapter.adapter_id not in self._known:
                 try:
-                    await self.acquire(one)
+                    await self.acquire(adapter)
                 except Exception as error:
-                    _log.warning("%s cannot be loaded ahead: %s", one.name, error)
+                    _log.warning("%s cannot be loaded ahead: %s", adapter.name, error)
                 else:
-                    self.release(one)
+                    self.release(adapter)
 
     def release(self, adapter: AdapterRef | None) -> None:
-        """One use less."""
+        """End a use of the adapter that `acquire` began."""
         if adapter is not None:
             self._uses[adapter.adapter_id] -= 1
 
     async def _load(self, adapter: AdapterRef) -> None:
         identity = adapter.adapter_id
         try:
-            running = asyncio.get_running_loop()
-            folder = await running.run_in_executor(self._fetchers, self._folder_of, adapter)
-            for one in self._spare():  # no waiting between: another load would take the same
-                del self._known[one]
-                self._loop.send(partial(self._engine.unload, one))
+            event_loop = asyncio.get_running_loop()
+            folder = await event_loop.run_in_executor(self._fetchers, self._folder_of, adapter)
+            for evicted in self._spare():  # no await here: another load would evict the same ones
+                del self._known[evicted]
+                self._loop.send(partial(self._engine.unload, evicted))
             await self._loop.call(partial(self._engine.load, identity, folder))
         except BaseException:
             del self._known[identity]
             raise
 
     def _spare(self) -> list[str]:
-        """What to forget, least recently used first."""
+        """The ids of adapters to evict, least recently used first."""
         excess = max(0, len(self._known) - self._capacity)
-        idle = [one for one, load in self._known.items() if not self._uses[one] and load.done()]
-        return [one for one in idle if one not in self._kept][:excess]
+        idle = [
+            identity
+            for identity, load in self._known.items()
+            if not self._uses[identity] and load.done()
+        ]
+        return [identity for identity in idle if identity not in self._kept][:excess]

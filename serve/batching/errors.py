@@ -1,4 +1,4 @@
-"""Why a job is not done, as the HTTP status and message that its client gets."""
+"""Reasons why a job is refused, as the HTTP status and message that its client gets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("ray.serve")
 
 
 def refused_by(error: Exception) -> Refused:
-    """What an error on the way of one job means for its client; unexpected ones are logged."""
+    """The refusal for an error that a job has met. Unexpected errors are logged."""
     if isinstance(error, RequestError):
         return Refused(400, str(error), "invalid_value")
     if isinstance(error, AligneryError):
@@ -26,28 +26,28 @@ def refused_by(error: Exception) -> Refused:
 
 
 def failed(error: Exception) -> Refused:
-    """The engine broke while it worked on the job."""
+    """The engine failed while it worked on the job."""
     return Refused(500, f"generation failed: {type(error).__name__}: {error}", "generation_failed")
 
 
 def lost(error: Exception) -> Refused:
-    """The replica that worked on the job died, and so did those that were asked after it."""
+    """The replica that worked on the job died, and a retry was impossible or failed, too."""
     return Refused(503, f"the engine was lost: {type(error).__name__}; try again", "engine_lost")
 
 
 def no_room(error: Exception) -> Refused:
-    """No replica takes the job, for now."""
+    """No replica accepts the job at present."""
     message = f"no engine takes this request now: {type(error).__name__}; try again soon"
     return Refused(503, message, "overloaded")
 
 
 def overloaded(waiting: int) -> Refused:
-    """Too much waits already."""
+    """The queue is full: `waiting` completions are waiting already."""
     return Refused(503, f"{waiting} completions are waiting already; try again soon", "overloaded")
 
 
 def too_many(rows: int, most: int) -> Refused:
-    """More rows than will ever be taken at once."""
+    """The job has more rows than a replica can ever accept at once."""
     message = (
         f"{rows} completions are asked for at once, and at most {most} are taken; ask in parts"
     )
@@ -55,11 +55,11 @@ def too_many(rows: int, most: int) -> Refused:
 
 
 def too_long(tokens: int, wanted: int | None, context: int, param: str) -> Refused:
-    """A prompt, with what is to be written behind it, that does not fit the context."""
-    asked = f" and {wanted} more are asked for" if wanted else ""
+    """The prompt and the `wanted` completion tokens together exceed the context."""
+    completion = f" and {wanted} more are asked for" if wanted else ""
     return Refused(
         400,
-        f"this endpoint's context is {context} tokens, but the prompt has {tokens}{asked}; "
+        f"this endpoint's context is {context} tokens, but the prompt has {tokens}{completion}; "
         "shorten the prompt or lower max_tokens",
         "context_length_exceeded",
         param,
@@ -67,7 +67,7 @@ def too_long(tokens: int, wanted: int | None, context: int, param: str) -> Refus
 
 
 def too_few(least: int, most: int) -> Refused:
-    """More tokens demanded than allowed."""
+    """`min_tokens` is larger than `max_tokens`."""
     message = (
         f"min_tokens is {least}, and max_tokens allows {most}; lower the one or raise the other"
     )

@@ -1,4 +1,4 @@
-"""What travels between the ingress and an engine replica. Imports neither torch nor Ray."""
+"""Messages between the ingress and an engine replica. Imports neither torch nor Ray."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Protocol
 
 from align.inference.types import FinishReason
 
-#: A chat with roles, for the base's template, or plain text.
+#: A chat with roles, for the base's template.
 Chat = tuple[dict[str, str], ...]
+#: A chat or plain text.
 Prompt = Chat | str
 
 
 @dataclass(frozen=True)
 class AdapterRef:
-    """One registered adapter; `name` is its `line:number`, which never changes its meaning."""
+    """A registered adapter. `name` is its `line:number`, which always means the same adapter."""
 
     adapter_id: str
     name: str
@@ -23,11 +24,11 @@ class AdapterRef:
 
 @dataclass(frozen=True)
 class GenerateJob:
-    """One request: `n` completions of each prompt. `adapter` None is the base.
+    """A request for `n` completions of each prompt. `adapter` None is the base.
 
     `max_tokens` None: as many as the replica allows by default. Penalties, `logit_bias`,
     `stop_ids`, `ignore_eos` and `logprobs` are those of `align.inference.GenerationRequest`.
-    `streamed` asks for text as it is written; without it only finished rows come back.
+    `streamed` requests text as it is generated; otherwise only finished rows are returned.
     """
 
     prompts: tuple[Prompt, ...]
@@ -50,20 +51,20 @@ class GenerateJob:
 
     @property
     def rows(self) -> int:
-        """How many completions are wanted in all; row i continues prompt i // n."""
+        """The total number of completions; row i continues prompt i // n."""
         return len(self.prompts) * self.n
 
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """Conversations for a reward adapter."""
+    """A request to score conversations with a reward adapter."""
 
     conversations: tuple[Chat, ...]
     adapter: AdapterRef
 
     @property
     def rows(self) -> int:
-        """One for each conversation."""
+        """The number of rows, which is that of conversations."""
         return len(self.conversations)
 
 
@@ -72,7 +73,7 @@ Job = GenerateJob | ScoreJob
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a prompt is to the model, and how many tokens fit with what is written behind them."""
+    """A prompt's token ids, and the context length that prompt and completion share."""
 
     ids: tuple[int, ...]
     context: int
@@ -80,10 +81,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token of an answer: its UTF-8 bytes (maybe part of a character), its log-probability.
+    """A token of a completion: its UTF-8 bytes (maybe part of a character), its log-probability.
 
-    `offset` is where it begins in its row's text, in characters. `top` has the likeliest tokens
-    in its place, best first.
+    `offset` is the token's start in its row's text, in characters. `top` has the likeliest tokens
+    at its position, best first.
     """
 
     raw: bytes
@@ -94,16 +95,16 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The prompts are tokenised and fit; comes before anything else."""
+    """The prompts are tokenised and fit the context. The first event of a job that is accepted."""
 
     prompt_tokens: int
 
 
 @dataclass(frozen=True)
 class Text:
-    """New text of a row of a streamed job, and of how many tokens it is.
+    """New text of a row of a streamed job; `tokens` is the number of its tokens.
 
-    `logprobs` is None where the job asks for none.
+    `logprobs` is None if the job requests none.
     """
 
     row: int
@@ -114,7 +115,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Done:
-    """A row's end with all of its text."""
+    """The end of a row, with its whole text."""
 
     row: int
     text: str
@@ -125,7 +126,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Scored:
-    """A conversation's score, which is the row's end."""
+    """A conversation's score, which ends its row."""
 
     row: int
     score: float
@@ -133,7 +134,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Refused:
-    """A job that is not done, as an HTTP status and a message; nothing comes after it."""
+    """The refusal of a job, as an HTTP status and a message. The last event of its job."""
 
     status: int
     message: str
@@ -146,7 +147,7 @@ Event = Accepted | Text | Done | Scored | Refused
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished job: one `Done` for each row, in the order of rows."""
+    """The result of a job: a `Done` for each row, in the order of rows."""
 
     prompt_tokens: int
     rows: tuple[Done, ...]
@@ -154,21 +155,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scores:
-    """A finished score job: one for each conversation, in their order."""
+    """The result of a score job: a value for each conversation, in their order."""
 
     prompt_tokens: int
     values: tuple[float, ...]
 
 
 class EngineClient(Protocol):
-    """An engine as the ingress sees it: a `Worker` in the process, or one behind Ray."""
+    """An engine as the ingress sees it: a `Worker` in this process or behind Ray."""
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
-        """Do the job and return everything at its end."""
+        """Do the job and return its whole result."""
         ...
 
     def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
-        """Do the job and yield what is new since the last time. Closing it cancels the job."""
+        """Do the job and yield new events as they come. Closing the generator cancels the job."""
         ...
 
     async def score(self, job: ScoreJob) -> Scores | Refused:
@@ -180,13 +181,13 @@ class EngineClient(Protocol):
         ...
 
     async def prepare(self, adapter: AdapterRef) -> Refused | None:
-        """Load the adapter wherever it may be asked for; why it cannot be had, if it cannot."""
+        """Load the adapter on every replica. Returns the refusal if that fails, else None."""
         ...
 
     async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
-        """Load these soon and hold on to them, in place of those kept before."""
+        """Load these adapters soon and retain them, in place of those of the previous call."""
         ...
 
     async def ready(self) -> bool:
-        """Whether jobs would be taken now."""
+        """Whether jobs are accepted now."""
         ...

@@ -1,4 +1,4 @@
-"""The engine's thread: orders join and leave between steps, and each step's news is posted."""
+"""The engine's thread: requests join and leave between steps; each step's events are delivered."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _log = logging.getLogger("ray.serve")
 
 T = TypeVar("T")
 
-#: Orders taken between two steps: tokenising a flood at once would stall those that are writing.
+#: Pieces of work done between two steps: tokenising many prompts at once would stall running rows.
 INTAKE = 32
 
 
 class EngineLoop:
-    """Steps `engine` on a thread of its own while there is anything to do.
+    """Steps `engine` on a separate thread while there is work to do.
 
-    `take`, `cancel`, `call` and `send` are for one event loop. The engine does what they ask for
-    between two steps, in their order, and nothing else ever touches it.
+    `take`, `cancel`, `call` and `send` are for one event loop. Their work is done between two
+    steps, in the order of the calls, and nothing else uses the engine.
     """
 
     def __init__(
@@ -54,45 +54,45 @@ class EngineLoop:
         self._default_tokens = default_tokens
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._inbox: deque[Callable[[], None]] = deque()
-        self._rows: dict[int, SequenceStream] = {}  # by the engine's sequence
+        self._rows: dict[int, SequenceStream] = {}  # by the engine's sequence number
         self._outbox: list[tuple[QueuedRequest, Event]] = []
         self._listener: asyncio.AbstractEventLoop | None = None
 
     def take(self, order: QueuedRequest) -> None:
-        """Have an order done; its events go to its queue."""
+        """Submit a request to the engine; its events are put into its queue."""
         self.send(partial(self._take, order))
 
     def cancel(self, order: QueuedRequest) -> None:
-        """End what is left of an order. Events may still come for as long as a step takes."""
+        """Cancel the rest of a request. Events may still come until the current step ends."""
         order.cancelled = True
         self.send(partial(self._drop, order))
 
     async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens:
-        """The prompt as the engine would read it. Whatever the template raises."""
+        """The prompt's tokens as the engine reads them. Raises what the chat template raises."""
         ids = await self.call(partial(self._prompt, prompt, generate))
         return Tokens(tuple(ids), self._engine.context_length)
 
     async def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises on the engine's thread."""
+        """Run `work` on the engine's thread; returns or raises what it does."""
         future: Future[T] = Future()
         self.send(partial(_fulfil, future, work))
         return await asyncio.wrap_future(future)
 
     def send(self, work: Callable[[], None]) -> None:
-        """Have `work` done on the engine's thread. What it raises is logged."""
+        """Run `work` on the engine's thread, without waiting. Its exceptions are logged."""
         self._listener = asyncio.get_running_loop()
         self._inbox.append(work)
-        # One call for each piece of work: the first does all that is there, the others find none.
+        # One submission for each piece of work: the first does all that is queued, the others none.
         self._thread.submit(self._run).add_done_callback(_log_failure)
 
-    # From here on: on the engine's thread.
+    # The methods below run on the engine's thread.
 
     def _run(self) -> None:
         going = True
         while going and (self._inbox or self._engine.busy):
             for _ in range(min(INTAKE, len(self._inbox))):
                 self._do(self._inbox.popleft())
-            self._flush()  # what is refused need not wait for a step
+            self._flush()  # refusals need not wait for a step
             if self._engine.busy:
                 going = self._step()
             self._flush()
@@ -100,7 +100,7 @@ class EngineLoop:
     def _do(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:  # all others' requests go on, and nobody looks at this one's future
+        except Exception:  # other requests continue, and nobody reads this work's future
             _log.exception("the engine could not do what it was sent")
 
     def _take(self, order: QueuedRequest) -> None:
@@ -121,14 +121,14 @@ class EngineLoop:
                     )
                     order.sequences.add(sequence)
             self._post(order, Accepted(sum(len(ids) for ids in prompts)))
-        except Exception as error:  # one bad order must not end the loop that serves all others
+        except Exception as error:  # a bad request must not end the loop, which serves all others
             self._drop(order)
             self._post(order, refused_by(error))
 
     def _encoded(self, job: GenerateJob | ScoreJob) -> list[list[int]]:
         if isinstance(job, ScoreJob):
-            return [self._prompt(one, generate=False) for one in job.conversations]
-        return [self._prompt(one, generate=True) for one in job.prompts]
+            return [self._prompt(chat, generate=False) for chat in job.conversations]
+        return [self._prompt(prompt, generate=True) for prompt in job.prompts]
 
     def _prompt(self, prompt: Prompt, generate: bool) -> list[int]:
         if isinstance(prompt, str):
@@ -150,8 +150,8 @@ class EngineLoop:
         order.sequences.clear()
 
     def _step(self) -> bool:
-        """One step. False if it failed with nobody waiting: then more of them would fail, too."""
-        awaited = bool(self._rows)
+        """Do a step. False if it failed with no rows left: then further steps would fail, too."""
+        had_rows = bool(self._rows)
         try:
             updates = self._engine.step()
             now = time.monotonic()
@@ -170,7 +170,7 @@ class EngineLoop:
             for order in {row.order for row in self._rows.values()}:
                 self._drop(order)
                 self._post(order, failed(error))
-            return awaited
+            return had_rows
         return True
 
     def _count(self, traffic: Traffic) -> None:
@@ -183,17 +183,17 @@ class EngineLoop:
         self._outbox.append((order, event))
 
     def _flush(self) -> None:
-        """Hand over all events at once: waking the other thread costs more than they do."""
+        """Deliver all events at once: waking the event loop costs more than the events do."""
         if self._outbox:
             assert self._listener is not None
             outbox, self._outbox = self._outbox, []
-            with suppress(RuntimeError):  # its event loop is closed: nobody is left to hear it
+            with suppress(RuntimeError):  # the event loop is closed, so no receiver is left
                 self._listener.call_soon_threadsafe(_deliver, outbox)
 
 
-def _log_failure(run: Future[None]) -> None:
-    """Nobody else asks how it ended."""
-    if not run.cancelled() and (error := run.exception()) is not None:
+def _log_failure(future: Future[None]) -> None:
+    """Log the future's error, since nobody else reads it."""
+    if not future.cancelled() and (error := future.exception()) is not None:
         _log.error("the engine's thread failed", exc_info=error)
 
 

@@ -1,4 +1,4 @@
-"""A job on its way to the engine, and what the engine is asked for."""
+"""A job in the engine's queue, and the engine requests that it becomes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from align.inference.types import GenerationRequest
 from serve.batching.errors import too_few, too_long
 from serve.batching.jobs import Event, GenerateJob, Job, Refused, ScoreJob
 
-#: Below this the softmax overflows; the API's meaning of a temperature near zero is greedy.
+#: Lower temperatures are greedy, as in OpenAI's API; the softmax would overflow.
 _COLDEST = 1e-3
 _SEEDS = 2**63
 
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """A job with the queue that its events go to, and its sequences that the engine works on.
+    """A job with the queue of its events and the engine's sequences of its rows.
 
-    `ended` is set when an event that ends a row, or all, has come into the queue.
+    `ended` is set when an event that ends a row, or the whole job, was put into the queue.
     """
 
     job: Job
@@ -34,7 +34,7 @@ class QueuedRequest:
 def generation_requests(
     job: GenerateJob, prompts: Sequence[Sequence[int]], context: int, default_tokens: int
 ) -> list[GenerationRequest] | Refused:
-    """One request for each row, in their order; refused if a prompt does not fit the context."""
+    """An engine request for each row, in their order; Refused if a prompt exceeds the context."""
     longest = max(len(ids) for ids in prompts)
     room = context - longest
     if room < (job.max_tokens or 1):
@@ -49,7 +49,7 @@ def generation_requests(
 def score_requests(
     job: ScoreJob, prompts: Sequence[Sequence[int]], context: int
 ) -> list[GenerationRequest] | Refused:
-    """One request for each conversation; refused if one does not fit the context."""
+    """An engine request for each conversation; Refused if any exceeds the context."""
     longest = max(len(ids) for ids in prompts)
     if longest > context:
         return too_long(longest, None, context, "messages")
@@ -69,7 +69,7 @@ def _row(job: GenerateJob, row: int, prompt: Sequence[int], tokens: int) -> Gene
         presence_penalty=job.presence_penalty,
         frequency_penalty=job.frequency_penalty,
         logit_bias=job.logit_bias,
-        # Each row has its own stream of random numbers, or n completions would be the same.
+        # Each row has its own random numbers, or all n completions would be the same.
         seed=None if job.seed is None else (job.seed + row) % _SEEDS,
         stop=job.stop,
         stop_ids=job.stop_ids,

@@ -1,4 +1,4 @@
-"""One row of an order: what each step of its sequence means for the client."""
+"""A row of a request: the client's events for each step of its sequence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serve.metrics.engine import RowClock
 
 
 class SequenceStream:
-    """One completion or score that the engine works on."""
+    """A completion or score that the engine works on."""
 
     def __init__(
         self, order: QueuedRequest, index: int, vocabulary: Vocabulary, clock: RowClock, prompt: int
@@ -21,19 +21,19 @@ class SequenceStream:
         self._index = index
         self._scored = isinstance(order.job, ScoreJob)
         self._streamed = not isinstance(order.job, ScoreJob) and order.job.streamed
-        asked = not isinstance(order.job, ScoreJob) and order.job.logprobs is not None
-        self._spelling = Spelling(vocabulary) if asked else None
+        with_logprobs = not isinstance(order.job, ScoreJob) and order.job.logprobs is not None
+        self._spelling = Spelling(vocabulary) if with_logprobs else None
         self._released = 0  # characters
-        self._untold = 0  # tokens that no Text has brought, since their text is not whole yet
+        self._untold = 0  # tokens without a Text event yet, since their text is incomplete
 
     def events(self, update: Update, now: float) -> list[Event]:
-        """What the update, which came `now`, has for the client."""
-        done = update.completion
+        """The client's events for an update of a step that ended at `now`."""
+        completion = update.completion
         self.clock.update(update, now)
         if update.done:
             self.clock.over(self._prompt, update)
         if self._scored:
-            return [self._score(done)] if update.done else []
+            return [self._score(completion)] if update.done else []
         logprobs = self._logprobs(update)
         events: list[Event] = []
         self._untold += 1
@@ -41,10 +41,10 @@ class SequenceStream:
             events.append(Text(self._index, update.text, logprobs, self._untold))
             self._untold = 0
         if update.done:
-            # A stream has brought them already.
-            whole = None if self._streamed else logprobs
-            count, reason = len(done.token_ids), done.finish_reason
-            events.append(Done(self._index, done.text, count, reason, whole))
+            # A streamed row has sent its log-probabilities already.
+            remaining = None if self._streamed else logprobs
+            count, reason = len(completion.token_ids), completion.finish_reason
+            events.append(Done(self._index, completion.text, count, reason, remaining))
         return events
 
     def _logprobs(self, update: Update) -> tuple[TokenLogprob, ...] | None:
@@ -57,5 +57,5 @@ class SequenceStream:
         return self._spelling.settled(self._released) if self._streamed else ()
 
     def _score(self, completion: Completion) -> Scored:
-        assert completion.score is not None  # asked for by the request
+        assert completion.score is not None  # the request has `score=True`
         return Scored(self._index, completion.score)

@@ -1,4 +1,4 @@
-"""Tokens as the bytes that they stand for, and each token's place in its row's text."""
+"""The bytes of tokens, and each token's position in its row's text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _byte_characters() -> dict[str, int]:
-    """The character that stands for each byte in byte-level BPE (as GPT-2's encoder has them)."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(0x100) if byte not in plain]
-    characters = {chr(byte): byte for byte in plain}
-    return characters | {chr(0x100 + at): byte for at, byte in enumerate(others)}
+    """The byte of each character in byte-level BPE (as in GPT-2's encoder)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    characters = {chr(byte): byte for byte in printable}
+    return characters | {chr(0x100 + index): byte for index, byte in enumerate(others)}
 
 
 _BYTES = _byte_characters()
@@ -35,11 +35,11 @@ class Vocabulary(Protocol):
         ...
 
     def silent(self, token: int) -> bool:
-        """Whether a text shows nothing of this token (the end of a turn, for one)."""
+        """Whether the token is not shown in a text (for example the end of a turn)."""
         ...
 
     def stripped(self, token: int) -> int:
-        """How many characters of this token a text leaves out that begins with it."""
+        """The number of the token's characters that are dropped at the beginning of a text."""
         ...
 
 
@@ -59,17 +59,17 @@ class TokenizerVocabulary:
 
     def raw(self, token: int) -> bytes:
         """See `Vocabulary`."""
-        found = self._raw.get(token)
-        if found is None:
-            found = self._raw[token] = self._bytes(token)
-        return found
+        raw = self._raw.get(token)
+        if raw is None:
+            raw = self._raw[token] = self._bytes(token)
+        return raw
 
     def silent(self, token: int) -> bool:
         """See `Vocabulary`."""
         return token in self._special
 
     def stripped(self, token: int) -> int:
-        """See `Vocabulary`. SentencePiece's decoders take the space off a text's beginning."""
+        """See `Vocabulary`. SentencePiece's decoders drop the space at a text's beginning."""
         spaced = self.raw(token).startswith(b" ")
         return int(spaced and not str(self._tokenizer.decode([token])).startswith(" "))
 
@@ -78,43 +78,43 @@ class TokenizerVocabulary:
         if piece is None:  # models are often padded beyond their tokenizer's vocabulary
             return b""
         if self._byte_level:
-            known = all(character in _BYTES for character in piece)
-            return bytes(_BYTES[character] for character in piece) if known else piece.encode()
+            encoded = all(character in _BYTES for character in piece)
+            return bytes(_BYTES[character] for character in piece) if encoded else piece.encode()
         if (byte := _BYTE.fullmatch(piece)) is not None:
             return bytes([int(byte[1], 16)])
         return piece.replace("▁", " ").encode()
 
 
 class Spelling:
-    """The tokens of one completion with their log-probabilities, as they are written."""
+    """The tokens of a completion with their log-probabilities, as they are generated."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tokens: list[TokenLogprob] = []
-        self._ends: list[int] = []  # of each token in the text, in characters
+        self._ends: list[int] = []  # each token's end in the text, in characters
         self._given = 0
 
     def extend(self, completion: Completion) -> None:
-        """Take what is new. A token that ended the completion is no part of it."""
+        """Add the completion's new tokens. They do not include the token that ended it."""
         new = slice(len(self._tokens), len(completion.token_ids))
-        for token, found in zip(completion.token_ids[new], completion.logprobs[new], strict=True):
+        for token, entry in zip(completion.token_ids[new], completion.logprobs[new], strict=True):
             raw = self._vocabulary.raw
             start = self._ends[-1] if self._ends else -self._vocabulary.stripped(token)
-            top = tuple((raw(one), logprob) for one, logprob in found.top)
-            self._tokens.append(TokenLogprob(raw(token), found.logprob, max(start, 0), top))
+            top = tuple((raw(candidate), logprob) for candidate, logprob in entry.top)
+            self._tokens.append(TokenLogprob(raw(token), entry.logprob, max(start, 0), top))
             shown = b"" if self._vocabulary.silent(token) else raw(token)
             self._ends.append(start + len(self._decoder.decode(shown)))
 
     def settled(self, characters: int) -> tuple[TokenLogprob, ...]:
-        """Those not given yet that lie within the first `characters` of the text."""
+        """New tokens that end within the first `characters` of the text; each is returned once."""
         end = self._given
         while end < len(self._ends) and self._ends[end] <= characters:
             end += 1
         return self._give(end)
 
     def rest(self, completion: Completion) -> tuple[TokenLogprob, ...]:
-        """Those not given yet that the finished text is made of, so none of a stop string's."""
+        """The remaining tokens of the finished text, without those of a stop string."""
         end = len(self._tokens)
         if completion.finish_reason == "stop" and completion.ended is None:
             while end > self._given and self._tokens[end - 1].offset >= len(completion.text):
@@ -122,5 +122,5 @@ class Spelling:
         return self._give(end)
 
     def _give(self, end: int) -> tuple[TokenLogprob, ...]:
-        given, self._given = tuple(self._tokens[self._given : end]), end
-        return given
+        tokens, self._given = tuple(self._tokens[self._given : end]), end
+        return tokens

@@ -1,4 +1,4 @@
-"""One engine as its clients see it: jobs in, events out, no more of them than it can take."""
+"""The worker around an engine: it accepts jobs up to a limit, and returns their events."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from serve.batching.token_text import Vocabulary
 from serve.metrics.engine import EngineMeter
 from serve.metrics.snapshots import watch
 
-#: The longest that a token is held back so that more go with it, in seconds.
+#: The longest time that a token is delayed to be sent together with others, in seconds.
 LONGEST_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
 class ReplicaLimits:
-    """What one replica takes on."""
+    """Limits of a replica."""
 
     slots: int = 64  # rows that the engine works on at once
-    waiting: int = 1024  # rows beyond those; more are refused with 503
-    known_adapters: int = 128  # that need no loading
-    adapter_seconds: float = 60  # that a request waits for its adapter's files
-    default_tokens: int = 512  # of a completion whose request names no number
-    stream_parts: int = 150  # of all streams in a second
+    waiting: int = 1024  # rows that wait; more are refused with status 503
+    known_adapters: int = 128  # adapters that stay loaded
+    adapter_seconds: float = 60  # a request's longest wait for its adapter's files
+    default_tokens: int = 512  # of a completion without `max_tokens`
+    stream_parts: int = 150  # per second, of all streams together
 
 
 class Worker:
-    """`EngineClient` over an engine in this process. Every call to the engine is on one thread.
+    """`EngineClient` over an engine in this process. The engine runs on a single thread.
 
-    `folder_of` fetches an adapter's verified files. To be used from one event loop.
+    `folder_of` fetches an adapter's verified files. Methods are for one event loop.
     """
 
     def __init__(
@@ -85,17 +85,17 @@ class Worker:
         )
 
     async def complete(self, job: GenerateJob) -> Outcome | Refused:
-        """Do the job and return everything at its end."""
+        """Do the job and return its whole result."""
         events = await self._all(job)
         if isinstance(events, Refused):
             return events
-        done = [one for one in events if isinstance(one, Done)]
-        return Outcome(_prompt_tokens(events), tuple(sorted(done, key=lambda one: one.row)))
+        done = [event for event in events if isinstance(event, Done)]
+        return Outcome(_prompt_tokens(events), tuple(sorted(done, key=lambda event: event.row)))
 
     def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
-        """Do the job and yield what is new since the last time. Closing it cancels the job.
+        """Do the job and yield new events as they come. Closing the generator cancels the job.
 
-        Among few streams each token comes by itself, among many several together.
+        With few streams each token is sent separately, with many several are sent together.
         """
         return self._events(job)
 
@@ -104,7 +104,7 @@ class Worker:
         events = await self._all(job)
         if isinstance(events, Refused):
             return events
-        scores = {one.row: one.score for one in events if isinstance(one, Scored)}
+        scores = {event.row: event.score for event in events if isinstance(event, Scored)}
         return Scores(_prompt_tokens(events), tuple(scores[row] for row in range(job.rows)))
 
     async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
@@ -115,36 +115,36 @@ class Worker:
             return refused_by(error)
 
     async def prepare(self, adapter: AdapterRef) -> Refused | None:
-        """Load the adapter, so that no request for it has to wait; why that cannot be."""
+        """Load the adapter, so that requests need not wait for it; the refusal if that fails."""
         try:
             await self._adapters.acquire(adapter)
-        except Exception as error:  # out of memory, for one: it is not here, whatever it was
+        except Exception as error:  # any error, such as out of memory
             return refused_by(error)
         self._adapters.release(adapter)
         return None
 
     async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
-        """Load these in time and hold on to them, in place of those kept before."""
+        """Load these adapters soon and retain them, in place of those of the previous call."""
         self._adapters.keep(adapters)
 
     async def ready(self) -> bool:
-        """A worker is made with a loaded engine, so it is ready from the start."""
+        """True: a worker is constructed with a loaded engine."""
         return True
 
     async def _all(self, job: Job) -> list[Event] | Refused:
-        """Every event of a job to its end, or what it was refused with."""
-        found: list[Event] = []
+        """All events of a job until its end, or its refusal."""
+        collected: list[Event] = []
         async with aclosing(self._events(job)) as batches:
             async for events in batches:
-                found += events
-        refused = (one for one in found if isinstance(one, Refused))
-        return next(refused, found)
+                collected += events
+        refused = (event for event in collected if isinstance(event, Refused))
+        return next(refused, collected)
 
     def _pause(self) -> float:
-        """Seconds between two parts of one stream.
+        """Seconds between two parts of a stream.
 
-        A part takes a millisecond or more of several processes, whatever it holds, and where they
-        share the engine's processor it stands still meanwhile.
+        Sending a part takes a millisecond or more in several processes, whatever its size. If these
+        share the engine's processor, the engine stops meanwhile.
         """
         return min(LONGEST_PAUSE, self._streams / self._limits.stream_parts)
 
@@ -152,8 +152,8 @@ class Worker:
         if (refused := self._overload(job.rows)) is not None:
             yield [refused]
             return
-        left, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
-        self._unfinished += left
+        remaining, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
+        self._unfinished += remaining
         self._streams += streams
         try:
             try:
@@ -164,39 +164,39 @@ class Worker:
             order = QueuedRequest(job)
             self._loop.take(order)
             try:
-                while left:
+                while remaining:
                     events = await _waiting(order)
                     ended = sum(isinstance(event, Done | Scored) for event in events)
-                    left -= ended
+                    remaining -= ended
                     self._unfinished -= ended
                     yield _merged(events)
                     if any(isinstance(event, Refused) for event in events):
                         return
-                    if left and any(isinstance(event, Text) for event in events):
+                    if remaining and any(isinstance(event, Text) for event in events):
                         await _rest(order, self._pause())
             finally:
-                if left:
+                if remaining:
                     self._loop.cancel(order)
                 self._adapters.release(job.adapter)
         finally:
-            self._unfinished -= left
+            self._unfinished -= remaining
             self._streams -= streams
 
     def _overload(self, rows: int) -> Refused | None:
-        most = self._limits.slots + self._limits.waiting
-        if rows > most:
-            return too_many(rows, most)
-        if self._unfinished + rows > most:
+        max_rows = self._limits.slots + self._limits.waiting
+        if rows > max_rows:
+            return too_many(rows, max_rows)
+        if self._unfinished + rows > max_rows:
             return overloaded(self._unfinished - self._limits.slots)
         return None
 
 
 def _prompt_tokens(events: list[Event]) -> int:
-    return sum(one.prompt_tokens for one in events if isinstance(one, Accepted))
+    return sum(event.prompt_tokens for event in events if isinstance(event, Accepted))
 
 
 async def _waiting(order: QueuedRequest) -> list[Event]:
-    """All events that are there, as soon as there is one."""
+    """Wait for an event; returns it with all others that are in the queue."""
     events = [await order.events.get()]
     while not order.events.empty():
         events.append(order.events.get_nowait())
@@ -205,7 +205,7 @@ async def _waiting(order: QueuedRequest) -> list[Event]:
 
 
 async def _rest(order: QueuedRequest, seconds: float) -> None:
-    """Let events gather, unless one of them is an end."""
+    """Wait `seconds` for more events, or until a row or the job has ended."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await order.ended.wait()
@@ -213,19 +213,19 @@ async def _rest(order: QueuedRequest, seconds: float) -> None:
 
 def _merged(events: list[Event]) -> list[Event]:
     """The same events with the texts of each row joined."""
-    result: list[Event] = []
-    places: dict[int, int] = {}  # of a row's text
+    merged: list[Event] = []
+    indices: dict[int, int] = {}  # of each row's text in `merged`
     for event in events:
         if not isinstance(event, Text):
-            result.append(event)
-        elif (place := places.get(event.row)) is None:
-            places[event.row] = len(result)
-            result.append(event)
+            merged.append(event)
+        elif (index := indices.get(event.row)) is None:
+            indices[event.row] = len(merged)
+            merged.append(event)
         else:
-            first = result[place]
+            first = merged[index]
             assert isinstance(first, Text)
-            result[place] = _joined(first, event)
-    return result
+            merged[index] = _joined(first, event)
+    return merged
 
 
 def _joined(first: Text, second: Text) -> Text:

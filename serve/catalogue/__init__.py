@@ -1,4 +1,4 @@
-"""What the names of an endpoint mean now: the database's word, followed and remembered."""
+"""The model names and keys of an endpoint, read from the database at regular intervals."""
 
 from serve.catalogue.catalogue import Catalogue
 from serve.catalogue.snapshot import Snapshot, SnapshotSource

@@ -1,4 +1,4 @@
-"""When an alias moves here: decisions without a clock, a database or an engine."""
+"""When an alias moves on this endpoint. Pure decisions: no clock, no database, no engine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from cluster.registry import AdapterVersion
 
-#: Seconds before an adapter that could not be prepared is tried again.
+#: Seconds before a failed preparation of an adapter is retried.
 RETRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Move:
-    """An alias that points to `to` in the registry and still to another one here."""
+    """An alias that points to `to` in the registry, but still to another version here."""
 
     alias: str
     to: AdapterVersion
@@ -29,10 +29,11 @@ class RolloutFailure:
 
 
 class AliasRollout:
-    """Where aliases point here, on their way to where the registry has them.
+    """The versions that aliases point to here, which follow the registry.
 
-    An alias that already answers on `base` moves once what it moves to is prepared; one that is
-    new, or moves from or to another base, follows at once, for nothing of it can be lost here.
+    An alias that already points to an adapter on `base` moves once its new adapter is prepared. A
+    new alias, or an alias that moves from or to another base, follows at once, since this endpoint
+    would gain nothing from preparing it.
     """
 
     def __init__(self, base: str) -> None:
@@ -44,12 +45,12 @@ class AliasRollout:
 
     @property
     def here(self) -> Mapping[str, AdapterVersion]:
-        """Where each alias points here."""
+        """The version that each alias points to here."""
         return self._here
 
     @property
     def pending(self) -> Mapping[str, AdapterVersion]:
-        """Where aliases are about to point; those that have failed are among them."""
+        """The versions that aliases are about to point to, failed moves included."""
         here = self._here
         return {
             alias: to
@@ -59,50 +60,50 @@ class AliasRollout:
 
     @property
     def failures(self) -> Mapping[str, RolloutFailure]:
-        """Aliases that could not follow, and why."""
+        """Aliases that could not follow the registry, with the reasons."""
         return self._failures
 
     def see(self, aliases: Mapping[str, AdapterVersion], now: float) -> list[Move]:
-        """Take in what the registry has; the moves that are to be prepared now."""
+        """Update from the registry's aliases. Returns the moves that are to be prepared now."""
         self._wanted = dict(aliases)
-        self._here = {alias: at for alias, at in self._here.items() if alias in aliases}
+        self._here = {alias: version for alias, version in self._here.items() if alias in aliases}
         moves = [Move(alias, to) for alias, to in aliases.items() if self._must_prepare(alias, to)]
-        for alias in aliases.keys() - {one.alias for one in moves}:
+        for alias in aliases.keys() - {move.alias for move in moves}:
             self._here[alias] = aliases[alias]
-        still = {one.alias: one.to.adapter_id for one in moves}
+        targets = {move.alias: move.to.adapter_id for move in moves}
         self._failures = {
-            alias: one
-            for alias, one in self._failures.items()
-            if still.get(alias) == one.to.adapter_id
+            alias: failure
+            for alias, failure in self._failures.items()
+            if targets.get(alias) == failure.to.adapter_id
         }
-        begun = [one for one in moves if self._is_due(one, now)]
-        self._underway |= {(one.alias, one.to.adapter_id) for one in begun}
-        return begun
+        due = [move for move in moves if self._is_due(move, now)]
+        self._underway |= {(move.alias, move.to.adapter_id) for move in due}
+        return due
 
     def prepared(self, move: Move) -> None:
-        """It is ready: the alias moves, unless the registry has changed its mind since."""
+        """The adapter is ready: move the alias, unless the registry has changed it since."""
         self._underway.discard((move.alias, move.to.adapter_id))
         if self._is_wanted(move):
             self._here[move.alias] = move.to
             self._failures.pop(move.alias, None)
 
     def failed(self, move: Move, reason: str, now: float) -> None:
-        """It cannot be had now: the alias stays, and `see` begins the move again later."""
+        """The adapter could not be prepared: keep the alias. `see` retries the move later."""
         self._underway.discard((move.alias, move.to.adapter_id))
         if self._is_wanted(move):
             self._failures[move.alias] = RolloutFailure(move.to, reason, now)
 
     def _must_prepare(self, alias: str, to: AdapterVersion) -> bool:
-        at = self._here.get(alias)
-        if at is None or at.adapter_id == to.adapter_id:
+        current = self._here.get(alias)
+        if current is None or current.adapter_id == to.adapter_id:
             return False
-        return at.base == to.base == self._base
+        return current.base == to.base == self._base
 
     def _is_due(self, move: Move, now: float) -> bool:
         failure = self._failures.get(move.alias)
-        rests = failure is not None and now < failure.at + RETRY_SECONDS
-        return not rests and (move.alias, move.to.adapter_id) not in self._underway
+        backing_off = failure is not None and now < failure.at + RETRY_SECONDS
+        return not backing_off and (move.alias, move.to.adapter_id) not in self._underway
 
     def _is_wanted(self, move: Move) -> bool:
-        wanted = self._wanted.get(move.alias)
-        return wanted is not None and wanted.adapter_id == move.to.adapter_id
+        version = self._wanted.get(move.alias)
+        return version is not None and version.adapter_id == move.to.adapter_id

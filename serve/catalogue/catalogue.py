@@ -1,4 +1,4 @@
-"""Follows the database, and moves a name once the engine has what it moves to."""
+"""Follows the database, and moves an alias once the engine has loaded its new adapter."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from serve.catalogue.snapshot import Snapshot, SnapshotSource, ref_of
 
 _log = logging.getLogger("ray.serve")
 
-#: Between two looks at the database.
+#: Between two reads of the database.
 PERIOD_SECONDS = 0.5
-#: After which a look that has not ended means that the database is away.
+#: After this time without a result, a read means that the database is unavailable.
 LOOK_SECONDS = 3.0
-#: After which an engine is told again what to keep: replicas come and go.
+#: Between two `keep` calls with the same adapters, since replicas may have been replaced.
 KEEP_SECONDS = 10.0
 
 
 class Catalogue:
-    """The names of an endpoint on `base`. For one event loop; `start` it before it is asked.
+    """The names of an endpoint on `base`. For one event loop; call `start` before any use.
 
-    While the database is away, what was known last goes on being true.
+    While the database is unavailable, the last names read from it stay valid.
     """
 
     def __init__(self, source: SnapshotSource, base: str, engine: EngineClient) -> None:
@@ -41,37 +41,37 @@ class Catalogue:
         self._moves = AliasRollout(base)
         self._trouble: str | None = None
         self._looking = asyncio.Lock()
-        self._begun = 0  # looks
-        self._ended = 0  # the newest look that came to its end
-        self._newest: asyncio.Task[None] | None = None  # look
+        self._begun = 0  # number of reads started
+        self._ended = 0  # number of the latest read that has ended
+        self._newest: asyncio.Task[None] | None = None  # the latest read
         self._told: tuple[AdapterRef, ...] | None = None
         self._told_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def now(self) -> Snapshot:
-        """What the names mean here and now."""
+        """The names as they are valid on this endpoint now."""
         return self._now
 
     @property
     def moves(self) -> AliasRollout:
-        """Which aliases are on their way, and which cannot follow the registry."""
+        """The aliases that are about to move, and those that cannot follow the registry."""
         return self._moves
 
     @property
     def trouble(self) -> str | None:
-        """Why the database could not be read the last time; None if it could."""
+        """Why the last read of the database failed; None if it succeeded."""
         return self._trouble
 
     async def start(self) -> None:
-        """Read all names and go on following them. DatabaseError if they cannot be read."""
-        await self._look()  # for as long as it takes
+        """Read all names and begin to follow them. DatabaseError if they cannot be read."""
+        await self._look()  # without a time limit
         if self._trouble is not None:
             raise DatabaseError(self._trouble)
         self._spawn(self._follow())
 
     async def close(self) -> None:
-        """End following."""
+        """Stop following the database."""
         if self._newest is not None:
             self._newest.cancel()
         for task in self._tasks:
@@ -79,17 +79,17 @@ class Catalogue:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Have everything that was in the database when this was called, or `trouble` soon."""
-        wanted = self._begun + 1  # the first look that begins after this call
+        """Read the database as of this call, or set `trouble` within `LOOK_SECONDS`."""
+        target = self._begun + 1  # the first read that begins after this call
         async with self._looking:
-            while self._ended < wanted:
+            while self._ended < target:
                 if self._newest is None or self._newest.done():
                     self._begun += 1
                     self._newest = asyncio.create_task(self._look_at(self._begun))
                     self._newest.add_done_callback(_log_failure)
                 elif self._trouble is not None:
-                    return  # that one is overdue: it goes on, and nobody waits for it again
-                # Whoever asked may leave meanwhile, and the look goes on.
+                    return  # the read is overdue: it continues, and is not waited for again
+                # The read continues even if the caller is cancelled meanwhile.
                 done, _ = await asyncio.wait({self._newest}, timeout=LOOK_SECONDS)
                 if not done:
                     self._miss(f"the database has not answered for {LOOK_SECONDS:g} s")
@@ -106,7 +106,7 @@ class Catalogue:
             try:
                 await self.refresh()
                 self._tell()
-            except Exception:  # whatever it is, the next look may succeed
+            except Exception:  # the next read may succeed
                 _log.exception("the names could not be followed")
 
     async def _look(self) -> None:
@@ -129,7 +129,7 @@ class Catalogue:
         try:
             refused = await self._engine.prepare(ref_of(move.to))
             reason = None if refused is None else refused.message
-        except Exception as error:  # a move that never ends would never be tried again
+        except Exception as error:  # a move that never ends would never be retried
             reason = f"{type(error).__name__}: {error}"
         if reason is None:
             self._moves.prepared(move)
@@ -142,7 +142,7 @@ class Catalogue:
         self._now = replace(self._seen, aliases=dict(self._moves.here))
 
     def _tell(self) -> None:
-        """Tell the engine what to keep, if that has changed or was long ago."""
+        """Call the engine's `keep` if the adapters changed or the last call was long ago."""
         keep = self._now.to_keep(self.base)
         if keep != self._told or time.monotonic() > self._told_at + KEEP_SECONDS:
             self._told, self._told_at = keep, time.monotonic()
@@ -156,6 +156,6 @@ class Catalogue:
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
-    """Nobody may be left to ask how it ended, and asyncio would print that at some later time."""
+    """Log the task's error, since possibly nobody awaits it and asyncio would print it later."""
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.warning("following the names: %s: %s", type(error).__name__, error)

@@ -1,4 +1,4 @@
-"""All names and keys at one moment; looking one up asks nobody."""
+"""All names and keys as of a point in time. Lookups are served from memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Mark = tuple[tuple[int, int], ...]
 class Snapshot:
     """Adapters of every base by `line:number` and `line@alias`, experiments by name, keys by id.
 
-    Stopped experiments and revoked keys are here, too, so that they can be told from unknown ones.
-    `mark` is the database's at the time; another one means that something has changed.
+    Stopped experiments and revoked keys are included, to distinguish them from unknown names.
+    `mark` is the database's change mark at the time; a different mark means that something changed.
     """
 
     mark: Mark | None = None
@@ -31,39 +31,41 @@ class Snapshot:
     keys: Mapping[str, Key] = field(default_factory=dict)
 
     def adapter(self, name: str) -> AdapterVersion | None:
-        """What `line:3`, `line@alias` or `line` (its champion) names."""
+        """The version that `line:3`, `line@alias` or `line` (its champion) names; None if none."""
         champion = f"{name}@{CHAMPION}"
         return self.versions.get(name) or self.aliases.get(name) or self.aliases.get(champion)
 
     def running(self) -> list[ExperimentInfo]:
         """The experiments whose names are models."""
-        return [one for one in self.experiments.values() if one.state == "running"]
+        return [info for info in self.experiments.values() if info.state == "running"]
 
     def to_keep(self, base: str) -> tuple[AdapterRef, ...]:
-        """The adapters of `base` that many requests name: those in experiments, and champions."""
-        models = [one.model for each in self.running() for one in each.variants]
+        """The most requested adapters of `base`: those in running experiments, and champions."""
+        models = [variant.model for info in self.running() for variant in info.variants]
         tested = [self.versions[model] for model in models if model != BASE]
-        champions = [one for name, one in self.aliases.items() if name.endswith(f"@{CHAMPION}")]
-        mine = (ref_of(one) for one in [*tested, *champions] if one.base == base)
-        return tuple(dict.fromkeys(mine))
+        champions = [
+            version for name, version in self.aliases.items() if name.endswith(f"@{CHAMPION}")
+        ]
+        refs = (ref_of(version) for version in [*tested, *champions] if version.base == base)
+        return tuple(dict.fromkeys(refs))
 
 
 def ref_of(version: AdapterVersion) -> AdapterRef:
-    """The version as an engine is asked for it."""
+    """The reference by which engines are asked for the version."""
     return AdapterRef(version.adapter_id, version.name)
 
 
 @dataclass(frozen=True)
 class SnapshotSource:
-    """Where snapshots come from. Methods block; DatabaseError."""
+    """Reads snapshots from the database. Methods block and raise DatabaseError."""
 
     registry: Registry
     experiments: Experiments
     keys: Keys
 
     def read(self, known: Snapshot) -> Snapshot:
-        """All of it; `known` itself if nothing has changed since, which is found out cheaply."""
-        # The mark comes first: what changes while the rest is read is read again the next time.
+        """A new snapshot; `known` itself if nothing has changed since, which is a cheap check."""
+        # The mark is read first, so that changes during the read are read again the next time.
         mark = self.registry.mark(), self.experiments.mark(), self.keys.mark()
         if mark == known.mark:
             return known
@@ -71,8 +73,12 @@ class SnapshotSource:
         versions = self.registry.versions()  # after the experiments, which name versions
         return Snapshot(
             mark=mark,
-            versions={one.name: one for one in versions},
-            aliases={f"{one.line}@{alias}": one for one in versions for alias in one.aliases},
-            experiments={one.name: one for one in experiments},
-            keys={one.id: one for one in self.keys.every()},
+            versions={version.name: version for version in versions},
+            aliases={
+                f"{version.line}@{alias}": version
+                for version in versions
+                for alias in version.aliases
+            },
+            experiments={info.name: info for info in experiments},
+            keys={key.id: key for key in self.keys.every()},
         )

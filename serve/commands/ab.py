@@ -40,7 +40,7 @@ def start(
     several = len(treatment) > 1
     names = [f"treatment-{i}" if several else "treatment" for i in range(1, len(treatment) + 1)]
     variants = [VariantSpec(name="control", model=control)] + [
-        VariantSpec(name=one, model=model) for one, model in zip(names, treatment, strict=True)
+        VariantSpec(name=arm, model=model) for arm, model in zip(names, treatment, strict=True)
     ]
     info = _experiments().start(name, variants, "control", planned_users, alpha)
     if as_json:
@@ -54,13 +54,13 @@ def start(
 @ab_app.command("report")
 def report(name: _Name, as_json: Json = False) -> None:
     """What an experiment shows so far; looking often does not spoil it."""
-    found = _experiments().report(name)
+    result = _experiments().report(name)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        typer.echo(result.model_dump_json(indent=2))
     else:
         from serve.display import print_report
 
-        print_report(found)
+        print_report(result)
 
 
 @ab_app.command("stop")
@@ -80,15 +80,15 @@ def stop(
 @ab_app.command("list")
 def list_experiments(as_json: Json = False) -> None:
     """All experiments, oldest first."""
-    every = _experiments().every()
+    experiments = _experiments().every()
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in every], indent=2))
-    elif not every:
+        typer.echo(json.dumps([info.model_dump(mode="json") for info in experiments], indent=2))
+    elif not experiments:
         typer.echo("no experiments yet: `alignery ab start` makes one", err=True)
     else:
         from serve.display import print_experiments
 
-        print_experiments(every)
+        print_experiments(experiments)
 
 
 def _experiments() -> Experiments:
@@ -98,4 +98,4 @@ def _experiments() -> Experiments:
 
 
 def _arms(variants: list[VariantSpec]) -> str:
-    return ", ".join(f"{one.name} = {one.model}" for one in variants)
+    return ", ".join(f"{variant.name} = {variant.model}" for variant in variants)

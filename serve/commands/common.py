@@ -1,4 +1,4 @@
-"""What the commands of `alignery serve` have in common."""
+"""Options and helpers that the commands of `alignery serve` share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BankAdapters = Annotated[
 
 
 def sizes(slots: int, slot_tokens: int | None, kv_gib: float, adapters: int) -> Sizes:
-    """What the options above say of one engine. ServeError."""
+    """The sizes of an engine from the options above. ServeError if `kv_gib` is not allowed."""
     from serve.sizes import Sizes
 
     if not 0 < kv_gib < math.inf:
@@ -57,9 +57,9 @@ def sizes(slots: int, slot_tokens: int | None, kv_gib: float, adapters: int) -> 
 
 
 def champions_base(registry: Registry, command: str) -> str:
-    """The base that all champions were trained on. ServeError if there is not one such."""
+    """The base that all champions were trained on. ServeError if there is none, or several."""
     aliases = registry.aliases().items()
-    bases = {one.base for name, one in aliases if name.endswith("@champion")}
+    bases = {version.base for name, version in aliases if name.endswith("@champion")}
     if len(bases) == 1:
         return bases.pop()
     problem = f"champions of several bases are registered ({', '.join(sorted(bases))})"

@@ -1,4 +1,4 @@
-"""`alignery serve deploy|status|down`: an endpoint on a cluster that nobody sits beside."""
+"""`alignery serve deploy|status|down`: an endpoint on a cluster, independent of this process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Wait = Annotated[
     float, typer.Option(min=0, help="Wait so many seconds until it is so; 0 does not wait.")
 ]
 
-#: Options of `deploy` that do not say what is deployed.
+#: Parameters of `deploy` that are no part of the config.
 _HOW = ("file", "write", "address", "trust_network", "wait", "as_json")
 
 
@@ -136,22 +136,22 @@ def deploy(
     if write is not None:
         _write(config, write)
         return
-    where = dashboard_address(settings, address)
-    check_cluster(where, trust_network)
+    dashboard = dashboard_address(settings, address)
+    check_cluster(dashboard, trust_network)
     from serve.deployment import remote
 
-    remote.deploy(where, config)
+    remote.deploy(dashboard, config)
     if not wait:
         typer.echo("deploying; `alignery serve status` shows how far it is", err=True)
         if as_json:
-            typer.echo(json.dumps(asdict(remote.state(where)), indent=2))
+            typer.echo(json.dumps(asdict(remote.state(dashboard)), indent=2))
         return
-    last = _followed(where, wait)
+    last = _followed(dashboard, wait)
     if as_json:
         typer.echo(json.dumps(asdict(last), indent=2))
     if last.status != remote.RUNNING:
-        late = "" if last.status in remote.FAILED else f"not ready after {wait:g} s: "
-        raise ServeError(f"{late}{last.problem}; `alignery serve status` shows how it goes on")
+        timeout = "" if last.status in remote.FAILED else f"not ready after {wait:g} s: "
+        raise ServeError(f"{timeout}{last.problem}; `alignery serve status` shows how it goes on")
     if not as_json:
         typer.echo(_served(config, last))
 
@@ -161,12 +161,12 @@ def status(address: AddressOption = None, as_json: Json = False) -> None:
     """Show what of the endpoint runs on the cluster. Exits with 1 unless all of it does."""
     from serve.deployment import remote
 
-    now = remote.state(dashboard_address(Settings(), address))
+    current = remote.state(dashboard_address(Settings(), address))
     if as_json:
-        typer.echo(json.dumps(asdict(now), indent=2))
+        typer.echo(json.dumps(asdict(current), indent=2))
     else:
-        _show(now)
-    if now.status != remote.RUNNING:
+        _show(current)
+    if current.status != remote.RUNNING:
         raise typer.Exit(1)
 
 
@@ -175,9 +175,9 @@ def down(address: AddressOption = None, wait: Wait = 120) -> None:
     """End the endpoint on the cluster; what others serve there stays."""
     from serve.deployment import remote
 
-    found = remote.take_down(dashboard_address(Settings(), address), wait)
-    ended = "the endpoint has ended" if wait else "the endpoint ends"
-    typer.echo(ended if found else "there is no endpoint", err=True)
+    existed = remote.take_down(dashboard_address(Settings(), address), wait)
+    message = "the endpoint has ended" if wait else "the endpoint ends"
+    typer.echo(message if existed else "there is no endpoint", err=True)
 
 
 def _base(settings: Settings) -> str:
@@ -187,14 +187,14 @@ def _base(settings: Settings) -> str:
 
 
 def _nothing_else(context: typer.Context) -> None:
-    """ServeError if options say what is deployed though a file does."""
-    given = [
-        one.opts[0]
-        for one in context.command.params
-        if one.name not in _HOW and _typed(context, str(one.name))
+    """ServeError if options of the config are set on the command line beside a file."""
+    options = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in _HOW and _typed(context, str(option.name))
     ]
-    if given:
-        raise ServeError(f"{', '.join(given)} beside a file: write it into the file")
+    if options:
+        raise ServeError(f"{', '.join(options)} beside a file: write it into the file")
 
 
 def _typed(context: typer.Context, name: str) -> bool:
@@ -217,24 +217,25 @@ def _write(config: dict[str, Any], file: Path) -> None:
 
 
 def _followed(address: str, seconds: float) -> EndpointState:
-    """The last state; each that differs from the one before is told."""
+    """Follow the endpoint and print each change of its state. Returns the last state."""
     from serve.deployment.remote import states
 
-    began, told = time.monotonic(), ""
+    began, printed = time.monotonic(), ""
     for last in states(address, seconds):
         replicas = ", ".join(
-            f"{one.name} {one.running} of {one.target}" for one in last.deployments
+            f"{deployment.name} {deployment.running} of {deployment.target}"
+            for deployment in last.deployments
         )
         line = f"{last.status.lower().replace('_', ' ')}" + (f": {replicas}" if replicas else "")
-        if line != told:
+        if line != printed:
             typer.echo(f"{time.monotonic() - began:4.0f} s  {line}", err=True)
-            told = line
+            printed = line
     return last
 
 
-def _served(config: dict[str, Any], now: EndpointState) -> str:
+def _served(config: dict[str, Any], endpoint: EndpointState) -> str:
     (application,) = config["applications"]
-    args, port = application["args"], (now.listens or "").rpartition(":")[2]
+    args, port = application["args"], (endpoint.listens or "").rpartition(":")[2]
     keys = "an API key is asked for" if args.get("keys_asked") else "no API key is asked for"
     return (
         f"serving {args['base']} at port {port} of the cluster's machines, path /v1; {keys}. On "
@@ -242,18 +243,25 @@ def _served(config: dict[str, Any], now: EndpointState) -> str:
     )
 
 
-def _show(now: EndpointState) -> None:
+def _show(endpoint: EndpointState) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    console.print(f"{now.status}" + (f" on {now.listens}" if now.listens else ""), highlight=False)
-    if now.deployments:
+    console.print(
+        f"{endpoint.status}" + (f" on {endpoint.listens}" if endpoint.listens else ""),
+        highlight=False,
+    )
+    if endpoint.deployments:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("deployment", "status", "replicas"):
             table.add_column(title)
-        for one in now.deployments:
-            table.add_row(one.name, one.status, f"{one.running} of {one.target}")
+        for deployment in endpoint.deployments:
+            table.add_row(
+                deployment.name,
+                deployment.status,
+                f"{deployment.running} of {deployment.target}",
+            )
         console.print(table)
-    if now.problem:
-        console.print(now.problem, markup=False, highlight=False)
+    if endpoint.problem:
+        console.print(endpoint.problem, markup=False, highlight=False)

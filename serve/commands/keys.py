@@ -1,4 +1,4 @@
-"""`alignery serve key …`: who may ask an endpoint."""
+"""`alignery serve key …`: API keys of endpoints."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def create(
 ) -> None:
     """Make a key and print it, once: only its digest is kept."""
     scopes = scope or ["infer", "feedback"]
-    made, secret = _keys().create(name, scopes, requests_per_minute, tokens_per_day)
+    key, secret = _keys().create(name, scopes, requests_per_minute, tokens_per_day)
     if as_json:
-        typer.echo(json.dumps({**_object(made), "key": secret}, indent=2))
+        typer.echo(json.dumps({**_object(key), "key": secret}, indent=2))
         return
     typer.echo(secret)
     typer.echo(
@@ -58,15 +58,15 @@ def create(
 @key_app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """All keys, revoked ones too, oldest first."""
-    every = _keys().every()
+    keys = _keys().every()
     if as_json:
-        typer.echo(json.dumps([_object(one) for one in every], indent=2))
-    elif not every:
+        typer.echo(json.dumps([_object(key) for key in keys], indent=2))
+    elif not keys:
         typer.echo("no keys yet: `alignery serve key create` makes one", err=True)
     else:
         from serve.display import print_keys
 
-        print_keys(every)
+        print_keys(keys)
 
 
 @key_app.command("revoke")
@@ -87,7 +87,7 @@ def _keys() -> Keys:
 
 
 def _object(key: Key) -> dict[str, Any]:
-    """A key for people and programs, without its digest."""
+    """A key as a JSON object, without its digest."""
     revoked = key.revoked_at
     return {
         "name": key.name,

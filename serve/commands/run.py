@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from serve.experiments import Experiments
 
 
-#: Models that a starting server names; GET /v1/models has them all.
+#: The number of models that a starting server lists; GET /v1/models lists all.
 SHOWN_MODELS = 20
 
 
@@ -71,7 +71,7 @@ def run(
 
     if port:
         check_port(host, port)
-    local = settings.ray_address is None  # a cluster's machines may see what this one does not
+    local = settings.ray_address is None  # a cluster may have bases that this machine lacks
     if base is not None and local:
         check_base(base)
     database = open_database(settings)
@@ -101,7 +101,7 @@ def run(
 
 
 def check_keys(host: str, keys: Sequence[Key]) -> None:
-    """ServeError unless there is a key that strangers do not have."""
+    """ServeError if no key is valid: all are revoked, or there are none."""
     if all(key.revoked_at is not None for key in keys):
         raise ServeError(
             f"--host {host} can be reached from other machines, and there is no API key: make one "
@@ -111,20 +111,20 @@ def check_keys(host: str, keys: Sequence[Key]) -> None:
 
 
 def _models(registry: Registry, experiments: Experiments, base: str) -> tuple[list[str], list[str]]:
-    """Names that `base` serves, and those of them that answer chats and are not the base."""
-    versions = [one for one in registry.versions() if one.base == base]
-    named = [
-        (name, one.method)
-        for one in versions
-        for name in (one.name, *(f"{one.line}@{alias}" for alias in one.aliases))
+    """All model names served on `base`, and those of chat models other than the base."""
+    versions = [version for version in registry.versions() if version.base == base]
+    methods = [
+        (name, version.method)
+        for version in versions
+        for name in (version.name, *(f"{version.line}@{alias}" for alias in version.aliases))
     ]
-    running = [one.name for one in experiments.running()]
-    chats = [name for name, method in named if method != "reward"] + running
-    return ["base", *(name for name, _ in named), *running], chats
+    running = [info.name for info in experiments.running()]
+    chats = [name for name, method in methods if method != "reward"] + running
+    return ["base", *(name for name, _ in methods), *running], chats
 
 
 def _greeting(url: str, base: str, names: list[str], chats: list[str], keys: bool) -> str:
-    """What is served where, and how to ask."""
+    """The message of a started server: its URL, its models and an example request."""
     example = next((name for name in chats if "@" in name), [*chats, "base"][0])
     body = json.dumps({"model": example, "messages": [{"role": "user", "content": "Hello"}]})
     key = ["  -H 'authorization: Bearer '$ALIGNERY_API_KEY \\"] if keys else []

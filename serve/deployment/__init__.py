@@ -1,1 +1,1 @@
-"""An endpoint on a cluster: as a Serve config (`config.py`), and as it is there (`remote.py`)."""
+"""An endpoint on a cluster: its Serve config (`config.py`) and its actual state (`remote.py`)."""

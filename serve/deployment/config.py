@@ -1,7 +1,7 @@
-"""An endpoint as a Serve config for a cluster: made, read, and checked more strictly than Ray does.
+"""Serve configs of an endpoint on a cluster: written, read, and checked more strictly than by Ray.
 
-Ray ignores what it does not know, so that an older one may read a newer one's file: a typo would be
-an option that has no effect. Here it is an error that names what is near.
+Ray ignores unknown keys, so that an older Ray can read the config of a newer version: a misspelt
+option would have no effect. Here it is an error that names the nearest known key.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 APPLICATION = "alignery"
 IMPORT_PATH = "serve.app:build"
-#: What `serve.app` makes, by the names that a config may say more of.
+#: Names of the deployments of `serve.app`, for which a config may set options.
 ENGINES = "EngineReplica"
 DEPLOYMENTS = (ENGINES, "Ingress", "Tally")
 
 
 def make_config(args: AppArgs, host: str, port: int) -> dict[str, Any]:
-    """A Serve config with this endpoint alone; arguments that are as by default are left out."""
+    """A Serve config with this endpoint only; arguments with their default value are left out."""
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": host, "port": port},
         "applications": [
             {
                 "name": APPLICATION,
-                # Of this application alone: Ray would give it to all others, too.
+                # Set for this application, since at the top level it would apply to all others.
                 "logging_config": {"enable_access_log": False},
                 "route_prefix": "/",
                 "import_path": IMPORT_PATH,
@@ -51,21 +51,21 @@ def make_config(args: AppArgs, host: str, port: int) -> dict[str, Any]:
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A config from a YAML file. ServeError if it cannot be read, or a part means nothing."""
+    """A config from a YAML file. ServeError if it cannot be read, or `check_config` rejects it."""
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ServeError(f"no file '{file}'") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ServeError(f"{file}: no YAML: {' '.join(str(error).split())}") from None
-    check_config(found, str(file))
-    return dict(found)
+    check_config(config, str(file))
+    return dict(config)
 
 
 def trust_in_network(config: Mapping[str, Any], wanted: bool) -> bool:
-    """Whether a config that was checked, or who deploys it, trusts the cluster's network.
+    """Whether a checked config, or `wanted`, trusts the cluster's network.
 
-    The endpoint asks its arguments for it when it starts, so it is written there.
+    `wanted` is written into the endpoint's arguments, which it reads when it starts.
     """
     (application,) = config["applications"]
     arguments = application.setdefault("args", {})
@@ -75,7 +75,7 @@ def trust_in_network(config: Mapping[str, Any], wanted: bool) -> bool:
 
 
 def check_config(config: Any, where: str) -> None:
-    """ServeError unless Ray knows every key, and this endpoint every one of its arguments."""
+    """ServeError unless Ray knows every key and this endpoint knows every argument."""
     from ray.serve.schema import ServeDeploySchema
 
     if not isinstance(config, Mapping):
@@ -85,25 +85,28 @@ def check_config(config: Any, where: str) -> None:
         raise ServeError(f"{where}: '{path}' means nothing to Ray Serve; {hint}")
     try:
         checked = ServeDeploySchema.model_validate(config)
-        json.dumps(config, allow_nan=False)  # as it is sent
+        json.dumps(config, allow_nan=False)  # the config is sent as JSON
     except ValidationError as error:
         raise ServeError(f"{where}: {first_problem(error)}") from None
-    except (TypeError, ValueError, AttributeError) as error:  # some of Ray's own checks take care
+    except (TypeError, ValueError, AttributeError) as error:  # some of Ray's validators raise these
         raise ServeError(f"{where}: {' '.join(str(error).split())}") from None
     _check_reach(checked, where)
-    mine = [one for one in checked.applications if one.import_path == IMPORT_PATH]
-    if [one.name for one in mine] != [APPLICATION] or len(checked.applications) > 1:
-        names = ", ".join(one.name for one in checked.applications) or "none"
+    own = [app for app in checked.applications if app.import_path == IMPORT_PATH]
+    if [app.name for app in own] != [APPLICATION] or len(checked.applications) > 1:
+        names = ", ".join(app.name for app in checked.applications) or "none"
         raise ServeError(
             f"{where}: expected one application, '{APPLICATION}' with import_path {IMPORT_PATH}; "
             f"got {names}"
         )
-    _check_args(mine[0].args, checked.http_options.host, where)
-    _check_deployments(mine[0].model_dump(exclude_unset=True).get("deployments", ()), where)
+    _check_args(own[0].args, checked.http_options.host, where)
+    _check_deployments(own[0].model_dump(exclude_unset=True).get("deployments", ()), where)
 
 
 def _check_reach(config: ServeDeploySchema, where: str) -> None:
-    """What Ray takes, though nobody would reach the endpoint, or others would feel it."""
+    """ServeError for options that Ray accepts, but that make the endpoint unreachable.
+
+    Also for a target capacity, which would affect other applications.
+    """
     problem = None
     if not 1 <= config.http_options.port <= 65535:
         problem = f"http_options.port: expected 1 to 65535; got {config.http_options.port}"
@@ -111,17 +114,17 @@ def _check_reach(config: ServeDeploySchema, where: str) -> None:
         problem = "proxy_location: Disabled, nobody reaches it; expected EveryNode or HeadOnly"
     elif config.target_capacity is not None:
         problem = "target_capacity is for all that the cluster serves; set args.replicas"
-    elif any(not (one.route_prefix or "").startswith("/") for one in config.applications):
+    elif any(not (app.route_prefix or "").startswith("/") for app in config.applications):
         problem = "route_prefix: nobody reaches an application without one; expected /"
     if problem is not None:
         raise ServeError(f"{where}: {problem}")
 
 
-def _check_args(given: Mapping[str, Any], host: str, where: str) -> None:
+def _check_args(arguments: Mapping[str, Any], host: str, where: str) -> None:
     from serve.app import AppArgs
 
     try:
-        args = AppArgs.model_validate(given)
+        args = AppArgs.model_validate(arguments)
     except ValidationError as error:
         raise ServeError(f"{where}: args.{first_problem(error)}{_near(error, AppArgs)}") from None
     if args.database_url is not None and make_url(args.settings().database_url).password:
@@ -138,23 +141,23 @@ def _check_args(given: Mapping[str, Any], host: str, where: str) -> None:
 
 
 def _check_deployments(deployments: Sequence[Mapping[str, Any]], where: str) -> None:
-    """What a config says of the deployments beside `args`."""
+    """Check the options that a config sets for deployments, besides `args`. ServeError."""
     from ray.serve.config import AutoscalingConfig
 
-    names = [str(one["name"]) for one in deployments]
+    names = [str(options["name"]) for options in deployments]
     for name in names:
         if name not in DEPLOYMENTS:
             known = ", ".join(DEPLOYMENTS)
             raise ServeError(f"{where}: there is no deployment '{name}'; expected {known}")
         if names.count(name) > 1:
             raise ServeError(f"{where}: deployment '{name}' stands there twice")
-    for one in deployments:
-        place = f"{where}: deployment '{one['name']}'"
-        if one["name"] == ENGINES:
-            _check_engines(one, place)
-        if isinstance(one.get("autoscaling_config"), Mapping):
+    for options in deployments:
+        place = f"{where}: deployment '{options['name']}'"
+        if options["name"] == ENGINES:
+            _check_engines(options, place)
+        if isinstance(options.get("autoscaling_config"), Mapping):
             try:
-                AutoscalingConfig(**one["autoscaling_config"])
+                AutoscalingConfig(**options["autoscaling_config"])
             except ValidationError as error:
                 raise ServeError(f"{place}: autoscaling_config.{first_problem(error)}") from None
 
@@ -165,8 +168,8 @@ def _check_engines(options: Mapping[str, Any], place: str) -> None:
             raise ServeError(
                 f"{place}: {name} is made from args.replicas and args.most_replicas; set those"
             )
-    claimed = options.get("ray_actor_options")
-    if claimed is not None and not {"num_cpus", "num_gpus"} <= claimed.keys():
+    resources = options.get("ray_actor_options")
+    if resources is not None and not {"num_cpus", "num_gpus"} <= resources.keys():
         raise ServeError(
             f"{place}: ray_actor_options take the place of all that args say of CPUs, GPUs and "
             "accelerator; name num_cpus and num_gpus there, too"
@@ -174,31 +177,31 @@ def _check_engines(options: Mapping[str, Any], place: str) -> None:
 
 
 def _unknown(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Paths of keys that a pydantic type does not have, each with what it could have meant."""
-    model = next((one for one in _types(kind) if _is_model(one)), None)
+    """Paths of keys in `value` that the pydantic type `kind` does not have, each with a hint."""
+    model = next((member for member in _types(kind) if _is_model(member)), None)
     if isinstance(value, list):
-        items = [get_args(one)[0] for one in _types(kind) if get_origin(one) is list]
-        for number, one in enumerate(value):
-            yield from _unknown(one, items[0] if items else Any, f"{path}[{number}]")
+        item_types = [get_args(member)[0] for member in _types(kind) if get_origin(member) is list]
+        for index, child in enumerate(value):
+            yield from _unknown(child, item_types[0] if item_types else Any, f"{path}[{index}]")
     elif isinstance(value, Mapping) and model is not None:
         fields = model.model_fields
-        for name, one in value.items():
-            here = f"{path}.{name}" if path else str(name)
+        for name, child in value.items():
+            field_path = f"{path}.{name}" if path else str(name)
             if name in fields:
-                yield from _unknown(one, fields[name].annotation, here)
+                yield from _unknown(child, fields[name].annotation, field_path)
             else:
-                yield here, _hint(str(name), fields)
+                yield field_path, _hint(str(name), fields)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {matches[0]}?" if matches else f"expected {', '.join(known)}"
 
 
 def _types(kind: Any) -> list[Any]:
-    """The alternatives of a union; the type itself where it is none."""
+    """The members of a union type; any other type itself."""
     if get_origin(kind) in (Union, UnionType):
-        return [one for part in get_args(kind) for one in _types(part)]
+        return [member for part in get_args(kind) for member in _types(part)]
     return [kind]
 
 
@@ -207,18 +210,18 @@ def _is_model(kind: Any) -> bool:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong: where, what, and what came."""
-    one = error.errors()[0]
-    path = ".".join(str(part) for part in one["loc"])
-    text = one["msg"].removeprefix("Value error, ")
-    # All arguments together are nothing to print: one of them could hold a password.
-    came = "" if isinstance(one["input"], Mapping) else f"; got {one['input']!r}"
-    return f"{path}{': ' if path else ''}{text}{came}"[:500]
+    """The first validation error: its path, its message, and the input."""
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    # A mapping of all arguments is not printed, since it could hold a password.
+    got = "" if isinstance(problem["input"], Mapping) else f"; got {problem['input']!r}"
+    return f"{path}{': ' if path else ''}{message}{got}"[:500]
 
 
 def _near(error: ValidationError, model: type[BaseModel]) -> str:
-    """What an argument that is not known could have meant."""
-    one = error.errors()[0]
-    if one["type"] != "extra_forbidden":
+    """A hint at known arguments if the first error is an unknown argument, else empty."""
+    problem = error.errors()[0]
+    if problem["type"] != "extra_forbidden":
         return ""
-    return f"; {_hint(str(one['loc'][0]), model.model_fields)}"
+    return f"; {_hint(str(problem['loc'][0]), model.model_fields)}"

@@ -1,4 +1,4 @@
-"""Serve on a cluster, asked through the address at which its Ray takes jobs."""
+"""Ray Serve on a cluster, through the REST API of the cluster's dashboard."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 NOT_STARTED, RUNNING = "NOT_STARTED", "RUNNING"
 FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 POLL_SECONDS = 1.0
-#: What cannot be changed while Serve runs.
+#: HTTP options that cannot be changed while Serve runs.
 _FIXED = ("host", "port", "root_path")
 
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """One deployment: replicas that run, and how many there should be."""
+    """A deployment; `running` and `target` are numbers of replicas."""
 
     name: str
     status: str
@@ -36,9 +36,9 @@ class DeploymentState:
 
 @dataclass(frozen=True)
 class EndpointState:
-    """The endpoint on a cluster; `status` is Ray Serve's, NOT_STARTED if there is none.
+    """The endpoint on a cluster; `status` is Ray Serve's, NOT_STARTED if there is no endpoint.
 
-    `listens` is `host:port` of Serve's proxies there; None while Serve does not run.
+    `listens` is the `host:port` of Serve's proxies; None while Serve does not run.
     """
 
     status: str
@@ -48,58 +48,58 @@ class EndpointState:
 
     @property
     def problem(self) -> str:
-        """Why it does not come up, as its replicas tell it."""
-        accounts = [self.message, *(one.message for one in self.deployments)]
-        return cause("\n".join(one for one in accounts if one))
+        """Why the endpoint does not start, from the messages of Serve and its deployments."""
+        messages = [self.message, *(deployment.message for deployment in self.deployments)]
+        return cause("\n".join(message for message in messages if message))
 
 
 def deploy(address: str, config: Mapping[str, Any]) -> None:
-    """Have the endpoint as `config` says; what others serve on that cluster stays.
+    """Deploy the endpoint by `config`; other applications on the cluster stay.
 
-    ClusterError, and ServeError where Serve runs there already and listens elsewhere.
+    ClusterError; ServeError if Serve runs there already and listens on another address.
     """
     with _client(address) as client:
         details = client.get_serve_details()
         _check_same_port(details, config)
-        mine = list(config["applications"])
-        whole = {**config, "applications": [*_others(details), *mine]}
-        client.deploy_applications({**whole, **_of_all(details)})
+        own = list(config["applications"])
+        merged = {**config, "applications": [*_others(details), *own]}
+        client.deploy_applications({**merged, **_of_all(details)})
 
 
 def state(address: str) -> EndpointState:
-    """How it is now. ClusterError."""
+    """The endpoint's current state. ClusterError."""
     with _client(address) as client:
         details = client.get_serve_details()
     options = _listening(details)
     listens = None if options is None else f"{options['host']}:{options['port']}"
-    found = details["applications"].get(APPLICATION)
-    if found is None:
+    application = details["applications"].get(APPLICATION)
+    if application is None:
         return EndpointState(NOT_STARTED, listens=listens)
     deployments = tuple(
         DeploymentState(
             name=name,
-            status=one["status"],
-            running=sum(each["state"] == "RUNNING" for each in one["replicas"]),
-            target=one["target_num_replicas"],
-            message=one["message"],
+            status=deployment["status"],
+            running=sum(replica["state"] == "RUNNING" for replica in deployment["replicas"]),
+            target=deployment["target_num_replicas"],
+            message=deployment["message"],
         )
-        for name, one in found["deployments"].items()
+        for name, deployment in application["deployments"].items()
     )
-    return EndpointState(found["status"], found["message"], listens, deployments)
+    return EndpointState(application["status"], application["message"], listens, deployments)
 
 
 def states(address: str, seconds: float) -> Iterator[EndpointState]:
-    """How it is, once a second, until it runs, has failed or so much time has gone."""
-    last = time.monotonic() + seconds
+    """The endpoint's state, once a second, until it runs, has failed or `seconds` have passed."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            now = state(address)
-        except ClusterError:  # one look that fails is no reason to stop looking
-            if time.monotonic() > last:
+            current = state(address)
+        except ClusterError:  # a failed request is retried until the deadline
+            if time.monotonic() > deadline:
                 raise
         else:
-            yield now
-            if now.status in (RUNNING, *FAILED) or time.monotonic() > last:
+            yield current
+            if current.status in (RUNNING, *FAILED) or time.monotonic() > deadline:
                 return
         time.sleep(POLL_SECONDS)
 
@@ -107,8 +107,8 @@ def states(address: str, seconds: float) -> Iterator[EndpointState]:
 def take_down(address: str, seconds: float) -> bool:
     """End the endpoint and wait until it is gone; False if there was none.
 
-    Serve ends with it if nobody else serves there. ServeError if it is still there after `seconds`
-    (0 does not wait), or if it is somebody's `serve run`.
+    Without other applications, Serve itself is ended. ServeError if the endpoint still exists after
+    `seconds` (0 does not wait), or if it was started by `serve run`.
     """
     with _client(address) as client:
         details = client.get_serve_details()
@@ -121,12 +121,12 @@ def take_down(address: str, seconds: float) -> bool:
             raise ServeError(
                 "that endpoint was started by `alignery serve run`; end it there, with Ctrl-C"
             )
-        else:  # what was started by code is no part of a config, and stays as it is
-            kept = {"http_options": _listening(details), "applications": _others(details)}
-            client.deploy_applications({**kept, **_of_all(details)})
-        last = time.monotonic() + seconds
+        else:  # applications started by code are not part of a config, and stay unchanged
+            remaining = {"http_options": _listening(details), "applications": _others(details)}
+            client.deploy_applications({**remaining, **_of_all(details)})
+        deadline = time.monotonic() + seconds
         while seconds and APPLICATION in client.get_serve_details()["applications"]:
-            if time.monotonic() > last:
+            if time.monotonic() > deadline:
                 raise ServeError(
                     f"the endpoint is still ending after {seconds:g} s; `alignery serve status` "
                     "shows when it is gone"
@@ -136,43 +136,43 @@ def take_down(address: str, seconds: float) -> bool:
 
 
 def _listening(details: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Where Serve's proxies listen; None while it does not run. Ray gives what was set, no more."""
+    """The HTTP options of Serve's proxies, defaults included; None while Serve does not run."""
     from ray.serve.config import HTTPOptions
 
-    given = details.get("http_options")
-    if given is None:
+    explicit = details.get("http_options")  # Ray returns only options that were set
+    if explicit is None:
         return None
-    whole = HTTPOptions(**{name: given[name] for name in _FIXED if name in given})
-    return {name: getattr(whole, name) for name in _FIXED}
+    options = HTTPOptions(**{name: explicit[name] for name in _FIXED if name in explicit})
+    return {name: getattr(options, name) for name in _FIXED}
 
 
 def _check_same_port(details: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Ray only logs a warning, and goes on listening where it did."""
+    """ServeError if the HTTP options differ: Ray would log a warning and keep the old ones."""
     from ray.serve.schema import HTTPOptionsSchema
 
-    now = _listening(details)
-    wanted = HTTPOptionsSchema.model_validate(config.get("http_options", {}))
-    for name, value in (now or {}).items():
-        if (asked := getattr(wanted, name)) != value:
+    current = _listening(details)
+    requested = HTTPOptionsSchema.model_validate(config.get("http_options", {}))
+    for name, value in (current or {}).items():
+        if (new := getattr(requested, name)) != value:
             raise ServeError(
-                f"Ray Serve runs there with {name} {value!r}, which cannot become {asked!r} while "
+                f"Ray Serve runs there with {name} {value!r}, which cannot become {new!r} while "
                 f"it runs: deploy with {name} {value!r}, or end it first (`alignery serve down`, "
                 "where nobody else serves there)"
             )
 
 
 def _of_all(details: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config says for all applications, as it is."""
+    """The current settings of a config that apply to all applications."""
     capacity = details.get("target_capacity")
     return {} if capacity is None else {"target_capacity": capacity}
 
 
 def _others(details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What else was deployed by a config; Serve takes a config for all that there should be."""
+    """Configs of the other deployed applications: Serve ends those that a new config lacks."""
     return [
-        one["deployed_app_config"]
-        for name, one in details["applications"].items()
-        if name != APPLICATION and one.get("deployed_app_config")
+        application["deployed_app_config"]
+        for name, application in details["applications"].items()
+        if name != APPLICATION and application.get("deployed_app_config")
     ]
 
 

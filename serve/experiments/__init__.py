@@ -1,4 +1,4 @@
-"""A/B tests: who sees which variant, what they said, and what may be concluded."""
+"""A/B tests: assignment of users to variants, exposures and feedback, statistics and reports."""
 
 from serve.experiments.report import ExperimentInfo, ExperimentReport, VariantSpec
 from serve.experiments.store import Experiments, open_experiments

@@ -1,4 +1,4 @@
-"""Which variant a user sees: a pure function of experiment, user and shares."""
+"""Assignment of users to variants: a pure function of experiment, user and shares."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def bucket(experiment: str, user: str) -> int:
     """A bucket in [0, 10,000) for this user in this experiment.
 
     SHA-256 salted with the experiment's name, so that two experiments split users independently.
-    A name holds no line break, so no two pairs give the same text.
+    Names contain no line break, so two different pairs never give the same text.
     """
     digest = hashlib.sha256(f"{experiment}\n{user}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def assign(experiment: str, user: str, weights: Sequence[float]) -> int:
-    """Index of the user's variant; the same one for as long as name and weights stay.
+    """Index of the user's variant; the same as long as name and weights do not change.
 
-    `weights` are positive and count in relation to each other; a share is exact to 1/10,000.
+    `weights` are positive and relative to their sum; a share is exact to 1/10,000.
     """
     place = bucket(experiment, user) + 0.5
     total = sum(weights)

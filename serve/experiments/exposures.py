@@ -1,4 +1,4 @@
-"""Exposures on their way to the database, kept where it cannot be reached."""
+"""Exposures that are written to the database, and buffered while it is unavailable."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sqlalchemy.exc import IntegrityError
 from cluster.errors import DatabaseError
 from serve.experiments.store import Experiments
 
-#: Exposures that are kept while the database is away.
+#: Exposures that are buffered at most while the database is unavailable.
 MOST_KEPT = 100_000
-#: Of these, how many are written at once when it is back.
+#: Buffered exposures that are written in a transaction.
 BATCH = 200
 
 
 @dataclass(frozen=True)
 class Exposed:
-    """One user's place in an experiment."""
+    """A user's assignment in an experiment: `unit` is the user, `variant` its variant."""
 
     experiment: str
     unit: str
@@ -28,9 +28,9 @@ class Exposed:
 
 
 class Exposures:
-    """Written at once; while the database is away, kept in order until it is back.
+    """Writes exposures at once; while the database is unavailable, buffers them in order.
 
-    Methods but `keep` block. Safe to share between threads.
+    All methods but `keep` block. Safe to share between threads.
     """
 
     def __init__(self, experiments: Experiments) -> None:
@@ -39,7 +39,7 @@ class Exposures:
         self._writing = threading.Lock()
 
     def record(self, request_id: str, exposed: Exposed, adapter_id: str | None) -> None:
-        """Note who answered. DatabaseError if the database is away and too many wait for it."""
+        """Write or buffer the exposure of an answer. DatabaseError if the buffer is full."""
         if not self._kept:
             try:
                 return self._write((request_id, exposed, adapter_id))
@@ -48,27 +48,27 @@ class Exposures:
         self.keep(request_id, exposed, adapter_id)
 
     def keep(self, request_id: str, exposed: Exposed, adapter_id: str | None) -> None:
-        """Note it later; twice is once. DatabaseError if too many wait for the database."""
+        """Buffer the exposure; it may be written already. DatabaseError if the buffer is full."""
         if len(self._kept) >= MOST_KEPT:
             raise DatabaseError(f"{MOST_KEPT} answers of experiments wait for the database already")
         self._kept.append((request_id, exposed, adapter_id))
 
     def flush(self) -> None:
-        """Write what was kept. DatabaseError if that cannot be done yet."""
+        """Write all buffered exposures. DatabaseError if that is not possible yet."""
         with self._writing:
             while self._kept:
-                first = [self._kept[place] for place in range(min(BATCH, len(self._kept)))]
+                batch = [self._kept[index] for index in range(min(BATCH, len(self._kept)))]
                 try:
-                    self._write(*first)
-                except IntegrityError:  # one was written, and the answer got lost
-                    for one in first:
+                    self._write(*batch)
+                except IntegrityError:  # an exposure was written before without a confirmation
+                    for exposure in batch:
                         with suppress(IntegrityError):
-                            self._write(one)
-                for _ in first:
+                            self._write(exposure)
+                for _ in batch:
                     self._kept.popleft()
 
-    def _write(self, *some: tuple[str, Exposed, str | None]) -> None:
+    def _write(self, *exposures: tuple[str, Exposed, str | None]) -> None:
         self._experiments.record_exposures(
             (request_id, exposed.experiment, exposed.unit, exposed.variant, adapter_id)
-            for request_id, exposed, adapter_id in some
+            for request_id, exposed, adapter_id in exposures
         )

@@ -1,4 +1,4 @@
-"""What an experiment shows so far, in figures and in words. Pure: no database."""
+"""The report on an experiment: figures, decision and recommendation. Pure: no database."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ExperimentInfo(BaseModel):
 
 
 class Outcomes(BaseModel):
-    """What came of one variant: users and answers it had, and each rating user's mean feedback."""
+    """A variant's numbers of users and answers, and the mean feedback of each rating user."""
 
     users: int = 0
     answers: int = 0
@@ -54,7 +54,7 @@ class Outcomes(BaseModel):
 
 
 class VariantReport(BaseModel):
-    """One variant's figures; `low` and `high` hold its mean at every look, or are null."""
+    """A variant's figures. `low` and `high` are its mean's confidence sequence, or null."""
 
     name: str
     model: str
@@ -69,7 +69,7 @@ class VariantReport(BaseModel):
 
 
 class VariantComparison(BaseModel):
-    """A treatment against the control. Null figures: no honest value exists yet."""
+    """A treatment against the control. Figures are null while no valid value exists."""
 
     treatment: str
     control: str
@@ -83,7 +83,7 @@ class VariantComparison(BaseModel):
 
 
 class SampleRatio(BaseModel):
-    """Whether users are split as the weights say; `e_value` at or over `alarm` says no."""
+    """Whether users are split by the weights: not if `e_value` is at or above `alarm`."""
 
     e_value: float
     alarm: float = SAMPLE_RATIO_ALARM
@@ -91,7 +91,7 @@ class SampleRatio(BaseModel):
 
 
 class ExperimentReport(BaseModel):
-    """An experiment's state, figures, decision, and what to do next."""
+    """An experiment's state, figures, decision and recommendation."""
 
     experiment: str
     state: Literal["running", "stopped"]
@@ -106,11 +106,11 @@ class ExperimentReport(BaseModel):
 
 
 def analyse(info: ExperimentInfo, outcomes: Mapping[str, Outcomes]) -> ExperimentReport:
-    """The report on `info` from each variant's outcomes (a missing one has had no users)."""
-    every = [outcomes.get(variant.name, Outcomes()) for variant in info.variants]
-    arms = arms_of([one.means for one in every])
+    """The report on `info` from the outcomes by variant (a missing variant had no users)."""
+    by_variant = [outcomes.get(variant.name, Outcomes()) for variant in info.variants]
+    arms = arms_of([outcome.means for outcome in by_variant])
     comparisons = _compare(info, arms)
-    ratio = _sample_ratio(info, [one.users for one in every])
+    ratio = _sample_ratio(info, [outcome.users for outcome in by_variant])
     decision = _decide(info, comparisons, ratio)
     return ExperimentReport(
         experiment=info.name,
@@ -119,8 +119,8 @@ def analyse(info: ExperimentInfo, outcomes: Mapping[str, Outcomes]) -> Experimen
         planned_users=info.planned_users,
         rated_users=sum(arm.users for arm in arms),
         variants=[
-            _variant(info, variant, one, arm)
-            for variant, one, arm in zip(info.variants, every, arms, strict=True)
+            _variant(info, variant, outcome, arm)
+            for variant, outcome, arm in zip(info.variants, by_variant, arms, strict=True)
         ],
         comparisons=comparisons,
         sample_ratio=ratio,
@@ -130,7 +130,7 @@ def analyse(info: ExperimentInfo, outcomes: Mapping[str, Outcomes]) -> Experimen
 
 
 def _planned(info: ExperimentInfo, *names: str) -> int:
-    """How many of the planned users these variants get."""
+    """The share of the planned users that the named variants get together, at least 1."""
     weights = {variant.name: variant.weight for variant in info.variants}
     share = sum(weights[name] for name in names) / sum(weights.values())
     return max(1, round(info.planned_users * share))
@@ -154,29 +154,29 @@ def _variant(
 
 
 def _compare(info: ExperimentInfo, arms: Sequence[Arm]) -> list[VariantComparison]:
-    named = dict(zip((variant.name for variant in info.variants), arms, strict=True))
+    by_name = dict(zip((variant.name for variant in info.variants), arms, strict=True))
     alpha = bonferroni(info.alpha, len(info.variants))
     verdicts: dict[int, Literal["better", "worse", "undecided"]]
     verdicts = {1: "better", -1: "worse", 0: "undecided"}
-    result = []
-    for name, arm in named.items():
+    comparisons = []
+    for name, arm in by_name.items():
         if name == info.control:
             continue
-        found = difference(named[info.control], arm, _planned(info, info.control, name), alpha)
-        result.append(
+        effect = difference(by_name[info.control], arm, _planned(info, info.control, name), alpha)
+        comparisons.append(
             VariantComparison(
                 treatment=name,
                 control=info.control,
-                difference=found.estimate,
-                low=found.low,
-                high=found.high,
-                e_value=found.e_value,
-                p_value=found.p_value,
+                difference=effect.estimate,
+                low=effect.low,
+                high=effect.high,
+                e_value=effect.e_value,
+                p_value=effect.p_value,
                 alpha=alpha,
-                verdict=verdicts[found.sign],
+                verdict=verdicts[effect.sign],
             )
         )
-    return result
+    return comparisons
 
 
 def _sample_ratio(info: ExperimentInfo, users: list[int]) -> SampleRatio:
@@ -187,10 +187,10 @@ def _sample_ratio(info: ExperimentInfo, users: list[int]) -> SampleRatio:
 def _decide(info: ExperimentInfo, comparisons: list[VariantComparison], ratio: SampleRatio) -> str:
     if not ratio.ok:
         return MISMATCH
-    if better := [one for one in comparisons if one.verdict == "better"]:
-        best = max(better, key=lambda one: one.difference or 0.0)
+    if better := [comparison for comparison in comparisons if comparison.verdict == "better"]:
+        best = max(better, key=lambda comparison: comparison.difference or 0.0)
         return f"{best.treatment} wins"
-    if all(one.verdict == "worse" for one in comparisons):
+    if all(comparison.verdict == "worse" for comparison in comparisons):
         return f"{info.control} wins"
     return UNDECIDED
 
@@ -199,19 +199,19 @@ def _recommend(
     info: ExperimentInfo, arms: Sequence[Arm], comparisons: list[VariantComparison], decision: str
 ) -> str:
     models = {variant.name: variant.model for variant in info.variants}
-    end = f"`alignery ab stop {info.name}`" if info.state == "running" else ""
+    stop = f"`alignery ab stop {info.name}`" if info.state == "running" else ""
     if decision == MISMATCH:
         return _sentences(
             "Find out why users do not arrive by the weights (failed or repeated requests, "
             "users without a stable `user` field)",
-            end and f"end it with {end}",
+            stop and f"end it with {stop}",
             "start anew under another name",
         )
     if decision == f"{info.control} wins":
-        return _sentences(f"Keep {models[info.control]}", end and f"end it with {end}")
+        return _sentences(f"Keep {models[info.control]}", stop and f"end it with {stop}")
     if decision != UNDECIDED:
         winner = models[decision.removesuffix(" wins")]
-        return _sentences(_promote(winner), end and f"end it with {end}")
+        return _sentences(_promote(winner), stop and f"end it with {stop}")
     return _undecided(info, arms, comparisons)
 
 
@@ -225,7 +225,7 @@ def _undecided(
     info: ExperimentInfo, arms: Sequence[Arm], comparisons: list[VariantComparison]
 ) -> str:
     rated = sum(arm.users for arm in arms)
-    control = next(one.model for one in info.variants if one.name == info.control)
+    control = next(variant.model for variant in info.variants if variant.name == info.control)
     if info.state == "stopped":
         return f"It was stopped before it could decide; keep {control}, or start a new one."
     if not rated:
@@ -247,20 +247,20 @@ def _undecided(
 
 
 def _detectable(info: ExperimentInfo, arms: Sequence[Arm]) -> float:
-    """The widest half interval that the comparisons will have at the planned size."""
-    named = dict(zip((variant.name for variant in info.variants), arms, strict=True))
+    """The largest half width of the comparisons' intervals at the planned size."""
+    by_name = dict(zip((variant.name for variant in info.variants), arms, strict=True))
     alpha = bonferroni(info.alpha, len(info.variants))
     widths = []
-    for name in named:
+    for name in by_name:
         if name != info.control:
             planned = _planned(info, name, info.control)
             variance = sum(
-                (named[one].variance or 0.0) / _planned(info, one) for one in (name, info.control)
+                (by_name[arm].variance or 0.0) / _planned(info, arm) for arm in (name, info.control)
             )
             widths.append(float(half_width(variance**0.5, planned, planned, alpha)))
     return max(widths)
 
 
 def _sentences(*parts: str) -> str:
-    """The parts that are not empty, as one line."""
+    """The non-empty parts, joined to a sentence."""
     return "; ".join(part for part in parts if part) + "."

@@ -1,4 +1,4 @@
-"""What an experiment may look like. Pure: raises ExperimentError or returns nothing."""
+"""Validation of an experiment's design. Pure: raises ExperimentError or returns nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from serve.errors import ExperimentError
 from serve.experiments.report import VariantSpec
 
-#: The model that has no adapter; every endpoint serves it.
+#: The model without an adapter; every endpoint serves it.
 BASE = "base"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 def check_design(
     name: str, variants: Sequence[VariantSpec], control: str, planned_users: int, alpha: float
 ) -> None:
-    """ExperimentError, saying what is allowed, unless an experiment can be run like this."""
+    """ExperimentError, which says what is allowed, unless the design is valid."""
     if name == BASE or not _NAME.fullmatch(name):
         raise ExperimentError(
             f"'{name}' cannot name an experiment; expected e.g. sft-or-base: lowercase letters, "

@@ -1,9 +1,9 @@
-"""Statistics of an A/B test that may be looked at after every answer.
+"""Statistics of an A/B test that stay valid when they are checked after every answer.
 
-A fixed-size test that is looked at daily finds differences that are not there: thirty looks at
-5 % reject a true null in 29 % of runs. What stands here stays valid at every look, however many.
-A sample is one number for each user (the mean of what that user said), because the answers to one
-user are not independent of each other.
+A fixed-size test that is checked daily reports differences that do not exist: thirty checks at 5 %
+reject a true null in 29 % of runs. The statistics here are valid at every check, however many. A
+sample has one number for each user (the mean of that user's feedback), because the answers to the
+same user are not independent of each other.
 
 Sources
 -------
@@ -25,20 +25,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-#: Below this many users an arm's mean is not yet near normal, so nothing is decided.
+#: With fewer users, an arm's mean is not close to normal, so nothing is decided.
 MINIMUM_USERS = 10
-#: An e-value of the sample ratio from which on the split is not believed to be as planned.
+#: From this e-value of the sample ratio on, the split counts as different from the planned one.
 SAMPLE_RATIO_ALARM = 1000.0
 
 _LOG_LIMIT = 700.0  # exp of more overflows; e-values are reported no larger than this
-# Of the Dirichlet prior around the planned shares. Larger finds 52/48 a little sooner (1000: 96 %
-# of runs by 20,000 users, 100: 94 %), but would miss 20/80 among the 200 users of a small test.
+# Of the Dirichlet prior around the planned shares. A larger value detects 52/48 slightly sooner
+# (1000: in 96 % of runs by 20,000 users, 100: 94 %), but misses 20/80 among 200 users.
 _CONCENTRATION = 100.0
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Users of one variant who said something: how many, their mean, its variance.
+    """Users of a variant who gave feedback: their number, mean and variance.
 
     `variance` is the sample variance of the users' numbers, None while it is unknown.
     """
@@ -49,7 +49,7 @@ class Arm:
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean; None while the variance is unknown."""
+        """The standard error of the mean; None while the variance is unknown."""
         return None if self.variance is None else math.sqrt(self.variance / self.users)
 
 
@@ -57,7 +57,7 @@ class Arm:
 class EffectEstimate:
     """Treatment minus control with its confidence sequence, e-value and p-value.
 
-    All but `estimate` are None while no honest interval exists, `estimate` while an arm is empty.
+    The others are None while no valid interval exists; `estimate` is None while an arm is empty.
     """
 
     estimate: float | None = None
@@ -69,7 +69,7 @@ class EffectEstimate:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the sequence excludes zero and both arms have enough users, else 0."""
+        """1 or -1 if the sequence excludes zero and both arms have enough users, else 0."""
         if not self.enough_users or self.low is None or self.high is None:
             return 0
         return int(self.low > 0) - int(self.high < 0)
@@ -78,13 +78,12 @@ class EffectEstimate:
 def arms_of(samples: Sequence[Sequence[float]]) -> list[Arm]:
     """An arm for each sample of users' numbers.
 
-    An arm whose users all said the same has a sample variance of zero, which would make two
-    answers look like certainty. Its variance is then that of the arm with one lowest and one
-    highest number added [3], both taken from what all arms said. If nobody ever said anything
-    else, no variance is known.
+    An arm in which all numbers are equal has a sample variance of zero, so that two answers would
+    give certainty. Its variance is then computed with one lowest and one highest number added [3],
+    both over all arms. If the numbers of all arms are equal, the variance is unknown.
     """
-    said = [value for sample in samples for value in sample]
-    low, high = (min(said), max(said)) if said else (0.0, 0.0)
+    values = [value for sample in samples for value in sample]
+    low, high = (min(values), max(values)) if values else (0.0, 0.0)
     return [_arm(np.asarray(sample, dtype=float), low, high) for sample in samples]
 
 
@@ -97,9 +96,9 @@ def _arm(sample: NDArray[np.float64], low: float, high: float) -> Arm:
     variance = float(sample.var(ddof=1))
     if sample.min() == sample.max():
         variance = float(np.append(sample, (low, high)).var())
-    # Squares of tiny or huge scores leave the range of doubles; then no interval is honest.
-    known = math.isfinite(variance) and variance > 0 and math.isfinite(mean)
-    return Arm(len(sample), mean if math.isfinite(mean) else None, variance if known else None)
+    # Squares of tiny or huge scores leave the range of doubles; then no interval is valid.
+    valid = math.isfinite(variance) and variance > 0 and math.isfinite(mean)
+    return Arm(len(sample), mean if math.isfinite(mean) else None, variance if valid else None)
 
 
 def rho_squared(planned: int, alpha: float) -> float:
@@ -136,7 +135,7 @@ def e_value(z: float, users: int, planned: int, alpha: float) -> float:
 
 
 def mean_interval(arm: Arm, planned: int, alpha: float) -> tuple[float, float] | None:
-    """A confidence sequence for one arm's mean, None while it has no honest one."""
+    """A confidence sequence for an arm's mean; None while none is valid."""
     if arm.mean is None or arm.standard_error is None:
         return None
     half = float(half_width(arm.standard_error, arm.users, planned, alpha))
@@ -146,8 +145,8 @@ def mean_interval(arm: Arm, planned: int, alpha: float) -> tuple[float, float] |
 def difference(control: Arm, treatment: Arm, planned: int, alpha: float) -> EffectEstimate:
     """Treatment minus control at the users seen so far.
 
-    `planned` is the size of the whole comparison in users of both arms; `alpha` is what this one
-    comparison may spend (see `bonferroni`).
+    `planned` is the planned number of users of both arms together; `alpha` is the error rate of
+    this comparison (see `bonferroni`).
     """
     if control.mean is None or treatment.mean is None:
         return EffectEstimate()
@@ -164,7 +163,7 @@ def difference(control: Arm, treatment: Arm, planned: int, alpha: float) -> Effe
 
 
 def bonferroni(alpha: float, variants: int) -> float:
-    """What each comparison with the control may spend: alpha / (K − 1)."""
+    """The error rate of each comparison with the control: alpha / (K − 1)."""
     return alpha / max(1, variants - 1)
 
 
@@ -177,9 +176,11 @@ def sample_ratio_log_e(counts: ArrayLike, shares: Sequence[float]) -> NDArray[np
     n = np.asarray(counts, dtype=float)
     planned = np.asarray(shares, dtype=float) / sum(shares)
     prior = _CONCENTRATION * planned
-    each = gammaln(prior + n) - gammaln(prior) - n * np.log(planned)
+    terms = gammaln(prior + n) - gammaln(prior) - n * np.log(planned)
     total = n.sum(axis=-1)
-    return np.asarray(gammaln(_CONCENTRATION) - gammaln(_CONCENTRATION + total) + each.sum(axis=-1))
+    return np.asarray(
+        gammaln(_CONCENTRATION) - gammaln(_CONCENTRATION + total) + terms.sum(axis=-1)
+    )
 
 
 def sample_ratio_e(counts: Sequence[int], shares: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Experiments in the database: started, stopped, fed with exposures and feedback."""
+"""Experiments in the database, with their exposures and feedback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from serve.experiments.rules import BASE, check_design
 
 
 class Experiments:
-    """All experiments of one database. Safe to share between threads."""
+    """The experiments of a database. Safe to share between threads."""
 
     def __init__(self, database: Database, registry: Registry) -> None:
         self._database = database
@@ -42,11 +42,11 @@ class Experiments:
         planned_users: int,
         alpha: float = 0.05,
     ) -> ExperimentInfo:
-        """Split the users who ask for the model `name` between the variants from now on.
+        """Start to split the users who request the model `name` between the variants.
 
         An alias is pinned to the version it names now, so that a promotion does not change what
-        is compared. `control` is the name of one variant. `planned_users` is how many users with
-        feedback are expected in all; the comparison is sharpest there and valid everywhere.
+        is compared. `control` is the name of a variant. `planned_users` is the expected number of
+        users with feedback, at which the comparison has the most power; it is valid at any number.
         ExperimentError, AdapterNotFound.
         """
         check_design(name, variants, control, planned_users, alpha)
@@ -66,7 +66,7 @@ class Experiments:
         return _info(row, pinned, control)
 
     def stop(self, name: str, reason: str = "") -> ExperimentInfo:
-        """End it: its name is no model any more; its answers can still be rated.
+        """Stop the experiment: its name is no model any more; its answers can still be rated.
 
         ExperimentNotFound, or ExperimentError if it was stopped before.
         """
@@ -80,7 +80,7 @@ class Experiments:
             return _read(session, row)
 
     def get(self, name: str) -> ExperimentInfo:
-        """The experiment, running or stopped. ExperimentNotFound names those that are near."""
+        """The experiment, running or stopped. ExperimentNotFound suggests similar names."""
         with self._database.session(write=False) as session:
             return _read(session, self._row(session, name))
 
@@ -97,24 +97,24 @@ class Experiments:
             return [_read(session, row) for row in rows]
 
     def mark(self) -> tuple[int, int]:
-        """Something that differs once an experiment was started or stopped, and costs little."""
+        """A cheap change mark: the numbers of started and of stopped experiments."""
         counts = select(func.count(), func.count(Experiment.stopped_at)).select_from(Experiment)
         with self._database.session(write=False) as session:
-            begun, stopped = session.execute(counts).one()
-        return int(begun), int(stopped)
+            started, stopped = session.execute(counts).one()
+        return int(started), int(stopped)
 
     def free_name(self, wanted: str) -> str:
-        """`wanted`, or with the first number behind it that no experiment has."""
-        taken = {one.name for one in self.every()}
+        """`wanted` if no experiment has this name, else with the first free number appended."""
+        taken = {info.name for info in self.every()}
         numbered = (f"{wanted}-{number}" for number in itertools.count(2))
         return next(name for name in itertools.chain([wanted], numbered) if name not in taken)
 
     def running(self) -> list[ExperimentInfo]:
-        """Those whose names are models now, oldest first."""
-        return [one for one in self.every() if one.state == "running"]
+        """The running experiments, whose names are models, oldest first."""
+        return [info for info in self.every() if info.state == "running"]
 
     def record_exposures(self, rows: Iterable[tuple[str, str, str, str, str | None]]) -> None:
-        """Note who got an answer of which variant, of all or of none.
+        """Write exposures in a single transaction.
 
         A row is a request's id, the experiment, the user, the variant and the adapter's id (None:
         the base).
@@ -132,13 +132,13 @@ class Experiments:
             )
 
     def record_feedback(self, request_id: str, value: float, comment: str = "") -> str:
-        """Keep what a user said of an answer, in place of what they said before.
+        """Store the feedback on an answer, in place of any earlier feedback on it.
 
-        Returns the experiment's name. AnswerNotFound if no experiment gave this answer.
+        Returns the experiment's name. AnswerNotFound if the answer belongs to no experiment.
         """
         try:
             return self._keep_feedback(request_id, value, comment)
-        except IntegrityError:  # the same answer was rated at the same moment: the last one counts
+        except IntegrityError:  # a concurrent rating of the same answer: the last rating counts
             return self._keep_feedback(request_id, value, comment)
 
     def _keep_feedback(self, request_id: str, value: float, comment: str) -> str:
@@ -153,13 +153,16 @@ class Experiments:
             return exposure.experiment
 
     def report(self, name: str) -> ExperimentReport:
-        """What the experiment shows so far. ExperimentNotFound."""
+        """The experiment's report as of now. ExperimentNotFound."""
         with self._database.session(write=False) as session:
             info = _read(session, self._row(session, name))
             return analyse(info, _outcomes(session, name))
 
     def _pinned(self, variants: Sequence[VariantSpec]) -> list[VariantSpec]:
-        """The variants with aliases replaced by versions, all on one base and able to chat."""
+        """The variants with aliases replaced by versions.
+
+        ExperimentError if a variant is a reward adapter, or the variants have several bases.
+        """
         pinned: list[VariantSpec] = []
         bases: dict[str, str] = {}
         for variant in variants:
@@ -186,15 +189,15 @@ class Experiments:
         if row is not None:
             return row
         names = session.scalars(select(Experiment.name)).all()
-        near = difflib.get_close_matches(name, names, n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        matches = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(matches)}? " if matches else ""
         raise ExperimentNotFound(
             f"there is no experiment '{name}'; {hint}`alignery ab list` shows all"
         )
 
 
 def open_experiments(settings: Settings) -> Experiments:
-    """The experiments of this installation; creates or migrates its database."""
+    """The experiments of this installation. Creates or migrates its database."""
     database = open_database(settings)
     return Experiments(database, Registry(database, Storage(settings)))
 
@@ -215,14 +218,17 @@ def _variant_rows(name: str, variants: Sequence[VariantSpec], control: str) -> l
 
 def _read(session: Session, row: Experiment) -> ExperimentInfo:
     rows = session.scalars(select(Variant).filter_by(experiment=row.name)).all()
-    variants = [VariantSpec(name=one.name, model=one.model, weight=one.weight) for one in rows]
-    return _info(row, variants, next(one.name for one in rows if one.control))
+    variants = [
+        VariantSpec(name=variant.name, model=variant.model, weight=variant.weight)
+        for variant in rows
+    ]
+    return _info(row, variants, next(variant.name for variant in rows if variant.control))
 
 
 def _info(row: Experiment, variants: Sequence[VariantSpec], control: str) -> ExperimentInfo:
-    # The order decides which buckets a variant owns, so it must never change: control first, and
-    # the others in Python's order, for databases sort text each in its own way.
-    ordered = sorted(variants, key=lambda one: (one.name != control, one.name))
+    # The order decides which buckets a variant owns, so it must never change: control first, then
+    # the others in Python's order of strings, since databases sort text differently.
+    ordered = sorted(variants, key=lambda variant: (variant.name != control, variant.name))
     return ExperimentInfo(
         name=row.name,
         variants=ordered,
@@ -241,7 +247,7 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def _outcomes(session: Session, name: str) -> dict[str, Outcomes]:
-    """For each variant: its users, their answers, and each rating user's mean feedback."""
+    """For each variant: the numbers of users and answers, and each rating user's mean feedback."""
     query = (
         select(
             Exposure.variant,
@@ -252,11 +258,11 @@ def _outcomes(session: Session, name: str) -> dict[str, Outcomes]:
         .where(Exposure.experiment == name)
         .group_by(Exposure.variant, Exposure.unit)
     )
-    result: dict[str, Outcomes] = {}
+    outcomes: dict[str, Outcomes] = {}
     for variant, answers, mean in session.execute(query):
-        one = result.setdefault(variant, Outcomes())
-        one.users += 1
-        one.answers += answers
+        outcome = outcomes.setdefault(variant, Outcomes())
+        outcome.users += 1
+        outcome.answers += answers
         if mean is not None:
-            one.means.append(float(mean))
-    return result
+            outcome.means.append(float(mean))
+    return outcomes

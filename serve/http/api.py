@@ -1,4 +1,4 @@
-"""The routes. `create_api` puts them over any `EngineClient`, so they run without Ray, too."""
+"""The routes. `create_api` works with any `EngineClient`, so they also run without Ray."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ router = APIRouter()
 
 
 def create_api(backend: Backend) -> FastAPI:
-    """The whole interface as an ASGI application; its names are followed while it runs."""
+    """The HTTP interface as an ASGI application; it follows the database while it runs."""
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -62,7 +62,7 @@ def create_api(backend: Backend) -> FastAPI:
     app = FastAPI(title="Alignery", redoc_url=None, lifespan=running)
     app.state.backend = backend
     app.add_middleware(Intake)
-    app.add_middleware(  # the one that is added last sees a request first
+    app.add_middleware(  # the middleware added last sees a request first
         AuthMiddleware, catalogue=backend.catalogue, limits=backend.tally, asked=backend.keys_asked
     )
     app.add_middleware(Metered, meter=backend.meter)
@@ -120,7 +120,7 @@ async def tokenize(body: TokenizeRequest, request: Request, response: Response) 
     """The tokens of a text or chat, and how many fit with what is written behind them."""
     backend = backend_of(request)
     response.headers.update(_ignored(body))
-    await backend.names.model(body.model)  # every name has the base's tokenizer, if it is one
+    await backend.names.model(body.model)  # checks the name; all models have the base's tokenizer
     prompt = chat(body.messages) if body.messages is not None else body.prompt or ""
     tokens = await backend.engine.tokenize(prompt, body.add_generation_prompt)
     if isinstance(tokens, Refused):
@@ -135,7 +135,7 @@ async def feedback(body: FeedbackRequest, request: Request, response: Response) 
     response.headers.update(_ignored(body))
     if (trouble := backend.catalogue.trouble) is not None:
         raise DatabaseError(trouble)
-    await soon(backend.exposures.flush)  # the answer may still wait to be noted
+    await soon(backend.exposures.flush)  # the answer's exposure may still be buffered
     experiment = await soon(
         backend.experiments.record_feedback, body.request_id, body.value, body.comment or ""
     )
@@ -169,12 +169,12 @@ async def readyz(request: Request) -> Any:
     if (trouble := backend.catalogue.trouble) is not None:
         answer["database"] = trouble
     if failures := backend.catalogue.moves.failures:
-        answer["moves_failed"] = {alias: one.reason for alias, one in failures.items()}
+        answer["moves_failed"] = {alias: failure.reason for alias, failure in failures.items()}
     return answer
 
 
 def _ignored(body: Body) -> dict[str, str]:
-    """A header that names the fields which mean nothing here, so that a typo is found."""
+    """A header with the names of unknown fields of the body, so that misspelt ones are noticed."""
     names = [name if _PLAIN.fullmatch(name) else "?" for name in body.ignored]
     if len(names) > MOST_NAMED:
         names[MOST_NAMED:] = ["..."]
@@ -182,7 +182,7 @@ def _ignored(body: Body) -> dict[str, str]:
 
 
 async def _flush(backend: Backend) -> None:
-    """Write what the database could not take, once it can."""
+    """Write the buffered exposures regularly, while the database is available."""
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
         if backend.catalogue.trouble is not None:
@@ -190,6 +190,6 @@ async def _flush(backend: Backend) -> None:
         try:
             await to_thread.run_sync(backend.exposures.flush)
         except DatabaseError:
-            pass  # it is known to be away
+            pass  # the catalogue reports that the database is unavailable
         except Exception:
             _log.exception("kept exposures could not be written")

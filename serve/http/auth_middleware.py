@@ -1,4 +1,4 @@
-"""Who may come in: asked before a body is read."""
+"""The check of API keys and their limits, before a body is read."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from serve.catalogue import Catalogue
 from serve.errors import AccessError
 from serve.http.errors import ApiError
 
-#: Paths that need no key: what asks whether the service lives, and what describes it.
+#: Paths that need no key: health checks and the API's documentation.
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 _SCOPES: dict[str, keys.Scope] = {"/v1/feedback": "feedback", "/metrics": "admin"}
 
 
 class AuthMiddleware:
-    """Lets a request with a good key pass, and within the key's limits.
+    """Passes requests that have a valid key and are within its limits.
 
-    `asked` None: keys are asked for as soon as one was ever made; True and False: always, never.
-    What passes has its `Key` (or None) as `request.state.key`.
+    `asked` True requires keys always, False never, None once any key was created. A request that
+    passes has its `Key` (or None) as `request.state.key`.
     """
 
     def __init__(
@@ -51,22 +51,22 @@ class AuthMiddleware:
         path = _path(scope)
         if not asked or path in _OPEN:
             return None
-        wanted = _SCOPES.get(path, "infer")
+        required = _SCOPES.get(path, "infer")
         presented = Headers(scope=scope).get("authorization")
         try:
             key = await self._known(
-                lambda: keys.admitted(presented, self._catalogue.now.keys, wanted)
+                lambda: keys.admitted(presented, self._catalogue.now.keys, required)
             )
         except AccessError as error:
             code = "invalid_api_key" if error.status == 401 else "insufficient_permissions"
             raise ApiError(error.status, str(error), code) from None
         if key.limited and (wait := await self._limits.admit(key)):
-            text = f"the API key '{key.name}' has used up what it may; try again in {wait:.0f} s"
-            raise ApiError(429, text, "rate_limit_exceeded", retry_after=wait)
+            message = f"the API key '{key.name}' has used up what it may; try again in {wait:.0f} s"
+            raise ApiError(429, message, "rate_limit_exceeded", retry_after=wait)
         return key
 
     async def _known(self, find: Callable[[], Key]) -> Key:
-        """A key that nobody knows may be younger than the catalogue's last look."""
+        """The key that `find` returns; refreshes the catalogue once if the key is unknown."""
         try:
             return find()
         except UnknownKey:
@@ -76,10 +76,10 @@ class AuthMiddleware:
 
 
 def _path(scope: Scope) -> str:
-    """As routes see it: below the application's own path, and without the newline they overlook."""
+    """The path as routes match it: relative to the root path, without a final newline."""
     return get_route_path(scope).removesuffix("\n")
 
 
 def key_of(request: Request) -> Key | None:
-    """The key that a request came in with, if keys are asked for."""
+    """The request's key; None if keys are not required."""
     return cast("Key | None", getattr(request.state, "key", None))

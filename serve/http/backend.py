@@ -1,4 +1,4 @@
-"""What the routes work on."""
+"""The objects that the routes use."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from serve.metrics.snapshots import watch
 
 
 class CoordinatorProtocol(RateLimits, Metrics, Protocol):
-    """What is counted over all replicas: what keys have used up, and what happened."""
+    """Counts over all replicas: the use of API keys, and metrics."""
 
 
 class Backend:
-    """What the routes work on: an engine, the names and keys of one database, and what was used.
+    """The objects that the routes use: an engine, a database's names and keys, limits, metrics.
 
     `keys_asked`: see `serve.http.auth_middleware.AuthMiddleware`.
     """
@@ -59,5 +59,5 @@ class Backend:
 
 
 def backend_of(request: Request) -> Backend:
-    """The one behind the application that was asked."""
+    """The backend of the request's application."""
     return cast(Backend, request.app.state.backend)

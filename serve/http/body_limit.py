@@ -1,4 +1,4 @@
-"""Bodies on their way in: none too large, none too slow, and no client that only connects."""
+"""Limits on the size and duration of request bodies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BODY_SECONDS = 30.0
 
 
 class Intake:
-    """Reads a whole body before a route sees it, so that no slow client holds anything else.
+    """Reads a whole body before its route runs, so that slow clients occupy nothing else.
 
-    413 for a body of more than `most` bytes, 408 for one that is not there after `seconds`.
+    Status 413 for a body of more than `most` bytes, 408 for a body not complete after `seconds`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Intake:
             await self._app(scope, _replayed(body, receive), send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """All of it; None if the client left. ApiError 408 and 413."""
+        """The whole body; None if the client disconnected. ApiError 408 or 413."""
         if _declared(scope) > self._most:
             raise self._too_large()
         body = bytearray()
@@ -64,7 +64,7 @@ class Intake:
 
 
 def _declared(scope: Scope) -> int:
-    """The length that the client announces; 0 if it announces none."""
+    """The request's content length in bytes; 0 without a valid header."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)
@@ -72,10 +72,10 @@ def _declared(scope: Scope) -> int:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the body once, then whatever else comes: that the client hangs up, above all."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    """A `receive` that returns the body once, then further messages, such as a disconnect."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
+        return pending.pop() if pending else await receive()
 
     return replay

@@ -1,4 +1,4 @@
-"""From a request whose model is known to its answer, whole or streamed."""
+"""Answers to chat and text completion requests, whole or streamed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ async def answered(
     form: Form,
     headers: dict[str, str],
 ) -> Response:
-    """The answer; `headers` are sent with it. ApiError for what the engine refuses."""
+    """The response, sent with `headers`. ApiError if the engine refuses the job."""
     backend, key = backend_of(request), key_of(request)
     request.state.adapter = target.adapter.name if target.adapter else "base"
     fingerprint = target.adapter.adapter_id if target.adapter else "base"
     answer = AnswerFormat(
         form=form,
         model=body.model,
-        # In an experiment nobody should see from the answer which variant it came from.
+        # In an experiment, the body must not reveal which variant has answered.
         fingerprint=None if target.exposed else fingerprint,
         rows=job.rows,
         include_usage=body.include_usage,
@@ -50,9 +50,9 @@ async def answered(
     if isinstance(outcome, Refused):
         raise ApiError.of(outcome)
     await _expose(backend, answer.id, target)
-    whole = answer.whole(outcome)
+    content = answer.whole(outcome)
     await spend(backend, key, answer.usage.total)
-    return JSONResponse(whole, headers=headers)
+    return JSONResponse(content, headers=headers)
 
 
 async def _streamed(
@@ -79,26 +79,26 @@ async def _streamed(
             async with aclosing(answer.events(first, stream)) as parts:
                 async for part in parts:
                     yield part
-        finally:  # a client that hangs up has had what it has had
+        finally:  # a client that disconnects pays for what it has received
             await spend(backend, key, answer.usage.total)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 
 async def spend(backend: Backend, key: Key | None, tokens: int) -> None:
-    """Count them against the key's quota."""
+    """Count tokens against the key's quota."""
     if key is not None and key.limited:
         await backend.tally.spend(key, tokens)
 
 
 async def _expose(backend: Backend, request_id: str, target: ModelTarget) -> None:
-    """Note the exposure before the answer leaves, or its feedback could come first."""
+    """Record the exposure before the answer is sent, so that its feedback cannot come first."""
     if target.exposed is None:
         return
     exposure = request_id, target.exposed, target.adapter.adapter_id if target.adapter else None
     if backend.catalogue.trouble is None:
         try:
             return await soon(backend.exposures.record, *exposure)
-        except DatabaseError:  # perhaps it is written yet: then the second time is no harm
+        except DatabaseError:  # it may still get written: writing it twice is harmless
             pass
     backend.exposures.keep(*exposure)

@@ -1,4 +1,4 @@
-"""Work that blocks on the database, and is not waited for when it hangs."""
+"""Blocking database calls on separate threads, with a time limit."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from cluster.errors import DatabaseError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-#: A request waits no longer for the database.
+#: The longest time that a request waits for the database.
 PATIENCE_SECONDS = 3.0
 
-# Few, and of its own: what hangs keeps its thread, and what waits behind it is dropped in time.
+# A small separate pool: a call that hangs keeps its thread, and calls that wait for a thread time
+# out.
 _threads = ThreadPoolExecutor(8, thread_name_prefix="database")
 
 
 async def soon(work: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    """What it returns. DatabaseError if that takes too long: what has begun goes on by itself."""
-    begun = asyncio.get_running_loop().run_in_executor(_threads, partial(work, *arguments))
+    """The result of `work`. DatabaseError after `PATIENCE_SECONDS`; a running call continues."""
+    future = asyncio.get_running_loop().run_in_executor(_threads, partial(work, *arguments))
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await begun
+            return await future
     except TimeoutError:
         raise DatabaseError(f"the database has not answered for {PATIENCE_SECONDS:g} s") from None

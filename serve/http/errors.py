@@ -1,4 +1,4 @@
-"""Failures in the shape of OpenAI's API, so that its clients raise their own exceptions."""
+"""Errors in the format of OpenAI's API, so that its clients raise their own exceptions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from serve.errors import AnswerNotFound
 _log = logging.getLogger("ray.serve")
 
 
-#: OpenAI's names of kinds of errors, where they follow from the status.
+#: OpenAI's error types, where they follow from the status.
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 class ApiError(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class ApiError(Exception):
 
     @classmethod
     def of(cls, refused: Refused) -> ApiError:
-        """What an engine replica refused."""
+        """The error for a job that an engine replica refused."""
         return cls(refused.status, refused.message, refused.code, refused.param)
 
     def body(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class ApiError(Exception):
         return {"error": error}
 
     def response(self) -> JSONResponse:
-        """The same with its status; 429 and 503 say when to come back, 401 with what."""
+        """The HTTP response; 429 and 503 have a retry-after header, 401 www-authenticate."""
         headers = {}
         if self.status in (429, 503):
             headers["retry-after"] = f"{self.retry_after:.0f}"
@@ -65,7 +65,7 @@ class ApiError(Exception):
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answer every failure of a route in this shape."""
+    """Answer every error of a route in OpenAI's format."""
 
     @app.exception_handler(ApiError)
     async def refuse(_: Request, error: ApiError) -> JSONResponse:
@@ -77,8 +77,8 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        where = f"{request.method} {request.url.path}"
-        message = f"{where}: {error.detail}" if error.status_code in (404, 405) else error.detail
+        target = f"{request.method} {request.url.path}"
+        message = f"{target}: {error.detail}" if error.status_code in (404, 405) else error.detail
         return ApiError(error.status_code, str(message)).response()
 
     @app.exception_handler(AligneryError)
@@ -96,7 +96,7 @@ def install_handlers(app: FastAPI) -> None:
 
 
 def invalid_field(errors: Sequence[Any]) -> ApiError:
-    """The first wrong field, by name, with what was allowed."""
+    """The error for the first invalid field, with its path and what is allowed."""
     first = errors[0]
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", "invalid_json")
@@ -110,7 +110,7 @@ def _param(location: Sequence[str | int]) -> str | None:
     """`messages[0].content` from pydantic's path."""
     path = ""
     for part in location[1:]:
-        if part == "[key]":  # pydantic's mark for a key that is wrong, after the key itself
+        if part == "[key]":  # pydantic's marker for an invalid key, after the key itself
             continue
         if isinstance(part, int):
             path += f"[{part}]"

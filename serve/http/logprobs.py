@@ -1,4 +1,4 @@
-"""Token log-probabilities in the shapes of OpenAI's API."""
+"""Token log-probabilities in the formats of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from serve.batching.jobs import TokenLogprob
 
-#: JSON has no minus infinity; OpenAI's API writes this for what is next to impossible.
+#: JSON has no minus infinity; OpenAI's API uses this value for extremely unlikely tokens.
 _LEAST = -9999.0
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
-    """`logprobs` of a chat's choice; None where none were asked for."""
+    """`logprobs` of a chat's choice; None if not requested."""
     if tokens is None:
         return None
     content = [
@@ -26,9 +26,10 @@ def chat_logprobs(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | Non
 
 
 def text_logprobs(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
-    """`logprobs` of a text completion's choice: as many lists as facts, each in token order.
+    """`logprobs` of a text completion's choice: a list for each property, each in token order.
 
-    The likeliest tokens always include the one that was taken, as in OpenAI's API.
+    The likeliest tokens always include the sampled token, as in OpenAI's API. None if not
+    requested.
     """
     if tokens is None:
         return None
@@ -52,7 +53,7 @@ def _entry(raw: bytes, logprob: float) -> dict[str, Any]:
 
 
 def _spelled(raw: bytes) -> str:
-    """Its text; parts of characters as OpenAI's API writes them, so that no two look alike."""
+    """A token's text. Parts of characters are written as hex escapes, as in OpenAI's API."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

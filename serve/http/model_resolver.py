@@ -1,4 +1,4 @@
-"""From a request's `model` to what answers it."""
+"""Resolution of a request's `model` to the adapter that answers it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelTarget:
-    """What answers a request; `adapter` None is the base."""
+    """The adapter that answers a request; None is the base. `exposed` is set in experiments."""
 
     adapter: AdapterRef | None
     exposed: Exposed | None = None
 
 
 class UnknownModel(Exception):
-    """A name that the catalogue does not have."""
+    """The catalogue does not have this name."""
 
 
 class ModelResolver:
-    """The names that an endpoint answers to, as its catalogue has them.
+    """Resolves model names with the endpoint's catalogue.
 
-    A name is resolved once for each request; one that nobody knows is looked for in the database
-    before it is refused, since it may be younger than the catalogue's last look.
+    A name is resolved once for each request. For an unknown name the catalogue is refreshed before
+    the request is refused, since the name may be newer than the catalogue's last read.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -51,19 +51,19 @@ class ModelResolver:
         self._started = int(time.time())
 
     async def chat(self, model: str, user: str | None) -> ModelTarget:
-        """What generates for `model`; in an experiment, what this user's variant is.
+        """The target that generates for `model`; in an experiment, that of this user's variant.
 
-        Without `user` a request is a user of its own. ApiError 404 for an unknown name, 400 for a
-        reward adapter, and 503 for a name that is not known while the database is away.
+        A request without `user` counts as a separate user. ApiError 404 for an unknown name, 400
+        for a reward adapter, and 503 for an unknown name while the database is unavailable.
         """
         return await self._sure(lambda: self._chat(model, user or uuid.uuid4().hex))
 
     async def score(self, model: str) -> AdapterRef:
-        """The reward adapter `model`. ApiError as for `chat`, 400 if it cannot score."""
+        """The reward adapter `model`. ApiError as for `chat`; 400 if `model` cannot score."""
         return await self._sure(lambda: self._score(model))
 
     async def model(self, name: str) -> dict[str, Any]:
-        """The model object of one name, `line` included. ApiError 404 or 503."""
+        """The model object of a name, which may be a `line`. ApiError 404 or 503."""
         return await self._sure(lambda: self._model(name))
 
     async def models(self) -> list[dict[str, Any]]:
@@ -73,16 +73,20 @@ class ModelResolver:
         return self._models()
 
     def _models(self) -> list[dict[str, Any]]:
-        now, named = self._catalogue.now, defaultdict(list)
-        for alias, version in now.aliases.items():
-            named[version.name].append(alias)
+        snapshot, aliases = self._catalogue.now, defaultdict(list)
+        for alias, version in snapshot.aliases.items():
+            aliases[version.name].append(alias)
         pending = self._catalogue.moves.pending
         entries = [self._base_entry()]
-        for version in now.versions.values():
+        for version in snapshot.versions.values():
             if version.base == self._base:
-                names = [version.name, *sorted(named[version.name])]
+                names = [version.name, *sorted(aliases[version.name])]
                 entries += [self._entry_of(name, version, pending.get(name)) for name in names]
-        entries += [_experiment_entry(one) for one in now.running() if self._serves(one)]
+        entries += [
+            _experiment_entry(experiment)
+            for experiment in snapshot.running()
+            if self._serves(experiment)
+        ]
         return entries
 
     def _base_entry(self) -> dict[str, Any]:
@@ -163,35 +167,35 @@ class ModelResolver:
         return version
 
     def _serves(self, experiment: ExperimentInfo) -> bool:
-        adapters = [one.model for one in experiment.variants if one.model != BASE]
+        adapters = [variant.model for variant in experiment.variants if variant.model != BASE]
         versions = self._catalogue.now.versions
         return all(versions[model].base == self._base for model in adapters)
 
     def _entry_of(
         self, name: str, version: AdapterVersion, to: AdapterVersion | None
     ) -> dict[str, Any]:
-        """With where an alias is about to move, and why it cannot."""
+        """The model object of an adapter; of an alias, with its pending move and its failure."""
         created = int(version.created_at.timestamp())
-        more = {"method": version.method, "adapter_id": version.adapter_id}
+        extra = {"method": version.method, "adapter_id": version.adapter_id}
         if to is not None:
-            more["moving_to"] = to.adapter_id
+            extra["moving_to"] = to.adapter_id
         if (failure := self._catalogue.moves.failures.get(name)) is not None:
-            more["move_failed"] = failure.reason
-        return _entry(name, created, **more)
+            extra["move_failed"] = failure.reason
+        return _entry(name, created, **extra)
 
 
 def _not_found(name: str, known: list[str]) -> ApiError:
-    """Names the nearest; where there are thousands of names that takes a while."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    """A 404 with the closest names. Slow for thousands of names, so it runs on a thread."""
+    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(matches)}? " if matches else ""
     message = f"there is no model '{name}'; {hint}GET /v1/models lists all"
     return ApiError(404, message, "model_not_found", "model")
 
 
-def _experiment_entry(one: ExperimentInfo) -> dict[str, Any]:
-    created = int(datetime.fromisoformat(one.created_at).timestamp())
-    return _entry(one.name, created, method="experiment")
+def _experiment_entry(experiment: ExperimentInfo) -> dict[str, Any]:
+    created = int(datetime.fromisoformat(experiment.created_at).timestamp())
+    return _entry(experiment.name, created, method="experiment")
 
 
-def _entry(name: str, created: int, **more: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "alignery", **more}
+def _entry(name: str, created: int, **extra: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "alignery", **extra}

@@ -1,4 +1,4 @@
-"""Answers in the shapes of OpenAI's API, whole and as server-sent events."""
+"""Answers in the formats of OpenAI's API, whole and as server-sent events."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ DONE = "data: [DONE]\n\n"
 
 
 class ChatForm:
-    """/v1/chat/completions."""
+    """The format of /v1/chat/completions."""
 
     prefix, whole, chunk = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
     def choice(self, done: Done) -> dict[str, Any]:
-        """A finished row."""
+        """The choice of a finished row."""
         message = {"role": "assistant", "content": done.text, "refusal": None}
         logprobs = chat_logprobs(done.logprobs)
         return {**_choice(done.row, _reason(done), logprobs), "message": message}
 
     def opening(self, row: int) -> dict[str, Any] | None:
-        """What a streamed row starts with."""
+        """The first chunk's choice of a streamed row."""
         return {**_choice(row), "delta": {"role": "assistant", "content": ""}}
 
     def piece(self, text: Text) -> dict[str, Any]:
-        """New text of a streamed row."""
+        """A chunk's choice with new text of a streamed row."""
         logprobs = chat_logprobs(text.logprobs)
         return {**_choice(text.row, None, logprobs), "delta": {"content": text.text}}
 
     def closing(self, done: Done) -> dict[str, Any]:
-        """What a streamed row ends with."""
+        """The last chunk's choice of a streamed row."""
         return {**_choice(done.row, _reason(done)), "delta": {}}
 
 
 class TextForm:
-    """/v1/completions."""
+    """The format of /v1/completions."""
 
     prefix, whole, chunk = "cmpl", "text_completion", "text_completion"
 
     def choice(self, done: Done) -> dict[str, Any]:
-        """A finished row."""
+        """The choice of a finished row."""
         logprobs = text_logprobs(done.logprobs)
         return {**_choice(done.row, _reason(done), logprobs), "text": done.text}
 
     def opening(self, row: int) -> dict[str, Any] | None:
-        """Nothing: there is no role to announce."""
+        """None: text completions have no role to announce."""
         return None
 
     def piece(self, text: Text) -> dict[str, Any]:
-        """New text of a streamed row."""
+        """A chunk's choice with new text of a streamed row."""
         logprobs = text_logprobs(text.logprobs)
         return {**_choice(text.row, None, logprobs), "text": text.text}
 
     def closing(self, done: Done) -> dict[str, Any]:
-        """What a streamed row ends with."""
+        """The last chunk's choice of a streamed row."""
         return {**_choice(done.row, _reason(done)), "text": ""}
 
 
@@ -71,23 +71,26 @@ Form = ChatForm | TextForm
 
 @dataclass
 class Usage:
-    """Tokens read and written so far; of an unfinished row at least those that were streamed."""
+    """Prompt tokens, and completion tokens by row.
+
+    Of an unfinished row, the tokens that were streamed are counted.
+    """
 
     prompt: int = 0
     rows: dict[int, int] = field(default_factory=dict)
 
     @property
     def written(self) -> int:
-        """Of all rows."""
+        """The completion tokens of all rows."""
         return sum(self.rows.values())
 
     @property
     def total(self) -> int:
-        """Read and written."""
+        """Prompt and completion tokens together."""
         return self.prompt + self.written
 
     def see(self, event: Event) -> None:
-        """Count what the event brings."""
+        """Count the event's tokens."""
         if isinstance(event, Accepted):
             self.prompt = event.prompt_tokens
         elif isinstance(event, Text):
@@ -96,7 +99,7 @@ class Usage:
             self.rows[event.row] = event.tokens
 
     def object(self) -> dict[str, int]:
-        """As the API has it."""
+        """The API's `usage` object."""
         return {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.written,
@@ -106,9 +109,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """One answer's form and what every part of it carries.
+    """An answer's format, and the fields that all of its parts have.
 
-    `fingerprint` tells which weights answered; None where an experiment keeps that to itself.
+    `fingerprint` identifies the weights that answered; None in an experiment, where it is hidden.
     """
 
     form: Form
@@ -124,7 +127,7 @@ class AnswerFormat:
         object.__setattr__(self, "id", f"{self.form.prefix}-{uuid.uuid4().hex}")
 
     def whole(self, outcome: Outcome) -> dict[str, Any]:
-        """The answer in one piece."""
+        """The whole answer as a JSON object."""
         events: list[Event] = [Accepted(outcome.prompt_tokens), *outcome.rows]
         for event in events:
             self.usage.see(event)
@@ -134,9 +137,10 @@ class AnswerFormat:
     async def events(
         self, first: list[Event], rest: AsyncGenerator[list[Event], None]
     ) -> AsyncGenerator[str, None]:
-        """The answer as server-sent events, as many at once as there are. Closing closes `rest`.
+        """The answer as server-sent events. Closing this generator closes `rest`.
 
-        What is sent apart costs apart: each piece takes a millisecond through Ray and its proxy.
+        All events of a batch are sent together, since each part takes a millisecond through Ray
+        and its proxy.
         """
         async with aclosing(rest):
             events: list[Event] | None = first
@@ -152,7 +156,7 @@ class AnswerFormat:
 
     def _told(self, events: list[Event]) -> Iterator[str]:
         for event in events:
-            if isinstance(event, Refused):  # too late for a status of its own
+            if isinstance(event, Refused):  # the response has begun, so its status cannot change
                 yield _sse(ApiError.of(event).body())
                 return
             self.usage.see(event)

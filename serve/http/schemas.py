@@ -1,8 +1,7 @@
-"""Request bodies as the OpenAI API defines them, and ours beside them.
+"""Request bodies of OpenAI's API, and of this service's own routes.
 
-Fields that this service does not know are ignored, as OpenAI-compatible servers do, and named in a
-header of the answer. Those it knows of and cannot honour, which would change the answer, are
-refused.
+Unknown fields are ignored, as by other OpenAI-compatible servers, and named in a header of the
+response. Known fields that are not supported and would change the answer are refused.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pydantic import (
 
 from serve.batching.jobs import AdapterRef, Chat, GenerateJob
 
-#: Characters of one message or prompt; far beyond any context, near enough to stay quick.
+#: Characters of a message or prompt: far more than any context, few enough to be processed fast.
 MAXIMUM_TEXT = 1_000_000
 MAXIMUM_MESSAGES = 1000
 MAXIMUM_CONVERSATIONS = 256
@@ -33,7 +32,7 @@ _TOKEN = re.compile(r"[0-9]{1,9}")
 
 
 def _joined(content: Any) -> Any:
-    """A list of text parts as one text; anything else is left to the field's own check."""
+    """A list of text parts, joined to a string. The field's validation checks other values."""
     if not isinstance(content, list):
         return content
     texts = [part.get("text") if isinstance(part, dict) else None for part in content]
@@ -59,10 +58,10 @@ def _as_list(value: Any) -> Any:
 
 
 def _by_token(value: Any) -> Any:
-    """JSON has no numbers as keys; what is not a token id is left to the field's own check."""
+    """Token ids as integers, since JSON keys are strings. The field's validation checks others."""
     if not isinstance(value, dict):
         return value
-    return {int(key) if _TOKEN.fullmatch(str(key)) else key: one for key, one in value.items()}
+    return {int(key) if _TOKEN.fullmatch(str(key)) else key: bias for key, bias in value.items()}
 
 
 PlainText = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
@@ -82,7 +81,7 @@ class Body(BaseModel):
 
     @property
     def ignored(self) -> list[str]:
-        """The fields that were sent and mean nothing here."""
+        """The names of unknown fields in the body."""
         return sorted(self.model_extra or ())
 
 
@@ -122,7 +121,7 @@ class _Generation(Body):
     stream_options: StreamOptions | None = None
     user: Key | None = None
 
-    # Not OpenAI's, but what clients of other servers of open models send.
+    # Not part of OpenAI's API, but sent by clients of other servers of open models.
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     min_tokens: Annotated[int, Field(ge=0, le=MAXIMUM_TOKENS)] | None = None
     stop_token_ids: Annotated[list[TokenId], Field(max_length=64)] | None = None
@@ -133,7 +132,7 @@ class _Generation(Body):
         """Whether a stream ends with the usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def _job(self, prompts: tuple[Chat, ...] | tuple[str, ...], **more: Any) -> GenerateJob:
+    def _job(self, prompts: tuple[Chat, ...] | tuple[str, ...], **fields: Any) -> GenerateJob:
         return GenerateJob(
             prompts=prompts,
             n=self.n or 1,
@@ -149,7 +148,7 @@ class _Generation(Body):
             min_tokens=self.min_tokens or 0,
             ignore_eos=bool(self.ignore_eos),
             streamed=bool(self.stream),
-            **more,
+            **fields,
         )
 
 
@@ -172,7 +171,7 @@ class ChatRequest(_Generation):
         return self
 
     def job(self, adapter: AdapterRef | None) -> GenerateJob:
-        """The same for an engine."""
+        """The engine's job for this request."""
         return self._job(
             (chat(self.messages),),
             adapter=adapter,
@@ -196,7 +195,7 @@ class CompletionRequest(_Generation):
     suffix: Neutral = None
 
     def job(self, adapter: AdapterRef | None) -> GenerateJob:
-        """The same for an engine."""
+        """The engine's job for this request."""
         return self._job(
             tuple(self.prompt),
             adapter=adapter,
@@ -223,7 +222,7 @@ class ScoreRequest(Body):
     @property
     def chats(self) -> tuple[Chat, ...]:
         """All conversations."""
-        return tuple(chat(one) for one in self.conversations or [self.messages or []])
+        return tuple(chat(messages) for messages in self.conversations or [self.messages or []])
 
 
 class TokenizeRequest(Body):
@@ -253,8 +252,9 @@ class FeedbackRequest(Body):
 
 
 def chat(messages: list[Message]) -> Chat:
-    """Messages as chat templates take them."""
+    """The messages in the form that chat templates expect."""
     roles = {"developer": "system"}
     return tuple(
-        {"role": roles.get(one.role, one.role), "content": one.content} for one in messages
+        {"role": roles.get(message.role, message.role), "content": message.content}
+        for message in messages
     )

@@ -1,1 +1,1 @@
-"""What is counted, in each process, and how all of it becomes one page."""
+"""Metrics of each process, and their aggregation into a Prometheus page."""

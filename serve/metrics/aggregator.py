@@ -1,4 +1,4 @@
-"""Where all processes of an endpoint put what they have counted."""
+"""Aggregation of the metrics that all processes of an endpoint report."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Protocol
 
 from serve.metrics.snapshots import MetricsSnapshot, added, lasting
 
-#: Seconds without a report after which a process is taken for gone.
+#: Seconds without a report after which a process counts as gone.
 GONE_SECONDS = 30.0
 
 
 class Metrics(Protocol):
-    """One `MetricsAggregator`, wherever it lives."""
+    """Interface of the endpoint's `MetricsAggregator`, local or behind a Ray Serve handle."""
 
     async def report(self, process: str, counted: MetricsSnapshot) -> None:
-        """Put down all that a process has counted so far, in place of what it said before."""
+        """Store a process's metrics so far, in place of its previous report."""
         ...
 
     async def total(self) -> MetricsSnapshot:
-        """Over all processes, those that have ended among them."""
+        """The metrics of all processes, ended processes included."""
         ...
 
 
 class MetricsAggregator:
-    """`Metrics` in this process. A process that is gone leaves its counts and takes its gauges.
+    """`Metrics` in this process. Of a process that is gone, counters stay and gauges are dropped.
 
-    Should it only have been silent, its next report counts in place of what it left.
+    If the process reports again, its new report replaces the old report.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,5 +42,6 @@ class MetricsAggregator:
         """See `Metrics`."""
         oldest = self._clock() - GONE_SECONDS
         return added(
-            counted if at >= oldest else lasting(counted) for at, counted in self._reports.values()
+            snapshot if reported_at >= oldest else lasting(snapshot)
+            for reported_at, snapshot in self._reports.values()
         )

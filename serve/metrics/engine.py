@@ -1,4 +1,4 @@
-"""What an engine replica counts, by adapter (`line:number`, or `base`)."""
+"""Metrics of an engine replica, by adapter (`line:number`, or `base`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from align.inference.types import Traffic, Update
 from serve.batching.jobs import AdapterRef
 
-#: Seconds.
+#: Bucket bounds, in seconds.
 _WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _GAPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
 
 
 class EngineMeter:
-    """Instruments of one engine. For the engine's thread, but for reading them."""
+    """Metrics of an engine. Updated only by the engine's thread; any thread may read them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
@@ -50,14 +50,14 @@ class EngineMeter:
         return Counter(name, about, ["adapter"], registry=self.registry)
 
     def row(self, adapter: AdapterRef | None, arrived: float) -> RowClock:
-        """For one row from now on."""
+        """A clock for a row that `arrived` then (`time.monotonic()`); None is the base."""
         if adapter is None:
             return RowClock(self, "base", arrived)
         self._names[adapter.adapter_id] = adapter.name
         return RowClock(self, adapter.name, arrived)
 
     def step(self, traffic: Traffic) -> None:
-        """Count what a step did with the bank, but for its admissions."""
+        """Count the adapters that a step loaded into the bank and evicted from it."""
         for adapter in traffic.loaded:
             self.loads.labels(self._names.get(adapter, adapter)).inc()
         for adapter in traffic.evicted:
@@ -65,7 +65,7 @@ class EngineMeter:
 
 
 class RowClock:
-    """One row's times."""
+    """Times and token counts of a row."""
 
     def __init__(self, meter: EngineMeter, adapter: str, arrived: float) -> None:
         self._meter = meter
@@ -75,24 +75,24 @@ class RowClock:
         self._tokens = 0
 
     def admitted(self, hit: bool) -> None:
-        """It has got its place."""
+        """The row was admitted to a batch; `hit`: its adapter was in the bank already."""
         self._meter.queued.labels(self._adapter).observe(time.monotonic() - self._arrived)
         if hit and self._adapter != "base":
             self._meter.hits.labels(self._adapter).inc()
 
     def update(self, update: Update, now: float) -> None:
-        """A step has brought something."""
-        done = update.completion
-        new = len(done.token_ids) - self._tokens
+        """Record the tokens that a step, which ended at `now`, has added to the row."""
+        completion = update.completion
+        new = len(completion.token_ids) - self._tokens
         if new > 0:
             if self._tokens:
                 self._meter.gaps.labels(self._adapter).observe((now - self._last) / new)
             else:
                 self._meter.first.labels(self._adapter).observe(now - self._arrived)
-            self._last, self._tokens = now, len(done.token_ids)
+            self._last, self._tokens = now, len(completion.token_ids)
 
     def over(self, prompt: int, update: Update) -> None:
-        """It is over: `prompt` tokens were its prompt."""
+        """The row has ended; its prompt had `prompt` tokens."""
         self._meter.read.labels(self._adapter).inc(prompt)
         self._meter.reused.labels(self._adapter).inc(update.completion.cached_tokens)
         self._meter.written.labels(self._adapter).inc(self._tokens)

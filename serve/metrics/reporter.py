@@ -1,4 +1,4 @@
-"""A process's reports, on a thread of their own."""
+"""Regular reports of a process's metrics, sent from a background thread."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PERIOD_SECONDS = 2.0
 def report_regularly(
     process: str, registry: CollectorRegistry, send: Callable[[str, MetricsSnapshot], object]
 ) -> None:
-    """Send what this process has counted, every two seconds for as long as the process lives."""
+    """Send this process's metrics every two seconds, for as long as the process lives."""
 
     def go() -> None:
         while True:
             time.sleep(PERIOD_SECONDS)
             try:
                 send(process, collect(registry))
-            except Exception as error:  # the next one says all that this one would have said
+            except Exception as error:  # the next report includes these metrics
                 _log.warning("metrics could not be reported: %s", error)
 
     background("metrics", go)

@@ -1,4 +1,4 @@
-"""What an ingress replica counts."""
+"""Metrics of an ingress replica."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Stands for a status where the client left before there was one, as nginx has it.
+#: The status of requests whose client disconnected before the response began, as in nginx.
 LEFT = 499
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
 class RequestMeter:
-    """Instruments of one ingress."""
+    """Metrics of an ingress."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
@@ -37,7 +37,7 @@ class RequestMeter:
 
 
 class Metered:
-    """Counts every request that passes, whatever becomes of it."""
+    """ASGI middleware that counts every request, whatever its result."""
 
     def __init__(self, app: ASGIApp, meter: RequestMeter) -> None:
         self._app = app
@@ -59,11 +59,11 @@ class Metered:
         with self._meter.unfinished.track_inprogress():
             try:
                 await self._app(scope, receive, watched)
-            except Exception:  # what nobody expected is answered further out
+            except Exception:  # an outer handler answers unexpected errors
                 status = status or 500
                 raise
             finally:
-                # Paths that nobody made are one: their number must not be a client's to choose.
+                # All paths without a route share a label, or clients could create any number.
                 route = getattr(scope.get("route"), "path", "none")
                 adapter = state.get("adapter", "")
                 self._meter.requests.labels(route, adapter, str(status or LEFT)).inc()

@@ -1,4 +1,4 @@
-"""Metrics as plain data, so that they travel between processes and can be added up."""
+"""Metrics as plain data that can be sent between processes and summed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Family:
-    """One metric: its kind is Prometheus's word, its samples are by name and labels."""
+    """A metric. `kind` is its Prometheus type; `samples` are by sample name and labels."""
 
     name: str
     help: str
@@ -26,50 +26,50 @@ MetricsSnapshot = tuple[Family, ...]
 
 
 def watch(registry: CollectorRegistry, name: str, about: str, value: Callable[[], float]) -> None:
-    """A gauge that is read when somebody looks."""
+    """Register a gauge whose value is computed by `value` at each read."""
     Gauge(name, about, registry=registry).set_function(value)
 
 
 def collect(registry: CollectorRegistry) -> MetricsSnapshot:
-    """Everything in the registry; when a series began is left out, since sums have no such time."""
+    """All metrics of the registry, without the `_created` times, which cannot be summed."""
     return tuple(
         Family(
-            name=one.name,
-            help=one.documentation,
-            kind=one.type,
+            name=metric.name,
+            help=metric.documentation,
+            kind=metric.type,
             samples={
                 (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
-                for sample in one.samples
+                for sample in metric.samples
                 if not sample.name.endswith("_created")
             },
         )
-        for one in registry.collect()
+        for metric in registry.collect()
     )
 
 
 def added(reports: Iterable[MetricsSnapshot]) -> MetricsSnapshot:
-    """The sum of several processes' reports, sample by sample; of gauges, too."""
-    result: dict[str, Family] = {}
-    for family in (one for report in reports for one in report):
-        known = result.setdefault(family.name, Family(family.name, family.help, family.kind, {}))
+    """The sums of several processes' reports, sample by sample, gauges included."""
+    sums: dict[str, Family] = {}
+    for family in (family for report in reports for family in report):
+        total = sums.setdefault(family.name, Family(family.name, family.help, family.kind, {}))
         for key, value in family.samples.items():
-            known.samples[key] = known.samples.get(key, 0.0) + value
-    return tuple(result.values())
+            total.samples[key] = total.samples.get(key, 0.0) + value
+    return tuple(sums.values())
 
 
 def lasting(report: MetricsSnapshot) -> MetricsSnapshot:
-    """What stays true of a process that has ended: what it counted, not how it was."""
-    return tuple(one for one in report if one.kind != "gauge")
+    """The metrics that stay valid after their process has ended: all but gauges."""
+    return tuple(family for family in report if family.kind != "gauge")
 
 
 def page(report: MetricsSnapshot) -> str:
-    """Prometheus's text format."""
+    """The report in Prometheus's text format."""
 
     class Given(Collector):
         def collect(self) -> Iterator[Metric]:
-            for one in report:
-                metric = Metric(one.name, one.help, one.kind)
-                for (name, labels), value in one.samples.items():
+            for family in report:
+                metric = Metric(family.name, family.help, family.kind)
+                for (name, labels), value in family.samples.items():
                     metric.add_sample(name, dict(labels), value)
                 yield metric
 
