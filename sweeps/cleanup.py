@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from align.recipe import StageConfig
 from cluster.settings import Settings
 from sweeps.pool.workspace import discard_checkpoints, discard_published
-from sweeps.study.trials import TrialSummary, best_of
+from sweeps.trials import TrialSummary, best_of
 
 
 class Leftovers:

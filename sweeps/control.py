@@ -21,7 +21,7 @@ from sweeps.errors import SweepLocked, SweepPaused
 from sweeps.events import Event, OnEvent, StageFinished, StageStarted
 from sweeps.heartbeat import BEAT_SECONDS, SILENT_SECONDS, beating
 from sweeps.run_store import INTERRUPTED, PAUSE, PAUSED, STOP
-from sweeps.study.lock import StudyLock
+from sweeps.study_lock import StudyLock
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED
 
 #: Seconds between two polls of the requests in the database.

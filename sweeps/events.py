@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from align.evaluation.comparison import Compared
 from align.space.spaces import Value
-from sweeps.results.finalists import Standing
-from sweeps.study.trials import Milestone, TrialSummary
+from sweeps.finalists import Standing
+from sweeps.trials import Milestone, TrialSummary
 
 
 @dataclass(frozen=True)

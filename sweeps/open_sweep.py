@@ -26,15 +26,15 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
+from sweeps.finalists import Standing
 from sweeps.pool.protocols import End, Task
 from sweeps.pool.stage_job import Measurement, StageJob, trial_key
-from sweeps.results.baseline import DEFAULT, gain_over_default
+from sweeps.results.baseline import gain_over_default
 from sweeps.results.finalist_queue import Finals
-from sweeps.results.finalists import Standing
 from sweeps.results.sweep_result import SweepResult
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import Assignment, Milestone, TrialSummary, best_of
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
+from sweeps.trials import DEFAULT, Assignment, Milestone, TrialSummary, best_of
 
 STOPPED_REASON = "stopped on request"
 

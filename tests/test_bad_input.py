@@ -329,8 +329,8 @@ def test_a_second_driver_of_the_same_sweep(home: Path) -> None:
     from cluster.database import open_database
     from cluster.settings import Settings
     from sweeps.run_store import launches
-    from sweeps.study.lock import StudyLock
     from sweeps.study.storage import read_trials
+    from sweeps.study_lock import StudyLock
     from sweeps.sweep_store import RUNNING, Search, begin, read
 
     settings = Settings()

@@ -17,7 +17,7 @@ from cluster.simulated import simulated_pool
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import make_placement
 from sweeps.pool.worker_preflight import check_workers
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 #: A machine below this is at rest; another one's work is not waited for longer.
 IDLE_PERCENT, REST_SECONDS = 15.0, 30

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from align.inference.types import Engine, GenerationRequest, Traffic
+from serve.batching.engine_metrics import EngineMeter
 from serve.batching.errors import failed, refused_by
 from serve.batching.jobs import (
     Accepted,
@@ -28,7 +29,6 @@ from serve.batching.jobs import (
 from serve.batching.queued_request import QueuedRequest, generation_requests, score_requests
 from serve.batching.sequence_stream import SequenceStream
 from serve.batching.token_text import Vocabulary
-from serve.metrics.engine import EngineMeter
 
 _log = logging.getLogger("ray.serve")
 

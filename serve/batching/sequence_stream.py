@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from align.inference.types import Completion, Update
+from serve.batching.engine_metrics import RowClock
 from serve.batching.jobs import Done, Event, Scored, ScoreJob, Text, TokenLogprob
 from serve.batching.queued_request import QueuedRequest
 from serve.batching.token_text import Spelling, Vocabulary
-from serve.metrics.engine import RowClock
 
 
 class SequenceStream:

@@ -11,6 +11,7 @@ from pathlib import Path
 from align.errors import AligneryError
 from align.inference.types import Engine
 from serve.batching.adapters import AdapterCache
+from serve.batching.engine_metrics import EngineMeter
 from serve.batching.errors import overloaded, refused_by, too_many
 from serve.batching.jobs import (
     Accepted,
@@ -31,7 +32,6 @@ from serve.batching.jobs import (
 from serve.batching.loop import EngineLoop
 from serve.batching.queued_request import QueuedRequest
 from serve.batching.token_text import Vocabulary
-from serve.metrics.engine import EngineMeter
 from serve.metrics.snapshots import watch
 
 #: The longest time that a token is delayed to be sent together with others, in seconds.

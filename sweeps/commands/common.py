@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cluster.database import Database
     from cluster.database.tables import Launch, Sweep
     from cluster.settings import Settings
-    from sweeps.study.trials import TrialSummary
+    from sweeps.trials import TrialSummary
 
 sweep_app = typer.Typer(
     no_args_is_help=True, help="Search the stages of a recipe for the best adapters."

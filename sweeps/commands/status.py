@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cluster.database import Database
     from cluster.database.tables import Launch, Sweep
     from cluster.settings import Settings
-    from sweeps.study.trials import TrialSummary
+    from sweeps.trials import TrialSummary
 
 #: States of a launch after which `alignery sweep resume` has something to do.
 _GOES_ON = ("paused", "stopped", "failed", "interrupted")

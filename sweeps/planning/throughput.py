@@ -19,8 +19,8 @@ from cluster.database import open_database
 from cluster.registry import open_registry
 from cluster.settings import Settings
 from sweeps.study.storage import read_trials
-from sweeps.study.trials import TrialSummary
 from sweeps.sweep_store import FINISHED, sweeps
+from sweeps.trials import TrialSummary
 
 #: Characters in a token of English text, roughly; tokens that a row's template adds.
 _CHARACTERS, _TEMPLATE = 4, 30

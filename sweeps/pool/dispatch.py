@@ -12,7 +12,7 @@ from cluster.pool import Node, read_pool
 from sweeps.pool.placement import Placement
 from sweeps.pool.protocols import End, Task, TrialSource, Work
 from sweeps.pool.stage_job import StageJob
-from sweeps.study.trials import Assignment
+from sweeps.trials import Assignment
 
 #: Seconds between two listings of the machines in the pool.
 _LOOK_SECONDS = 2.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sweeps.pool.stage_job import Measurement, StageJob
-from sweeps.study.trials import Assignment
+from sweeps.trials import Assignment
 
 Task = Assignment | Measurement
 

@@ -34,7 +34,7 @@ from sweeps.pool.stage_job import (
     unseen_key,
 )
 from sweeps.pool.workspace import Workspace
-from sweeps.study.trials import Assignment, Milestone
+from sweeps.trials import Assignment, Milestone
 
 
 class TrialRunner(Actor):

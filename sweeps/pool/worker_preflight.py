@@ -22,7 +22,7 @@ from sweeps.pool.placement import Placement
 from sweeps.pool.shipping import localise, ship_data
 from sweeps.pool.stage_job import portable
 from sweeps.pool.worker_probe import Probe, find_fault, lock_number, nonce_key
-from sweeps.study.lock import lock_folder
+from sweeps.study_lock import lock_folder
 
 __all__ = ["check_workers", "localise", "ship_data"]
 

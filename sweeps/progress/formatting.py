@@ -15,8 +15,8 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
+from sweeps.finalists import Entry, FinalistDifference, Standing
 from sweeps.results.baseline import beside_default
-from sweeps.results.finalists import Entry, FinalistDifference, Standing
 
 
 def clock_time(seconds: float) -> str:

@@ -15,8 +15,7 @@ from sweeps.events import (
 )
 from sweeps.progress.formatting import system_name
 from sweeps.progress.time_left import seconds_left, work_left
-from sweeps.results.baseline import DEFAULT
-from sweeps.study.trials import TrialSummary, best_of
+from sweeps.trials import DEFAULT, TrialSummary, best_of
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sweeps.progress.formatting import objective_text, short, value_text
 from sweeps.progress.stage import StageView
-from sweeps.study.trials import TrialSummary, ranked
+from sweeps.trials import TrialSummary, ranked
 
 _STATES = {
     "COMPLETE": "green",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sweeps.events import StageStarted
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 _OPEN = ("RUNNING", "WAITING")
 

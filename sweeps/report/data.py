@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from align.space.spaces import Space, Value
+from sweeps.finalists import Standing
 from sweeps.progress import short
-from sweeps.results.finalists import Standing
-from sweeps.study.trials import TrialSummary, best_of
+from sweeps.trials import TrialSummary, best_of
 
 
 @dataclass(frozen=True)

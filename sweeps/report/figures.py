@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeps.report.data import StageReport, best_so_far, steps_saved, survival
 from sweeps.report.style import CHOSEN, DEFAULT, INK, MUTED, PAPER, STATES, blank, legend
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 #: With more trials than this, the ends of curves get no trial numbers.
 _LABELLED = 12

@@ -18,9 +18,9 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.control import state_of
 from sweeps.errors import SweepError
+from sweeps.finalists import Standing
 from sweeps.report.data import StageReport, SweepReport, parameters
 from sweeps.report.importance import importance
-from sweeps.results.finalists import Standing
 from sweeps.run_store import RunTarget, rows_of
 from sweeps.study.storage import read_trials
 

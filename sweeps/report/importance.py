@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from align.recipe import StageConfig
 from sweeps.report.data import Importance
 from sweeps.study.distributions import distribution
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 #: With fewer trials than this, no importance is computed.
 _ENOUGH = 8

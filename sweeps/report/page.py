@@ -9,13 +9,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from sweeps.finalists import FinalistDifference
 from sweeps.progress import objective_text, value_text
 from sweeps.report import figures, spaces
 from sweeps.report.data import StageReport, SweepReport
 from sweeps.report.tables import VALIDATION, Placed, leaderboard
 from sweeps.report.template import CSS, PAGE
 from sweeps.report.timeline import bars, idle_share, lanes, timeline, window
-from sweeps.results.finalists import FinalistDifference
 
 #: The page's generator tag; a folder whose page contains it is recognised as a report.
 GENERATOR = "alignery sweep report"

@@ -16,7 +16,7 @@ from align.space.spaces import Value, same
 from sweeps.progress import value_text
 from sweeps.report.data import Parameter, StageReport
 from sweeps.report.style import CHOSEN, INK, MUTED, PAPER, SCALE, blank
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 #: With more trials than this, a plot numbers only the best.
 _FEW = 14

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from align.space.spaces import Value
+from sweeps.finalists import Entry, FinalistDifference
 from sweeps.report.data import StageReport, SweepReport, ranks
 from sweeps.report.timeline import bars
-from sweeps.results.finalists import Entry, FinalistDifference
 
 VALIDATION = "validation"
 

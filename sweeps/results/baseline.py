@@ -9,9 +9,7 @@ from align.evaluation.comparison import Compared, compare_examples
 from align.evaluation.examples import EXAMPLES, read_examples
 from cluster.storage import Storage
 from sweeps.pool.stage_job import trial_key
-from sweeps.study.trials import TrialSummary
-
-DEFAULT = 0
+from sweeps.trials import DEFAULT, TrialSummary
 
 
 def gain_over_default(storage: Storage, study: str, best: int, measure: str) -> Compared | None:

@@ -12,12 +12,11 @@ from align.evaluation.examples import EXAMPLES, Example, read_examples
 from cluster.storage import Storage
 from sweeps.errors import SweepError
 from sweeps.events import FinalistMeasured, OnEvent, TrialRetried
+from sweeps.finalists import Standing, SystemResult, beside, finalists, standing
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import Measurement, StageJob, read_unseen, trial_key, unseen_key
-from sweeps.results.baseline import DEFAULT
-from sweeps.results.finalists import Standing, SystemResult, beside, finalists, standing
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import TrialSummary, ranked
+from sweeps.trials import DEFAULT, TrialSummary, ranked
 
 
 class Finals:

@@ -12,7 +12,7 @@ from align.data.splits import load_split
 from align.evaluation.metrics import Evaluation, Paired, longer_rule, paired, wilson
 from align.recipe import Recipe
 from sweeps.results.baseline import beside_default
-from sweeps.sweep import SweepResult
+from sweeps.results.sweep_result import SweepResult
 
 BASE = "base"
 

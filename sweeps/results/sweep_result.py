@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from align.evaluation.comparison import Compared
 from cluster.registry import AdapterVersion
-from sweeps.results.finalists import Standing
-from sweeps.study.trials import TrialSummary
+from sweeps.finalists import Standing
+from sweeps.trials import TrialSummary
 
 
 @dataclass(frozen=True)

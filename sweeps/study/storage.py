@@ -13,8 +13,8 @@ from sqlalchemy import NullPool, create_engine, event, make_url, text
 
 from cluster.settings import Settings
 from sweeps.errors import SweepError
-from sweeps.study.lock import lock_folder
-from sweeps.study.trials import UNSEEN, TrialSummary, is_own, summarise
+from sweeps.study_lock import lock_folder
+from sweeps.trials import UNSEEN, TrialSummary, is_own, summarise
 
 _BUSY_SECONDS = 30
 _TABLES = 0x6F7074756E61  # "optuna" in ASCII: the lock's key, the same in every process

@@ -16,16 +16,16 @@ from optuna.trial import TrialState
 from align.recipe import StageConfig
 from cluster.database import Database
 from cluster.settings import Settings
-from sweeps.results.baseline import DEFAULT
 from sweeps.study.constraints import constrain, told
 from sweeps.study.distributions import suggest
-from sweeps.study.lock import StudyLock
 from sweeps.study.pruners import Pruning
 from sweeps.study.samplers import Sampling
 from sweeps.study.study_trials import StudyTrials
-from sweeps.study.trials import (
+from sweeps.study_lock import StudyLock
+from sweeps.trials import (
     DEATHS,
     DECIDED,
+    DEFAULT,
     PRUNED,
     RAN,
     REASON,

@@ -16,8 +16,8 @@ from sweeps.study.constraints import constrain
 from sweeps.study.distributions import distribution, whole
 from sweeps.study.grid import Grid, key
 from sweeps.study.storage import open_storage, summaries
-from sweeps.study.trials import AGAIN, FROM, TrialSummary, is_own
 from sweeps.study.warm_start import lesson
+from sweeps.trials import AGAIN, FROM, TrialSummary, is_own
 
 #: The study's user attribute with the data that a warm start took from an earlier study.
 WARM = "warm"

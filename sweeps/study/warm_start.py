@@ -26,8 +26,8 @@ from cluster.settings import Settings
 from sweeps.errors import SweepError
 from sweeps.study.options import near
 from sweeps.study.storage import read_trials
-from sweeps.study.trials import TrialSummary, ranked
 from sweeps.sweep_store import Search
+from sweeps.trials import TrialSummary, ranked
 
 _FIELD = "sweep.warm_start"
 _RUN = re.compile(r"(?P<line>.+):(?P<run>\d+)")

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.scaling.run import _when, measure
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 
 def ran(number, node, began, ended):

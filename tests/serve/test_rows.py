@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from align.inference.types import Completion, TokenLogprobs, Update
+from serve.batching.engine_metrics import EngineMeter
 from serve.batching.jobs import Done, GenerateJob, Text
 from serve.batching.queued_request import QueuedRequest
 from serve.batching.sequence_stream import SequenceStream
 from serve.http.logprobs import chat_logprobs, text_logprobs
-from serve.metrics.engine import EngineMeter
 
 BYTES = {
     0: b"Hi", 1: b" there", 2: b"\xc3", 3: b"\xa9", 4: b"<|end|>", 5: b" hello"

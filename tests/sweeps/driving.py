@@ -5,7 +5,7 @@ import math
 
 from align.recipe import parse_recipe
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import Milestone
+from sweeps.trials import Milestone
 
 STUDY = "toy/sft/1-abc"
 STEPS = (10, 20, 30)

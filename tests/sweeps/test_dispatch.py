@@ -20,7 +20,7 @@ from sweeps.pool.failures import WorkerEnded, classify, watch_workers, worker_en
 from sweeps.pool.placement import Placement
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import StageJob
-from sweeps.study.trials import Assignment
+from sweeps.trials import Assignment
 
 
 class FakeSearch:

@@ -6,8 +6,8 @@ import pytest
 
 from align.evaluation.examples import Example
 from align.recipe import parse_recipe
-from sweeps.results.finalists import Standing, SystemResult, beside, finalists, standing
-from sweeps.study.trials import TrialSummary
+from sweeps.finalists import Standing, SystemResult, beside, finalists, standing
+from sweeps.trials import TrialSummary
 
 
 def stage(method="sft", objective="accuracy"):

@@ -8,7 +8,7 @@ import pytest
 from cluster.storage import Storage
 from sweeps.cleanup import Leftovers
 from sweeps.pool.stage_job import trial_key
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 STUDY = "toy/sft/1-abc"
 TRIALS = [

@@ -25,8 +25,8 @@ from sweeps.planning.plan import plan_pipeline
 from sweeps.planning.plan_view import PipelinePlan, StagePlan
 from sweeps.planning.pruning_estimate import halved, survivors
 from sweeps.planning.throughput import Pace, measured_pace, pace_of
-from sweeps.study.trials import TrialSummary
 from sweeps.sweep_store import FINISHED
+from sweeps.trials import TrialSummary
 
 ROOT = Path(__file__).parents[2]
 CPU = Machine("CPU", 2**34, "bfloat16", "cpu")

@@ -18,9 +18,9 @@ from sweeps.events import (
     TrialRetried,
     TrialStarted,
 )
+from sweeps.finalists import Entry, FinalistDifference, Standing
 from sweeps.progress import Progress, SweepView, clock_time, line, seconds_left
-from sweeps.results.finalists import Entry, FinalistDifference, Standing
-from sweeps.study.trials import Milestone, TrialSummary
+from sweeps.trials import Milestone, TrialSummary
 
 STARTED = StageStarted(
     line="toy/dpo",

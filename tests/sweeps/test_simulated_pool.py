@@ -20,7 +20,7 @@ from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import make_placement
 from sweeps.pool.worker_preflight import check_workers
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import Milestone
+from sweeps.trials import Milestone
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 

@@ -10,7 +10,7 @@ from align.evaluation.metrics import Evaluation
 from align.evaluation.statistics import Paired
 from align.recipe import load_recipe
 from sweeps.results.results_table import pair_rule, summary, table, verdicts
-from sweeps.study.trials import TrialSummary
+from sweeps.trials import TrialSummary
 
 RECIPE = load_recipe("arithmetic-smoke")
 ITEMS = 40

@@ -11,7 +11,7 @@ from cluster.database import open_database
 from sweeps.errors import SweepError, SweepLocked
 from sweeps.study.storage import open_storage, read_trials
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import Milestone, best_of
+from sweeps.trials import Milestone, best_of
 
 STUDY = "toy/sft/1-abc"
 STEPS = (10, 20, 30)

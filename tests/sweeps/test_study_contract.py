@@ -11,11 +11,11 @@ from sqlalchemy import create_engine, text
 
 from cluster.database import open_database
 from sweeps.errors import SweepError, SweepLocked
-from sweeps.study.lock import StudyLock
 from sweeps.study.storage import open_storage, read_trials
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import FROM
+from sweeps.study_lock import StudyLock
 from sweeps.sweep_store import Search, begin
+from sweeps.trials import FROM
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_processes_that_start_at_once_on_an_empty_database_do_not_collide(
 HOLD = """
 from cluster.database import open_database
 from cluster.settings import Settings
-from sweeps.study.lock import StudyLock
+from sweeps.study_lock import StudyLock
 import sys
 settings = Settings(home={home!r}, database_url={url!r})
 lock = StudyLock(settings, open_database(settings), {study!r})

@@ -11,7 +11,7 @@ from sweeps.errors import SweepError
 from sweeps.study.pruners import Pruning
 from sweeps.study.storage import open_storage
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import Milestone
+from sweeps.trials import Milestone
 
 RUNGS = [5, 7, 11, 13, 17]
 

@@ -19,7 +19,7 @@ from sweeps.errors import SweepError
 from sweeps.study import study_session as bridge_module
 from sweeps.study import study_trials
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import Milestone
+from sweeps.trials import Milestone
 
 SETTINGS, DATABASE = object(), object()
 Open = Callable[..., StudySession]

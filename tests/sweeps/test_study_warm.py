@@ -11,8 +11,8 @@ from cluster.database.tables import Sweep
 from sweeps.errors import SweepError
 from sweeps.study.storage import open_storage, read_trials
 from sweeps.study.study_session import StudySession
-from sweeps.study.trials import FROM
 from sweeps.sweep_store import Search, begin
+from sweeps.trials import FROM
 
 LINE = "toy/sft"
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from align.space.spaces import Value
 
+#: Number of the trial that has the recipe's default configuration.
+DEFAULT = 0
+
 #: Names of a trial's user attributes in the study.
 RUNG = "rung:"  # + step: the metrics measured there
 RAN = "ran:"  # + step: when and where they were measured

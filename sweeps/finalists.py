@@ -18,8 +18,7 @@ from align.evaluation.examples import Example
 from align.evaluation.metrics import key_of
 from align.evaluation.statistics import paired, paired_auc
 from align.recipe import StageConfig
-from sweeps.results.baseline import DEFAULT
-from sweeps.study.trials import TrialSummary, ranked
+from sweeps.trials import DEFAULT, TrialSummary, ranked
 
 SPLIT = "test"
 
