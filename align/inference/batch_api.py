@@ -11,21 +11,23 @@ def complete(
     engine: Engine, requests: Sequence[GenerationRequest], on_text: OnText | None
 ) -> list[Completion]:
     """Completions in request order, `n` of each together. See `Engine.generate`."""
-    order: list[int] = []
+    sequence_ids: list[int] = []
     try:
         for request in requests:
-            order += engine.submit(request, streamed=on_text is not None)
-        return _to_the_end(engine, order, on_text)
+            sequence_ids += engine.submit(request, streamed=on_text is not None)
+        return _to_the_end(engine, sequence_ids, on_text)
     except BaseException:
-        for sequence in order:
+        for sequence in sequence_ids:
             engine.cancel(sequence)
         raise
 
 
-def _to_the_end(engine: Engine, order: Sequence[int], on_text: OnText | None) -> list[Completion]:
-    index_of = {sequence: index for index, sequence in enumerate(order)}
+def _to_the_end(
+    engine: Engine, sequence_ids: Sequence[int], on_text: OnText | None
+) -> list[Completion]:
+    index_of = {sequence: index for index, sequence in enumerate(sequence_ids)}
     completions: dict[int, Completion] = {}
-    while len(completions) < len(order):
+    while len(completions) < len(sequence_ids):
         for update in engine.step():
             if (index := index_of.get(update.sequence)) is None:
                 continue
@@ -35,7 +37,7 @@ def _to_the_end(engine: Engine, order: Sequence[int], on_text: OnText | None) ->
                 cancel = on_text(index, update.text) is False
                 if cancel and not update.done:
                     engine.cancel(update.sequence)
-    return [completions[index] for index in range(len(order))]
+    return [completions[index] for index in range(len(sequence_ids))]
 
 
 def scores(engine: Engine, conversations: Sequence[Messages], adapter_id: str) -> list[float]:

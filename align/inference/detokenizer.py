@@ -13,7 +13,7 @@ HALF = "\ufffd"
 
 
 class TextStream:
-    """The text of one completion, released as soon as it is final.
+    """The text of a completion, released as soon as it is final.
 
     An incomplete character (decoded as U+FFFD) and a suffix that could still become a stop string
     are held back. With `lazy` all text is returned at the end and stop strings are ignored.
@@ -57,11 +57,11 @@ class TextStream:
 
     def _extend(self) -> None:
         decoded = self._decode(self._tokens[self._start :])
-        whole = decoded.rstrip(HALF)
-        fresh, self._half = whole[self._shown :], decoded[max(self._shown, len(whole)) :]
-        self.text += fresh
-        self._shown = max(self._shown, len(whole))
-        if fresh and not self._half and len(self._tokens) - self._whole >= STRIDE:
+        complete = decoded.rstrip(HALF)
+        new, self._half = complete[self._shown :], decoded[max(self._shown, len(complete)) :]
+        self.text += new
+        self._shown = max(self._shown, len(complete))
+        if new and not self._half and len(self._tokens) - self._whole >= STRIDE:
             self._start, self._whole = self._whole, len(self._tokens)
             self._shown = len(self._decode(self._tokens[self._start :]))
 
@@ -75,9 +75,9 @@ class TextStream:
             self.text, self.stopped = self.text[: min(matches)[1]], True
 
     def _release(self, end: int) -> str:
-        fresh = self.text[self._released : end]
+        text = self.text[self._released : end]
         self._released = max(self._released, end)
-        return fresh
+        return text
 
     def _doubtful(self) -> int:
         """Number of trailing characters that could be the beginning of a stop string."""

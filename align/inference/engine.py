@@ -104,8 +104,8 @@ class BankEngine:
     def start_anew(self) -> None:
         """Drop all retained prefixes; no effect while requests are in progress.
 
-        Reusing the prefix of another request changes the last digits of results. After this call
-        results depend only on the requests themselves, not on earlier requests.
+        Reusing the prefix of another request changes the last digits of results. After this call,
+        results do not depend on earlier requests.
         """
         if not self._live:
             self._scheduler = self._new_scheduler()
@@ -286,7 +286,7 @@ class BankEngine:
 
 @dataclass(frozen=True)
 class _Live:
-    """The state of one sequence between `submit` and its end."""
+    """The state of a sequence between `submit` and its end."""
 
     scheduled: Scheduled
     written: Written

@@ -35,7 +35,7 @@ def is_fused(config: Any) -> bool:
 
 
 def check_layout(base: Base) -> None:
-    """ModelError unless the model is a decoder of attention layers with one KV cache each."""
+    """ModelError unless the model is a decoder of attention layers with a KV cache each."""
     config = base.model.config
     missing = [name for name in _NEEDED if getattr(config, name, None) is None]
     if missing:
@@ -50,7 +50,7 @@ def check_layout(base: Base) -> None:
 
 
 def logit_factor(config: Any) -> float:
-    """The factor by which the model scales its logits: Granite and Cohere have one, others 1."""
+    """The factor by which the model scales its logits (Granite, Cohere); 1 in other models."""
     scale = getattr(config, "logit_scale", None) or 1.0
     return float(scale) / float(getattr(config, "logits_scaling", None) or 1.0)
 
@@ -66,12 +66,12 @@ def check_logits(base: Base, logits: Callable[[list[int]], torch.Tensor]) -> Non
     weight = next(base.model.parameters())
     with torch.inference_mode():
         ids = torch.tensor([tokens], device=weight.device)
-        theirs = base.model(input_ids=ids, use_cache=False).logits[0].float()
+        expected = base.model(input_ids=ids, use_cache=False).logits[0].float()
         try:
-            ours = logits(tokens).float()
+            actual = logits(tokens).float()
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise _refusal(base, f"its layers do not take this engine's cache ({error})") from error
-        distance = float((ours - theirs).norm() / theirs.norm())
+        distance = float((actual - expected).norm() / expected.norm())
     if not distance < _NEAR.get(weight.dtype, _NEAR_IN_16_BITS):
         raise _refusal(base, f"this engine's logits would be {distance:.1%} away from its own")
 

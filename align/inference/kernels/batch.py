@@ -1,4 +1,4 @@
-"""Inputs of one forward pass: the slot, position and adapter of each token. Data only."""
+"""Inputs of a forward pass: the slot, position and adapter of each token. Data only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class LayerCache:
-    """Keys and values of one layer: (slots, kv heads, tokens, head) each. Tensors never move."""
+    """Keys and values of a layer: (slots, kv heads, tokens, head) each. Tensors never move."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -31,7 +31,7 @@ class LoraPart:
 
 @dataclass
 class Batch:
-    """The tokens of one forward pass, flat.
+    """The tokens of a forward pass, flat.
 
     Decode: each row has a single token and `spans` is empty. Prefill: `spans` has (first token,
     end, slot, first position) of each sequence, `groups` has (first token, end, bank slot) of each

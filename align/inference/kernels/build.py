@@ -61,7 +61,7 @@ def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
         except subprocess.SubprocessError as error:
             message = _last_line(error)
             break
-        except OSError as error:  # e.g. a full disk, or one that nothing may be run from
+        except OSError as error:  # e.g. a full disk, or a file system mounted noexec
             message = _last_line(error)
     _log.warning("cpu.c could not be compiled (%s): decoding is slower", message)
     return None
@@ -123,7 +123,7 @@ def _compile(command: tuple[str, ...], target: Path) -> None:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders for libraries, in order of preference: the user's (for all homes), then this home's."""
+    """Folders for libraries, preferred first: the user's (for all homes), then this home's."""
     shared = _user_cache()
     if shared is not None and _usable(shared):
         yield shared

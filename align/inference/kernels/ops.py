@@ -13,7 +13,7 @@ from align.inference.kernels.batch import Batch, LayerCache, LoraPart
 
 @dataclass(frozen=True)
 class Heads:
-    """The shape of one layer's attention; with `window` None every key is visible.
+    """The shape of a layer's attention; with `window` None every key is visible.
 
     `query_norm` and `key_norm` are (head,) weights of an RMS norm before rotation, or None.
     """
@@ -34,7 +34,7 @@ class Heads:
 
 
 class Attention(Protocol):
-    """One layer's attention over one layer's cache."""
+    """Attention of a layer over its cache."""
 
     def rotate_and_store(
         self, qkv: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, batch: Batch
@@ -52,7 +52,7 @@ class Attention(Protocol):
 
 
 class StackedLora(Protocol):
-    """LoRA factors of all adapters for one linear layer."""
+    """LoRA factors of all adapters for a linear layer."""
 
     def add(self, x: torch.Tensor, y: torch.Tensor, batch: Batch) -> None:
         """y (N, outs) += LoRA of x (N, in), with the bank slot of each token."""

@@ -15,7 +15,7 @@ Positions = tuple[torch.Tensor, torch.Tensor]
 
 
 class FusedAttention(nn.Module):
-    """Llama-like self-attention with the bank's linears and the KV slots of one layer."""
+    """Llama-like self-attention with the bank's linears and the KV slots of a layer."""
 
     def __init__(self, own: Any, name: str, window: int | None, bank: Bank, cache: LayerCache):
         super().__init__()
@@ -106,7 +106,7 @@ def _attend_span(
     scale: float,
     window: int | None,
 ) -> torch.Tensor:
-    """Causal attention of one span → (new, heads * head).
+    """Causal attention of a span → (new, heads * head).
 
     Queries (heads, new, head) have positions from `start` on; keys are (kv heads, start + new,
     head).

@@ -39,7 +39,7 @@ class Bank:
         return layer
 
     def prepare(self, factors: LoraFactors, source: str) -> Prepared:
-        """Check factors and convert them for `put`. AdapterError naming `source` if they do not fit."""
+        """Check and convert factors for `put`. AdapterError naming `source` if they do not fit."""
         weight = self._linears[0].weight
         prepared = {}
         for name, (a, b) in factors.modules.items():
@@ -78,7 +78,7 @@ class BankLinear(nn.Module):
     """`x W.T + bias` plus the LoRA of each token; fused for several linears on the same input.
 
     The weights are copied into a single tensor (packed for the processor where that is faster),
-    unless there is only one linear and no packing.
+    unless there is a single linear and no packing.
     """
 
     def __init__(self, parts: Mapping[str, nn.Linear], bank: Bank):

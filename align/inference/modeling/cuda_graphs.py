@@ -52,7 +52,7 @@ class DecodeGraphs:
         self._version = 0
 
     def run(self, tokens: torch.Tensor, batch: Batch, version: int) -> torch.Tensor:
-        """Logits (rows, vocabulary). A new `version` of the bank invalidates the recorded graphs."""
+        """Logits (rows, vocabulary). A new `version` of the bank invalidates all graphs."""
         if version != self._version:
             self._graphs.clear()
             self._version = version

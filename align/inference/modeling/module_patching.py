@@ -25,7 +25,7 @@ _NAME = "alignery_slots"
 
 
 def equip(model: Any, bank: Bank, cache: KVCache) -> None:
-    """Replace, in place, the modules with linear layers in the decoder of a causal language model."""
+    """Replace the modules with linear layers in the decoder of a causal language model in place."""
     body, config = model.base_model, model.config
     prefix = next(name for name, module in model.named_modules() if module is body)
     fused = is_fused(config)
