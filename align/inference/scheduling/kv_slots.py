@@ -34,14 +34,14 @@ def shared_prefix(a: array[int], b: array[int], beyond: int, limit: int) -> int:
     """Length of the common prefix, at most `limit`, or 0 if it is not longer than `beyond`."""
     if limit <= beyond or a[beyond] != b[beyond] or a[:beyond] != b[:beyond]:
         return 0
-    matched, limit = beyond + 1, min(limit, len(a), len(b))
-    while matched < limit:
-        middle = (matched + limit + 1) // 2
-        if a[matched:middle] == b[matched:middle]:
-            matched = middle
+    known, limit = beyond + 1, min(limit, len(a), len(b))
+    while known < limit:
+        middle = (known + limit + 1) // 2
+        if a[known:middle] == b[known:middle]:
+            known = middle
         else:
             limit = middle - 1
-    return matched
+    return known
 
 
 class KvSlots:
