@@ -1,4 +1,4 @@
-"""Requests asked as a whole: submitted together and stepped to their end."""
+"""Batch calls: requests are submitted together and stepped until all are complete."""
 
 from __future__ import annotations
 
@@ -11,40 +11,46 @@ def complete(
     engine: Engine, requests: Sequence[GenerationRequest], on_text: OnText | None
 ) -> list[Completion]:
     """Completions in request order, `n` of each together. See `Engine.generate`."""
-    order: list[int] = []
+    sequence_ids: list[int] = []
     try:
         for request in requests:
-            order += engine.submit(request, streamed=on_text is not None)
-        return _to_the_end(engine, order, on_text)
+            sequence_ids += engine.submit(request, streamed=on_text is not None)
+        return _to_the_end(engine, sequence_ids, on_text)
     except BaseException:
-        for sequence in order:
+        for sequence in sequence_ids:
             engine.cancel(sequence)
         raise
 
 
-def _to_the_end(engine: Engine, order: Sequence[int], on_text: OnText | None) -> list[Completion]:
-    place = {sequence: at for at, sequence in enumerate(order)}
-    done: dict[int, Completion] = {}
-    while len(done) < len(order):
+def _to_the_end(
+    engine: Engine, sequence_ids: Sequence[int], on_text: OnText | None
+) -> list[Completion]:
+    index_of = {sequence: index for index, sequence in enumerate(sequence_ids)}
+    completions: dict[int, Completion] = {}
+    while len(completions) < len(sequence_ids):
         for update in engine.step():
-            if (at := place.get(update.sequence)) is None:
+            if (index := index_of.get(update.sequence)) is None:
                 continue
             if update.done:
-                done[at] = update.completion
+                completions[index] = update.completion
             if on_text is not None and (update.text or update.done):
-                cancel = on_text(at, update.text) is False
+                cancel = on_text(index, update.text) is False
                 if cancel and not update.done:
                     engine.cancel(update.sequence)
-    return [done[at] for at in range(len(order))]
+    return [completions[index] for index in range(len(sequence_ids))]
 
 
 def scores(engine: Engine, conversations: Sequence[Messages], adapter_id: str) -> list[float]:
     """See `Engine.score`."""
     requests = [
-        GenerationRequest(engine.tokenize_chat(one, generate=False), adapter_id, 0, score=True)
-        for one in conversations
+        GenerationRequest(engine.tokenize_chat(messages, generate=False), adapter_id, 0, score=True)
+        for messages in conversations
     ]
-    return [one.score for one in complete(engine, requests, None) if one.score is not None]
+    return [
+        completion.score
+        for completion in complete(engine, requests, None)
+        if completion.score is not None
+    ]
 
 
 def summed_log_probabilities(
@@ -54,7 +60,7 @@ def summed_log_probabilities(
 ) -> list[float]:
     """See `Engine.log_probabilities`."""
     requests = [
-        GenerationRequest([*prompt, *rest], adapter_id, 0, prompt_logprobs=len(prompt))
-        for prompt, rest in sequences
+        GenerationRequest([*prompt, *continuation], adapter_id, 0, prompt_logprobs=len(prompt))
+        for prompt, continuation in sequences
     ]
-    return [sum(one.prompt_logprobs) for one in complete(engine, requests, None)]
+    return [sum(completion.prompt_logprobs) for completion in complete(engine, requests, None)]

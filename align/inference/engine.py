@@ -30,7 +30,7 @@ from align.inference.types import Completion, GenerationRequest, Messages, OnTex
 
 
 class BankEngine:
-    """`Engine`: see `align.inference.types` for the contract. To be used from one thread."""
+    """Implements `Engine` (the contract is in `align.inference.types`). Not thread-safe."""
 
     def __init__(self, base: Base, options: EngineOptions | None = None):
         options = options or EngineOptions()
@@ -77,7 +77,7 @@ class BankEngine:
 
     @property
     def context_length(self) -> int:
-        """Tokens of a slot: the base's own limit, or what the memory budget allows."""
+        """Tokens per slot: the limit of the base, or what the memory budget allows."""
         return self._slot_tokens
 
     @property
@@ -86,11 +86,11 @@ class BankEngine:
         return bool(self._live)
 
     def load(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
-        """Make an adapter known. AdapterError if it does not fit the base."""
+        """Register an adapter. AdapterError if it does not fit the base."""
         self._known.add(adapter_id, adapter)
 
     def unload(self, adapter_id: str) -> None:
-        """Forget an adapter; what is under way with it ends first."""
+        """Remove an adapter; its sequences in progress are completed first."""
         key = self._known.remove(adapter_id)
         if key is not None:
             self._scheduler.forget(key)
@@ -98,28 +98,28 @@ class BankEngine:
             self._let_go()
 
     def keep(self, adapter_ids: Collection[str]) -> None:
-        """These give their bank slots up last, in place of those kept before."""
+        """Evict these adapters last. Replaces the adapters of the previous call."""
         self._known.keep(adapter_ids)
 
     def start_anew(self) -> None:
-        """Drop what is retained for prefixes; nothing while requests are under way.
+        """Drop all retained prefixes; no effect while requests are in progress.
 
-        Reading part of a prompt from another request changes the last digits. After this, what
-        comes out depends on what is asked alone, and not on what was asked before.
+        Reusing the prefix of another request changes the last digits of results. After this call,
+        results do not depend on earlier requests.
         """
         if not self._live:
             self._scheduler = self._new_scheduler()
             self._let_go()
 
     def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
-        """The base's chat template applied; `generate` opens the assistant's turn."""
+        """Apply the base's chat template; `generate` opens the assistant's turn."""
         ids = self._tokenizer.apply_chat_template(
             list(messages), add_generation_prompt=generate, return_dict=False
         )
         return list(ids)
 
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
-        """Queue a request; ids of its `n` sequences. RequestError or AdapterError if refused."""
+        """Queue a request; return its `n` sequence ids. RequestError or AdapterError if refused."""
         adapter = None if request.adapter is None else self._known.named(request.adapter)
         head = None if adapter is None else adapter.head
         check_request(
@@ -130,7 +130,7 @@ class BankEngine:
         )
         prompt = tuple(request.prompt_ids)
         read = Read(prompt, request, head)
-        made = []
+        sequence_ids = []
         for index in range(request.n):
             scheduled = Scheduled(
                 id=next(self._ids),
@@ -143,19 +143,19 @@ class BankEngine:
             self._live[scheduled.id] = _Live(scheduled, written, request, read)
             self._sampler.add(scheduled.id, request, index)
             self._scheduler.add(scheduled)
-            made.append(scheduled.id)
-        return made
+            sequence_ids.append(scheduled.id)
+        return sequence_ids
 
     def cancel(self, sequence: int) -> None:
-        """End a sequence at the next step; nothing if it is over."""
+        """End a sequence at the next step; no effect if it has ended."""
         if sequence in self._live:
             self._cancelled.append(sequence)
 
     @torch.inference_mode()
     def step(self) -> list[Update]:
-        """Admit, read one chunk of prompts, write one token of every row past its prompt.
+        """Admit sequences, prefill one chunk of prompts, decode one token of each prefilled row.
 
-        If it raises, everything under way is dropped and nothing that it left behind is used.
+        If it raises, all sequences in progress are dropped and no state of theirs is reused.
         """
         try:
             return self._step()
@@ -174,7 +174,7 @@ class BankEngine:
         self._arrange(plan)
         if plan.rows:
             rows = sorted(plan.rows, key=self._bank_slot)  # neighbours share an adapter
-            updates += self._take(self._model.write([self._row(one) for one in rows]), rows)
+            updates += self._take(self._model.write([self._row(row) for row in rows]), rows)
         if plan.chunks:
             updates += self._read(plan.chunks)
         self._let_go()
@@ -184,18 +184,18 @@ class BankEngine:
         updates = []
         for sequence in self._cancelled:
             if (live := self._live.get(sequence)) is not None:
-                held = live.written.cancel()
+                text = live.written.cancel()
                 self._scheduler.cancel(sequence)
-                updates.append(self._end(sequence, held))
+                updates.append(self._end(sequence, text))
         self._cancelled.clear()
         return updates
 
     def _arrange(self, plan: StepPlan) -> None:
-        """Adapters into their bank slots, and prefixes into their KV slots."""
-        came = {key for key, _ in plan.residencies}
+        """Load adapters into their bank slots and copy prefixes into their KV slots."""
+        loaded = {key for key, _ in plan.residencies}
         self.traffic = Traffic(
-            tuple((one, self._live[one].scheduled.adapter not in came) for one in plan.admitted),
-            self._known.ids_of(came),
+            tuple((seq, self._live[seq].scheduled.adapter not in loaded) for seq in plan.admitted),
+            self._known.ids_of(loaded),
             self._known.ids_of(plan.evictions),
         )
         for key, slot in plan.residencies:
@@ -239,13 +239,13 @@ class BankEngine:
         return updates
 
     def _take(self, logits: torch.Tensor, sequences: Sequence[int]) -> list[Update]:
-        """Sample a token for each of these, and end those that are over."""
+        """Sample a token for each sequence, and end the sequences that are complete."""
         updates = []
-        picked = self._sampler.pick(logits, sequences)
-        for sequence, one in zip(sequences, picked, strict=True):
+        picks = self._sampler.pick(logits, sequences)
+        for sequence, picked in zip(sequences, picks, strict=True):
             written = self._live[sequence].written
-            text, over = written.take(one)
-            self._scheduler.wrote(sequence, one.token)
+            text, over = written.take(picked)
+            self._scheduler.wrote(sequence, picked.token)
             if over:
                 self._scheduler.finish(sequence)
                 updates.append(self._end(sequence, text))
@@ -258,18 +258,18 @@ class BankEngine:
         return Update(sequence, text, self._live.pop(sequence).written.completion, True)
 
     def _let_go(self) -> None:
-        for key in [one for one in self._leaving if not self._scheduler.uses(one)]:
+        for key in [adapter for adapter in self._leaving if not self._scheduler.uses(adapter)]:
             self._leaving.discard(key)
             self._known.drop(key)
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_text: OnText | None = None
     ) -> list[Completion]:
-        """Submit all and step to their end. Completions in request order, `n` of each together."""
+        """Run all requests. Completions are in request order, the `n` of each request together."""
         return complete(self, requests, on_text)
 
     def score(self, conversations: Sequence[Messages], adapter_id: str) -> list[float]:
-        """A reward adapter's scores. AdapterError if it has no reward head."""
+        """Scores by a reward adapter. AdapterError if it has no reward head."""
         if self._known.named(adapter_id).head is None:
             raise AdapterError(f"adapter {adapter_id[:12]} has no reward head; it cannot score")
         return scores(self, conversations, adapter_id)
@@ -277,7 +277,7 @@ class BankEngine:
     def log_probabilities(
         self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], adapter_id: str | None
     ) -> list[float]:
-        """For each (prompt ids, completion ids): the completion's summed log-probability."""
+        """Summed log-probability of the completion for each (prompt ids, completion ids)."""
         return summed_log_probabilities(self, sequences, adapter_id)
 
     def _decode(self, tokens: list[int]) -> str:
@@ -286,7 +286,7 @@ class BankEngine:
 
 @dataclass(frozen=True)
 class _Live:
-    """Everything of one sequence between `submit` and its end."""
+    """The state of a sequence between `submit` and its end."""
 
     scheduled: Scheduled
     written: Written
@@ -295,6 +295,6 @@ class _Live:
 
 
 def _end_tokens(base: Base) -> frozenset[int]:
-    ends = base.model.generation_config.eos_token_id
-    many = ends if isinstance(ends, list) else [ends]
-    return frozenset(one for one in (*many, base.tokenizer.eos_token_id) if one is not None)
+    eos = base.model.generation_config.eos_token_id
+    tokens = eos if isinstance(eos, list) else [eos]
+    return frozenset(token for token in (*tokens, base.tokenizer.eos_token_id) if token is not None)

@@ -1,4 +1,4 @@
-"""The adapters that an engine can be asked for, checked and ready for the bank."""
+"""The adapters that an engine can serve, checked and prepared for the bank."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from align.inference.modeling.bank import Bank, Prepared
 
 @dataclass(frozen=True)
 class RewardHead:
-    """A reward model's last step: hidden state times `weight` (1, hidden).
+    """The output head of a reward model: hidden state times `weight` (1, hidden).
 
-    As transformers' sequence classification: of the rightmost token that is not `pad`.
+    As in transformers' sequence classification, the rightmost token that is not `pad` is scored.
     """
 
     weight: torch.Tensor
     pad: int | None
 
     def place(self, prompt: list[int] | tuple[int, ...]) -> int:
-        """Which token's hidden state is scored."""
-        at = len(prompt) - 1
-        while at > 0 and prompt[at] == self.pad:
-            at -= 1
-        return at
+        """Position of the token whose hidden state is scored."""
+        position = len(prompt) - 1
+        while position > 0 and prompt[position] == self.pad:
+            position -= 1
+        return position
 
 
 @dataclass(frozen=True)
 class LoadedAdapter:
-    """One adapter as loaded. `key` is never given again, so nothing kept under it is stale."""
+    """A loaded adapter. `key` is never reused, so data cached under it cannot be stale."""
 
     key: int
     id: str
@@ -45,7 +45,7 @@ class LoadedAdapter:
 
 
 class LoadedAdapters:
-    """By id, and by the key that the scheduler knows; forgotten ones stay until their last use."""
+    """Adapters by id and by the scheduler's key. Removed adapters stay until they are dropped."""
 
     def __init__(self, base: Base, bank: Bank):
         self._base, self._bank = base, bank
@@ -56,21 +56,21 @@ class LoadedAdapters:
 
     @property
     def ids(self) -> set[str]:
-        """What requests may name."""
+        """Ids that requests may name."""
         return set(self._by_id)
 
     def add(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
-        """Check and prepare; nothing if the id is known. AdapterError if it does not fit."""
+        """Check and prepare an adapter, unless its id is known. AdapterError if it does not fit."""
         if adapter_id in self._by_id:
             return
         source = str(adapter) if isinstance(adapter, Path) else adapter_id
         factors = read_factors(adapter) if isinstance(adapter, Path) else adapter
         weights = self._bank.prepare(factors, source)
         pad = _check_manifest(adapter, self._base) if isinstance(adapter, Path) else None
-        made = LoadedAdapter(
+        loaded = LoadedAdapter(
             next(self._keys), adapter_id, weights, self._head(factors, source, pad)
         )
-        self._by_id[adapter_id] = self._by_key[made.key] = made
+        self._by_id[adapter_id] = self._by_key[loaded.key] = loaded
 
     def _head(self, factors: LoraFactors, source: str, pad: int | None) -> RewardHead | None:
         if factors.score is None:
@@ -87,29 +87,29 @@ class LoadedAdapters:
         return RewardHead(head, pad)
 
     def remove(self, adapter_id: str) -> int | None:
-        """Take the id away; the key that was behind it. `drop` it once nothing uses it."""
-        known = self._by_id.pop(adapter_id, None)
-        return None if known is None else known.key
+        """Remove the id and return its key, which is to be passed to `drop` once it is unused."""
+        loaded = self._by_id.pop(adapter_id, None)
+        return None if loaded is None else loaded.key
 
     def keep(self, adapter_ids: Collection[str]) -> None:
-        """What `is_kept` is true of from now on."""
+        """Set the adapters for which `is_kept` returns True."""
         self._kept = frozenset(adapter_ids)
 
     def is_kept(self, key: int) -> bool:
-        """Whether the weights behind this key are kept."""
-        known = self._by_key.get(key)
-        return known is not None and known.id in self._kept
+        """Whether the adapter with this key was named in the last call of `keep`."""
+        loaded = self._by_key.get(key)
+        return loaded is not None and loaded.id in self._kept
 
     def ids_of(self, keys: Iterable[int]) -> tuple[str, ...]:
-        """The ids behind these keys, without those that were dropped."""
+        """Ids of the adapters with these keys; dropped adapters are omitted."""
         return tuple(self._by_key[key].id for key in keys if key in self._by_key)
 
     def drop(self, key: int) -> None:
-        """Let go of the weights."""
+        """Release the weights."""
         self._by_key.pop(key, None)
 
     def named(self, adapter_id: str) -> LoadedAdapter:
-        """AdapterError if it is not known."""
+        """The adapter with this id. AdapterError if it is not loaded."""
         if adapter_id not in self._by_id:
             raise AdapterError(f"adapter {adapter_id[:12]} is not loaded")
         return self._by_id[adapter_id]
@@ -119,7 +119,7 @@ class LoadedAdapters:
 
 
 def _check_manifest(folder: Path, base: Base) -> int | None:
-    """The pad token of its reward head. AdapterError if it was trained on another base."""
+    """The pad token of the reward head. AdapterError if the adapter was trained on another base."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_manifest(folder)

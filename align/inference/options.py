@@ -1,4 +1,4 @@
-"""How much an engine takes on. Imports no torch."""
+"""Capacity limits of an engine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from align.errors import RequestError
 
-TALLEST = 1024  # rank: as cpu.c has it
+TALLEST = 1024  # largest rank, as in cpu.c
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Limits of an engine; memory is taken by `kv_bytes` and by `adapters` x rank.
+    """Limits of an engine. `kv_bytes` and `adapters` x rank determine its memory.
 
-    `slots` sequences are read and written at a time; each has room for `slot_tokens` (None: as
-    many as `kv_bytes` and the model's context allow). `adapters` of at most `max_rank` are in the
-    bank at a time, any number can be known. While something is written, a step reads at most
-    `chunk_tokens` of prompts. `reuse` keeps what was read for prompts that begin alike.
-    `cuda_graphs` records decode steps on a GPU; a CPU has no use for it.
+    At most `slots` sequences are processed at a time; each has room for `slot_tokens` (None: as
+    many as `kv_bytes` and the model's context allow). The bank holds `adapters` of at most
+    `max_rank` at a time; any number can be loaded. While any sequence decodes, a step prefills at
+    most `chunk_tokens`. `reuse` retains keys and values for prompts with the same prefix.
+    `cuda_graphs` records decode steps on a GPU; it has no effect on a CPU.
     """
 
     slots: int = 64
@@ -30,7 +30,7 @@ class EngineOptions:
     cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
-        """RequestError names an option that is out of its range."""
+        """RequestError names the first option that is out of range."""
         for name in ("slots", "kv_bytes", "adapters", "chunk_tokens"):
             if getattr(self, name) < 1:
                 raise RequestError(f"{name}={getattr(self, name)}: at least 1 is needed")
@@ -38,5 +38,5 @@ class EngineOptions:
             raise RequestError(f"max_rank={self.max_rank}: 1 to {TALLEST} are possible")
 
 
-#: Of a worker that trains on the same card: as long sequences at half the memory, and few adapters.
+#: For a worker that trains on the same card: sequences as long, half the memory, fewer adapters.
 BESIDE_TRAINING = EngineOptions(slots=32, kv_bytes=2 * 2**30, adapters=4)

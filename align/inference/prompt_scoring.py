@@ -1,4 +1,4 @@
-"""What is wanted of a prompt besides its continuation: log-probabilities, a reward score."""
+"""Results computed from a prompt itself: log-probabilities and a reward score."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from align.inference.loaded_adapters import RewardHead
 from align.inference.types import Completion, GenerationRequest
 
-#: Positions whose logits are held at a time: a large vocabulary is a megabyte for four of them.
+#: Positions whose logits are computed at a time. With a large vocabulary four take a megabyte.
 _AT_ONCE = 256
 
 
 class Read:
-    """Takes the hidden states of a prompt chunk by chunk.
+    """Processes the hidden states of a prompt chunk by chunk.
 
-    `first` is how many prompt tokens need not be computed again if another sequence has them.
+    `first` is the number of prompt tokens that may be reused from another sequence.
     """
 
     def __init__(
@@ -25,8 +25,8 @@ class Read:
         self._prompt, self._from = prompt, request.prompt_logprobs
         self._head = head if request.score else None
         scored = len(prompt) - 1 if self._head is None else self._head.place(prompt)
-        read = len(prompt) - 1 if self._from is None else self._from - 1
-        self.first = min(len(prompt) - 1, scored, read)
+        needed = len(prompt) - 1 if self._from is None else self._from - 1
+        self.first = min(len(prompt) - 1, scored, needed)
 
     def take(
         self,
@@ -35,13 +35,13 @@ class Read:
         completion: Completion,
         logits: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
-        """Hidden states (count, hidden) of the prompt's tokens from `start` on."""
+        """Process hidden states (count, hidden) of the prompt tokens from `start` on."""
         if self._head is not None:
-            at = self._head.place(self._prompt) - start
-            if 0 <= at < len(hidden):
-                completion.score = float((hidden[at] @ self._head.weight[0]).float())
+            index = self._head.place(self._prompt) - start
+            if 0 <= index < len(hidden):
+                completion.score = float((hidden[index] @ self._head.weight[0]).float())
         if self._from is not None:
-            # A token's probability comes from the state before it; the last state has no next.
+            # A token's probability comes from the state before it; the last state has no successor.
             first = max(self._from - 1 - start, 0)
             last = min(len(hidden), len(self._prompt) - 1 - start)
             for begin in range(first, last, _AT_ONCE):
@@ -52,7 +52,7 @@ class Read:
 
 
 def _log_probabilities(logits: torch.Tensor, tokens: tuple[int, ...]) -> torch.Tensor:
-    """Of each token under its row of logits (rows, vocabulary), in fp32."""
+    """Log-probability of each token under its row of logits (rows, vocabulary), in fp32."""
     wide = logits.float()
     chosen = wide.gather(-1, torch.tensor(tokens, device=wide.device)[:, None])[:, 0]
     return chosen - wide.logsumexp(-1)

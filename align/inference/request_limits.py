@@ -1,4 +1,4 @@
-"""Whether a request can be served as asked, before anything of it is touched. Imports no torch."""
+"""Validation of a request before it is queued. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_LOGPROBS = 20
 def check_request(
     request: GenerationRequest, *, vocabulary: int, slot_tokens: int, reward: bool
 ) -> None:
-    """RequestError, one line, at the first parameter that cannot be served.
+    """Raise RequestError, of one line, for the first parameter that is not valid.
 
     `vocabulary` is the number of token ids, `slot_tokens` the most tokens that a prompt and its
     completion may have together, `reward` whether the request's adapter has a reward head.
@@ -104,8 +104,8 @@ def _check_reading(request: GenerationRequest, reward: bool) -> None:
             f"{request.max_new_tokens}: set it to 0"
         )
     if request.score and not reward:
-        whose = "the base" if request.adapter is None else f"adapter '{request.adapter}'"
-        raise RequestError(f"{whose} has no reward head: score needs a reward model's adapter")
+        model = "the base" if request.adapter is None else f"adapter '{request.adapter}'"
+        raise RequestError(f"{model} has no reward head: score needs a reward model's adapter")
     if request.max_new_tokens == 0 and request.prompt_logprobs is None and not request.score:
         raise RequestError(
             "max_new_tokens is 0, so nothing is asked for: set it to 1 or more, "
@@ -120,8 +120,8 @@ def _check_range(name: str, value: float, least: float, most: float) -> None:
 
 
 def _check_ids(name: str, ids: Iterable[int], vocabulary: int) -> None:
-    wrong = next((token for token in ids if not 0 <= token < vocabulary), None)
-    if wrong is not None:
+    invalid = next((token for token in ids if not 0 <= token < vocabulary), None)
+    if invalid is not None:
         raise RequestError(
-            f"{name} has token id {wrong}: this model's ids are from 0 to {vocabulary - 1}"
+            f"{name} has token id {invalid}: this model's ids are from 0 to {vocabulary - 1}"
         )

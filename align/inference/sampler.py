@@ -1,4 +1,4 @@
-"""Picking the next token of each row, by that row's own parameters."""
+"""Picks the next token of each row, by that row's own parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from align.inference.sampling_ops import draw, draw_few, draw_nucleus, likeliest, ranked
 from align.inference.types import GenerationRequest, TokenLogprobs
 
-#: Below it, dividing by the temperature could overflow; the likeliest token is then all there is.
+#: Below this temperature the division by it could overflow, so the likeliest token is taken.
 COLDEST = 1e-5
 
 _Kind = Literal["all", "nucleus", "few"]  # what a row draws from
@@ -27,20 +27,20 @@ class Picked(NamedTuple):
 
 
 class Sampler:
-    """The parameters of all sequences that write, and each one's own random stream.
+    """The sampling parameters and the random stream of each decoding sequence.
 
-    In the field's order: `logit_bias` and penalties, `min_new_tokens`, temperature, top-k, top-p.
-    What a seeded sequence draws depends on its logits and its seed alone, not on its neighbours.
+    They apply in this order: `logit_bias` and penalties, `min_new_tokens`, temperature, top-k,
+    top-p. The draws of a seeded sequence depend only on its logits and its seed, not on the batch.
     """
 
     def __init__(self, vocabulary: int, ends: frozenset[int], device: torch.device):
-        """`ends` are the ids that end a turn: impossible before a request's `min_new_tokens`."""
+        """`ends` are the ids that end a turn, masked before a request's `min_new_tokens`."""
         self._vocabulary, self._ends, self._device = vocabulary, ends, device
         self._rows: dict[int, _Row] = {}
         self._scratch = _Scratch(vocabulary, device)
 
     def add(self, sequence: int, request: GenerationRequest, index: int) -> None:
-        """Know a sequence: completion `index` of the request, whose seed is `seed + index`."""
+        """Register a sequence: completion `index` of the request, with seed `seed + index`."""
         if _plain(request):
             return
         row = _Row(request, index)
@@ -50,72 +50,73 @@ class Sampler:
         self._rows[sequence] = row
 
     def drop(self, sequence: int) -> None:
-        """Forget a sequence; nothing if it is not known."""
+        """Remove a sequence; no effect if it is not registered."""
         self._rows.pop(sequence, None)
 
     @torch.inference_mode()
     def pick(self, logits: Tensor, sequences: Sequence[int]) -> list[Picked]:
-        """The next token of each sequence. `logits` (len(sequences), vocabulary), left as they are.
+        """The next token of each sequence. `logits` (len(sequences), vocabulary) are not modified.
 
-        A row whose logits hold a NaN gets some token of the vocabulary, its neighbours theirs.
+        A row with NaN logits gets an arbitrary token of the vocabulary; other rows are unaffected.
         """
-        rows = {at: row for at, row in enumerate(map(self._rows.get, sequences)) if row is not None}
+        rows = {i: row for i, row in enumerate(map(self._rows.get, sequences)) if row is not None}
         if not rows:
             return [Picked(token, None) for token in likeliest(logits).tolist()]
         scores = self._scratch.room("scores", len(logits)).copy_(logits)
-        wanted = {
-            at: row.request.logprobs for at, row in rows.items() if row.request.logprobs is not None
+        counts = {
+            i: row.request.logprobs for i, row in rows.items() if row.request.logprobs is not None
         }
-        logs = _select(scores, list(wanted)).log_softmax(-1) if wanted else scores[:0]
-        for at, row in rows.items():
-            row.adjust(scores[at])
+        logs = _select(scores, list(counts)).log_softmax(-1) if counts else scores[:0]
+        for i, row in rows.items():
+            row.adjust(scores[i])
         tokens: list[int] = likeliest(scores).tolist()
-        for at, token in self._drawn(scores, rows):
-            tokens[at] = token
-        found = _logprobs(logs, tokens, wanted)
-        for at, row in rows.items():
-            row.wrote(tokens[at])
-        return [Picked(token, found.get(at)) for at, token in enumerate(tokens)]
+        for i, token in self._drawn(scores, rows):
+            tokens[i] = token
+        logprobs = _logprobs(logs, tokens, counts)
+        for i, row in rows.items():
+            row.wrote(tokens[i])
+        return [Picked(token, logprobs.get(i)) for i, token in enumerate(tokens)]
 
     def _drawn(self, scores: Tensor, rows: dict[int, _Row]) -> list[tuple[int, int]]:
-        """Place and token of those of `rows` (by place) that sample."""
+        """(Row index, token) of each of `rows` (by row index) that samples."""
         kinds: dict[_Kind, list[int]] = {}
-        for at, row in rows.items():
+        for i, row in rows.items():
             if row.samples:
-                kinds.setdefault(_kind(row.request, self._vocabulary), []).append(at)
+                kinds.setdefault(_kind(row.request, self._vocabulary), []).append(i)
         return [
             pair
-            for kind, places in kinds.items()
-            for pair in zip(places, self._draw(kind, scores, places, rows), strict=True)
+            for kind, indices in kinds.items()
+            for pair in zip(indices, self._draw(kind, scores, indices, rows), strict=True)
         ]
 
     def _draw(
-        self, kind: _Kind, scores: Tensor, places: list[int], rows: dict[int, _Row]
+        self, kind: _Kind, scores: Tensor, indices: list[int], rows: dict[int, _Row]
     ) -> list[int]:
-        requests = [rows[at].request for at in places]
-        randoms = [rows[at].random for at in places]
-        # The likeliest of a vocabulary has more than 1e-9: below that top_p only loses digits.
-        heat, top_p = torch.tensor(
-            [[one.temperature, max(one.top_p, 1e-9)] for one in requests], device=self._device
+        requests = [rows[i].request for i in indices]
+        randoms = [rows[i].random for i in indices]
+        # The likeliest token has a share over 1e-9: a lower top_p would only lose precision.
+        temperature, top_p = torch.tensor(
+            [[request.temperature, max(request.top_p, 1e-9)] for request in requests],
+            device=self._device,
         ).T
-        heated = self._scratch.room("heated", len(places))
-        torch.div(_select(scores, places), heat[:, None], out=heated)
-        weights = torch.softmax(heated, -1, out=self._scratch.room("weights", len(places)))
+        scaled = self._scratch.room("heated", len(indices))
+        torch.div(_select(scores, indices), temperature[:, None], out=scaled)
+        weights = torch.softmax(scaled, -1, out=self._scratch.room("weights", len(indices)))
         if kind == "all":
             tokens = draw(weights, randoms)
         elif kind == "nucleus":
-            tokens = draw_nucleus(weights, top_p, randoms, scratch=heated)
+            tokens = draw_nucleus(weights, top_p, randoms, scratch=scaled)
         else:
-            tokens = draw_few(weights, [one.top_k for one in requests], top_p, randoms)
+            tokens = draw_few(weights, [request.top_k for request in requests], top_p, randoms)
         ids: list[int] = tokens.tolist()
         return ids
 
 
 class _Scratch:
-    """Room for (rows, vocabulary) in fp32 that is kept between steps.
+    """Buffers (rows, vocabulary) in fp32 that are reused between steps.
 
-    The system takes memory of this size back when it is freed, and on a CPU having it mapped
-    again costs more than all arithmetic of a step.
+    Freed memory of this size is returned to the system, and on a CPU mapping it again takes longer
+    than the arithmetic of a step.
     """
 
     def __init__(self, vocabulary: int, device: torch.device):
@@ -123,22 +124,22 @@ class _Scratch:
         self._rooms: dict[str, Tensor] = {}
 
     def room(self, name: str, rows: int) -> Tensor:
-        """(rows, vocabulary), whatever it held before."""
+        """The buffer `name` as (rows, vocabulary), with unspecified values."""
         if name not in self._rooms or len(self._rooms[name]) < rows:
             self._rooms[name] = torch.empty(rows, self._vocabulary, device=self._device)
         return self._rooms[name][:rows]
 
 
 class _Row:
-    """One sequence that needs more than the likeliest token."""
+    """The state of a sequence that needs more than its likeliest token."""
 
     def __init__(self, request: GenerationRequest, index: int):
         self.request = request
         self.samples = request.temperature >= COLDEST
         self._penalised = request.presence_penalty != 0 or request.frequency_penalty != 0
-        # Random takes an int's absolute value: -1 and 1 would be one stream.
+        # Random uses the absolute value of an int, so -1 and 1 would give the same stream.
         self.random = Random(None if request.seed is None else (request.seed + index) % 2**64)
-        self.early: Tensor | None = None  # ids that may not come yet
+        self.early: Tensor | None = None  # ids masked until `min_new_tokens`
         self._offset: Tensor | None = None  # (vocabulary,) bias and penalties, added to the logits
         self._counts: Counter[int] = Counter()
         self._written = 0
@@ -146,7 +147,7 @@ class _Row:
     def adjust(self, scores: Tensor) -> None:
         """Change the row's logits (vocabulary,) in place."""
         if self._penalised or self.request.logit_bias:
-            if self._offset is None:  # not sooner: it is large, and thousands may be waiting
+            if self._offset is None:  # created late: it is large, and thousands may be queued
                 self._offset = _biases(self.request, scores)
             scores += self._offset
         if self.early is not None:
@@ -171,7 +172,7 @@ def _biases(request: GenerationRequest, scores: Tensor) -> Tensor:
 
 
 def _plain(request: GenerationRequest) -> bool:
-    """Whether the likeliest token is always the one, and nothing else is asked for."""
+    """Whether the request is greedy on unmodified logits and needs no log-probabilities."""
     return (
         request.temperature < COLDEST
         and request.presence_penalty == 0
@@ -188,24 +189,27 @@ def _kind(request: GenerationRequest, vocabulary: int) -> _Kind:
     return "nucleus" if request.top_p < 1 else "all"
 
 
-def _select(values: Tensor, places: list[int]) -> Tensor:
-    """The rows at ascending `places`; all of them are not copied."""
-    if len(places) == len(values):
+def _select(values: Tensor, indices: list[int]) -> Tensor:
+    """The rows at ascending `indices`, without a copy if these are all rows."""
+    if len(indices) == len(values):
         return values
-    return values.index_select(0, torch.tensor(places, device=values.device))
+    return values.index_select(0, torch.tensor(indices, device=values.device))
 
 
-def _logprobs(logs: Tensor, tokens: list[int], wanted: dict[int, int]) -> dict[int, TokenLogprobs]:
-    """By place: the row's token's and the `wanted` likeliest ones'; logs (wanted, vocabulary)."""
-    if not wanted:
+def _logprobs(logs: Tensor, tokens: list[int], counts: dict[int, int]) -> dict[int, TokenLogprobs]:
+    """Logprobs of each row's token and of its likeliest tokens, by row index.
+
+    `counts` has the number of likeliest tokens by row index; logs (len(counts), vocabulary).
+    """
+    if not counts:
         return {}
-    chosen = torch.tensor([tokens[at] for at in wanted], device=logs.device)
+    chosen = torch.tensor([tokens[i] for i in counts], device=logs.device)
     values = logs.gather(-1, chosen[:, None])[:, 0].tolist()
-    ids = ranked(logs, max(wanted.values()))
-    best, names = logs.gather(-1, ids).tolist(), ids.tolist()
+    ids = ranked(logs, max(counts.values()))
+    top_logprobs, top_ids = logs.gather(-1, ids).tolist(), ids.tolist()
     return {
-        at: TokenLogprobs(value, tuple(zip(some[:count], logprobs[:count], strict=True)))
-        for (at, count), value, some, logprobs in zip(
-            wanted.items(), values, names, best, strict=True
+        i: TokenLogprobs(value, tuple(zip(row_ids[:count], logprobs[:count], strict=True)))
+        for (i, count), value, row_ids, logprobs in zip(
+            counts.items(), values, top_ids, top_logprobs, strict=True
         )
     }

@@ -1,4 +1,4 @@
-"""One completion on its way, and when it is over. Imports no torch."""
+"""A completion in progress and its stopping conditions. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 
 
 class Written:
-    """What has been written of one completion, token by token.
+    """Collects a completion token by token.
 
-    It is over at the end of turn (unless `ignore_eos`), a stop id, a stop string, or after
-    `max_new_tokens`. `completion` grows with it; its text is what has been released so far. With
-    `streamed` False all text comes at the end where the request has no stop strings, which is
-    cheaper.
+    It ends at the end of turn (unless `ignore_eos`), at a stop id, at a stop string, or after
+    `max_new_tokens`. `completion` grows with each token; its text is the text released so far. With
+    `streamed` False and no stop strings, all text is released at the end, which is cheaper.
     """
 
     def __init__(
@@ -33,29 +32,29 @@ class Written:
         self.completion = Completion()
 
     def take(self, picked: Picked) -> tuple[str, bool]:
-        """Add a token: the text that became final with it, and whether that was the last one."""
-        done = self.completion
+        """Add a token; return the text that became final and whether the completion has ended."""
+        completion = self.completion
         if picked.logprobs is not None:
-            done.logprobs.append(picked.logprobs)
+            completion.logprobs.append(picked.logprobs)
         if picked.token in self._ends:
-            done.ended = picked.token
+            completion.ended = picked.token
             return self._finish("stop"), True
-        done.token_ids.append(picked.token)
-        count = len(done.token_ids)
-        fresh = self._stream.add(picked.token, may_stop=count >= self._request.min_new_tokens)
+        completion.token_ids.append(picked.token)
+        count = len(completion.token_ids)
+        text = self._stream.add(picked.token, may_stop=count >= self._request.min_new_tokens)
         if self._stream.stopped:
-            return fresh + self._finish("stop"), True
+            return text + self._finish("stop"), True
         if count >= self._request.max_new_tokens:
-            return fresh + self._finish("length"), True
-        done.text += fresh
-        return fresh, False
+            return text + self._finish("length"), True
+        completion.text += text
+        return text, False
 
     def cancel(self) -> str:
-        """End it here; the text that was still held back."""
+        """End the completion; return the text that was still held back."""
         return self._finish("cancelled")
 
     def _finish(self, reason: FinishReason) -> str:
-        held = self._stream.finish()
+        text = self._stream.finish()
         self.completion.text = self._stream.text
         self.completion.finish_reason = reason
-        return held
+        return text

@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out. Imports no torch."""
+"""Requests, results and the interface of an engine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ FinishReason = Literal["stop", "length", "cancelled"]
 class GenerationRequest:
     """One prompt and how to continue it.
 
-    `adapter` is the id of a loaded adapter, or None for the untouched base. `n` completions are
-    wanted; completion i samples with `seed + i`. `temperature` 0 is greedy. `top_k` 0 and `top_p` 1
-    keep the whole vocabulary. Penalties and `logit_bias` (token id → added to its logit) are
-    OpenAI's: presence and frequency count generated tokens alone. `stop` ends the text before any
-    of these strings, `stop_ids` after any of these tokens (left out like the end of turn); neither
-    these nor the end of turn can come before `min_new_tokens`, and `ignore_eos` takes the end of
-    turn as any other token. `logprobs` asks for each token's log-probability and that of as many
-    likeliest ones (0: the token's alone), under the model's own distribution: before temperature,
-    penalties and bias. A `seed` makes sampling repeatable whatever shares the batch.
+    `adapter` is the id of a loaded adapter, or None for the base alone. `n` is the number of
+    completions; completion i samples with `seed + i`. `temperature` 0 is greedy. `top_k` 0 and
+    `top_p` 1 keep the whole vocabulary. Penalties and `logit_bias` (token id → added to its logit)
+    are those of OpenAI: presence and frequency count generated tokens only. `stop` ends the text
+    before any of these strings, `stop_ids` after any of these tokens (omitted, like the end of
+    turn). Neither these nor the end of turn can occur before `min_new_tokens`;
+    `ignore_eos` treats the end of turn as an ordinary token. `logprobs` requests the
+    log-probability of each token and of that many likeliest tokens (0: of the token only), under
+    the model's distribution before temperature, penalties and bias. A `seed` makes sampling
+    repeatable in any batch.
 
     With `max_new_tokens` 0 the prompt is only read: for `prompt_logprobs`, the log-probability of
-    every prompt token from that position on (at least 1), or for `score`, a reward adapter's.
+    every prompt token from that position on (at least 1), or for `score`, a reward adapter's score.
     """
 
     prompt_ids: Sequence[int]
@@ -53,7 +54,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """A token's log-probability (nats), and the likeliest tokens with theirs, best first."""
+    """A token's log-probability (nats), and `top` (token, log-probability), likeliest first."""
 
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
@@ -61,10 +62,10 @@ class TokenLogprobs:
 
 @dataclass
 class Completion:
-    """What the model wrote: ids without the end-of-turn token, and their text.
+    """The generated tokens, without the end-of-turn token, and their text.
 
-    `ended` is the token that ended it (end of turn or one of `stop_ids`), left out of `token_ids`
-    but counted in `logprobs`. `cached_tokens` of the prompt were taken from another request.
+    `ended` is the token that ended the completion (end of turn or one of `stop_ids`). It is not in
+    `token_ids` but in `logprobs`. `cached_tokens` of the prompt were reused from another request.
     """
 
     token_ids: list[int] = field(default_factory=list)
@@ -79,10 +80,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What one step did with the bank.
+    """The changes that a step made to the bank.
 
-    `admitted` are the sequences that left the queue, each with whether its adapter had its place in
-    the bank before this step. `loaded` and `evicted` are ids of adapters.
+    `admitted` are the sequences that left the queue, each with whether its adapter was in the bank
+    before this step. `loaded` and `evicted` are ids of adapters.
     """
 
     admitted: tuple[tuple[int, bool], ...] = ()
@@ -92,10 +93,10 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Update:
-    """What one step added to a sequence: `text` that became final; `done` comes once, at its end.
+    """A step's result for a sequence: `text` that became final; `done` is true once, at its end.
 
-    Text is held back while it could still become a stop string or is half a character.
-    `completion` is the sequence's own and grows with every step.
+    Text is held back while it could still become a stop string or ends in an incomplete character.
+    `completion` is the sequence's own object and grows with every step.
     """
 
     sequence: int
@@ -104,7 +105,7 @@ class Update:
     done: bool
 
 
-#: Called in generation order with (index of the completion, new text). Returning False cancels it.
+#: Called in generation order with (completion index, new text). False cancels that completion.
 OnText = Callable[[int, str], bool | None]
 
 Messages = Sequence[Mapping[str, str]]
@@ -130,58 +131,59 @@ class Engine(Protocol):
 
     @property
     def traffic(self) -> Traffic:
-        """What the last step did with the bank."""
+        """The changes that the last step made to the bank."""
         ...
 
     def load(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
-        """Make an adapter known: a PEFT folder, or factors in memory; nothing if it is already.
+        """Load an adapter from a PEFT folder or from factors; no effect if its id is loaded.
 
-        AdapterError if it does not fit the base, before anything is touched.
+        AdapterError if it does not fit the base; the engine is unchanged then.
         """
         ...
 
     def unload(self, adapter_id: str) -> None:
-        """Forget an adapter. Requests that have it already are served to their end."""
+        """Remove an adapter. Requests already submitted for it are completed."""
         ...
 
     def keep(self, adapter_ids: Collection[str]) -> None:
-        """These, loaded or not, are the last to lose their places in the bank; no longer those
-        that were named before."""
+        """Evict these adapters, loaded or not, last from the bank. Replaces the previous call."""
         ...
 
     def start_anew(self) -> None:
-        """Forget what was read before, unless requests are under way: results then depend on what
-        is asked alone, to the last digit."""
+        """Drop retained prefixes; no effect while requests are in progress.
+
+        Later results then depend only on their requests, to the last digit.
+        """
         ...
 
     def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
-        """The base's chat template applied; `generate` opens the assistant's turn."""
+        """Apply the base's chat template; `generate` opens the assistant's turn."""
         ...
 
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
-        """Queue a request; the ids of its `n` sequences, unique in this engine's life.
+        """Queue a request; return the ids of its `n` sequences, which are unique in this engine.
 
-        Not `streamed`: text may all come at the end, which is cheaper. RequestError or AdapterError
-        if it cannot be served; nothing is queued then.
+        With `streamed` False all text may be returned at the end, which is cheaper. RequestError or
+        AdapterError if the request cannot be served; nothing is queued then.
         """
         ...
 
     def cancel(self, sequence: int) -> None:
-        """End a sequence at the next step (`cancelled`); nothing if it is over."""
+        """End a sequence at the next step (`cancelled`); no effect if it has ended."""
         ...
 
     def step(self) -> list[Update]:
-        """Admit, read one chunk of prompts, write one token of every row that is past its prompt.
+        """Admit sequences, prefill one chunk of prompts, decode one token of each prefilled row.
 
-        One update for each sequence that has something new. If it raises, everything that was under
-        way is dropped without an update, and the engine goes on as new.
+        Returns an update for each sequence with new results. If it raises, all sequences in
+        progress are dropped without an update, and the engine remains usable.
         """
         ...
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_text: OnText | None = None
     ) -> list[Completion]:
-        """Submit all and step to their end. Completions in request order, `n` of each together."""
+        """Run all requests. Completions are in request order, the `n` of each request together."""
         ...
 
     def score(self, conversations: Sequence[Messages], adapter_id: str) -> list[float]:
@@ -191,5 +193,5 @@ class Engine(Protocol):
     def log_probabilities(
         self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], adapter_id: str | None
     ) -> list[float]:
-        """For each (prompt ids, completion ids): the completion's summed log-probability."""
+        """Summed log-probability of the completion for each (prompt ids, completion ids)."""
         ...

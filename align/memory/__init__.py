@@ -1,1 +1,1 @@
-"""How much memory a stage's trials need: pure arithmetic over sizes, no torch."""
+"""Memory estimates for the trials of a stage: arithmetic over sizes. Imports no torch."""

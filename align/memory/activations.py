@@ -1,9 +1,10 @@
-"""Bytes that a training step holds at its fullest, counted from what autograd saves.
+"""Peak bytes of activations in a training step, counted from the tensors that autograd saves.
 
-For a pre-norm decoder layer with SDPA attention and a gated MLP (Llama's layout), PEFT's LoRA in
-fp32 on frozen weights, under autocast. Frozen weights make most products free: a linear without
-LoRA saves nothing, a norm's scale and the rotation save no activation. What is saved was read off
-`torch.autograd.graph.saved_tensors_hooks`, when it is held off the CPU allocator's records.
+Assumes a pre-norm decoder layer with SDPA attention and a gated MLP (Llama's layout), PEFT's LoRA
+in fp32 on frozen weights, and autocast. With frozen weights most operations save nothing: a linear
+without LoRA saves no tensor, a norm's scale and the rotation save no activation. Saved tensors were
+determined with `torch.autograd.graph.saved_tensors_hooks`, their lifetimes from the records of the
+CPU allocator.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from align.memory.machines import Machine
 from align.memory.shape import FUSED, ModelShape
 from align.memory.workload import Workload
 
-#: TRL's loss projects onto the vocabulary in tiles of at most this many tokens and so many columns
-#: (trl.kernels.chunked_logprob; the columns are allocated even for a small vocabulary).
+#: TRL's loss projects onto the vocabulary in tiles of at most TILE_TOKENS x TILE_COLUMNS
+#: (trl.kernels.chunked_logprob; all columns are allocated even for a small vocabulary).
 TILE_TOKENS, TILE_COLUMNS = 4096, 32768
-#: Tokens at a time on a CPU, with their logits and probabilities (align.compat.lm_head).
+#: Tokens of a block on a CPU, with their logits and probabilities (align.compat.lm_head).
 CPU_TOKENS = 64
-#: Attention weights of a sample up to which training.cpu_attention takes the gradient there.
+#: Attention weights of a sample up to which align.compat.torch_attention computes the gradient.
 CPU_WEIGHTS = 2**20
 FP32 = 4
 
 
 @dataclass(frozen=True)
 class Activations:
-    """At the fullest moment of a step: what layers hold, and what the loss does."""
+    """Bytes at the peak of a step: held by the layers, and by the loss."""
 
     layers: int
     logits: int
@@ -38,10 +39,10 @@ class Activations:
 
 
 def activations(work: Workload, shape: ModelShape, machine: Machine) -> Activations:
-    """The larger of two moments: the loss's gradient, or the layer that backward starts with.
+    """The larger of two peaks: at the loss's gradient, and at the first layer of the backward pass.
 
-    With checkpointing only each layer's input outlives the forward pass, and one layer at a time is
-    computed again.
+    With checkpointing only the inputs of the layers are kept after the forward pass, and the layers
+    are recomputed individually.
     """
     layer, stream = saved_by_layer(work, shape, machine), work.tokens * machine.width * shape.hidden
     final_norm = work.tokens * FP32 * shape.hidden
@@ -51,23 +52,23 @@ def activations(work: Workload, shape: ModelShape, machine: Machine) -> Activati
     copies = machine.width * work.lora.parameters(shape) if machine.mixed else 0
     if work.checkpointing:
         held = shape.layers * stream
-        inside = held + layer + copies // shape.layers
+        in_layer = held + layer + copies // shape.layers
     else:
         held = shape.layers * layer - _unneeded(work, shape, machine) + copies
-        inside = held
+        in_layer = held
     at_loss = Activations(held + mask + final_norm + scored * machine.width * shape.hidden, logits)
-    at_layer = Activations(inside + mask + passing(work, shape, machine), 0)
-    return max(at_loss, at_layer, key=lambda moment: moment.total)
+    at_layer = Activations(in_layer + mask + passing(work, shape, machine), 0)
+    return max(at_loss, at_layer, key=lambda peak: peak.total)
 
 
 def _unneeded(work: Workload, shape: ModelShape, machine: Machine) -> int:
-    """What the first layer need not save: its input, from a frozen embedding, has no gradient."""
+    """Bytes that the first layer need not save: a frozen embedding, its input, has no gradient."""
     readers = len(work.lora.targets.intersection(FUSED[0])) if work.dropout else 0
     return work.tokens * shape.hidden * (FP32 + machine.dropout_mask * readers)
 
 
 def saved_by_layer(work: Workload, shape: ModelShape, machine: Machine) -> int:
-    """Bytes that autograd keeps of one layer between its forward and its backward pass."""
+    """Bytes that autograd saves in a layer between its forward and its backward pass."""
     width, wide = machine.width, shape.intermediate
     norms = 2 * FP32 * (shape.hidden + 1)
     keys = shape.query_width if work.padded else shape.key_width
@@ -75,49 +76,52 @@ def saved_by_layer(work: Workload, shape: ModelShape, machine: Machine) -> int:
     if _own_attention(work, shape, machine):
         attention = width * (shape.query_width + 2 * keys)  # neither its output nor its logsumexp
     elif work.padded:
-        attention += width * work.length  # SDPA turns the mask into numbers, in each layer anew
+        attention += width * work.length  # SDPA converts the mask to numbers in each layer
     mlp = width * 3 * wide  # gate, its SiLU, up
     return work.tokens * (norms + attention + mlp + _lora_inputs(work, shape, machine))
 
 
 def _own_attention(work: Workload, shape: ModelShape, machine: Machine) -> bool:
-    """Whether training.cpu_attention takes the gradient: short rows on a CPU, a head for each."""
-    for_each = work.padded or shape.query_width == shape.key_width
+    """Whether align.compat.torch_attention computes the gradient: on a CPU, for short rows.
+
+    It requires a key head for each query head; with a mask the key heads are repeated.
+    """
+    expanded = work.padded or shape.query_width == shape.key_width
     short = shape.heads * work.length**2 <= CPU_WEIGHTS
-    return machine.device == "cpu" and for_each and short
+    return machine.device == "cpu" and expanded and short
 
 
 def _lora_inputs(work: Workload, shape: ModelShape, machine: Machine) -> int:
-    """Of one token: what LoRA's two products keep, and the dropout between.
+    """Bytes that LoRA's two products and the dropout save for each token.
 
-    PEFT casts the input to fp32 and autocast casts it back, so that each linear keeps a copy of its
-    own even where three read the same. In fp32 there is one for all, unless dropout makes more.
+    PEFT casts the input to fp32 and autocast casts it back, so that each linear saves its own copy
+    even if several linears read the same input. In fp32 they share a copy, unless there is dropout.
     """
     inputs = {name: shape.linears[name][0] for name in work.lora.targets}
     inner = machine.width * work.lora.rank * len(inputs)
     masks = machine.dropout_mask * sum(inputs.values()) if work.dropout else 0
     if machine.mixed or work.dropout:
         return machine.width * sum(inputs.values()) + inner + masks
-    shared = {_input_of(name): size for name, size in inputs.items()}
-    return machine.width * sum(shared.values()) + inner
+    distinct = {_input_of(name): size for name, size in inputs.items()}
+    return machine.width * sum(distinct.values()) + inner
 
 
 def _input_of(name: str) -> str:
-    shared = {"q_proj": "attention", "k_proj": "attention", "v_proj": "attention"}
-    return shared.get(name, "mlp" if name in ("gate_proj", "up_proj") else name)
+    inputs = {"q_proj": "attention", "k_proj": "attention", "v_proj": "attention"}
+    return inputs.get(name, "mlp" if name in ("gate_proj", "up_proj") else name)
 
 
 def passing(work: Workload, shape: ModelShape, machine: Machine) -> int:
-    """Bytes that one layer needs beyond what is saved, at its widest place.
+    """Peak bytes that a layer needs in addition to the tensors that it saves.
 
-    Forward, in `down_proj`: its input, LoRA's fp32 copy of that (and what dropout makes of it), the
-    streams beside it and its outputs. Backward: the gradients of the MLP's product and of both its
+    Forward, in `down_proj`: its input, LoRA's fp32 copy of the input (and the result of dropout),
+    the residual streams and its outputs. Backward: the gradients of the MLP's product and of both
     factors; or five fp32 copies of the stream in a norm.
     """
     width, hidden, wide = machine.width, shape.hidden, shape.intermediate
     streams, casts = 3, 0
     if "down_proj" in work.lora.targets:
-        streams = 5  # base, LoRA and scaled LoRA: three outputs instead of one
+        streams = 5  # three outputs (base, LoRA and scaled LoRA) instead of a single output
         casts = FP32 * wide * (2 if work.dropout else 1) if machine.mixed else 0
     if not work.checkpointing:
         streams += 2  # the layer's input and the embedding's output are still in use
@@ -127,11 +131,11 @@ def passing(work: Workload, shape: ModelShape, machine: Machine) -> int:
 
 
 def loss_gradient(scored: int, shape: ModelShape, machine: Machine) -> int:
-    """Bytes that the log-probabilities of `scored` positions take beside their hidden states.
+    """Bytes of the log-probabilities of `scored` positions, in addition to their hidden states.
 
-    On a GPU one tile of TRL's, in its backward pass, and the gradient in fp32. On a CPU the
-    gradient is made and kept in the forward pass, in the products' dtype; beside it there are one
-    block's logits and probabilities, later the gradient once more in fp32 and rounded.
+    On a GPU: a tile of TRL's backward pass, and the gradient in fp32. On a CPU the gradient is
+    computed and kept in the forward pass, in the products' dtype. In addition there are the logits
+    and probabilities of a block, and later a copy of the gradient in fp32 and a rounded copy.
     """
     if not scored:
         return 0
@@ -139,5 +143,5 @@ def loss_gradient(scored: int, shape: ModelShape, machine: Machine) -> int:
         rows = min(scored, TILE_TOKENS)
         return rows * TILE_COLUMNS * machine.width + scored * FP32 * shape.hidden
     block = 2 * FP32 * min(scored, CPU_TOKENS) * shape.vocab
-    kept, passed_on = machine.width * shape.hidden, (FP32 + machine.width) * shape.hidden
-    return scored * kept + max(block, scored * passed_on)
+    gradient, copies = machine.width * shape.hidden, (FP32 + machine.width) * shape.hidden
+    return scored * gradient + max(block, scored * copies)

@@ -1,9 +1,9 @@
-"""How long a trial takes, roughly, counted from what its steps compute. No torch.
+"""Rough estimates of a trial's duration, from the operations of its steps. Imports no torch.
 
 Floating-point operations as in arXiv 2001.08361 (section 2.1): two for each weight and token of a
-forward pass, and as many for the gradient of its input; frozen weights need no third time. What
-share of its peak a machine reaches is an assumption, a low and a high one, so that the result is a
-range. Small models on a GPU are bound by the time that kernels take to be started instead.
+forward pass, and as many for the gradient of its input; frozen weights need no gradient of their
+own. The share of its peak that a machine reaches is an assumption with a low and a high value, so
+that the result is a range. Small models on a GPU are bound by the launch time of kernels instead.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from align.memory.shape import ModelShape
 from align.memory.workload import Workload
 from align.recipe.metric_schedule import Kind
 
-#: Products of one position with the vocabulary: forward, again in the chunked loss's backward pass
-#: (trl.kernels.chunked_logprob), and the gradient. On a CPU each is computed once.
+#: Products of a position with the vocabulary: forward, again in the backward pass of the chunked
+#: loss (trl.kernels.chunked_logprob), and the gradient. On a CPU the forward product runs once.
 _HEAD_PASSES = {"cuda": 3, "cpu": 2}
-#: Rows that the engine writes at a time beside training (BESIDE_TRAINING).
+#: Rows that the engine decodes at a time beside training (BESIDE_TRAINING).
 _ROWS = 32
-#: Sequences of a held-out item that each kind of measurement reads; answers are written as well.
+#: Sequences of a held-out item that each kind of measurement reads, apart from generated answers.
 _SEQUENCES: dict[Kind, int] = {
     "answers": 0, "wins": 1, "pairs": 2, "implied": 4, "completions": 1, "labels": 2,
     "divergence": 2,
@@ -30,7 +30,7 @@ _SEQUENCES: dict[Kind, int] = {
 
 @dataclass(frozen=True)
 class Range:
-    """From `low` to `high`, of seconds, hours or money."""
+    """A range from `low` to `high`, in seconds, hours or money."""
 
     low: float = 0.0
     high: float = 0.0
@@ -44,9 +44,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a machine computes: peak operations and bytes a second, and the shares of both reached.
+    """A machine's peak operations and bytes a second, and the shares of both that it reaches.
 
-    `layer` is the seconds that one layer's kernels take to be started, forward, with LoRA.
+    `slow` and `fast` are the low and the high share. `layer` is the seconds that the kernel
+    launches of a layer take in a forward pass with LoRA.
     """
 
     operations: float
@@ -60,8 +61,8 @@ def _gpu(tera: float, giga: float) -> Speed:
     return Speed(tera * 1e12, giga * 1e9, 0.12, 0.35, Range(0.6e-3, 1.5e-3))
 
 
-#: Matrix products in the dtype that trains there (without sparsity) and memory, of the makers' data
-#: sheets: tera-operations and gigabytes a second.
+#: Matrix products in the dtype of training (without sparsity) and memory bandwidth, from the
+#: manufacturers' data sheets: tera-operations and gigabytes a second.
 SPEEDS: dict[str, Speed] = {
     "T4": _gpu(65, 320),
     "P100": _gpu(18.7, 732),
@@ -75,13 +76,13 @@ SPEEDS: dict[str, Speed] = {
     "A100-80": _gpu(312, 2039),
     "H100": _gpu(989, 3350),
 }
-#: Of one core with AVX-512 in bf16, set so that it gives what was measured on two, of which each
-#: had a trial: SFT of SmolLM2 at 2.1 to 2.6 s a step of 8 rows, decode steps of 32 rows at 90 ms.
+#: Speed of a core with AVX-512 in bf16, fitted to measurements on two cores with a trial on each:
+#: SFT of SmolLM2 at 2.1 to 2.6 s a step of 8 rows, decode steps of 32 rows at 90 ms.
 CORE = Speed(440e9, 8e9, 0.2, 0.5, Range())
 
 
 def speed_of(machine: Machine, cores: int = 1) -> Speed:
-    """Of a GPU by its name, or of so many cores."""
+    """The speed of a GPU, by its name, or of `cores` CPU cores."""
     if machine.device == "cuda":
         return SPEEDS[machine.name]
     return Speed(CORE.operations * cores, CORE.bandwidth * cores, CORE.slow, CORE.fast, CORE.layer)
@@ -90,7 +91,7 @@ def speed_of(machine: Machine, cores: int = 1) -> Speed:
 def step_seconds(
     work: Workload, shape: ModelShape, machine: Machine, tokens: int, cores: int = 1
 ) -> Range:
-    """Seconds of an optimizer step on sequences of `tokens`, GRPO's writing included."""
+    """Seconds of an optimizer step on sequences of `tokens`, with GRPO's generation."""
     speed = speed_of(machine, cores)
     positions = work.sequences * work.steps * tokens
     scored = 0 if work.method == "reward" else min(work.scored, tokens)
@@ -99,8 +100,8 @@ def step_seconds(
     operations += positions * 6 * work.lora.parameters(shape)
     head = 2 * shape.hidden * shape.vocab * _HEAD_PASSES[machine.device]
     operations += work.sequences * work.steps * scored * head
-    started = speed.layer * (shape.layers * passes * work.steps)
-    seconds = _longest(operations / speed.operations, speed, started)
+    launches = speed.layer * (shape.layers * passes * work.steps)
+    seconds = _longest(operations / speed.operations, speed, launches)
     if work.method != "grpo":
         return seconds
     prompt = max(1, tokens - work.scored)
@@ -110,14 +111,14 @@ def step_seconds(
 def written(
     rows: int, prompt: int, answer: int, shape: ModelShape, machine: Machine, cores: int = 1
 ) -> Range:
-    """Seconds in which the engine reads `rows` prompts and writes as many full answers."""
-    speed, at_once = speed_of(machine, cores), min(rows, _ROWS)
+    """Seconds in which the engine reads `rows` prompts and generates as many full answers."""
+    speed, batch = speed_of(machine, cores), min(rows, _ROWS)
     decodes = -(-rows // _ROWS) * answer
     token = _forward(shape, prompt + answer) + 2 * shape.hidden * shape.vocab
     by_weights = machine.width * shape.parameters / speed.bandwidth
     read = rows * prompt * token / speed.operations
     return _longest(
-        read + decodes * max(by_weights, at_once * token / speed.operations), speed, Range()
+        read + decodes * max(by_weights, batch * token / speed.operations), speed, Range()
     )
 
 
@@ -130,7 +131,7 @@ def measured_seconds(
     machine: Machine,
     cores: int = 1,
 ) -> Range:
-    """Seconds of measuring `items` held-out ones in each of these kinds; answers have `answer`."""
+    """Seconds of measuring `items` held-out items with each kind; answers have `answer` tokens."""
     speed, total = speed_of(machine, cores), Range()
     token = _forward(shape, tokens) + 2 * shape.hidden * shape.vocab
     for kind in kinds:
@@ -142,12 +143,12 @@ def measured_seconds(
 
 
 def _forward(shape: ModelShape, length: int) -> int:
-    """Operations of one position's forward pass through all layers, in a sequence of `length`."""
-    linears = sum(into * out for into, out in shape.linears.values())
-    causal = 2 * length * shape.query_width  # scores and values, half of the positions each
+    """Operations of a position in a forward pass through all layers, in a sequence of `length`."""
+    linears = sum(inputs * outputs for inputs, outputs in shape.linears.values())
+    causal = 2 * length * shape.query_width  # scores and values, for half of the positions each
     return shape.layers * (2 * linears + causal)
 
 
-def _longest(at_peak: float, speed: Speed, started: Range) -> Range:
-    """What a machine takes that reaches a share of its peak, and starts its kernels meanwhile."""
-    return Range(max(at_peak / speed.fast, started.low), max(at_peak / speed.slow, started.high))
+def _longest(at_peak: float, speed: Speed, launches: Range) -> Range:
+    """Seconds at the reached share of the peak, or of the concurrent kernel launches if longer."""
+    return Range(max(at_peak / speed.fast, launches.low), max(at_peak / speed.slow, launches.high))

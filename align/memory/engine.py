@@ -1,6 +1,6 @@
-"""Bytes of the generation engine that a trial holds beside its training.
+"""Bytes of the generation engine that a trial uses in addition to training.
 
-It evaluates every trial and writes GRPO's completions, on the same weights.
+The engine evaluates every trial and generates GRPO's completions, with the same weights.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from align.memory.workload import Workload
 FP32 = 4
 #: Rows of the decode steps that CUDA graphs are recorded for, up to the number of slots.
 _GRAPH_ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
-#: Powers of two of a sequence's length that are met while completions are written.
+#: Number of length buckets (powers of two) that decoding passes through.
 _GRAPH_LENGTHS = 2
 
 
 def engine_bytes(
     work: Workload, shape: ModelShape, machine: Machine, options: EngineOptions
 ) -> int:
-    """Keys and values, the bank of adapters, loaded adapters, and what sampling keeps."""
+    """Bytes of keys and values, the adapter bank, loaded adapters, and the sampling buffers."""
     loaded = [work.lora, *work.beneath, *work.judge]
     return (
         kv_bytes(shape, machine, options)
         + bank_bytes(work, shape, machine, options)
-        + 2 * machine.width * sum(one.parameters(shape) for one in loaded)
+        + 2 * machine.width * sum(lora.parameters(shape) for lora in loaded)
         + _packed(shape, machine)
         + (_sampling(work, shape, machine, options) if work.method == "grpo" else 0)
     )
 
 
 def kv_bytes(shape: ModelShape, machine: Machine, options: EngineOptions) -> int:
-    """Of all slots; on a GPU there is one more, for rows that fill up a recorded step."""
+    """Bytes of all KV slots. A GPU has an extra slot for the surplus rows of a recorded step."""
     token = 2 * shape.layers * shape.key_width * machine.width
     room = options.kv_bytes // (options.slots * token)
     tokens = options.slot_tokens or min(shape.context, room)
@@ -40,11 +40,11 @@ def kv_bytes(shape: ModelShape, machine: Machine, options: EngineOptions) -> int
 
 
 def bank_bytes(work: Workload, shape: ModelShape, machine: Machine, options: EngineOptions) -> int:
-    """All bank slots, as tall as the tallest adapter in them; fused linears grow together."""
+    """Bytes of all bank slots, of the largest rank in them; fused linears grow together."""
     chains = [(work.lora, *work.beneath), work.judge]
-    tallest = max(sum(one.rank for one in chain) for chain in chains)
-    rank = min(1 << (tallest - 1).bit_length(), options.max_rank)
-    targets = {name for chain in chains for one in chain for name in one.targets}
+    largest = max(sum(lora.rank for lora in chain) for chain in chains)
+    rank = min(1 << (largest - 1).bit_length(), options.max_rank)
+    targets = {name for chain in chains for lora in chain for name in lora.targets}
     sizes = sum(
         sum(sum(shape.linears[name]) for name in group)
         for group in FUSED
@@ -54,18 +54,18 @@ def bank_bytes(work: Workload, shape: ModelShape, machine: Machine, options: Eng
 
 
 def _packed(shape: ModelShape, machine: Machine) -> int:
-    """On a CPU in bf16 the engine has its own copy of the weights, in oneDNN's layout."""
+    """Bytes of the packed weights: on a CPU in bf16 the engine copies them to oneDNN's layout."""
     if machine.device != "cpu" or machine.dtype != "bfloat16":
         return 0
-    linears = shape.layers * sum(into * out for into, out in shape.linears.values())
+    linears = shape.layers * sum(inputs * outputs for inputs, outputs in shape.linears.values())
     return machine.width * (linears + shape.vocab * shape.hidden)
 
 
 def _sampling(work: Workload, shape: ModelShape, machine: Machine, options: EngineOptions) -> int:
-    """Three fp32 copies of a step's logits, and the logits of each recorded step."""
+    """Bytes of three fp32 copies of a step's logits, and of the logits of each recorded step."""
     rows = min(work.batch, options.slots)
-    kept = 3 * FP32 * rows * shape.vocab
+    buffers = 3 * FP32 * rows * shape.vocab
     if machine.device == "cpu":
-        return kept
-    recorded = sum(one for one in _GRAPH_ROWS if one <= rows) * _GRAPH_LENGTHS
-    return kept + recorded * shape.vocab * machine.width
+        return buffers
+    recorded = sum(count for count in _GRAPH_ROWS if count <= rows) * _GRAPH_LENGTHS
+    return buffers + recorded * shape.vocab * machine.width

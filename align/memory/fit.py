@@ -1,4 +1,4 @@
-"""Whether a recipe's stages fit on a card, how many trials share it, and what would be better."""
+"""Whether a recipe's stages fit on a card, how many trials share it, and better settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from align.space.spaces import Value
 
 @dataclass(frozen=True)
 class TrialOnCard:
-    """One trial of a stage on one card; `params` are those of its search space that it draws."""
+    """A trial of a stage on a card; `params` are its values of the search space."""
 
     params: Mapping[str, Value]
     work: Workload
@@ -26,22 +26,22 @@ class TrialOnCard:
 
     @property
     def sharing(self) -> int:
-        """How many such trials one card holds at a time; 0: it does not fit."""
+        """Number of such trials that fit on a card at a time; 0 if it does not fit."""
         return self.machine.holds(self.peak.total)
 
     @property
     def fraction(self) -> float:
-        """The share of a card that it may claim (Ray's `num_gpus`); 0 if it does not fit."""
+        """The share of a card that the trial may claim (Ray's `num_gpus`); 0 if it does not fit."""
         return int(100 / self.sharing) / 100 if self.sharing else 0.0
 
 
 @dataclass(frozen=True)
 class StageFit:
-    """A stage: trial 0, the trial of its search space that needs most, and a better setting.
+    """The fit of a stage: trial 0, the trial that needs most memory, and a better setting.
 
-    `proposal` is the worst trial in other micro-batches, with the card to itself; None where the
-    stage's own are the best that fit, or none do. `other` is the worst trial with checkpointing
-    switched the other way.
+    `worst` is the trial of the search space that needs most memory. `proposal` is that trial with
+    other micro-batches, alone on the card; None if the stage's own are the best that fit, or none
+    fit. `other` is that trial with the opposite checkpointing setting.
     """
 
     stage: str
@@ -58,7 +58,7 @@ def fit_stages(
     machine: Machine,
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> list[StageFit]:
-    """What each of the named stages needs. `prompt_tokens` bounds GRPO's prompts."""
+    """The fit of each of the named stages. `prompt_tokens` is the limit of GRPO's prompts."""
     return [_fit(_Case(recipe, stage, shape, machine, prompt_tokens)) for stage in stages]
 
 
@@ -92,14 +92,14 @@ class _Case:
         return self.recipe.stages[self.stage]
 
     def peak(self, work: Workload) -> int:
-        """Bytes of the whole process."""
+        """Peak bytes of the whole process."""
         return predict(work, self.shape, self.machine).total
 
     def of(self, params: Mapping[str, Value], work: Workload) -> TrialOnCard:
         return TrialOnCard(params, work, predict(work, self.shape, self.machine), self.machine)
 
     def trial(self, params: Mapping[str, Value], *, largest: bool) -> TrialOnCard:
-        """With these parameters, on parents of the largest ranks or of their trials 0."""
+        """The trial with these parameters, with parents of the largest ranks or of trial 0."""
         work = workload(
             self.config.resolve(params),
             self.shape,
@@ -111,15 +111,18 @@ class _Case:
 
 
 def propose(work: Workload, fits: Callable[[Workload], bool]) -> Workload | None:
-    """The largest micro-batch that fits, with the same effective batch; None if it is as it is.
+    """The largest micro-batch that fits, with the same effective batch; None if `work` has it.
 
-    Checkpointing costs a second forward pass, small micro-batches only less full kernels: so it is
-    dropped where the stage's own micro-batch, or the largest that fits with it, fits without.
+    Checkpointing costs a second forward pass, small micro-batches only less efficient kernels. So
+    checkpointing is dropped if the stage's own micro-batch, or the largest that fits with
+    checkpointing, fits without it.
     """
-    plain, again = _largest(work, fits, False), _largest(work, fits, True)
-    if again is not None and (plain is None or plain.rows < min(work.rows, again.rows)):
+    plain, checkpointed = _largest(work, fits, False), _largest(work, fits, True)
+    if checkpointed is not None and (
+        plain is None or plain.rows < min(work.rows, checkpointed.rows)
+    ):
         plain = None
-    best = plain or again
+    best = plain or checkpointed
     same = best is None or (best.rows, best.checkpointing) == (work.rows, work.checkpointing)
     return None if same else best
 
@@ -128,45 +131,45 @@ def _largest(
     work: Workload, fits: Callable[[Workload], bool], checkpointing: bool
 ) -> Workload | None:
     sizes = (work.in_batches_of(rows, checkpointing) for rows in reversed(work.sizes))
-    return next((one for one in sizes if fits(one)), None)
+    return next((candidate for candidate in sizes if fits(candidate)), None)
 
 
 def _worst(case: _Case) -> Mapping[str, Value]:
-    """The end or choice of each searched field that needs most memory, where it matters at all.
+    """The bound or choice of each searched field that needs most memory, if memory depends on it.
 
-    With a field that is searched under a condition come the values that make it so.
+    For a field that is searched under a condition, the values that meet the condition are included.
     """
 
     def total(params: Mapping[str, Value]) -> int:
         return case.trial(params, largest=True).peak.total
 
-    alone: list[Mapping[str, Value]] = [{}]
+    extremes: list[Mapping[str, Value]] = [{}]
     for path, space in case.config.space().items():
-        reached = [case.config.reaching(path, value) for value in space.ends()]
-        sizes = [(total(params), params) for params in reached if params is not None]
+        candidates = [case.config.reaching(path, value) for value in space.ends()]
+        sizes = [(total(params), params) for params in candidates if params is not None]
         if len({size for size, _ in sizes}) > 1:
-            alone.append(max(sizes, key=itemgetter(0))[1])
-    together = {path: value for params in alone for path, value in params.items()}
+            extremes.append(max(sizes, key=itemgetter(0))[1])
+    combined = {path: value for params in extremes for path, value in params.items()}
     try:
-        case.config.resolve(together)
-    except RecipeError:  # a condition or a tie does not allow their ends together
-        return max(alone, key=total)
-    return max(together, *alone, key=total)
+        case.config.resolve(combined)
+    except RecipeError:  # a condition or an expression excludes the combination
+        return max(extremes, key=total)
+    return max(combined, *extremes, key=total)
 
 
 def _chain(
     recipe: Recipe, last: str | None, shape: ModelShape, largest: bool
 ) -> tuple[LoraSize, ...]:
-    """The adapters of a stage and those that it is stacked on; of the largest ranks, or trial 0's.
+    """The adapters of a stage and its parents, with their largest ranks or the ranks of trial 0.
 
-    Of a registered adapter the recipe knows nothing: it is not counted.
+    A registered adapter is not counted, since the recipe does not know its size.
     """
     if last not in recipe.stages:
         return ()
     assert last is not None
-    found = []
+    sizes = []
     for name in recipe.chain(last):
         stage = recipe.stages[name]
-        one = lora_of(stage.resolve(), shape)
-        found.append(LoraSize(stage.largest_rank(), one.targets) if largest else one)
-    return tuple(found)
+        size = lora_of(stage.resolve(), shape)
+        sizes.append(LoraSize(stage.largest_rank(), size.targets) if largest else size)
+    return tuple(sizes)

@@ -1,4 +1,4 @@
-"""GPUs by name: the memory that torch finds on them, and the dtype that they train in."""
+"""GPUs by name: the memory that torch reports, and the dtype of training."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from align.errors import RequestError
 
 GIB = 2**30
 
-#: What the driver and torch's kernels take of a card for each process, beside all tensors.
+#: Bytes of a card that the driver and torch's kernels use in each process, besides tensors.
 CONTEXT = GIB // 2
-#: cuBLAS's own buffers, one for the forward and one for the backward pass's handle (8,519,680
-#: bytes each below compute capability 9.0).
+#: Workspaces of cuBLAS, for the handles of the forward and the backward pass (8,519,680 bytes each
+#: below compute capability 9.0).
 WORKSPACES = 2 * 8_519_680
-#: Share of the tensors' bytes that torch's caching allocator holds beyond them: blocks are rounded
-#: up to 2 MiB, and those of one step do not fit exactly into the gaps of the last.
+#: Overhead of torch's caching allocator, as a share of the tensors' bytes: blocks are rounded up to
+#: 2 MiB, and the blocks of a step do not fit exactly into the gaps of the previous step.
 FRAGMENTATION = 0.05
 
-#: Share of a card that predictions are trusted with where there is a choice: several trials on one
-#: card, or another setting than the recipe's.
+#: Share of a card that predictions may fill where there is an alternative: several trials on a
+#: card, or a setting other than the recipe's.
 TRUSTED = 0.95
 
 Dtype = Literal["float16", "bfloat16", "float32"]
@@ -28,10 +28,10 @@ Dtype = Literal["float16", "bfloat16", "float32"]
 
 @dataclass(frozen=True)
 class Machine:
-    """What a step is computed on.
+    """The device that a step is computed on.
 
-    `memory` is in bytes (`torch.cuda.get_device_properties().total_memory`). On a `cpu` there is
-    no context, no fragmentation, and loss and attention's gradient are computed our own way
+    `memory` is in bytes (`torch.cuda.get_device_properties().total_memory`). A `cpu` has no context
+    and no fragmentation, and the loss and the gradient of attention are computed by this project
     (align.compat.lm_head, align.compat.torch_attention).
     """
 
@@ -42,26 +42,26 @@ class Machine:
 
     @property
     def width(self) -> int:
-        """Bytes of a number in the frozen weights and in the products."""
+        """Bytes of a number in the frozen weights and in matrix products."""
         return 4 if self.dtype == "float32" else 2
 
     @property
     def mixed(self) -> bool:
-        """Whether products are in another dtype than the fp32 of LoRA's weights: autocast."""
+        """Whether products use autocast, i.e. a dtype other than the fp32 of LoRA's weights."""
         return self.dtype != "float32"
 
     @property
     def dropout_mask(self) -> int:
-        """Bytes that dropout keeps for each number: CUDA's kernel a flag, torch's CPU one fp32."""
+        """Bytes that dropout saves for each number: a flag in CUDA, an fp32 number on a CPU."""
         return 1 if self.device == "cuda" else 4
 
     def holds(self, total: int) -> int:
-        """Processes of `total` bytes that run at a time; 0: not even one."""
+        """Number of processes of `total` bytes that fit at a time; 0 if none fits."""
         alone = 1 if total <= self.memory else 0
         return max(alone, int(TRUSTED * self.memory) // total)
 
     def overhead(self, tensors: int) -> int:
-        """What a process takes beside its tensors."""
+        """Bytes that a process uses besides its tensors."""
         if self.device == "cpu":
             return 0
         return CONTEXT + WORKSPACES + int(FRAGMENTATION * tensors)
@@ -71,11 +71,11 @@ def _gpu(name: str, gib: float, dtype: Dtype) -> Machine:
     return Machine(name, math.floor(gib * GIB), dtype)
 
 
-#: fp16 below compute capability 8.0 (align.precision). The sizes are what torch reports, the
-#: smallest that is seen with the usual drivers and ECC; a card's label counts in 10^9 and more.
+#: fp16 below compute capability 8.0 (align.precision). The sizes are the smallest values that torch
+#: reports with the usual drivers and ECC; nominal sizes are larger and in units of 10^9 bytes.
 GPUS: dict[str, Machine] = {
-    one.name: one
-    for one in (
+    machine.name: machine
+    for machine in (
         _gpu("T4", 14.56, "float16"),
         _gpu("P100", 15.89, "float16"),
         _gpu("V100-16", 15.77, "float16"),
@@ -93,7 +93,9 @@ GPUS: dict[str, Machine] = {
 
 def gpu(name: str) -> Machine:
     """A GPU by its name, in any case. RequestError lists the names."""
-    found = {key.lower(): one for key, one in GPUS.items()}.get(name.lower().replace(" ", ""))
-    if found is None:
+    match = {key.lower(): machine for key, machine in GPUS.items()}.get(
+        name.lower().replace(" ", "")
+    )
+    if match is None:
         raise RequestError(f"unknown GPU '{name}'; allowed: {', '.join(GPUS)}")
-    return found
+    return match

@@ -1,4 +1,4 @@
-"""The prediction: a trial's peak memory, part by part."""
+"""The prediction of a trial's peak memory, by part."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from align.memory.machines import Machine
 from align.memory.shape import ModelShape
 from align.memory.workload import Workload
 
-#: Of each trained weight: itself, its gradient and AdamW's two moments, in fp32.
+#: Bytes of each trained weight: the weight, its gradient and AdamW's two moments, in fp32.
 TRAINED = 4 * 4
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes at the fullest moment of training.
+    """Bytes at the peak of training.
 
-    `weights` frozen base; `parent` adapters beneath; `adapter` new LoRA with gradients and AdamW's
-    moments, and the reward head; `activations` and `logits` of one micro-batch; `engine` keys,
-    values and adapters for generation; `overhead` CUDA's context and the allocator's gaps.
+    `weights`: the frozen base; `parent`: the adapters of earlier stages; `adapter`: the new LoRA
+    with gradients and AdamW's moments, and the reward head; `activations` and `logits`: of a
+    micro-batch; `engine`: keys, values and adapters for generation; `overhead`: CUDA's context and
+    the fragmentation of the allocator.
     """
 
     weights: int
@@ -39,11 +40,11 @@ class Peak:
 
     @property
     def tensors(self) -> int:
-        """Bytes that torch's allocator hands out at the peak."""
+        """Bytes that torch's allocator has allocated at the peak."""
         return self.total - self.overhead
 
     def to_json(self) -> dict[str, int]:
-        """Bytes of each part and of all."""
+        """Bytes of each part and the total."""
         return {
             **{part.name: getattr(self, part.name) for part in fields(self)},
             "total": self.total,
@@ -56,12 +57,12 @@ def predict(
     machine: Machine,
     engine: EngineOptions | None = BESIDE_TRAINING,
 ) -> Peak:
-    """Peak memory of one trial; without an `engine`, of its training alone."""
+    """Peak memory of a trial; with `engine` None, of its training only."""
     step = activations(work, shape, machine)
     head = 2 * shape.hidden if work.method == "reward" else 0
     parts = {
         "weights": machine.width * shape.parameters,
-        "parent": machine.width * sum(one.parameters(shape) for one in work.beneath),
+        "parent": machine.width * sum(lora.parameters(shape) for lora in work.beneath),
         "adapter": TRAINED * (work.lora.parameters(shape) + head),
         "activations": step.layers,
         "logits": step.logits,

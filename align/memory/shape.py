@@ -1,4 +1,4 @@
-"""A decoder's sizes, as its `config.json` names them."""
+"""The sizes of a decoder, read from its `config.json`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NEEDED = (
     "num_attention_heads",
     "vocab_size",
 )
-#: Linears that read the same input and that the engine therefore fuses into one product.
+#: Linears with the same input, which the engine fuses into a single product.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides a decoder's memory: Llama's layout (Mistral, Qwen2, Qwen3 have it too)."""
+    """The sizes that determine a decoder's memory. Llama's layout (also Mistral, Qwen2, Qwen3)."""
 
     hidden: int
     intermediate: int
@@ -40,17 +40,17 @@ class ModelShape:
 
     @property
     def query_width(self) -> int:
-        """Of all query heads together."""
+        """Width of all query heads together."""
         return self.heads * self.head_dim
 
     @property
     def key_width(self) -> int:
-        """Of all key (or value) heads together."""
+        """Width of all key (or value) heads together."""
         return self.kv_heads * self.head_dim
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
-        """(in, out) of each linear of a layer."""
+        """(in, out) of each linear of a layer, by name."""
         hidden, wide = self.hidden, self.intermediate
         return {
             "q_proj": (hidden, self.query_width),
@@ -64,8 +64,8 @@ class ModelShape:
 
     @property
     def parameters(self) -> int:
-        """Weights of the whole model."""
-        layer = sum(into * out for into, out in self.linears.values()) + 2 * self.hidden
+        """Number of weights of the whole model."""
+        layer = sum(inputs * outputs for inputs, outputs in self.linears.values()) + 2 * self.hidden
         if self.attention_bias:
             layer += self.query_width + 2 * self.key_width
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
@@ -83,15 +83,17 @@ class ModelShape:
         return frozenset(
             name
             for name in self.linears
-            if any(_full(name) == one or _full(name).endswith(f".{one}") for one in modules)
+            if any(
+                _full(name) == ending or _full(name).endswith(f".{ending}") for ending in modules
+            )
         )
 
     def lora_parameters(self, rank: int, targets: frozenset[str]) -> int:
-        """Weights of one adapter: A (rank, in) and B (out, rank) of each target in each layer."""
+        """Number of weights of an adapter: A (rank, in) and B (out, rank) per target and layer."""
         return self.layers * rank * sum(sum(self.linears[name]) for name in targets)
 
 
-#: The built-in bases, whose files may not be unpacked yet.
+#: Configurations of the built-in bases, whose files may not be unpacked yet.
 _EMBEDDED: dict[str, dict[str, Any]] = {
     SMOLLM2: {
         "hidden_size": 576,
@@ -117,9 +119,9 @@ _EMBEDDED: dict[str, dict[str, Any]] = {
 
 
 def read_shape(base: str, config: Path | None = None) -> ModelShape:
-    """The sizes of a base (a built-in one, a folder, a hub id), or those in a file `config`.
+    """The sizes of a base (built-in, a folder, or a hub id), or the sizes in a file `config`.
 
-    ModelError if there is no such file, or it is none of a decoder that can be predicted.
+    ModelError if there is no such file, or its memory cannot be predicted.
     """
     if config is not None:
         return _read(config)
@@ -135,7 +137,7 @@ def _downloaded(base: str) -> Path:
         from huggingface_hub import hf_hub_download
 
         return Path(hf_hub_download(base, "config.json"))
-    except Exception as error:  # several libraries' errors; each means the same to a user
+    except Exception as error:  # errors of several libraries with the same meaning for users
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error) else repr(error)
         raise ModelError(
             f"{reason}; or give its sizes in a file: --config config.json, as the model has it"
@@ -153,7 +155,7 @@ def _read(path: Path) -> ModelShape:
 
 
 def shape_of(config: Mapping[str, Any], source: str) -> ModelShape:
-    """The sizes in a model's configuration. ModelError names what `source` lacks."""
+    """The sizes in a model's configuration. ModelError names the fields that `source` lacks."""
     missing = [name for name in _NEEDED if not isinstance(config.get(name), int)]
     if missing:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""What one stage puts on a card: its adapter, what lies beneath it, and a micro-batch."""
+"""The memory-relevant load of a stage: its adapter, its parents, and a micro-batch."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from align.memory.shape import ModelShape
 from align.recipe import StageConfig
 from align.recipe.trl_fields.installed import Method, trl_fields
 
-#: Sequences of a micro-batch for each row of it: chosen and rejected go through the model together.
+#: Sequences of a micro-batch for each of its rows: chosen and rejected are in the same pass.
 SEQUENCES: dict[Method, int] = {"sft": 1, "reward": 2, "dpo": 2, "kto": 1, "grpo": 1}
-#: Tokens of a GRPO prompt where nothing else is known: recipes bound the completion alone.
+#: Default number of tokens of a GRPO prompt: recipes only limit the completion.
 PROMPT_TOKENS = 256
 
 
 @dataclass(frozen=True)
 class LoraSize:
-    """An adapter by its size: `targets` are names of a layer's linears."""
+    """The size of an adapter; `targets` are the names of linears in a layer."""
 
     rank: int
     targets: frozenset[str]
 
     def parameters(self, shape: ModelShape) -> int:
-        """Its weights in the whole model."""
+        """Number of its weights in the whole model."""
         return shape.lora_parameters(self.rank, self.targets)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One trial's memory-relevant choices.
+    """The memory-relevant settings of a trial.
 
-    `rows` a micro-batch, `steps` micro-batches an optimizer step. A sequence has `length` tokens
-    at most, of which the loss scores `scored`; `padded`: they differ in length, so that attention
-    needs a mask. `whole` rows is what micro-batches must divide, `least` the smallest that the
-    method can do with. `beneath` are the adapters of earlier stages, `judge` those of the reward
-    model.
+    A micro-batch has `rows`, an optimizer step has `steps` micro-batches. A sequence has at most
+    `length` tokens, of which the loss scores `scored`; `padded` if sequences differ in length, so
+    that attention needs a mask. The rows of a micro-batch must divide `whole`, and `least` is the
+    smallest number that the method allows. `beneath` are the adapters of earlier stages, `judge`
+    the adapters of the reward model.
     """
 
     method: Method
@@ -54,26 +54,26 @@ class Workload:
 
     @property
     def sequences(self) -> int:
-        """That go through the model together."""
+        """Number of sequences in a micro-batch."""
         return self.rows * SEQUENCES[self.method]
 
     @property
     def tokens(self) -> int:
-        """Of a micro-batch, padding included."""
+        """Number of tokens of a micro-batch, including padding."""
         return self.sequences * self.length
 
     @property
     def batch(self) -> int:
-        """Rows of an optimizer step."""
+        """Number of rows of an optimizer step."""
         return self.rows * self.steps
 
     @property
     def sizes(self) -> list[int]:
-        """Micro-batches that keep the effective batch, in rows, ascending."""
+        """Possible rows of a micro-batch with the same effective batch, ascending."""
         return [rows for rows in range(self.least, self.whole + 1) if self.whole % rows == 0]
 
     def in_batches_of(self, rows: int, checkpointing: bool) -> Workload:
-        """The same optimizer step in other micro-batches, of one of `sizes`."""
+        """The same optimizer step with other micro-batches; `rows` is one of `sizes`."""
         return replace(
             self,
             rows=rows,
@@ -90,7 +90,7 @@ def workload(
     judge: tuple[LoraSize, ...] = (),
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> Workload:
-    """A resolved stage's, with every sequence as long as the stage allows and all of it scored."""
+    """The workload of a resolved stage, for sequences of the maximum length, all of it scored."""
     method, rows = stage.method, stage.per_device_train_batch_size
     length, scored = stage.max_length, 0 if method == "reward" else stage.max_length
     if method == "grpo":
@@ -114,14 +114,14 @@ def workload(
 
 
 def lora_of(stage: StageConfig, shape: ModelShape) -> LoraSize:
-    """A resolved stage's adapter."""
+    """The size of a resolved stage's adapter."""
     rank = stage.lora.r
     assert isinstance(rank, int)  # resolved
     return LoraSize(rank, shape.targets(stage.lora.target_modules))
 
 
 def _dropout(stage: StageConfig) -> bool:
-    """Whether LoRA's dropout is on: some of TRL's trainers switch it off unless told otherwise."""
+    """Whether LoRA's dropout is on: some of TRL's trainers disable it by default."""
     off = "disable_dropout" in trl_fields(stage.method) and stage.trl_value("disable_dropout")
     rate = stage.lora.lora_dropout
     return not off and isinstance(rate, float) and rate > 0

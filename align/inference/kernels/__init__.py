@@ -1,4 +1,4 @@
-"""The steps between matrix products: in C on a CPU that has a compiler, in torch elsewhere."""
+"""Operations between matrix products: in C on a CPU with a compiler, in torch elsewhere."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ __all__ = [
 
 
 def choose_ops(device: torch.device, dtype: torch.dtype) -> Ops:
-    """The fastest operations that this machine has for tensors of this kind."""
+    """The fastest operations available on this machine for tensors of this device and dtype."""
     library = compiled(dtype) if device.type == "cpu" else None
     return PlainOps() if library is None else NativeOps(library)

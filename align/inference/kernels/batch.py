@@ -1,4 +1,4 @@
-"""What one forward pass works on: which token belongs where. Shapes, and no arithmetic."""
+"""Inputs of a forward pass: the slot, position and adapter of each token. Data only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class LayerCache:
-    """Keys and values of one layer: (slots, kv heads, tokens, head) each, never moved."""
+    """Keys and values of a layer: (slots, kv heads, tokens, head) each. Tensors never move."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -17,10 +17,10 @@ class LayerCache:
 
 @dataclass(frozen=True)
 class LoraPart:
-    """One range of a linear layer's outputs with the factors of all bank slots for it.
+    """A range of a linear layer's outputs, and the LoRA factors of all bank slots for it.
 
-    `a` is (slots, capacity, in), `b` (slots, capacity, out) with scaling in it, `ranks` (slots,)
-    int32: 0 where an adapter leaves this range alone. Rows of `a` and `b` beyond a rank are zero.
+    `a` is (slots, capacity, in), `b` is (slots, capacity, out) and includes the scaling, `ranks` is
+    (slots,) int32: 0 if an adapter has no factors here. Rows of `a` and `b` beyond a rank are zero.
     """
 
     a: torch.Tensor
@@ -31,11 +31,11 @@ class LoraPart:
 
 @dataclass
 class Batch:
-    """The tokens of one forward pass, flat.
+    """The tokens of a forward pass, flat.
 
-    Decoding: one token a row, `spans` empty. Reading prompts: `spans` has (first token, end, slot,
-    first position) of each sequence, `groups` (first token, end, bank slot) of each run of tokens
-    with one adapter; tokens without an adapter are in no group.
+    Decode: each row has a single token and `spans` is empty. Prefill: `spans` has (first token,
+    end, slot, first position) of each sequence, `groups` has (first token, end, bank slot) of each
+    run of tokens with the same adapter; tokens without an adapter are in no group.
 
     `slots`, `positions`, `bank` are int32 (tokens,): KV slot, position, bank slot or -1.
     `longest` bounds positions + 1; `adapted` says whether any token has an adapter.

@@ -1,4 +1,4 @@
-"""Compiling cpu.c, once on each machine, for the processor that it runs on."""
+"""Compiles cpu.c once on each machine, for the processor of that machine."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _FLAGS = (
 )  # fmt: skip
 _DEFINES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
 
-#: An old machine that has other work takes two minutes.
+#: Time limit of the compiler. A busy old machine takes two minutes.
 COMPILE_SECONDS = 300.0
-#: After which a process that finds another one compiling does it itself.
+#: How long a process waits for another process to compile before it compiles by itself.
 PATIENCE_SECONDS = 300.0
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -41,11 +41,11 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 @lru_cache(maxsize=4)
 def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The library for this dtype; None where the dtype has none or no compiler is at hand.
+    """The library for this dtype; None if the dtype is not supported or there is no compiler.
 
-    It links to the OpenMP runtime that torch has loaded already, so both share one pool of
-    threads. `CC` names another compiler than `cc`; an empty `CC` switches compiling off. The
-    library is kept in the user's cache folder, for all homes and processes.
+    It links to the OpenMP runtime that torch has already loaded, so both share a thread pool.
+    `CC` names a compiler other than `cc`; an empty `CC` disables compilation. The library is
+    stored in the user's cache folder and shared by all homes and processes.
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     if dtype not in _DEFINES or not compiler or platform.system() != "Linux":
@@ -54,49 +54,49 @@ def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
         _log.warning("no C compiler '%s': decoding is slower; set CC or install gcc", compiler[0])
         return None
     command = (*compiler, *_FLAGS, *_DEFINES[dtype])
-    said = ""
+    message = ""
     for folder in _folders():
         try:
             return _library(command, folder / f"{_digest(command)}.so")
         except subprocess.SubprocessError as error:
-            said = _last_line(error)
+            message = _last_line(error)
             break
-        except OSError as error:  # e.g. a full disk, or one that nothing may be run from
-            said = _last_line(error)
-    _log.warning("cpu.c could not be compiled (%s): decoding is slower", said)
+        except OSError as error:  # e.g. a full disk, or a file system mounted noexec
+            message = _last_line(error)
+    _log.warning("cpu.c could not be compiled (%s): decoding is slower", message)
     return None
 
 
 def _library(command: tuple[str, ...], target: Path) -> ctypes.CDLL:
-    """What is at `target`, compiled first where there is nothing that can be used.
+    """Load the library at `target`; compile it first if there is no usable library.
 
     OSError if it cannot be written or loaded, SubprocessError if it cannot be compiled.
     """
-    found = _opened(target)
-    if found is None:
+    library = _opened(target)
+    if library is None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(target.with_suffix(".lock")):
-            found = _opened(target)  # whoever was first has made it meanwhile
-            if found is None:
+            library = _opened(target)  # another process may have compiled it meanwhile
+            if library is None:
                 _compile(command, target)
-                found = ctypes.CDLL(str(target))
-    return found
+                library = ctypes.CDLL(str(target))
+    return library
 
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait for others that hold the lock, but not for ever; it ends with its process."""
+    """Hold a file lock; after PATIENCE_SECONDS go on without it. A lock ends with its process."""
     with ExitStack() as stack:
-        with suppress(Timeout, NotImplementedError):  # or a file system without locks
+        with suppress(Timeout, NotImplementedError):  # or the file system has no locks
             stack.enter_context(FileLock(path, timeout=PATIENCE_SECONDS))
         yield
 
 
 def _opened(target: Path) -> ctypes.CDLL | None:
-    """None if there is none, or a damaged one.
+    """Load the library at `target`; None if it is missing or damaged.
 
-    A loader does not notice that the end of a file is missing, and the process would be killed
-    once it came there.
+    The dynamic loader does not detect a truncated file, and the process would be killed when it
+    accesses the missing part.
     """
     try:
         content = target.read_bytes()
@@ -108,22 +108,22 @@ def _opened(target: Path) -> ctypes.CDLL | None:
 
 
 def _compile(command: tuple[str, ...], target: Path) -> None:
-    """Into a temporary name first, so that nobody reads half of it.
+    """Compile to a temporary file and rename it, so that no process reads a partial file.
 
-    The digest of the library follows at its end, where no loader looks.
+    The digest of the library is appended to the file, where the loader ignores it.
     """
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        fresh = Path(folder) / target.name
-        run = [*command, str(_SOURCE), "-o", str(fresh)]
+        compiled_file = Path(folder) / target.name
+        run = [*command, str(_SOURCE), "-o", str(compiled_file)]
         subprocess.run(run, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS)
-        digest = hashlib.sha256(fresh.read_bytes()).digest()
-        with fresh.open("ab") as file:
+        digest = hashlib.sha256(compiled_file.read_bytes()).digest()
+        with compiled_file.open("ab") as file:
             file.write(digest)
-        fresh.replace(target)
+        compiled_file.replace(target)
 
 
 def _folders() -> Iterator[Path]:
-    """Where libraries may be kept, best first: for all homes of this user, then in this one."""
+    """Folders for libraries, preferred first: the user's (for all homes), then this home's."""
     shared = _user_cache()
     if shared is not None and _usable(shared):
         yield shared
@@ -131,26 +131,26 @@ def _folders() -> Iterator[Path]:
 
 
 def _user_cache() -> Path | None:
-    """As the XDG Base Directory Specification has it, which ignores a relative path."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    """The cache folder of the XDG Base Directory Specification, which ignores relative paths."""
+    xdg_cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        cache = named if named.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:  # a user without a home folder
+        cache = xdg_cache if xdg_cache.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # the user has no home folder
         return None
     return cache / "alignery" / "kernels"
 
 
 def _usable(folder: Path) -> bool:
-    """Whether what lies there can only be this user's, and more can be added.
+    """Whether only this user can write to the folder, and can add files to it.
 
-    What is loaded from there runs as this user, so nobody else may be able to put it there.
+    Libraries loaded from there run as this user, so no other user may be able to place them there.
     """
     try:
         folder.parent.parent.mkdir(parents=True, exist_ok=True)
-        for one in (folder.parent, folder):
-            one.mkdir(mode=0o700, exist_ok=True)
-            found = one.stat()
-            if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        for path in (folder.parent, folder):
+            path.mkdir(mode=0o700, exist_ok=True)
+            status = path.stat()
+            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 return False
     except OSError:
         return False
@@ -159,18 +159,20 @@ def _usable(folder: Path) -> bool:
 
 def _last_line(error: Exception) -> str:
     text = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
-    said = (text or str(error)).strip().splitlines()
-    return said[-1] if said else repr(error)
+    lines = (text or str(error)).strip().splitlines()
+    return lines[-1] if lines else repr(error)
 
 
 def _digest(command: tuple[str, ...]) -> str:
-    """Of everything that the result depends on: source, flags, C library and this processor.
+    """Digest of everything that the library depends on: source, flags, C library and processor.
 
-    A home folder may be on a file system that several machines share.
+    The processor is included because several machines may share the file system of a home folder.
     """
     digest = hashlib.sha256(_SOURCE.read_bytes() + _HEADER.read_bytes())
     digest.update(" ".join((*command, *platform.libc_ver())).encode())
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
-    facts = [line for line in info.splitlines() if line.startswith(("flags", "Features", "model"))]
-    digest.update("\n".join(facts).encode())
+    cpu_lines = [
+        line for line in info.splitlines() if line.startswith(("flags", "Features", "model"))
+    ]
+    digest.update("\n".join(cpu_lines).encode())
     return digest.hexdigest()[:24]

@@ -12,7 +12,7 @@ from align.inference.kernels.batch import Batch, LayerCache, LoraPart
 from align.inference.kernels.ops import Attention, Heads, StackedLora
 from align.inference.kernels.plain import PlainOps
 
-#: What cpu.c is made for: see LANES and WIDEST there.
+#: Limits of cpu.c: its LANES and WIDEST.
 _LANES, _WIDEST_HEAD = 16, 256
 
 
@@ -67,7 +67,7 @@ class NativeOps:
         return out
 
     def attention(self, heads: Heads, cache: LayerCache) -> Attention:
-        """See `Ops`; heads that are not of whole vectors, or too wide, are torch's."""
+        """See `Ops`; in torch if the head size is no multiple of _LANES or over _WIDEST_HEAD."""
         if heads.head % _LANES or heads.head > _WIDEST_HEAD:
             return PlainOps().attention(heads, cache)
         return _NativeAttention(self._library, heads, cache)
@@ -80,7 +80,7 @@ class NativeOps:
 class _NativeAttention:
     def __init__(self, library: ctypes.CDLL, heads: Heads, cache: LayerCache):
         self._library, self._heads = library, heads
-        self._kept = (heads, cache)  # the structure holds addresses alone
+        self._kept = (heads, cache)  # keeps the tensors alive: `_layer` only holds their addresses
         self._layer = _Layer(
             cache.keys.data_ptr(),
             cache.values.data_ptr(),

@@ -1,4 +1,4 @@
-"""The operations that a forward pass is made of, apart from matrix products."""
+"""The operations of a forward pass, apart from matrix products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from align.inference.kernels.batch import Batch, LayerCache, LoraPart
 
 @dataclass(frozen=True)
 class Heads:
-    """The shape of one layer's attention; `window` None: every key is seen.
+    """The shape of a layer's attention; with `window` None every key is visible.
 
     `query_norm` and `key_norm` are (head,) weights of an RMS norm before rotation, or None.
     """
@@ -29,41 +29,41 @@ class Heads:
 
     @property
     def width(self) -> int:
-        """Of queries, keys and values side by side."""
+        """Width of queries, keys and values side by side."""
         return (self.heads + 2 * self.kv_heads) * self.head
 
 
 class Attention(Protocol):
-    """One layer's attention over one layer's cache."""
+    """Attention of a layer over its cache."""
 
     def rotate_and_store(
         self, qkv: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, batch: Batch
     ) -> torch.Tensor:
-        """Normalise where the layer does, rotate, and put keys and values into the cache.
+        """Normalise if the layer has norms, rotate, and write keys and values to the cache.
 
-        qkv (N, width), cosine and sine (N, head). Returns qkv with queries ready for `attend`;
-        it may be the same tensor, changed in place.
+        qkv (N, width), cosine and sine (N, head). Returns qkv with queries ready for `attend`,
+        possibly the same tensor modified in place.
         """
         ...
 
     def attend(self, qkv: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Decoding: each row's query over its slot → (N, heads * head)."""
+        """Decode: attention of each row's query over its slot → (N, heads * head)."""
         ...
 
 
 class StackedLora(Protocol):
-    """All adapters' factors for one linear layer."""
+    """LoRA factors of all adapters for a linear layer."""
 
     def add(self, x: torch.Tensor, y: torch.Tensor, batch: Batch) -> None:
-        """y (N, outs) += x (N, in) through each token's own bank slot."""
+        """y (N, outs) += LoRA of x (N, in), with the bank slot of each token."""
         ...
 
 
 class Ops(Protocol):
-    """Tensors are contiguous, of one dtype, on one device; N is the batch's tokens."""
+    """Tensors are contiguous, of one dtype and on one device; N is the batch's number of tokens."""
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        """x (…, width) over its root mean square, times weight."""
+        """x (…, width) divided by its root mean square, times weight."""
         ...
 
     def silu_mul(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,5 +75,5 @@ class Ops(Protocol):
         ...
 
     def lora(self, parts: Sequence[LoraPart]) -> StackedLora:
-        """The sum that these factors stand for; they are read at each call, not copied."""
+        """LoRA with these factors, which are read at each call and not copied."""
         ...

@@ -1,1 +1,1 @@
-"""What the engine computes: forward passes, the adapter bank, attention and the KV cache."""
+"""The engine's computations: forward passes, the adapter bank, attention and the KV cache."""

@@ -1,4 +1,4 @@
-"""Attention, MLP and norm of the Llama kind, over the bank's linears and over slots."""
+"""Attention, MLP and norm of Llama-like models, with the bank's linears and KV slots."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Positions = tuple[torch.Tensor, torch.Tensor]
 
 
 class FusedAttention(nn.Module):
-    """Self-attention of the Llama kind over the bank's linears and the slots of one layer."""
+    """Llama-like self-attention with the bank's linears and the KV slots of a layer."""
 
     def __init__(self, own: Any, name: str, window: int | None, bank: Bank, cache: LayerCache):
         super().__init__()
-        inputs = {f"{name}.{one}": getattr(own, one) for one in ("q_proj", "k_proj", "v_proj")}
+        inputs = {f"{name}.{part}": getattr(own, part) for part in ("q_proj", "k_proj", "v_proj")}
         self.qkv_proj = bank.linear(inputs)
         self.o_proj = bank.linear({f"{name}.o_proj": own.o_proj})
         head, normed = own.head_dim, isinstance(getattr(own, "q_norm", None), nn.Module)
@@ -39,7 +39,7 @@ class FusedAttention(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, position_embeddings: Positions, **_: Any
     ) -> tuple[torch.Tensor, None]:
-        """hidden_states (1, N, hidden) → the same shape; transformers' signature."""
+        """hidden_states (1, N, hidden) → the same shape. The signature is that of transformers."""
         batch = self._bank.batch
         assert batch is not None
         cosine, sine = position_embeddings
@@ -55,11 +55,11 @@ class FusedAttention(nn.Module):
 
 
 class FusedMLP(nn.Module):
-    """silu(gate) * up, then down."""
+    """Gated MLP: the down projection of silu(gate) * up."""
 
     def __init__(self, own: Any, name: str, bank: Bank):
         super().__init__()
-        inputs = {f"{name}.{one}": getattr(own, one) for one in ("gate_proj", "up_proj")}
+        inputs = {f"{name}.{part}": getattr(own, part) for part in ("gate_proj", "up_proj")}
         self.gate_up_proj = bank.linear(inputs)
         self.down_proj = bank.linear({f"{name}.down_proj": own.down_proj})
         self._ops = bank.ops
@@ -71,7 +71,7 @@ class FusedMLP(nn.Module):
 
 
 class FusedNorm(nn.Module):
-    """An RMS norm in one step."""
+    """An RMS norm computed by the engine's `Ops`."""
 
     def __init__(self, own: Any, bank: Bank):
         super().__init__()
@@ -85,8 +85,10 @@ class FusedNorm(nn.Module):
 def read(
     cache: LayerCache, queries: torch.Tensor, batch: Batch, scale: float, window: int | None
 ) -> torch.Tensor:
-    """Reading prompts: queries (N, heads, head) over what each span's slot holds
-    → (N, heads * head)."""
+    """Prefill: queries (N, heads, head) over the keys and values in the slot of each span.
+
+    Returns (N, heads * head).
+    """
     outs = []
     for first, end, slot, start in batch.spans:
         until = start + end - first
@@ -104,18 +106,21 @@ def _attend_span(
     scale: float,
     window: int | None,
 ) -> torch.Tensor:
-    """Queries (heads, new, head) at positions from `start` over keys (kv heads, start + new, head)
-    → (new, heads * head)."""
+    """Causal attention of a span → (new, heads * head).
+
+    Queries (heads, new, head) have positions from `start` on; keys are (kv heads, start + new,
+    head).
+    """
     heads, new, head = queries.shape
     kv_heads, length = keys.shape[:2]
     grouped = queries.reshape(kv_heads, heads // kv_heads, new, head)
     mask = None
     if start or (window is not None and length > window):
-        places = torch.arange(length, device=keys.device)
+        positions = torch.arange(length, device=keys.device)
         newest = torch.arange(start, length, device=keys.device)[:, None]
-        mask = places <= newest
+        mask = positions <= newest
         if window is not None:
-            mask &= places > newest - window
+            mask &= positions > newest - window
     out = functional.scaled_dot_product_attention(
         grouped,
         keys[:, None].expand(-1, heads // kv_heads, -1, -1),

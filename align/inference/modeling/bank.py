@@ -1,4 +1,4 @@
-"""Many adapters on one frozen base: linear layers that add each token's own LoRA."""
+"""Many adapters on one frozen base: linear layers that add the LoRA of each token's adapter."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from align.errors import AdapterError
 from align.inference.kernels import Batch, LoraPart, Ops, StackedLora
 from align.inference.modeling.packed_linear import product
 
-#: An adapter in the bank's dtype: by module, A (rank, in) and B (rank, out) with scaling in B.
+#: An adapter in the bank's dtype: A (rank, in) and B (rank, out) by module. B includes the scaling.
 Prepared = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 class Bank:
-    """`slots` adapters of mixed ranks and targets; `batch` says which token takes which.
+    """Holds `slots` adapters of mixed ranks and targets; `batch` assigns tokens to adapters.
 
-    One factor pair of memory is held for each slot and module, as tall as the tallest rank so far.
+    Memory for a pair of factors is allocated for each slot and module, with the largest rank so
+    far.
     """
 
     def __init__(self, slots: int, max_rank: int, ops: Ops):
         self.slots, self.max_rank, self.ops = slots, max_rank, ops
         self.batch: Batch | None = None
-        self.version = 0  # counts how often factors were moved to make room
+        self.version = 0  # increases whenever factors are reallocated
         self._linears: list[BankLinear] = []
         self._shapes: dict[str, tuple[int, int]] = {}
 
     def linear(self, parts: Mapping[str, nn.Linear]) -> BankLinear:
-        """One layer for these linears, by full module name, whose outputs lie side by side."""
-        made = BankLinear(parts, self)
-        self._linears.append(made)
+        """A layer for these linears (by full module name), with their outputs side by side."""
+        layer = BankLinear(parts, self)
+        self._linears.append(layer)
         for name, linear in parts.items():
             self._shapes[name] = (linear.out_features, linear.in_features)
-        return made
+        return layer
 
     def prepare(self, factors: LoraFactors, source: str) -> Prepared:
-        """Checked factors as `put` takes them. AdapterError, with `source`, if they do not fit."""
+        """Check and convert factors for `put`. AdapterError naming `source` if they do not fit."""
         weight = self._linears[0].weight
         prepared = {}
         for name, (a, b) in factors.modules.items():
             if name not in self._shapes:
-                known = sorted({one.rpartition(".")[2] for one in self._shapes})
+                known = sorted({module.rpartition(".")[2] for module in self._shapes})
                 raise AdapterError(
                     f"{source}: it adapts '{name}'; this base's bank adapts {', '.join(known)}"
                 )
@@ -59,7 +60,7 @@ class Bank:
                     f"{self.max_rank}; raise max_rank"
                 )
             pair = (a.to(weight).contiguous(), b.T.to(weight).contiguous())
-            if not all(bool(torch.isfinite(one).all()) for one in pair):
+            if not all(bool(torch.isfinite(factor).all()) for factor in pair):
                 raise AdapterError(
                     f"{source}: '{name}' holds values that are no numbers in "
                     f"{str(weight.dtype).removeprefix('torch.')}"
@@ -68,16 +69,16 @@ class Bank:
         return prepared
 
     def put(self, slot: int, adapter: Prepared) -> None:
-        """Fill a slot; what was there is gone."""
+        """Write an adapter to a slot and overwrite the previous adapter."""
         for linear in self._linears:
             linear.put(slot, adapter)
 
 
 class BankLinear(nn.Module):
-    """`x W.T + bias`, plus each token's LoRA; for several linears on one input, fused.
+    """`x W.T + bias` plus the LoRA of each token; fused for several linears on the same input.
 
-    Weights are copied into one (packed for the processor where that is faster), unless there is
-    only one and nothing to pack.
+    The weights are copied into a single tensor (packed for the processor where that is faster),
+    unless there is a single linear and no packing.
     """
 
     def __init__(self, parts: Mapping[str, nn.Linear], bank: Bank):
@@ -85,7 +86,7 @@ class BankLinear(nn.Module):
         self._bank, self._names = bank, tuple(parts)
         linears = list(parts.values())
         self._product = product(linears)
-        self._widths = [one.out_features for one in linears]
+        self._widths = [linear.out_features for linear in linears]
         self.in_features, self.out_features = linears[0].in_features, sum(self._widths)
         self.weight = linears[0].weight
         self._parts: tuple[LoraPart, ...] = ()
@@ -102,33 +103,33 @@ class BankLinear(nn.Module):
         return y
 
     def put(self, slot: int, adapter: Prepared) -> None:
-        """This layer's share of an adapter into a slot."""
-        given = [adapter.get(name) for name in self._names]
-        tallest = max((one[0].shape[0] for one in given if one is not None), default=0)
-        if tallest > self._capacity:
-            self._grow(tallest)
-        for part, one in zip(self._parts, given, strict=False):
-            rank = 0 if one is None else one[0].shape[0]
+        """Write the adapter's factors for this layer to a slot."""
+        pairs = [adapter.get(name) for name in self._names]
+        largest = max((pair[0].shape[0] for pair in pairs if pair is not None), default=0)
+        if largest > self._capacity:
+            self._grow(largest)
+        for part, pair in zip(self._parts, pairs, strict=False):
+            rank = 0 if pair is None else pair[0].shape[0]
             part.ranks[slot] = rank
             part.a[slot, rank:], part.b[slot, rank:] = 0, 0
-            if one is not None:
-                part.a[slot, :rank], part.b[slot, :rank] = one
+            if pair is not None:
+                part.a[slot, :rank], part.b[slot, :rank] = pair
 
     @property
     def _capacity(self) -> int:
         return self._parts[0].a.shape[1] if self._parts else 0
 
     def _grow(self, rank: int) -> None:
-        """Room for this rank in every slot, with what is there."""
+        """Enlarge every slot to this rank and keep the factors that are loaded."""
         rank, old = min(1 << (rank - 1).bit_length(), self._bank.max_rank), self._parts
         slots, weight, offset, parts = self._bank.slots, self.weight, 0, []
-        for at, width in enumerate(self._widths):
+        for index, width in enumerate(self._widths):
             a = weight.new_zeros(slots, rank, self.in_features)
             b = weight.new_zeros(slots, rank, width)
             ranks = torch.zeros(slots, dtype=torch.int32, device=weight.device)
             if old:
-                a[:, : self._capacity], b[:, : self._capacity] = old[at].a, old[at].b
-                ranks = old[at].ranks
+                a[:, : self._capacity], b[:, : self._capacity] = old[index].a, old[index].b
+                ranks = old[index].ranks
             parts.append(LoraPart(a, b, ranks, offset))
             offset += width
         self._parts = tuple(parts)

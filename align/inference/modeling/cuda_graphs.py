@@ -1,4 +1,4 @@
-"""Decode steps captured as CUDA graphs: one launch instead of a thousand."""
+"""Decode steps captured as CUDA graphs: a single launch instead of a thousand."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 
 from align.inference.kernels import Batch
 
-#: Rows that graphs are captured for; a step takes the next larger number.
+#: Numbers of rows that graphs are captured for; a step uses the next larger number.
 ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
 _SHORTEST = 128
 
 #: Runs a step: tokens (rows,), batch → logits (rows, vocabulary).
 Step = Callable[[torch.Tensor, Batch], torch.Tensor]
-#: Records what it is given once; the result repeats it and returns the same tensor, refilled.
+#: Records a function; the result replays it and returns the same tensor with new values.
 Capture = Callable[[Callable[[], torch.Tensor]], Callable[[], torch.Tensor]]
 
 
 def row_bucket(rows: int) -> int:
-    """The smallest captured number of rows that holds these; beyond, multiples of 64."""
+    """The smallest number in ROWS that is at least `rows`; beyond ROWS, a multiple of 64."""
     if rows > ROWS[-1]:
         return -(-rows // 64) * 64
     return ROWS[bisect_left(ROWS, rows)]
 
 
 def length_bucket(longest: int, limit: int) -> int:
-    """The next power of two, from 128 up, but never over a slot's `limit`."""
+    """The next power of two, at least 128 and at most a slot's `limit`."""
     return min(limit, max(_SHORTEST, 1 << (longest - 1).bit_length()))
 
 
@@ -40,10 +40,10 @@ class _Graph:
 
 
 class DecodeGraphs:
-    """One graph for each bucket of rows and lengths, with and without adapters.
+    """A graph for each bucket of rows and lengths, with and without adapters.
 
-    Its inputs are tensors that stay where they are and are filled before each replay. Rows that
-    a bucket has too many write to `spare`, a slot that no sequence is ever given.
+    The inputs of a graph are fixed tensors that are filled before each replay. The surplus rows of
+    a bucket write to `spare`, a slot that is never assigned to a sequence.
     """
 
     def __init__(self, step: Step, spare: int, limit: int, capture: Capture):
@@ -52,7 +52,7 @@ class DecodeGraphs:
         self._version = 0
 
     def run(self, tokens: torch.Tensor, batch: Batch, version: int) -> torch.Tensor:
-        """Logits (rows, vocabulary). Another `version` of the bank has its factors elsewhere."""
+        """Logits (rows, vocabulary). A new `version` of the bank invalidates all graphs."""
         if version != self._version:
             self._graphs.clear()
             self._version = version
@@ -61,14 +61,14 @@ class DecodeGraphs:
         if key not in self._graphs:
             self._graphs[key] = self._captured(*key, device=tokens.device)
         graph = self._graphs[key]
-        for held, given, filler in (
+        for buffer, values, filler in (
             (graph.tokens, tokens, 0),
             (graph.batch.slots, batch.slots, self._spare),
             (graph.batch.positions, batch.positions, 0),
             (graph.batch.bank, batch.bank, -1),
         ):
-            held[:rows].copy_(given)
-            held[rows:].fill_(filler)
+            buffer[:rows].copy_(values)
+            buffer[rows:].fill_(filler)
         return graph.replay()[:rows]
 
     def _captured(self, rows: int, longest: int, adapted: bool, device: torch.device) -> _Graph:
@@ -81,7 +81,7 @@ class DecodeGraphs:
 
 
 def capture_on_cuda(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """Warm up beside the main stream, as graphs need, then record."""
+    """Warm up on a side stream, as CUDA graphs require, then record."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -1,4 +1,4 @@
-"""Forward passes over slots and bank. Computes; decides nothing."""
+"""Forward passes over KV slots and the adapter bank. Scheduling decisions are made elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from align.inference.modeling.packed_linear import product
 
 @dataclass(frozen=True)
 class Reading:
-    """A run of prompt tokens for one slot, the first at `start`; `bank` -1: no adapter."""
+    """A run of prompt tokens for a slot, from position `start` on; `bank` -1 is no adapter."""
 
     tokens: Sequence[int]
     slot: int
@@ -30,7 +30,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """One row of a decode step: its newest token and that token's position."""
+    """A row of a decode step: its newest token and the position of that token."""
 
     token: int
     slot: int
@@ -39,10 +39,10 @@ class Writing:
 
 
 class Model:
-    """A shell of the base over its own slots and bank.
+    """A copy of the base's module tree with KV slots and an adapter bank.
 
-    `slots` of `tokens` each for keys and values, `adapters` bank slots of at most `max_rank`.
-    With `capture`, decode steps are recorded once and replayed.
+    There are `slots` KV slots of `tokens` each and `adapters` bank slots of at most `max_rank`.
+    With `capture`, decode steps are recorded once and then replayed.
     """
 
     def __init__(
@@ -58,32 +58,32 @@ class Model:
         weight = next(model.parameters())
         self._device = weight.device
         self.bank = Bank(adapters, max_rank, choose_ops(weight.device, weight.dtype))
-        held = slots + (capture is not None)  # one more, for the rows that fill up a graph's
-        self.cache = KVCache(model.config, held, tokens, weight.dtype, weight.device)
+        kv_slots = slots + (capture is not None)  # an extra slot for the surplus rows of a graph
+        self.cache = KVCache(model.config, kv_slots, tokens, weight.dtype, weight.device)
         equip(model, self.bank, self.cache)
         self._factor = logit_factor(model.config)
         self._body, self._head = model.base_model, product([model.get_output_embeddings()])
-        # Keeps transformers from making a mask: attention here knows what each row may see.
+        # Prevents transformers from building a mask: the engine's attention masks each row itself.
         self._no_mask = weight.new_zeros(1, 1, 1, 1)
         self._graphs = capture and DecodeGraphs(self._step, slots, tokens, capture)
 
     def read(self, readings: Sequence[Reading]) -> torch.Tensor:
-        """Final hidden states (tokens, hidden) of all runs one after the other, after the norm."""
+        """Final hidden states (tokens, hidden) of all runs, concatenated, after the last norm."""
         spans: list[tuple[int, int, int, int]] = []
         groups: list[tuple[int, int, int]] = []
         slots: list[int] = []
         positions: list[int] = []
         bank: list[int] = []
-        for one in readings:
-            first, count = len(slots), len(one.tokens)
-            spans.append((first, first + count, one.slot, one.start))
-            slots += [one.slot] * count
-            positions += range(one.start, one.start + count)
-            bank += [one.bank] * count
-            if groups and groups[-1][2] == one.bank:
-                groups[-1] = (groups[-1][0], first + count, one.bank)
+        for reading in readings:
+            first, count = len(slots), len(reading.tokens)
+            spans.append((first, first + count, reading.slot, reading.start))
+            slots += [reading.slot] * count
+            positions += range(reading.start, reading.start + count)
+            bank += [reading.bank] * count
+            if groups and groups[-1][2] == reading.bank:
+                groups[-1] = (groups[-1][0], first + count, reading.bank)
             else:
-                groups.append((first, first + count, one.bank))
+                groups.append((first, first + count, reading.bank))
         groups = [group for group in groups if group[2] >= 0]
         batch = Batch(
             slots=self._ints(slots),
@@ -94,19 +94,19 @@ class Model:
             spans=tuple(spans),
             groups=tuple(groups),
         )
-        tokens = [token for one in readings for token in one.tokens]
+        tokens = [token for reading in readings for token in reading.tokens]
         return self._forward(torch.tensor(tokens, device=self._device), batch)
 
     def write(self, rows: Sequence[Writing]) -> torch.Tensor:
         """One decode step: logits (rows, vocabulary)."""
         batch = Batch(
-            slots=self._ints([one.slot for one in rows]),
-            positions=self._ints([one.position for one in rows]),
-            bank=self._ints([one.bank for one in rows]),
-            longest=max(one.position for one in rows) + 1,
-            adapted=any(one.bank >= 0 for one in rows),
+            slots=self._ints([row.slot for row in rows]),
+            positions=self._ints([row.position for row in rows]),
+            bank=self._ints([row.bank for row in rows]),
+            longest=max(row.position for row in rows) + 1,
+            adapted=any(row.bank >= 0 for row in rows),
         )
-        tokens = torch.tensor([one.token for one in rows], device=self._device)
+        tokens = torch.tensor([row.token for row in rows], device=self._device)
         if self._graphs is None:
             return self._step(tokens, batch)
         return self._graphs.run(tokens, batch, self.bank.version)
@@ -115,19 +115,20 @@ class Model:
         return self.logits(self._forward(tokens, batch))
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Of final hidden states (rows, hidden) → (rows, vocabulary)."""
+        """Logits (rows, vocabulary) of final hidden states (rows, hidden)."""
         logits = self._head(hidden)
         return logits if self._factor == 1 else logits * self._factor
 
     def probe(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Logits (tokens, vocabulary) of a base sequence, read in two pieces, its last one written.
+        """Logits (tokens, vocabulary) of a sequence without an adapter, to check the engine.
 
-        Slot 0 must be nobody's.
+        The tokens are read in two pieces, except for the last, which takes a decode step. Slot 0
+        is overwritten and must be unused.
         """
         half, last = len(tokens) // 2, len(tokens) - 1
         pieces = [Reading(tokens[:half], 0, 0, -1), Reading(tokens[half:last], 0, half, -1)]
-        read = [self.logits(self.read([piece])) for piece in pieces]
-        return torch.cat([*read, self.write([Writing(tokens[last], 0, last, -1)])])
+        prompt_logits = [self.logits(self.read([piece])) for piece in pieces]
+        return torch.cat([*prompt_logits, self.write([Writing(tokens[last], 0, last, -1)])])
 
     def _forward(self, tokens: torch.Tensor, batch: Batch) -> torch.Tensor:
         self.bank.batch = batch

@@ -1,9 +1,9 @@
-"""Putting a bank and slots into transformers' module tree.
+"""Installs a bank and KV slots in transformers' module tree.
 
-A fused layer is a weight transform: queries, keys and values come from one product, gate and up
-from another. It holds for every family whose decoder is Llama's (Mistral, Qwen2, Qwen3: a bias or
-a norm more). Any other family keeps its own modules, its linears replaced one by one, and reaches
-the slots through the attention function registered here.
+Fused layers compute queries, keys and values in one matrix product, and gate and up in another.
+They support the families with Llama's decoder (Mistral, Qwen2 and Qwen3 only add biases or norms).
+Models of other families keep their own modules: their linears are replaced individually, and they
+access the KV slots through the attention function that is registered here.
 """
 
 from __future__ import annotations
@@ -25,45 +25,48 @@ _NAME = "alignery_slots"
 
 
 def equip(model: Any, bank: Bank, cache: KVCache) -> None:
-    """Replace, in place, what has a linear layer in the decoder of a causal language model."""
+    """Replace the modules with linear layers in the decoder of a causal language model in place."""
     body, config = model.base_model, model.config
-    prefix = next(name for name, one in model.named_modules() if one is body)
+    prefix = next(name for name, module in model.named_modules() if module is body)
     fused = is_fused(config)
-    for at, layer in enumerate(body.layers):
-        name = f"{prefix}.layers.{at}"
+    for index, layer in enumerate(body.layers):
+        name = f"{prefix}.layers.{index}"
         if fused:
-            window = _window(config, at)
+            window = _window(config, index)
             layer.self_attn = FusedAttention(
-                layer.self_attn, f"{name}.self_attn", window, bank, cache.layers[at]
+                layer.self_attn, f"{name}.self_attn", window, bank, cache.layers[index]
             )
             layer.mlp = FusedMLP(layer.mlp, f"{name}.mlp", bank)
             layer.input_layernorm = FusedNorm(layer.input_layernorm, bank)
             layer.post_attention_layernorm = FusedNorm(layer.post_attention_layernorm, bank)
         else:
             _replace_linears(layer, name, bank)
-            layer.self_attn.slots = _Slots(bank, cache.layers[at])
+            layer.self_attn.slots = _Slots(bank, cache.layers[index])
     if fused:
         body.norm = FusedNorm(body.norm, bank)
     config._attn_implementation = _NAME
 
 
 def _window(config: Any, layer: int) -> int | None:
-    """Keys that a layer sees; None for all. Mistral has one window, Qwen a kind for each layer."""
+    """Number of keys that a layer attends to; None for all.
+
+    Mistral has the same window for all layers, Qwen has a layer type for each layer.
+    """
     kinds = getattr(config, "layer_types", None)
     sliding = kinds is None or kinds[layer] == "sliding_attention"
     return getattr(config, "sliding_window", None) if sliding else None
 
 
 def _replace_linears(module: nn.Module, name: str, bank: Bank) -> None:
-    for child, one in list(module.named_children()):
-        if isinstance(one, nn.Linear):
-            setattr(module, child, bank.linear({f"{name}.{child}": one}))
+    for attribute, child in list(module.named_children()):
+        if isinstance(child, nn.Linear):
+            setattr(module, attribute, bank.linear({f"{name}.{attribute}": child}))
         else:
-            _replace_linears(one, f"{name}.{child}", bank)
+            _replace_linears(child, f"{name}.{attribute}", bank)
 
 
 class _Slots:
-    """What the attention function finds on a module."""
+    """The attribute of an attention module through which `_attention` accesses bank and cache."""
 
     def __init__(self, bank: Bank, cache: LayerCache):
         self.bank, self.cache = bank, cache

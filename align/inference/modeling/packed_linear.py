@@ -1,4 +1,4 @@
-"""`x W.T + bias` for frozen weights, in the form that this machine multiplies fastest."""
+"""`x W.T + bias` for frozen weights, in the layout that is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 
 
 def product(linears: Sequence[nn.Linear]) -> Product:
-    """One product for linears on the same input, their outputs side by side.
+    """A single product for linears on the same input, with their outputs side by side.
 
-    On a CPU in bf16 the weights are packed once into oneDNN's own layout: a decode step's products
-    then take two thirds of the time. Elsewhere the linears' weights become views of the fused one,
-    so that a model that is fused is not held twice.
+    On a CPU in bf16 the weights are packed once into oneDNN's layout, which reduces the products'
+    time in a decode step to two thirds. Otherwise the weights of the linears become views of the
+    fused weight, so that they are not in memory twice.
     """
     weight, bias = linears[0].weight.detach(), _bias(linears)
     packing = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
     if len(linears) > 1:
-        weight = torch.cat([one.weight.detach() for one in linears])
+        weight = torch.cat([linear.weight.detach() for linear in linears])
         if not packing:
-            for one, part in zip(
-                linears, weight.split([one.out_features for one in linears]), strict=True
+            for linear, part in zip(
+                linears, weight.split([layer.out_features for layer in linears]), strict=True
             ):
-                one.weight.data = part
+                linear.weight.data = part
     return _packed(weight, bias) if packing else _Plain(weight, bias)
 
 
@@ -50,20 +50,22 @@ class _Packed:
 
 
 def _packed(weight: torch.Tensor, bias: torch.Tensor | None) -> Product:
-    """The operators are torch's own but private: where they are not, the plain product is right."""
+    """The packed product, or the plain product where torch lacks the private operators."""
     try:
-        made = _Packed(weight, bias)
-        made(weight.new_zeros(1, weight.shape[1]))
+        packed = _Packed(weight, bias)
+        packed(weight.new_zeros(1, weight.shape[1]))
     except (AttributeError, RuntimeError):
         return _Plain(weight, bias)
-    return made
+    return packed
 
 
 def _bias(linears: Sequence[nn.Linear]) -> torch.Tensor | None:
-    if all(one.bias is None for one in linears):
+    if all(linear.bias is None for linear in linears):
         return None
     parts = [
-        one.weight.new_zeros(one.out_features) if one.bias is None else one.bias.detach()
-        for one in linears
+        linear.weight.new_zeros(linear.out_features)
+        if linear.bias is None
+        else linear.bias.detach()
+        for linear in linears
     ]
     return torch.cat(parts)

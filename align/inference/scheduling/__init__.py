@@ -1,1 +1,1 @@
-"""What the engine decides for each step. Imports no torch."""
+"""The engine's decisions for each step. Imports no torch."""

@@ -1,4 +1,4 @@
-"""Which adapters have a place in the bank, and which give theirs up."""
+"""Assigns bank slots to adapters and decides which adapters are evicted."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from heapq import heappop, heappush
 
 
 class Residency:
-    """Bank slots, given to adapters by key. The base (key 0) needs none.
+    """Assigns bank slots to adapters, which are named by key. The base (key 0) needs no slot.
 
-    A place changes hands only when no sequence of its adapter lives. Where all adapters in the bank
-    have live ones and another waits, one *drains*: nothing of it is admitted until they end.
-    `share` admissions are granted to an adapter before it may be drained, so that a visit is worth
-    the loading; `waiting` tells how many sequences wait for an adapter, and `kept` which adapters
-    give way last.
+    A slot is reassigned only when its adapter has no live sequence. If all adapters in the bank
+    have live sequences while another adapter waits, an adapter is *drained*: none of its sequences
+    is admitted until its live ones end. An adapter gets at least `share` admissions before it may
+    be drained, to amortise its loading. `waiting` returns the number of sequences that wait for an
+    adapter; adapters for which `kept` is true are evicted last.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Residency:
         self._seated: list[tuple[int, int]] = []
 
     def place(self, adapter: int) -> int | None:
-        """The adapter's bank slot, if it has one."""
+        """The adapter's bank slot, or None."""
         return self._places.get(adapter)
 
     def live(self, adapter: int) -> int:
@@ -46,7 +46,7 @@ class Residency:
         return self._live[adapter]
 
     def is_forgotten(self, adapter: int) -> bool:
-        """Whether the adapter was unloaded and only finishes what it had."""
+        """Whether the adapter was unloaded and only completes its remaining sequences."""
         return adapter in self._forgotten
 
     def admits(self, adapter: int) -> bool:
@@ -54,11 +54,11 @@ class Residency:
         return adapter == 0 or (adapter in self._places and adapter not in self._draining)
 
     def can_seat(self, adapter: int) -> bool:
-        """Whether the adapter has a place, or one could be given to it now."""
+        """Whether the adapter has a bank slot, or a slot can be assigned to it now."""
         return adapter in self._places or bool(self._free) or self._idle() is not None
 
     def seat(self, adapter: int) -> None:
-        """Give the adapter a place, for which `can_seat` was true; it no longer drains."""
+        """Assign a bank slot to the adapter, which no longer drains. Requires `can_seat`."""
         self._draining.pop(adapter, None)
         self._admitted[adapter] = 0
         if adapter in self._places:
@@ -71,13 +71,13 @@ class Residency:
         self._seated.append((adapter, self._places[adapter]))
 
     def started(self, adapter: int) -> None:
-        """A sequence of this adapter is live."""
+        """Record that a sequence of this adapter is live."""
         self._live[adapter] += 1
         if adapter in self._places:
             self._admitted[adapter] += 1
 
     def ended(self, adapter: int) -> None:
-        """A live sequence of this adapter is over."""
+        """Record that a live sequence of this adapter has ended."""
         self._live[adapter] -= 1
         if not self._live[adapter]:
             del self._live[adapter]
@@ -89,26 +89,26 @@ class Residency:
         self._forgotten.add(adapter)
 
     def leave_if_over(self, adapter: int) -> None:
-        """Free the place of a forgotten adapter for which nothing lives or waits any more."""
+        """Free the bank slot of a forgotten adapter if it has no live or waiting sequences."""
         if adapter in self._forgotten and not self._live[adapter] and not self._waiting(adapter):
             self._forgotten.discard(adapter)
             if adapter in self._places:
                 self._evict(adapter)
 
     def settle(self, line: int) -> None:
-        """Choose who drains, and who no longer does; `line` adapters wait in vain for a place.
+        """Choose the adapters that drain; `line` is the number of adapters that wait for a slot.
 
-        One drains for each adapter in the line, fewest live sequences first, then fewest waiting,
-        but never more than half of the places, so that the others keep the batch full.
+        An adapter drains for each waiting adapter: first those with the fewest live sequences, then
+        the fewest waiting. At most half of the slots drain, so that the others keep the batch full.
         """
-        wanted = min(line, self._most_draining)
-        while len(self._draining) > wanted:
+        count = min(line, self._most_draining)
+        while len(self._draining) > count:
             self._draining.popitem()
         victims = sorted(filter(self._drainable, self._places), key=self._load)
-        self._draining.update(dict.fromkeys(victims[: wanted - len(self._draining)]))
+        self._draining.update(dict.fromkeys(victims[: count - len(self._draining)]))
 
     def take_changes(self) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-        """Evictions and seatings since the last call."""
+        """Evictions and (adapter, bank slot) assignments since the last call."""
         changes = tuple(self._evictions), tuple(self._seated)
         self._evictions, self._seated = [], []
         return changes
@@ -121,12 +121,13 @@ class Residency:
         return self._kept(adapter), self._live[adapter], self._waiting(adapter)
 
     def _idle(self) -> int | None:
-        """The least recently used adapter without live sequences.
+        """The adapter without live sequences that is evicted next; None if there is none.
 
-        One nobody waits for, if any; among these one that is not kept, if any.
+        Adapters without waiting sequences come first, then adapters that are not kept, then the
+        least recently used.
         """
         idle = (adapter for adapter in self._places if not self._live[adapter])
-        return min(idle, key=lambda one: (self._waiting(one) > 0, self._kept(one)), default=None)
+        return min(idle, key=lambda key: (self._waiting(key) > 0, self._kept(key)), default=None)
 
     def _evict(self, adapter: int) -> None:
         heappush(self._free, self._places.pop(adapter))

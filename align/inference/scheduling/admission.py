@@ -1,4 +1,4 @@
-"""Who waits, and whose turn it is: no adapter's flood delays another's turn."""
+"""Queues of waiting sequences, fair between adapters: a busy adapter does not delay the others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from align.inference.scheduling.sequence import Sequence
 
 
 class FairQueues:
-    """A first-in-first-out queue for each adapter, and turns that go round the adapters.
+    """A first-in-first-out queue for each adapter; adapters take turns (round robin).
 
-    An adapter whose turn came but that cannot be admitted leaves the round for the line, where
-    adapters wait for a place in the bank in the order in which their turns came.
+    An adapter that cannot be admitted at its turn moves from the round to the line, where adapters
+    wait for a bank slot in the order of their turns.
     """
 
     def __init__(self) -> None:
@@ -21,24 +21,24 @@ class FairQueues:
         self._line: OrderedDict[int, None] = OrderedDict()
 
     def __len__(self) -> int:
-        """Sequences that wait."""
+        """Number of waiting sequences."""
         return len(self._adapters)
 
     def __contains__(self, sequence_id: int) -> bool:
         return sequence_id in self._adapters
 
     def count(self, adapter: int) -> int:
-        """Sequences that wait for this adapter."""
+        """Number of sequences that wait for this adapter."""
         return len(self._queues.get(adapter, ()))
 
     @property
     def line(self) -> int:
-        """Adapters that wait for a place in the bank."""
+        """Number of adapters that wait for a bank slot."""
         return len(self._line)
 
     @property
     def first_in_line(self) -> int | None:
-        """The adapter that gets the next place in the bank."""
+        """The adapter that gets the next bank slot."""
         return next(iter(self._line), None)
 
     @property
@@ -55,7 +55,7 @@ class FairQueues:
         self._queues[sequence.adapter][sequence.id] = sequence
 
     def take(self, adapter: int) -> Sequence:
-        """Remove an adapter's oldest sequence; the adapter's next turn comes after all others'."""
+        """Remove an adapter's oldest sequence; the adapter moves to the end of the round."""
         _, sequence = self._queues[adapter].popitem(last=False)
         del self._adapters[sequence.id]
         self._line.pop(adapter, None)
@@ -65,7 +65,7 @@ class FairQueues:
         return sequence
 
     def remove(self, sequence_id: int) -> Sequence:
-        """Remove a sequence wherever it waits. KeyError if it does not."""
+        """Remove a waiting sequence. KeyError if it does not wait."""
         adapter = self._adapters.pop(sequence_id)
         sequence = self._queues[adapter].pop(sequence_id)
         self._drop_if_empty(adapter)

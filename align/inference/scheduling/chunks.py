@@ -1,4 +1,4 @@
-"""How the prompt tokens of one step are shared out."""
+"""Distributes the prompt tokens of a step among sequences."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from align.inference.scheduling.sequence import Sequence
 
 
 def share_out(reading: list[Sequence], budget: int, wanted: Mapping[int, int]) -> tuple[Chunk, ...]:
-    """Chunks of at most `budget` tokens together, those of one adapter side by side.
+    """Chunks of at most `budget` tokens in total; chunks of the same adapter are adjacent.
 
-    `reading` are the sequences with unread prompt tokens, oldest first. The oldest is sure of half,
-    so that short prompts cannot starve a long one; the rest goes to the shortest, so that a long
-    one does not stall them. `wanted` says, by id, how much of a prompt others wait for: it counts
-    as that short.
+    `reading` are the sequences with unread prompt tokens, oldest first. Half of the budget goes to
+    the oldest, so that short prompts cannot starve a long prompt; the rest goes to the shortest
+    prompts, so that a long prompt does not stall them. `wanted` has, by sequence id, the number of
+    prompt tokens that other sequences wait for, which then counts as the prompt's length.
     """
     if not reading:
         return ()

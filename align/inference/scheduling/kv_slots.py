@@ -1,4 +1,4 @@
-"""KV slots: who has one, what lies in those that nobody has, and whose content starts alike."""
+"""KV slots: their owners, the content retained in unowned slots, and shared prefixes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 
 from align.inference.scheduling.sequence import Sequence
 
-#: A shared prefix is worth a copy from this many tokens on, or if it is half of the prompt.
+#: A shared prefix is copied if it has at least this many tokens, or half of the prompt.
 WORTHWHILE = 16
 
 
@@ -24,7 +24,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Retained:
-    """What a sequence that is over left in its slot."""
+    """The content that an ended sequence left in its slot."""
 
     adapter: int
     content: array[int]
@@ -45,7 +45,7 @@ def shared_prefix(a: array[int], b: array[int], beyond: int, limit: int) -> int:
 
 
 class KvSlots:
-    """A fixed number of slots: free, live (one sequence's own), or retained for their prefix."""
+    """A fixed number of slots: free, live (owned by a sequence), or retained for their prefix."""
 
     def __init__(self, count: int, reuse: bool) -> None:
         self._reuse = reuse
@@ -55,11 +55,11 @@ class KvSlots:
 
     @property
     def available(self) -> int:
-        """Slots that a sequence could get now."""
+        """Number of slots that can be assigned now."""
         return len(self._free) + len(self._retained)
 
     def find(self, sequence: Sequence) -> Prefix | None:
-        """The longest prefix that can be copied, if it is worth it."""
+        """The longest prefix that can be copied, if it is long enough."""
         best = Prefix(-1, 0)
         for slot, adapter, content, computed in self._contents() if self._reuse else ():
             if adapter == sequence.adapter:
@@ -70,9 +70,9 @@ class KvSlots:
         return best if worth else None
 
     def take(self, sequence: Sequence, prefix: Prefix | None) -> None:
-        """Give the sequence a slot: that of its prefix itself if nothing is lost by it.
+        """Assign a slot to the sequence: the slot of its prefix if that holds nothing else.
 
-        Otherwise the lowest free one, else the retained one that was used least recently.
+        Otherwise the lowest free slot, or else the least recently used retained slot.
         """
         slot = self._choose(prefix)
         self._retained.pop(slot, None)
@@ -80,12 +80,12 @@ class KvSlots:
         sequence.slot = slot
 
     def touch(self, slot: int) -> None:
-        """Note that a slot's content was of use."""
+        """Mark the content of a slot as recently used."""
         if slot in self._retained:
             self._retained.move_to_end(slot)
 
     def release(self, sequence: Sequence, retain: bool) -> None:
-        """Take a sequence's slot back; `retain` its content for others, if there is any."""
+        """Release a sequence's slot; with `retain`, keep any content for other sequences."""
         assert sequence.slot is not None, "release() of a sequence that is not live"
         slot, sequence.slot = sequence.slot, None
         del self._live[slot]
@@ -97,20 +97,20 @@ class KvSlots:
 
     def forget(self, adapter: int) -> None:
         """Free the slots that are retained for this adapter."""
-        stale = [slot for slot, kept in self._retained.items() if kept.adapter == adapter]
+        stale = [slot for slot, entry in self._retained.items() if entry.adapter == adapter]
         for slot in stale:
             del self._retained[slot]
             heappush(self._free, slot)
 
     def _contents(self) -> Iterator[tuple[int, int, array[int], int]]:
-        """(slot, adapter, content, how much of it is computed) of every slot in use."""
-        for slot, kept in self._retained.items():
-            yield slot, kept.adapter, kept.content, len(kept.content)
+        """(slot, adapter, content, number of computed tokens) of every live or retained slot."""
+        for slot, entry in self._retained.items():
+            yield slot, entry.adapter, entry.content, len(entry.content)
         for slot, sequence in self._live.items():
             yield slot, sequence.adapter, sequence.content, sequence.computed
 
     def _choose(self, prefix: Prefix | None) -> int:
-        kept = self._retained.get(prefix.slot) if prefix else None
-        if prefix and kept and prefix.count == len(kept.content):
+        entry = self._retained.get(prefix.slot) if prefix else None
+        if prefix and entry and prefix.count == len(entry.content):
             return prefix.slot
         return heappop(self._free) if self._free else next(iter(self._retained))

@@ -1,4 +1,4 @@
-"""What an engine does in one step: plain data."""
+"""The plan of an engine step: plain data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Copy:
-    """The keys and values of the first `count` tokens, from KV slot to KV slot."""
+    """Copies the keys and values of the first `count` tokens from a KV slot to another."""
 
     source: int
     target: int
@@ -25,11 +25,12 @@ class Copy:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One step, carried out in the order of the fields, and copies in their own order.
+    """The actions of a step, executed in the order of the fields; `copies` in list order.
 
-    `evictions` are adapter keys that leave their bank slot, `residencies` (adapter key, bank slot)
-    to fill. Chunks of one adapter are neighbours. `rows` are the ids of the sequences that write a
-    token: their prompt was computed before this plan. `admitted` are those that got a KV slot.
+    `evictions` are the keys of adapters that lose their bank slot, `residencies` the (adapter key,
+    bank slot) pairs to load. Chunks of the same adapter are adjacent. `rows` are the ids of the
+    sequences that decode a token; their prompts were computed before this plan. `admitted` are the
+    ids of the sequences that got a KV slot.
     """
 
     evictions: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""What an engine does next. Pure decisions: no tensors, no clock, no model."""
+"""Plans the engine's steps. Pure decisions: no tensors, no clock, no model."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from align.inference.scheduling.sequence import Sequence
 
 __all__ = ["Chunk", "Copy", "Scheduler", "StepPlan"]
 
-#: Prompt tokens a step, as a multiple of `chunk_tokens`, while nobody writes and could be stalled.
+#: Prompt tokens a step, as a multiple of `chunk_tokens`, while no sequence decodes.
 ALONE = 4
 
 
 @dataclass(frozen=True)
 class Hold:
-    """A live sequence waits until `source`, which shares its first `count` tokens, has them."""
+    """A live sequence waits until `source` has computed the `count` tokens that they share."""
 
     source: Sequence
     count: int
 
 
 class Scheduler:
-    """Admits sequences to KV slots and adapters to bank slots, and shares out each step.
+    """Admits sequences to KV slots and adapters to bank slots, and plans each step.
 
-    Turns go round the adapters, one sequence each. A live sequence has one KV slot to itself. An
-    adapter with live sequences keeps its bank slot, and one that is `kept` gives its up last. The
-    engine carries out each plan before it calls anything else, then tells what came of it by
-    `wrote` and `finish`.
+    Adapters take turns; each turn admits a sequence. A live sequence owns a KV slot. An adapter
+    with live sequences keeps its bank slot; adapters for which `kept` is true are evicted last. The
+    engine executes each plan before any other call, then reports the results with `wrote` and
+    `finish`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Scheduler:
         share = max(1, slots // (bank_slots + 1))
         self._residency = Residency(bank_slots, share, self._queues.count, kept)
         self._slots = KvSlots(slots, reuse)
-        # All in the order of admission.
+        # All dictionaries are in the order of admission.
         self._live: dict[int, Sequence] = {}
         self._reading: dict[int, Sequence] = {}
         self._writing: dict[int, Sequence] = {}
@@ -59,7 +59,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether anything waits or lives."""
+        """Whether any sequence is waiting or live."""
         return bool(self._live) or bool(self._queues)
 
     @property
@@ -69,36 +69,36 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Sequences that are not admitted yet."""
+        """Number of sequences that are not admitted yet."""
         return len(self._queues)
 
     def waiting_for(self, adapter: int) -> int:
-        """Sequences of this adapter that are not admitted yet."""
+        """Number of sequences of this adapter that are not admitted yet."""
         return self._queues.count(adapter)
 
     def uses(self, adapter: int) -> bool:
-        """Whether any sequence of this adapter waits or lives, so that its weights are needed."""
+        """Whether this adapter has waiting or live sequences, so that its weights are needed."""
         return bool(self._queues.count(adapter) or self._residency.live(adapter))
 
     def bank_slot(self, adapter: int) -> int | None:
-        """The adapter's place in the bank, if it has one."""
+        """The adapter's bank slot, or None."""
         return self._residency.place(adapter)
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a sequence. ValueError if nothing of its prompt would be left to compute."""
+        """Queue a sequence. ValueError if `reusable` is negative or covers the whole prompt."""
         if not 0 <= sequence.reusable < len(sequence.prompt):
             raise ValueError("reusable must be at least 0 and less than the prompt's length")
         self._queues.add(sequence)
 
     def cancel(self, sequence_id: int) -> None:
-        """End a sequence wherever it is; nothing if it is over."""
+        """End a waiting or live sequence; no effect if it has ended."""
         if sequence_id in self._queues:
             self._residency.leave_if_over(self._queues.remove(sequence_id).adapter)
         elif sequence_id in self._live:
             self.finish(sequence_id)
 
     def finish(self, sequence_id: int) -> None:
-        """End a live sequence; its slot is retained for its prefix, or free. KeyError if over."""
+        """End a live sequence; its slot is retained or freed. KeyError if it is not live."""
         sequence = self._live.pop(sequence_id)
         for group in (self._reading, self._writing, self._holds):
             group.pop(sequence_id, None)
@@ -107,22 +107,22 @@ class Scheduler:
         self._residency.leave_if_over(sequence.adapter)
 
     def wrote(self, sequence_id: int, token: int) -> None:
-        """Append the token that a live sequence, whose prompt is computed, has sampled."""
+        """Append a sampled token to a live sequence whose prompt is computed."""
         sequence = self._live[sequence_id]
         sequence.write(token)
         self._writing[sequence_id] = sequence
 
     def forget(self, adapter: int) -> None:
-        """Unload an adapter: what it retained is free at once, its bank slot after its last use.
+        """Unload an adapter. Its retained slots are freed now, its bank slot after its last use.
 
-        Its waiting and live sequences go on; none may be added.
+        Its waiting and live sequences continue; no sequence may be added.
         """
         self._slots.forget(adapter)
         self._residency.forget(adapter)
         self._residency.leave_if_over(adapter)
 
     def plan(self) -> StepPlan:
-        """The next step; takes it as done, so that `computed` is what will be there after it."""
+        """Plan the next step. `computed` of each sequence is its value after that step."""
         before = len(self._live)
         copies = [*self._end_holds(), *self._admit()]
         admitted = tuple(self._live)[before:]
@@ -147,13 +147,13 @@ class Scheduler:
             self._residency.started(adapter)
             self._live[sequence.id] = self._reading[sequence.id] = sequence
             copies += self._start(sequence)
-        # Last, so that an adapter which has just got its place first admits what it can. Whoever is
-        # still in the line found no place: those that became idle freed KV slots for it as well.
+        # Called last, so that an adapter with a new bank slot admits its sequences first. Adapters
+        # still in the line found no bank slot: those that became idle also freed KV slots.
         self._residency.settle(self._queues.line)
         return copies
 
     def _next_adapter(self) -> int | None:
-        """Whose sequence is admitted next; those in the line come first, when a place is there."""
+        """The adapter that admits a sequence next. The line has priority if a bank slot is free."""
         while True:
             first = self._queues.first_in_line
             if first is not None and self._residency.can_seat(first):
@@ -165,7 +165,7 @@ class Scheduler:
             self._queues.join_line(adapter)
 
     def _start(self, sequence: Sequence) -> list[Copy]:
-        """Give a sequence its slot and the longest prefix, or let it wait for a longer one."""
+        """Assign a slot and the longest prefix to a sequence, or hold it for a longer prefix."""
         prefix = self._slots.find(sequence)
         hold = self._hold(sequence, prefix.count if prefix else 0)
         if sequence.slot is None:
@@ -181,33 +181,33 @@ class Scheduler:
         in_place = prefix.slot == sequence.slot
         return [] if in_place else [Copy(prefix.slot, sequence.slot, prefix.count)]
 
-    def _hold(self, sequence: Sequence, have: int) -> Hold | None:
-        """The longest prefix that someone admitted earlier is about to compute, if worth a wait."""
+    def _hold(self, sequence: Sequence, available: int) -> Hold | None:
+        """The longest prefix that an earlier sequence will compute, if it is worth waiting for."""
         best: Hold | None = None
-        reach = have + WORTHWHILE - 1
+        beyond = available + WORTHWHILE - 1
         for other in self._reading.values():
             if other is sequence:
                 break
             if other.adapter == sequence.adapter:
                 limit = min(len(other.prompt), sequence.reusable)
-                count = shared_prefix(other.content, sequence.content, reach, limit)
+                count = shared_prefix(other.content, sequence.content, beyond, limit)
                 if count:
-                    best, reach = Hold(other, count), count
+                    best, beyond = Hold(other, count), count
         return best
 
     def _end_holds(self) -> list[Copy]:
         copies: list[Copy] = []
-        for held, hold in list(self._holds.items()):
+        for sequence_id, hold in list(self._holds.items()):
             computing = hold.source.id in self._reading and hold.source.computed < hold.count
             if not computing:
-                del self._holds[held]
-                copies += self._start(self._live[held])
+                del self._holds[sequence_id]
+                copies += self._start(self._live[sequence_id])
         return copies
 
     def _chunks(self, budget: int) -> tuple[Chunk, ...]:
-        wanted: dict[int, int] = {}
+        needed: dict[int, int] = {}
         for hold in self._holds.values():
             source = hold.source.id
-            wanted[source] = min(hold.count, wanted.get(source, hold.count))
+            needed[source] = min(hold.count, needed.get(source, hold.count))
         reading = [s for s in self._reading.values() if s.id not in self._holds]
-        return share_out(reading, budget, wanted)
+        return share_out(reading, budget, needed)

@@ -1,4 +1,4 @@
-"""One prompt, and what is written after it."""
+"""A prompt and the tokens generated after it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class Sequence:
-    """What the scheduler knows of a sequence, from `add` to `finish` or `cancel`.
+    """The scheduler's state of a sequence, from `add` to `finish` or `cancel`.
 
-    `adapter` is the engine's key, 0 for the untouched base. With `max_new_tokens` 0 the prompt is
-    only read. At most the first `reusable` prompt tokens may be taken over from another sequence:
-    fewer than the prompt has, since the last one's logits are needed. `slot` is set while the
-    sequence is live, and the keys and values of its first `computed` tokens lie there: all but the
-    last one of `tokens` once it writes. `cached` of them came from another sequence.
+    `adapter` is the engine's key, 0 for the base alone. With `max_new_tokens` 0 the prompt is only
+    read. At most the first `reusable` prompt tokens may be reused from another sequence: fewer than
+    the prompt has, since the logits of its last token are needed. `slot` is set while the sequence
+    is live; it holds the keys and values of the first `computed` tokens. While the sequence
+    decodes, these are all tokens but the last of `tokens`. `cached` of them were reused.
     """
 
     id: int
@@ -26,7 +26,7 @@ class Sequence:
     slot: int | None = None
     computed: int = 0
     cached: int = 0
-    #: Prompt and tokens as machine integers, which compare at the speed of memory.
+    #: Prompt and tokens as machine integers, for fast comparison.
     content: array[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -34,11 +34,11 @@ class Sequence:
         self.content.extend(self.tokens)
 
     def write(self, token: int) -> None:
-        """Append a token that was sampled."""
+        """Append a sampled token."""
         self.tokens.append(token)
         self.content.append(token)
 
     @property
     def unread(self) -> int:
-        """Prompt tokens that are still to be computed."""
+        """Number of prompt tokens that are still to be computed."""
         return max(0, len(self.prompt) - self.computed)
