@@ -135,7 +135,9 @@ def _sentences(stage_fit: StageFit, recipe: Recipe) -> Iterator[str]:
     if worst.sharing and not work.checkpointing:
         yield "gradient_checkpointing is not needed."
     elif worst.sharing and not stage_fit.other.sharing:
-        yield f"gradient_checkpointing is needed: {_gib(stage_fit.other.peak.total)} GiB without it."
+        yield (
+            f"gradient_checkpointing is needed: {_gib(stage_fit.other.peak.total)} GiB without it."
+        )
     stage = recipe.stages[stage_fit.stage]
     built_on = (stage.parent, stage.reward_model)
     if unknown := ", ".join(

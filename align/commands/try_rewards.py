@@ -98,7 +98,7 @@ def _stage(recipe: Recipe, name: str) -> str:
 
 
 def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
-    """The stage's rewards; models are loaded only for a judge."""
+    """The stage's rewards. Without a judge, the base is loaded only if tokens are counted."""
     from align.rewards import Rewards
 
     configs = recipe.stages[stage].rewards

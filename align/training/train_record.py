@@ -15,7 +15,7 @@ from align.errors import TrainingError
 
 RECORD = "record.json"
 
-#: Counters and positions that TRL logs: their means say nothing.
+#: Counters and positions that TRL logs: their means are meaningless.
 _NO_MEANS = frozenset({"step", "epoch", "num_tokens", "total_flos"})
 
 
@@ -85,4 +85,4 @@ def last_metrics(history: Sequence[Mapping[str, Any]], step: int) -> dict[str, f
                     continue  # None: a reward failed on every completion
                 if math.isfinite(value):
                     values[f"train/{name}"].append(float(value))
-    return {name: fmean(many) for name, many in values.items()}
+    return {name: fmean(finite) for name, finite in values.items()}
