@@ -1,4 +1,4 @@
-"""Base models: the embedded SmolLM2, a tiny random one for tests, a folder, or a hub id."""
+"""Base models: the embedded SmolLM2, a tiny random model for tests, a folder, or a hub id."""
 
 from __future__ import annotations
 

@@ -146,20 +146,22 @@ def _sentences(stage_fit: StageFit, recipe: Recipe) -> Iterator[str]:
         yield f"Not counted, since only the registry knows their size: {unknown}."
 
 
-def _proposed(better: TrialOnCard, own: TrialOnCard) -> str:
+def _proposed(proposal: TrialOnCard, current: TrialOnCard) -> str:
     """A setting that can be copied into the recipe, and its effects."""
-    work, changed, effects = better.work, [], []
-    if work.rows != own.work.rows:
+    work, changed, effects = proposal.work, [], []
+    if work.rows != current.work.rows:
         changed += [
             f"per_device_train_batch_size: {work.rows}",
             f"gradient_accumulation_steps: {work.steps}",
         ]
         effects.append(f"the effective batch stays {work.batch}")
-    if work.checkpointing != own.work.checkpointing:
+    if work.checkpointing != current.work.checkpointing:
         changed.append(f"gradient_checkpointing: {str(work.checkpointing).lower()}")
         effects.append("it is needed" if work.checkpointing else "nothing is computed twice")
-    opening = "With a card to itself it could take" if own.sharing else "It fits with"
-    return f"{opening}: {', '.join(changed)} ({_gib(better.peak.total)} GiB; {'; '.join(effects)})."
+    opening = "With a card to itself it could take" if current.sharing else "It fits with"
+    return (
+        f"{opening}: {', '.join(changed)} ({_gib(proposal.peak.total)} GiB; {'; '.join(effects)})."
+    )
 
 
 def _plain(stage_fit: StageFit) -> dict[str, Any]:

@@ -87,8 +87,8 @@ def validate(
     if as_json:
         print_json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
         return
-    unasked = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
-    typer.echo(f"ok: {loaded.name} on {loaded.base}{unasked}")
+    hub_note = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
+    typer.echo(f"ok: {loaded.name} on {loaded.base}{hub_note}")
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
         typer.echo(f"  {line}")

@@ -146,5 +146,5 @@ def incomparable(ours: Manifest, theirs: Manifest) -> dict[str, str]:
 def _rewards(manifest: Manifest) -> object:
     """The rewards of its held-out evaluation; see `Recipe.rewards`."""
     stages = manifest.recipe.get("stages", {}).values()
-    others = [stage["rewards"] for stage in stages if stage.get("rewards")]
-    return manifest.stage.get("rewards") or next(iter(others), {})
+    stage_rewards = [stage["rewards"] for stage in stages if stage.get("rewards")]
+    return manifest.stage.get("rewards") or next(iter(stage_rewards), {})

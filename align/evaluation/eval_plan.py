@@ -138,7 +138,7 @@ class EvalPlan:
         return self._beside[system, kind].get(metric, math.nan)
 
     def _rewards(self) -> Mapping[str, RewardConfig]:
-        """The recipe's rewards; if they do not decide, those that the prompts' columns allow."""
+        """The recipe's rewards; unless they decide, only those that the prompts' columns allow."""
         configs = self._recipe.rewards(self._stage)
         if self._config.objective == "reward" or self._config.method == "reward":
             return configs

@@ -16,7 +16,7 @@ from align.rewards import RewardFailure
 
 MEASURED = "measured.json"
 
-#: Reward failures that are stored with their text, at most; all are counted.
+#: Maximum number of reward failures stored with their text; all are counted.
 KEPT = 20
 
 

@@ -227,8 +227,8 @@ class Evaluator:
         return Evaluation(
             system="",
             split=split,
-            kl_tokens=[token for token, _ in divergences],
-            kl_answers=[answer for _, answer in divergences],
+            kl_tokens=[per_token for per_token, _ in divergences],
+            kl_answers=[per_answer for _, per_answer in divergences],
             seconds=time.perf_counter() - started,
             **named("answers", rows),
         )

@@ -79,11 +79,13 @@ def auc(values: Sequence[float], liked: Sequence[float]) -> float:
     Mann & Whitney's U over the number of pairs (1947). NaN without items of both kinds.
     """
     numbers, labels = np.asarray(values, dtype=float), np.asarray(liked, dtype=float) > 0.5
-    above, below = numbers[labels], np.sort(numbers[~labels])
-    if not len(above) or not len(below):
+    liked_values, disliked_values = numbers[labels], np.sort(numbers[~labels])
+    if not len(liked_values) or not len(disliked_values):
         return math.nan
-    less, at_most = (np.searchsorted(below, above, side) for side in ("left", "right"))
-    return float((less + at_most).sum() / (2 * len(above) * len(below)))
+    less, at_most = (
+        np.searchsorted(disliked_values, liked_values, side) for side in ("left", "right")
+    )
+    return float((less + at_most).sum() / (2 * len(liked_values) * len(disliked_values)))
 
 
 def divergence(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:

@@ -30,8 +30,8 @@ class Function:
 
     def __init__(self, name: str, config: PythonConfig):
         module, _, attribute = config.python.partition(":")
-        where = f"reward '{name}' ({config.python})"
-        self._function = _function(_module(module, config, where), attribute, where)
+        location = f"reward '{name}' ({config.python})"
+        self._function = _function(_module(module, config, location), attribute, location)
         parameters = inspect.signature(self._function).parameters.values()
         self._all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
         named = [parameter for parameter in parameters if parameter.kind in _NAMED]
@@ -51,19 +51,19 @@ class Function:
         return self._function(**arguments)
 
 
-def _module(name: str, config: PythonConfig, where: str) -> ModuleType:
+def _module(name: str, config: PythonConfig, location: str) -> ModuleType:
     """The module from the folder's file of that name, else from Python's import path."""
     path = config.file
     try:
         return importlib.import_module(name) if path is None else _from_file(path)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise RecipeError(f"{where}: importing it failed: {error}") from None
-        tried = f"{config.folder} has no such file, and " if config.folder else ""
-        raise RecipeError(f"{where}: {tried}Python finds no module '{name}'") from None
+            raise RecipeError(f"{location}: importing it failed: {error}") from None
+        searched = f"{config.folder} has no such file, and " if config.folder else ""
+        raise RecipeError(f"{location}: {searched}Python finds no module '{name}'") from None
     except Exception as error:  # a user's module can raise anything
         raise RecipeError(
-            f"{where}: importing it failed: {type(error).__name__}: {error}"
+            f"{location}: importing it failed: {type(error).__name__}: {error}"
         ) from None
 
 
@@ -101,22 +101,22 @@ def _beside(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _function(module: ModuleType, name: str, where: str) -> Any:
+def _function(module: ModuleType, name: str, location: str) -> Any:
     function = getattr(module, name, None)
     if function is None:
         functions = [
             attribute for attribute, value in vars(module).items() if inspect.isfunction(value)
         ]
         raise RecipeError(
-            f"{where}: {module.__file__} has no '{name}'; "
+            f"{location}: {module.__file__} has no '{name}'; "
             f"its functions: {', '.join(functions) or 'none'}"
         )
     if inspect.iscoroutinefunction(function):
-        raise RecipeError(f"{where}: it is async; a reward is a plain function")
+        raise RecipeError(f"{location}: it is async; a reward is a plain function")
     try:
         kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
     except (TypeError, ValueError):
-        raise RecipeError(f"{where}: it is not a function with named parameters") from None
+        raise RecipeError(f"{location}: it is not a function with named parameters") from None
     if inspect.Parameter.POSITIONAL_ONLY in kinds:
-        raise RecipeError(f"{where}: its parameters must be passable by name")
+        raise RecipeError(f"{location}: its parameters must be passable by name")
     return function

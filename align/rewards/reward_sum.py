@@ -14,7 +14,7 @@ from align.recipe.rewards import RewardConfig
 from align.rewards.judge import Judge
 from align.rewards.scorers import TOKENS, ScoredAnswer, Scorer, scorer
 
-#: Failures that are stored for each reward, at most; all are counted.
+#: Maximum number of failures stored for each reward; all are counted.
 KEPT = 20
 _HEAD = 200
 

@@ -42,11 +42,11 @@ def read_samples(path: Path) -> list[Sample]:
     their prompt. DataError names the row.
     """
     samples = [_sample(row, f"{path}: row {number}") for number, row in read_rows(path).items()]
-    first = {
+    first_index = {
         key: index
         for index, key in reversed(list(enumerate(_key(sample.prompt) for sample in samples)))
     }
-    return sorted(samples, key=lambda sample: first[_key(sample.prompt)])
+    return sorted(samples, key=lambda sample: first_index[_key(sample.prompt)])
 
 
 def write_samples(
@@ -86,32 +86,32 @@ def write_samples(
     ]
 
 
-def _sample(row: Row, where: str) -> Sample:
+def _sample(row: Row, location: str) -> Sample:
     if missing := [name for name in ("prompt", "completion") if row.get(name) is None]:
         raise DataError(
-            f"{where} has no {' and no '.join(missing)}; needed are prompt and completion (texts "
-            f"or messages) and what the rewards ask for; found {', '.join(sorted(row))}"
+            f"{location} has no {' and no '.join(missing)}; needed are prompt and completion "
+            f"(texts or messages) and what the rewards ask for; found {', '.join(sorted(row))}"
         )
     columns = {name: value for name, value in row.items() if name not in ("prompt", "completion")}
-    return Sample(_messages(row["prompt"], where), _text(row["completion"], where), columns)
+    return Sample(_messages(row["prompt"], location), _text(row["completion"], location), columns)
 
 
-def _messages(value: Any, where: str) -> list[dict[str, str]]:
+def _messages(value: Any, location: str) -> list[dict[str, str]]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if isinstance(value, list) and all(
         isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in value
     ):
         return value
-    raise DataError(f"{where}: column 'prompt' must be a text or a list of messages")
+    raise DataError(f"{location}: column 'prompt' must be a text or a list of messages")
 
 
-def _text(value: Any, where: str) -> str:
+def _text(value: Any, location: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and isinstance(value[-1], dict):
         return str(value[-1].get("content", ""))
-    raise DataError(f"{where}: column 'completion' must be a text or a list of messages")
+    raise DataError(f"{location}: column 'completion' must be a text or a list of messages")
 
 
 def _key(prompt: list[dict[str, str]]) -> str:

@@ -78,5 +78,6 @@ class DivergenceCallback(TrainerCallback):  # type: ignore[misc]
 def _diverged(step: int, problem: str, rate: float) -> str:
     return (
         f"step {step}: {problem}: the learning rate is probably too high "
-        f"({rate:.3g} at this step); lower learning_rate, raise warmup_steps, or look for damaged rows in the data"
+        f"({rate:.3g} at this step); lower learning_rate, raise warmup_steps, "
+        "or look for damaged rows in the data"
     )

@@ -39,8 +39,8 @@ class LogProbabilities:
         outputs: tuple[str, ...] = _ORDER,
     ) -> tuple[torch.Tensor | None, ...]:
         """TRL's arguments and results; see `_Once.forward`."""
-        plain = bias is None and softcap is None and not weight.requires_grad
-        if plain and weight.device.type == "cpu":
+        supported = bias is None and softcap is None and not weight.requires_grad
+        if supported and weight.device.type == "cpu":
             scale = logit_scale / temperature
             results = _Once.apply(hidden, weight, targets, scale, chunk_size, outputs)  # type: ignore[no-untyped-call]
             return results  # type: ignore[no-any-return]

@@ -154,10 +154,13 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _batches(trainer: Any, until: int) -> Iterator[list[int]]:
     """Row indices of the micro-batches of the first `until` steps, until every row occurred."""
     loader = trainer.get_train_dataloader()
-    remaining, total = until * trainer.args.gradient_accumulation_steps, len(trainer.train_dataset)
+    remaining, row_count = (
+        until * trainer.args.gradient_accumulation_steps,
+        len(trainer.train_dataset),
+    )
     seen: set[int] = set()
     epoch = 0
-    while remaining > 0 and len(seen) < total:
+    while remaining > 0 and len(seen) < row_count:
         loader.set_epoch(epoch)
         for batch in islice(loader.batch_sampler, remaining):
             seen.update(batch)

@@ -33,7 +33,7 @@ class Rollouts:
     def __call__(self, prompts: list[Messages], trainer: Any) -> dict[str, Any]:
         """One completion for each prompt (messages), in order, as unpadded lists.
 
-        `prompt_ids`, `completion_ids` (with the end of turn where there is one) and `logprobs` of
+        `prompt_ids`, `completion_ids` (with the end of turn, if any) and `logprobs` of
         the completions' tokens under the distribution they were drawn from, or None if the
         temperature is not 1: the engine's log-probabilities are from before temperature.
 

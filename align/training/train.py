@@ -175,8 +175,10 @@ def _lengths(
     """The rows' lengths; logs a warning if rows are too long."""
     limit = stage.max_length
     if stage.method == "grpo":
-        context = base.model.config.max_position_embeddings
-        limit = (context if engine is None else engine.context_length) - stage.max_completion_length
+        context_length = base.model.config.max_position_embeddings
+        limit = (
+            context_length if engine is None else engine.context_length
+        ) - stage.max_completion_length
     lengths = measure_lengths(base.tokenizer, rows, stage.method, limit, stage.trl())
     if sentence := lengths.sentence():
         _log.warning("%s", sentence)

@@ -105,7 +105,7 @@ class Trial:
 
     def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
         """The checkpoint at step `to`, and when the first optimizer step began, or would have."""
-        begun: list[float] = []
+        begin_times: list[float] = []
         engine = shared_engine(self._recipe.base)
         engine.start_anew()
         checkpoint = train(
@@ -119,10 +119,10 @@ class Trial:
             parent=self._parent,
             rewards=reward_functions(rewards),
             engine=engine,
-            on_begin=lambda: begun.append(time.perf_counter()),
+            on_begin=lambda: begin_times.append(time.perf_counter()),
             on_checkpoint=self._on_checkpoint,
         )
-        return checkpoint, begun[0] if begun else time.perf_counter()
+        return checkpoint, begin_times[0] if begin_times else time.perf_counter()
 
     def _measure(self, plan: EvalPlan, checkpoint: Path, last: bool) -> EvalResult:
         published = checkpoint / PUBLISHED

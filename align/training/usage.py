@@ -33,11 +33,11 @@ class Costs:
     ) -> TrainRecord:
         """The record of a checkpoint at `step`, from TRL's log `history`."""
         seconds = time.perf_counter() - self._started
-        on_cuda = seconds if torch.cuda.is_available() else 0.0
+        accelerator_seconds = seconds if torch.cuda.is_available() else 0.0
         peak, earlier = peak_bytes(), self._before
         if earlier is not None:
             seconds += earlier.wall_seconds
-            on_cuda += earlier.accelerator_seconds
+            accelerator_seconds += earlier.accelerator_seconds
             peak = max(peak, earlier.peak_bytes)
         rows, accumulation = _batch(stage)
         return TrainRecord(
@@ -46,7 +46,7 @@ class Costs:
             out_of_memory=list(self._retries),
             lengths=self._lengths,
             wall_seconds=seconds,
-            accelerator_seconds=on_cuda,
+            accelerator_seconds=accelerator_seconds,
             peak_bytes=peak,
             metrics=last_metrics(history, step),
         )
