@@ -28,7 +28,7 @@ _SIDES = ("chosen", "rejected")
 
 
 class Evaluator:
-    """Measures adapters of one recipe. Adapters are folders; None is the base.
+    """Measures adapters of a recipe. Adapters are folders; None is the base.
 
     Results of the adapters in `lasting`, which are published, are cached on disk; see `Systems`.
     `failed` counts the answers of other adapters for which a reward gave no number, and `failures`

@@ -41,7 +41,7 @@ def key(row: Row, *sides: str) -> str:
 
 
 def prompt_text(prompt: Sequence[Mapping[str, Any]]) -> str:
-    """A conversation as one text; a single turn is its content without the role."""
+    """A conversation as a text; a single turn is its content without the role."""
     if len(prompt) == 1:
         return str(prompt[0]["content"])
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)
@@ -81,7 +81,7 @@ def examples(evaluation: Evaluation) -> list[Example]:
 
 
 def write_examples(folder: Path, evaluation: Evaluation) -> None:
-    """Write the adapter folder's rows, one JSON object a line."""
+    """Write the adapter folder's rows, a JSON object a line."""
     lines = (
         json.dumps(vars(example), ensure_ascii=False) + "\n" for example in examples(evaluation)
     )

@@ -1,4 +1,4 @@
-"""The base and adapters of one recipe on the engine: their answers, likelihoods and scores."""
+"""The base and adapters of a recipe on the engine: their answers, likelihoods and scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewards that are pure functions of one answer's text. Imports no torch."""
+"""Rewards that are pure functions of an answer's text. Imports no torch."""
 
 from __future__ import annotations
 

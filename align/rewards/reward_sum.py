@@ -67,7 +67,7 @@ class Rewards:
         texts: Sequence[str],
         columns: Mapping[str, Sequence[Any]],
     ) -> dict[str, list[float]]:
-        """Each reward by name, unweighted, one value for each text."""
+        """Each reward by name, unweighted, with a value for each text."""
         return {name: self.part(name, prompts, texts, columns) for name in self.weights}
 
     def part(
@@ -79,7 +79,7 @@ class Rewards:
     ) -> list[float]:
         """A reward, unweighted, for each text; NaN where it failed.
 
-        `columns` are the rows' other columns, one value for each text. DataError if a column
+        `columns` are the rows' other columns, a value for each text. DataError if a column
         that the reward needs is not among them. Errors of a judge's engine are not caught.
         """
         if name == "reward_model":

@@ -1,4 +1,4 @@
-"""A reward's config as a function of one answer. Imports no torch, except for TRL's rewards."""
+"""A reward's config as a function of an answer. Imports no torch, except for TRL's rewards."""
 
 from __future__ import annotations
 

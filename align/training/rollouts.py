@@ -17,7 +17,7 @@ POLICY = "grpo-policy"
 
 
 class Rollouts:
-    """TRL's `rollout_func` for one trainer.
+    """TRL's `rollout_func` for a trainer.
 
     The trainer's LoRA, stacked on `parent`, is loaded into the engine from memory once for each
     optimizer step. Completions depend only on the training seed, the step and the weights, so a

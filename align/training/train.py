@@ -1,4 +1,4 @@
-"""Training one adapter, from its newest checkpoint to a given step.
+"""Trains an adapter, from its newest checkpoint to a given step.
 
 `align.training.checkpoints` says what a checkpoint holds.
 """
