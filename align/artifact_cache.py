@@ -1,8 +1,9 @@
-"""What other workers have prepared: a seam for whoever moves it between machines.
+"""The interface of a cache that shares prepared files between workers on several machines.
 
-Tokenised rows, reference log-probabilities and what the base and published adapters did on
-held-out items are files below ALIGNERY_HOME, found by what they depend on. A process looks there
-first, then asks the shelf, then computes and offers what it has.
+Tokenised rows, reference log-probabilities, and held-out evaluations of the base and of published
+adapters are files below ALIGNERY_HOME, named by a digest of everything they depend on. A process
+looks there first, then fetches from the installed cache, then computes the file and offers it to
+the cache.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ Kind = Literal["prepared", "reference", "evaluations"]
 
 
 class ArtifactCache(Protocol):
-    """Files and folders by kind and key. A key stands for one content, whoever made it.
+    """Files and folders by kind and key. A key identifies the content.
 
-    Neither method raises: a shelf that cannot be reached, or has lost something, has nothing, and
-    what it lacks is computed again.
+    Neither method raises: if the cache cannot be reached, or has lost a file, the file is computed
+    again.
     """
 
     def fetch(self, kind: Kind, key: str, target: Path) -> bool:
-        """Put a file or folder at `target`, whole or not at all; False if it is not there."""
+        """Copy a file or folder to `target`, whole or not at all; False if it is not cached."""
         ...
 
     def offer(self, kind: Kind, key: str, path: Path) -> None:
-        """Keep a copy of a file or folder, for those that will ask."""
+        """Store a copy of a file or folder for other workers."""
         ...
 
 
 class NoArtifactCache:
-    """Of a process that shares with none."""
+    """The default: a cache that holds nothing."""
 
     def fetch(self, kind: Kind, key: str, target: Path) -> bool:
         return False
@@ -44,11 +45,11 @@ _shelf: ArtifactCache = NoArtifactCache()
 
 
 def shelf() -> ArtifactCache:
-    """This process's shelf."""
+    """This process's artifact cache."""
     return _shelf
 
 
 def install(given: ArtifactCache) -> None:
-    """Make `given` this process's shelf."""
+    """Make `given` this process's artifact cache."""
     global _shelf
     _shelf = given

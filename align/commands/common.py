@@ -16,5 +16,5 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on stdout, as people read it."""
+    """Print a JSON value, indented, to stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

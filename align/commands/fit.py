@@ -60,14 +60,14 @@ def fit(
             f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
         )
     shape = read_shape(loaded.base, config)
-    found = fit_stages(loaded, stages, shape, machine, prompt_tokens)
+    stage_fits = fit_stages(loaded, stages, shape, machine, prompt_tokens)
     if as_json:
         print_json({
             "gpu": machine.name,
             "memory": machine.memory,
             "dtype": machine.dtype,
             "parameters": shape.parameters,
-            "stages": [_plain(one) for one in found],
+            "stages": [_plain(stage_fit) for stage_fit in stage_fits],
         })  # fmt: skip
         return
     typer.echo(
@@ -75,20 +75,20 @@ def fit(
         f"in {machine.dtype}; a {machine.name} has {_gib(machine.memory)} GiB"
     )
     typer.echo("Peak of one trial in GiB, every sequence as long as its stage allows:")
-    for line in columns([_HEAD, *(row for one in found for row in _rows(one))]):
+    for line in columns([_HEAD, *(row for stage_fit in stage_fits for row in _rows(stage_fit))]):
         typer.echo(f"  {line}")
     typer.echo(fill(_LEGEND, _WIDTH))
-    for one in found:
-        typer.echo(f"\n{one.stage}")
-        for sentence in _sentences(one, loaded):
+    for stage_fit in stage_fits:
+        typer.echo(f"\n{stage_fit.stage}")
+        for sentence in _sentences(stage_fit, loaded):
             typer.echo(fill(sentence, _WIDTH, initial_indent="  ", subsequent_indent="  "))
 
 
-def _rows(found: StageFit) -> Iterator[tuple[str, ...]]:
-    """Trial 0, and the worst where it differs."""
-    yield _row(found.stage, found.first)
-    if found.worst.peak != found.first.peak:
-        yield _row(f"  {_drawn(found.worst)}", found.worst)
+def _rows(stage_fit: StageFit) -> Iterator[tuple[str, ...]]:
+    """Table rows of trial 0, and of the trial that needs most if its peak differs."""
+    yield _row(stage_fit.stage, stage_fit.first)
+    if stage_fit.worst.peak != stage_fit.first.peak:
+        yield _row(f"  {_drawn(stage_fit.worst)}", stage_fit.worst)
 
 
 def _row(name: str, trial: TrialOnCard) -> tuple[str, ...]:
@@ -108,14 +108,14 @@ def _row(name: str, trial: TrialOnCard) -> tuple[str, ...]:
 
 
 def _drawn(trial: TrialOnCard) -> str:
-    """What the search space holds that needs most."""
-    drawn = [f"{path.removeprefix('lora.')} {value}" for path, value in trial.params.items()]
-    return ", ".join(drawn) or "larger parents"
+    """The parameters of the trial that needs most, in words."""
+    settings = [f"{path.removeprefix('lora.')} {value}" for path, value in trial.params.items()]
+    return ", ".join(settings) or "larger parents"
 
 
-def _sentences(found: StageFit, recipe: Recipe) -> Iterator[str]:
-    """What the table means for a stage, one plain sentence each."""
-    worst, work = found.worst, found.worst.work
+def _sentences(stage_fit: StageFit, recipe: Recipe) -> Iterator[str]:
+    """What the table means for a stage, in sentences."""
+    worst, work = stage_fit.worst, stage_fit.worst.work
     total = f"{_gib(worst.peak.total)} of {_gib(worst.machine.memory)} GiB at most"
     if worst.sharing > 1:
         share = f"{worst.sharing} trials share a card (num_gpus {worst.fraction:g} each)"
@@ -123,9 +123,9 @@ def _sentences(found: StageFit, recipe: Recipe) -> Iterator[str]:
     elif worst.sharing:
         yield f"It fits, {total}; one trial fills a card."
     else:
-        yield f"It does not fit, {total}.{' Trial 0 fits.' if found.first.sharing else ''}"
-    if found.proposal is not None:
-        yield _proposed(found.proposal, worst)
+        yield f"It does not fit, {total}.{' Trial 0 fits.' if stage_fit.first.sharing else ''}"
+    if stage_fit.proposal is not None:
+        yield _proposed(stage_fit.proposal, worst)
     elif not worst.sharing:
         length = "max_completion_length" if work.method == "grpo" else "max_length"
         yield (
@@ -134,38 +134,44 @@ def _sentences(found: StageFit, recipe: Recipe) -> Iterator[str]:
         )
     if worst.sharing and not work.checkpointing:
         yield "gradient_checkpointing is not needed."
-    elif worst.sharing and not found.other.sharing:
-        yield f"gradient_checkpointing is needed: {_gib(found.other.peak.total)} GiB without it."
-    stage = recipe.stages[found.stage]
+    elif worst.sharing and not stage_fit.other.sharing:
+        yield (
+            f"gradient_checkpointing is needed: {_gib(stage_fit.other.peak.total)} GiB without it."
+        )
+    stage = recipe.stages[stage_fit.stage]
     built_on = (stage.parent, stage.reward_model)
-    if unknown := ", ".join(one for one in built_on if one and is_reference(one)):
+    if unknown := ", ".join(
+        reference for reference in built_on if reference and is_reference(reference)
+    ):
         yield f"Not counted, since only the registry knows their size: {unknown}."
 
 
-def _proposed(better: TrialOnCard, own: TrialOnCard) -> str:
-    """A setting that can be copied into the recipe, and what it does."""
-    work, changed, effects = better.work, [], []
-    if work.rows != own.work.rows:
+def _proposed(proposal: TrialOnCard, current: TrialOnCard) -> str:
+    """A setting that can be copied into the recipe, and its effects."""
+    work, changed, effects = proposal.work, [], []
+    if work.rows != current.work.rows:
         changed += [
             f"per_device_train_batch_size: {work.rows}",
             f"gradient_accumulation_steps: {work.steps}",
         ]
         effects.append(f"the effective batch stays {work.batch}")
-    if work.checkpointing != own.work.checkpointing:
+    if work.checkpointing != current.work.checkpointing:
         changed.append(f"gradient_checkpointing: {str(work.checkpointing).lower()}")
         effects.append("it is needed" if work.checkpointing else "nothing is computed twice")
-    opening = "With a card to itself it could take" if own.sharing else "It fits with"
-    return f"{opening}: {', '.join(changed)} ({_gib(better.peak.total)} GiB; {'; '.join(effects)})."
+    opening = "With a card to itself it could take" if current.sharing else "It fits with"
+    return (
+        f"{opening}: {', '.join(changed)} ({_gib(proposal.peak.total)} GiB; {'; '.join(effects)})."
+    )
 
 
-def _plain(found: StageFit) -> dict[str, Any]:
+def _plain(stage_fit: StageFit) -> dict[str, Any]:
     return {
-        "stage": found.stage,
-        "method": found.worst.work.method,
-        "first": _trial(found.first),
-        "worst": _trial(found.worst),
-        "checkpointing_switched": _trial(found.other),
-        "proposal": None if found.proposal is None else _trial(found.proposal),
+        "stage": stage_fit.stage,
+        "method": stage_fit.worst.work.method,
+        "first": _trial(stage_fit.first),
+        "worst": _trial(stage_fit.worst),
+        "checkpointing_switched": _trial(stage_fit.other),
+        "proposal": None if stage_fit.proposal is None else _trial(stage_fit.proposal),
     }
 
 

@@ -32,12 +32,18 @@ class SplitName(StrEnum):
 def list_recipes(as_json: JsonOption = False) -> None:
     """List the shipped recipes."""
     recipes = [load_recipe(name) for name in builtin_recipes()]
-    rows = [(one.name, one.base, ", ".join(one.order()), one.description) for one in recipes]
+    rows = [
+        (recipe.name, recipe.base, ", ".join(recipe.order()), recipe.description)
+        for recipe in recipes
+    ]
     if as_json:
         names = ("name", "base", "stages", "description")
-        found = [dict(zip(names, row, strict=True)) for row in rows]
+        entries = [dict(zip(names, row, strict=True)) for row in rows]
         print_json(
-            [{**one, "stages": recipe.order()} for one, recipe in zip(found, recipes, strict=True)]
+            [
+                {**entry, "stages": recipe.order()}
+                for entry, recipe in zip(entries, recipes, strict=True)
+            ]
         )
         return
     for line in columns([("RECIPE", "BASE", "STAGES", "DESCRIPTION"), *rows]):
@@ -50,7 +56,10 @@ def show(recipe: RecipeArgument, as_json: JsonOption = False) -> None:
     loaded = load_recipe(recipe)
     if as_json:
         print_json(
-            {"recipe": plain(loaded), "stages": [_summary(loaded, s) for s in loaded.order()]}
+            {
+                "recipe": plain(loaded),
+                "stages": [_summary(loaded, stage) for stage in loaded.order()],
+            }
         )
         return
     typer.echo(to_yaml(loaded))
@@ -78,8 +87,8 @@ def validate(
     if as_json:
         print_json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
         return
-    unasked = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
-    typer.echo(f"ok: {loaded.name} on {loaded.base}{unasked}")
+    hub_note = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
+    typer.echo(f"ok: {loaded.name} on {loaded.base}{hub_note}")
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
         typer.echo(f"  {line}")
@@ -211,19 +220,21 @@ def _found(findings: Findings, recipe: Recipe, output: Path) -> dict[str, Any]:
         "rows": findings.rows,
         "prompts": findings.prompts,
         "columns": list(findings.columns),
-        "formats": [one.name for one in findings.formats],
+        "formats": [data_format.name for data_format in findings.formats],
         "stages": recipe.order(),
         "splits": {"train": data.train, "validation": data.validation, "test": data.test},
     }
 
 
 def _told(findings: Findings, recipe: Recipe, output: Path) -> list[str]:
-    formats = " and ".join(f"{one.name} ({', '.join(one.columns)})" for one in findings.formats)
-    asked = _asked(recipe.data_of(recipe.order()[0]))
+    formats = " and ".join(
+        f"{data_format.name} ({', '.join(data_format.columns)})" for data_format in findings.formats
+    )
+    counts = _asked(recipe.data_of(recipe.order()[0]))
     lines = [
         f"{findings.path}: {findings.rows} rows, {findings.prompts} different prompts; {formats}",
         f"it can train: {', '.join(recipe.order())}",
-        f"rows to train, compare and test on: {asked}",
+        f"rows to train, compare and test on: {counts}",
     ]
     if findings.ignored:
         lines.append(f"columns without a use: {', '.join(findings.ignored)}")

@@ -1,4 +1,4 @@
-"""How tried rewards look: a table of completions, figures, failures, remarks."""
+"""The output of try-rewards: a table of completions, statistics, failures, remarks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _FAILURES, _HEADING = 5, 12
 
 
 def plain(report: RewardReport, left_out: list[str]) -> dict[str, Any]:
-    """The report for a program; a reward that failed is null."""
+    """The report as JSON values; a reward that failed is null."""
     return {
         "samples": [
             {
-                "prompt": one.prompt,
-                "completion": one.text,
-                "truncated": one.truncated,
-                "parts": {name: _null(values[at]) for name, values in report.parts.items()},
-                "total": report.total[at],
+                "prompt": sample.prompt,
+                "completion": sample.text,
+                "truncated": sample.truncated,
+                "parts": {name: _null(values[index]) for name, values in report.parts.items()},
+                "total": report.total[index],
             }
-            for at, one in enumerate(report.samples)
+            for index, sample in enumerate(report.samples)
         ],
         "rewards": {
-            name: {key: _null(value) for key, value in vars(one).items()}
-            for name, one in report.figures.items()
+            name: {key: _null(value) for key, value in vars(figures).items()}
+            for name, figures in report.figures.items()
         },
         "left_out": left_out,
-        "failures": [vars(one) for one in report.failures],
+        "failures": [vars(failure) for failure in report.failures],
         "tells": report.tells,
         "remarks": report.remarks,
     }
@@ -44,16 +44,16 @@ def _null(value: float) -> float | None:
 
 
 def show(console: Console, report: RewardReport, left_out: list[str], title: str) -> None:
-    """The report for a person."""
+    """Print the report to the console."""
     console.print(Text(title), _completions(report), "", _figures(report))
     for name in left_out:
         console.print(f"{name} is left out: name its trained adapter with --reward-model FOLDER")
     if report.failures:
         console.print("\n[bold]Failed[/]")
-    for one in report.failures[:_FAILURES]:
-        console.print(Text(f"  {one.reward} on {_short(one.text)!r}: {one.error}"))
-    if (more := len(report.failures) - _FAILURES) > 0:
-        console.print(f"  … and {more} more, which --json prints")
+    for failure in report.failures[:_FAILURES]:
+        console.print(Text(f"  {failure.reward} on {_short(failure.text)!r}: {failure.error}"))
+    if (omitted := len(report.failures) - _FAILURES) > 0:
+        console.print(f"  … and {omitted} more, which --json prints")
     console.print("\n[bold]What to look at[/]" if report.remarks else "\nnothing looks off")
     for remark in report.remarks:
         console.print(Text(f"  {remark}"))
@@ -67,10 +67,10 @@ def _completions(report: RewardReport) -> Table:
     for group in report.groups:
         prompt = report.samples[group[0]].prompt
         table.add_row(Text(_short(prompt[-1]["content"]), style="bold"))
-        for at in group:
-            values = [values[at] for values in report.parts.values()]
-            cells = [*map(_number, values), f"{report.total[at]:.3f}"]
-            table.add_row(Text("  " + _short(report.samples[at].text)), *cells)
+        for index in group:
+            values = [values[index] for values in report.parts.values()]
+            cells = [*map(_number, values), f"{report.total[index]:.3f}"]
+            table.add_row(Text("  " + _short(report.samples[index].text)), *cells)
     return table
 
 
@@ -78,15 +78,15 @@ def _figures(report: RewardReport) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("reward", "weight", "mean", "std", "min", "max", "failed"):
         table.add_column(name, justify="left" if name == "reward" else "right")
-    for name, one in report.figures.items():
-        numbers = (one.mean, one.std, one.low, one.high)
-        failed = f"{one.failed}/{one.count}" if one.failed else "–"
-        table.add_row(name, f"{one.weight:g}", *map(_number, numbers), failed)
+    for name, figures in report.figures.items():
+        numbers = (figures.mean, figures.std, figures.low, figures.high)
+        failed = f"{figures.failed}/{figures.count}" if figures.failed else "–"
+        table.add_row(name, f"{figures.weight:g}", *map(_number, numbers), failed)
     return table
 
 
 def _heading(name: str) -> str:
-    """A reward's name on as many lines as keep its column narrow."""
+    """A reward's name, broken into lines so that its column stays narrow."""
     lines = [""]
     for part in name.replace("_", "_ ").split():
         if lines[-1] and len(lines[-1] + part) > _HEADING:
@@ -100,6 +100,8 @@ def _number(value: float) -> str:
 
 
 def _short(text: str, limit: int = 160) -> str:
-    """One line that cannot move a terminal's cursor."""
-    line = "".join(one if one.isprintable() else "�" for one in " ".join(text.split()))
+    """The text as one line of printable characters, at most `limit` of them."""
+    line = "".join(
+        character if character.isprintable() else "�" for character in " ".join(text.split())
+    )
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

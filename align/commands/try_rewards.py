@@ -1,4 +1,4 @@
-"""`alignery recipe try-rewards`: what each reward says of sample completions."""
+"""`alignery recipe try-rewards`: each reward's values for sample completions."""
 
 from __future__ import annotations
 
@@ -80,23 +80,25 @@ def try_rewards(
 
 
 def _stage(recipe: Recipe, name: str) -> str:
-    """The stage that was asked for, or the first with rewards. RecipeError if it has none."""
+    """The named stage, or the first with rewards. RecipeError if it is unknown or has none."""
     if name and name not in recipe.stages:
         raise RecipeError(
             f"{recipe.name} has no stage '{name}'; allowed: {', '.join(recipe.stages)}"
         )
-    having = [one for one in recipe.order() if recipe.stages[one].rewards]
-    if not having:
+    with_rewards = [stage for stage in recipe.order() if recipe.stages[stage].rewards]
+    if not with_rewards:
         raise RecipeError(
             f"{recipe.name}: no stage has rewards; write e.g. rewards: {{correctness: 1.0}}"
         )
-    if name and name not in having:
-        raise RecipeError(f"stage '{name}' has no rewards; stages that have: {', '.join(having)}")
-    return name or having[0]
+    if name and name not in with_rewards:
+        raise RecipeError(
+            f"stage '{name}' has no rewards; stages that have: {', '.join(with_rewards)}"
+        )
+    return name or with_rewards[0]
 
 
 def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
-    """The stage's rewards; a model is loaded only where a judge or the engine needs one."""
+    """The stage's rewards. Without a judge, the base is loaded only if tokens are counted."""
     from align.rewards import Rewards
 
     configs = recipe.stages[stage].rewards
@@ -113,7 +115,7 @@ def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
 
 
 def _tokenizer(base: str) -> Callable[[str], Sequence[int]]:
-    """Text to ids by the base's tokenizer, which is loaded when it is first asked for."""
+    """A function from text to ids; it loads the base's tokenizer at its first call."""
 
     def tokenize(text: str) -> Sequence[int]:
         from align.base import load_base
@@ -134,7 +136,7 @@ def _written(
     max_new_tokens: int | None,
     seed: int | None,
 ) -> list[Sample]:
-    """Completions of the stage's first training prompts, as its trial 0 would begin with."""
+    """Completions of the stage's first training prompts; trial 0 sets the default options."""
     from align.data.splits import load_split
     from align.evaluation.evaluate import shared_engine
     from align.rewards.samples import write_samples
@@ -144,14 +146,14 @@ def _written(
     if adapter is not None:
         engine.load(str(adapter), adapter)
     default = config.num_generations if config.method == "grpo" else 4
-    asked = config.temperature if temperature is None else temperature
-    assert isinstance(asked, int | float)  # resolve() left no search space
+    sampling_temperature = config.temperature if temperature is None else temperature
+    assert isinstance(sampling_temperature, int | float)  # resolve() left no search space
     return write_samples(
         engine,
         rows,
         count=completions or default,
         adapter=None if adapter is None else str(adapter),
-        temperature=float(asked),
+        temperature=float(sampling_temperature),
         max_new_tokens=max_new_tokens or config.max_completion_length,
         seed=recipe.seed if seed is None else seed,
     )

@@ -1,9 +1,9 @@
-"""The language head's log-probabilities on a CPU: each logit is computed once.
+"""The language head's log-probabilities on a CPU, with each logit computed once.
 
-TRL's function computes them again for the backward pass and multiplies there in fp32: almost half
-of an SFT step. But the gradient of a token's log-probability is known as soon as its logits are:
-d log p(y) / d hidden = (onehot(y) - p) W. So it is kept from the forward pass, no larger than the
-hidden states themselves, and the backward pass only scales it by what comes in.
+TRL's function computes the logits again in the backward pass and multiplies there in fp32, which
+takes almost half of an SFT step. But the gradient of a token's log-probability follows from its
+logits: d log p(y) / d hidden = (onehot(y) - p) W. So the forward pass saves it, which takes no more
+memory than the hidden states, and the backward pass only scales it by the incoming gradient.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from trl.kernels import ChunkedLogProbFunction
 
-#: Tokens at a time: with 50,000 words, 13 MB of logits in fp32, which stay in the last cache.
+#: Tokens of a block: with 50,000 words, 13 MB of logits in fp32, which fit a last-level cache.
 BLOCK = 64
 
 _ORDER = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
 
 class LogProbabilities:
-    """In the place of TRL's `ChunkedLogProbFunction`, which still does what is not done here.
+    """Replaces TRL's `ChunkedLogProbFunction`, and calls it for cases that are not handled here.
 
-    That is any head that is trained, has a bias or caps its logits, and any device but a CPU.
+    These are heads that are trained, have a bias or cap their logits, and devices other than CPUs.
     """
 
     @staticmethod
@@ -39,11 +39,11 @@ class LogProbabilities:
         outputs: tuple[str, ...] = _ORDER,
     ) -> tuple[torch.Tensor | None, ...]:
         """TRL's arguments and results; see `_Once.forward`."""
-        plain = bias is None and softcap is None and not weight.requires_grad
-        if plain and weight.device.type == "cpu":
+        supported = bias is None and softcap is None and not weight.requires_grad
+        if supported and weight.device.type == "cpu":
             scale = logit_scale / temperature
-            found = _Once.apply(hidden, weight, targets, scale, chunk_size, outputs)  # type: ignore[no-untyped-call]
-            return found  # type: ignore[no-any-return]
+            results = _Once.apply(hidden, weight, targets, scale, chunk_size, outputs)  # type: ignore[no-untyped-call]
+            return results  # type: ignore[no-any-return]
         return ChunkedLogProbFunction.apply(  # type: ignore[no-any-return]
             hidden,
             weight,
@@ -68,28 +68,32 @@ class _Once(torch.autograd.Function):
         chunk_size: int,
         outputs: tuple[str, ...],
     ) -> tuple[torch.Tensor | None, ...]:
-        """Of `hidden` (tokens, width) by `weight` (words, width): a value for each of `targets`.
+        """Tensors (tokens,) for `hidden` (tokens, width), `weight` (words, width) and `targets`.
 
         The log-probability, then, each None unless it is in `outputs`: the entropy in nats,
         log Σp², the mean logit, and whether the target is the likeliest word. Logits are multiplied
-        by `scale` first. All in fp32 from logits in the compute dtype, as TRL's.
+        by `scale` first. All are in fp32, from logits in the compute dtype, as TRL's.
         """
         ctx.set_materialize_grads(False)
-        kind = hidden.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        device_type = hidden.device.type
+        dtype = (
+            torch.get_autocast_dtype(device_type)
+            if torch.is_autocast_enabled(device_type)
+            else hidden.dtype
+        )
         weight, inputs = weight.to(dtype), hidden.to(dtype)
-        wanted = [name for name in _ORDER if name in ("log_probs", *outputs)]
-        kept: dict[str, list[torch.Tensor]] = {name: [] for name in wanted}
+        names = [name for name in _ORDER if name in ("log_probs", *outputs)]
+        blocks: dict[str, list[torch.Tensor]] = {name: [] for name in names}
         slopes = torch.empty_like(inputs) if ctx.needs_input_grad[0] else None
         # Under autocast even the sums would be in the products' dtype.
-        with torch.autocast(kind, enabled=False):
-            for first in range(0, len(inputs), BLOCK):
-                rows = slice(first, first + BLOCK)
+        with torch.autocast(device_type, enabled=False):
+            for start in range(0, len(inputs), BLOCK):
+                rows = slice(start, start + BLOCK)
                 target = targets[rows, None]
                 logits = (inputs[rows] @ weight.t()).float().mul_(scale)
                 p = logits.softmax(-1)
-                for name, values in _values(logits, p, target, wanted).items():
-                    kept[name].append(values)
+                for name, values in _values(logits, p, target, names).items():
+                    blocks[name].append(values)
                 del logits
                 if slopes is not None:
                     p.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=p.dtype))
@@ -98,55 +102,55 @@ class _Once(torch.autograd.Function):
         ctx.scale, ctx.chunk_size = scale, chunk_size
         if slopes is not None:
             ctx.save_for_backward(slopes, hidden, weight, targets)
-        found = {
+        results = {
             name: torch.cat(parts) if parts else hidden.new_empty(0, dtype=torch.float32)
-            for name, parts in kept.items()
+            for name, parts in blocks.items()
         }
-        flat = [found[name] for name in _ORDER[2:] if name in found]
-        ctx.mark_non_differentiable(*flat)
-        return tuple(found.get(name) for name in _ORDER)
+        non_differentiable = [results[name] for name in _ORDER[2:] if name in results]
+        ctx.mark_non_differentiable(*non_differentiable)
+        return tuple(results.get(name) for name in _ORDER)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         """The gradient of `hidden`, from those of the log-probabilities and the entropies."""
         slopes, hidden, *_ = ctx.saved_tensors
-        of_log, of_entropy = gradients[:2]
-        whole = torch.zeros((), dtype=torch.float32)
-        if of_log is not None:
-            whole = slopes * (-ctx.scale * of_log[:, None])
-        if of_entropy is not None:  # a bonus for it is rare: TRL's own way
-            whole = whole + _of_entropy(ctx, of_entropy)
-        return whole.expand_as(hidden).to(hidden.dtype), None, None, None, None, None
+        log_gradient, entropy_gradient = gradients[:2]
+        gradient = torch.zeros((), dtype=torch.float32)
+        if log_gradient is not None:
+            gradient = slopes * (-ctx.scale * log_gradient[:, None])
+        if entropy_gradient is not None:  # an entropy bonus is rare, so TRL computes it
+            gradient = gradient + _of_entropy(ctx, entropy_gradient)
+        return gradient.expand_as(hidden).to(hidden.dtype), None, None, None, None, None
 
 
 def _of_entropy(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
     _, hidden, weight, targets = ctx.saved_tensors
     with torch.enable_grad():
-        again = hidden.detach().to(weight.dtype).requires_grad_()
+        inputs = hidden.detach().to(weight.dtype).requires_grad_()
         entropy = ChunkedLogProbFunction.apply(
-            again, weight, None, targets, 1 / ctx.scale, ctx.chunk_size, None, 1.0, ("entropy",)
+            inputs, weight, None, targets, 1 / ctx.scale, ctx.chunk_size, None, 1.0, ("entropy",)
         )[1]
-    (found,) = torch.autograd.grad(entropy, again, gradient)
-    return found  # type: ignore[no-any-return]
+    (input_gradient,) = torch.autograd.grad(entropy, inputs, gradient)
+    return input_gradient  # type: ignore[no-any-return]
 
 
 def _values(
-    logits: torch.Tensor, p: torch.Tensor, target: torch.Tensor, wanted: list[str]
+    logits: torch.Tensor, p: torch.Tensor, target: torch.Tensor, names: list[str]
 ) -> dict[str, torch.Tensor]:
-    """What is `wanted` of a block's `logits` and probabilities, both (tokens, words)."""
-    most, where = logits.max(-1)
+    """The outputs `names` of a block, from `logits` and probabilities, both (tokens, words)."""
+    largest, likeliest = logits.max(-1)
     # The likeliest word's probability is at least 1 / words, so its logarithm is safe.
-    log_z = most - p.gather(1, where[:, None])[:, 0].log()
-    of: dict[str, Callable[[], torch.Tensor]] = {
+    log_z = largest - p.gather(1, likeliest[:, None])[:, 0].log()
+    compute: dict[str, Callable[[], torch.Tensor]] = {
         "log_probs": lambda: logits.gather(1, target)[:, 0] - log_z,
         "entropy": lambda: log_z - _dot(p, logits),
         "log_sum_sq_probs": lambda: _dot(p, p).log(),
         "mean_logits": lambda: logits.mean(-1),
-        "is_top1": lambda: where == target[:, 0],
+        "is_top1": lambda: likeliest == target[:, 0],
     }
-    return {name: of[name]() for name in wanted}
+    return {name: compute[name]() for name in names}
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Row by row, without a product as large as the rows."""
+    """The dot product of each pair of rows, without storing the elementwise products."""
     return torch.bmm(a[:, None], b[:, :, None])[:, 0, 0]

@@ -1,1 +1,1 @@
-"""What adapters are worth on held-out items, beside parent and base."""
+"""Evaluation of adapters on held-out items, compared with parent and base."""

@@ -1,4 +1,4 @@
-"""What can be said of answers to these rows: which are right, and which rewards can be had."""
+"""Which answers to rows are correct, and which rewards the rows' columns allow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from align.rewards.scorers import TOKENS, scorer
 
 
 def accuracies(rows: Sequence[Row], texts: Sequence[str]) -> list[float]:
-    """1 where an answer is right, else 0; nothing where the rows have no answers.
+    """1 for each correct answer, else 0; an empty list unless all rows have a column `answer`.
 
-    Problems of reasoning_gym (column `entry`) are scored by their own task, and right at 1.
+    Problems of reasoning_gym (column `entry`) are scored by their own task; a score of 1 is
+    correct.
     """
     if not all("answer" in row for row in rows):
         return []
@@ -32,10 +33,10 @@ def _right(row: Row, text: str) -> float:
 def measurable(
     configs: Mapping[str, RewardConfig], columns: Mapping[str, Sequence[Any]]
 ) -> dict[str, RewardConfig]:
-    """The rewards that rows with these columns can be given."""
-    have = {*columns, TOKENS}
+    """The rewards that can be computed from rows with these columns."""
+    available = {*columns, TOKENS}
     return {
-        name: one
-        for name, one in configs.items()
-        if name == "reward_model" or have.issuperset(scorer(name, one).needs)
+        name: config
+        for name, config in configs.items()
+        if name == "reward_model" or available.issuperset(scorer(name, config).needs)
     }

@@ -1,4 +1,4 @@
-"""Two adapters on the same held-out items. Pure."""
+"""Comparison of two adapters on the same held-out items. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from align.errors import AdapterError
 from align.evaluation.examples import Example
 from align.evaluation.statistics import Paired, auc, paired, paired_auc
 
-#: Measures of which more is better, and less.
+#: Measures of which a higher value is better, and of which a lower.
 _MORE = {
     "accuracy",
     "implicit_pair_accuracy",
@@ -21,9 +21,9 @@ _MORE = {
     "win_rate",
 }
 _LESS = {"nll"}
-#: What is said of an item whatever the adapter.
+#: Properties of an item, the same for every adapter.
 _OF_THE_DATA = {"liked", "longer_rule"}
-#: Measures against an adapter's own parent, and those that depend on a reward model.
+#: Measures relative to an adapter's own parent, and measures that depend on a reward model.
 _TO_PARENT = {
     "implicit_margin",
     "implicit_pair_accuracy",
@@ -39,7 +39,7 @@ Item = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Compared:
-    """One measure: both means over the items that both have, and their paired difference."""
+    """A measure's means over the items that both have, and their paired difference."""
 
     measure: str
     ours: float
@@ -53,94 +53,98 @@ class Compared:
 
 
 def verdict(measure: str, gain: Paired) -> str:
-    """What the interval says of ours: nothing clear if it contains 0."""
+    """The interval of ours minus theirs in words; `not clearly different` if it contains 0."""
     if gain.low <= 0 <= gain.high or not gain.low <= gain.high:
         return "not clearly different"
-    more = gain.low > 0
+    higher = gain.low > 0
     if measure in _MORE or measure.startswith("reward/"):
-        return "better" if more else "worse"
+        return "better" if higher else "worse"
     if measure in _LESS:
-        return "worse" if more else "better"
-    return "more" if more else "less"
+        return "worse" if higher else "better"
+    return "more" if higher else "less"
 
 
 def compare_examples(ours: Sequence[Example], theirs: Sequence[Example]) -> list[Compared]:
-    """Every measure that both have of the same items, in the order in which ours has them.
+    """Every measure that both have on the same items, in the order of `ours`.
 
-    AdapterError if the rows are of other splits, or have no item in common.
+    AdapterError if the rows are of different splits, or have no item in common.
     """
-    splits = [sorted({one.split for one in rows}) for rows in (ours, theirs)]
+    splits = [sorted({row.split for row in rows}) for rows in (ours, theirs)]
     if splits[0] != splits[1]:
         raise AdapterError(
             f"the first was measured on {' and '.join(splits[0]) or 'nothing'}, the second on "
             f"{' and '.join(splits[1]) or 'nothing'}: only rows of one split can be compared"
         )
-    mine, other = _by_item(ours), _by_item(theirs)
-    common = [item for item in mine if item in other]
+    our_examples, their_examples = _by_item(ours), _by_item(theirs)
+    common = [item for item in our_examples if item in their_examples]
     if not common:
         raise AdapterError(
-            f"no held-out item in common ({len(mine)} and {len(other)}): both must have been "
-            "measured on the same data, with the same seed and sizes"
+            f"no held-out item in common ({len(our_examples)} and {len(their_examples)}): both "
+            "must have been measured on the same data, with the same seed and sizes"
         )
-    done = []
+    comparisons = []
     for items, measure in dict.fromkeys(
-        (item[0], measure) for item in common for measure in mine[item].numbers
+        (item[0], measure) for item in common for measure in our_examples[item].numbers
     ):
-        both = [
+        pairs = [
             (a[measure], b[measure])
             for item in common
             if item[0] == items
-            and measure in (a := mine[item].numbers)
-            and measure in (b := other[item].numbers)
+            and measure in (a := our_examples[item].numbers)
+            and measure in (b := their_examples[item].numbers)
         ]
-        if both and measure not in _OF_THE_DATA:
-            done.append(_compared(measure, [a for a, _ in both], [b for _, b in both]))
-    return done + _labels([(mine[item], other[item]) for item in common if item[0] == "labels"])
+        if pairs and measure not in _OF_THE_DATA:
+            comparisons.append(_compared(measure, [a for a, _ in pairs], [b for _, b in pairs]))
+    return comparisons + _labels(
+        [(our_examples[item], their_examples[item]) for item in common if item[0] == "labels"]
+    )
 
 
 def _compared(measure: str, ours: Sequence[float], theirs: Sequence[float]) -> Compared:
     return Compared(measure, fmean(ours), fmean(theirs), paired(ours, theirs))
 
 
-def _labels(both: Sequence[tuple[Example, Example]]) -> list[Compared]:
-    """The difference of the areas, which are no means over items."""
-    liked = [a.numbers["liked"] for a, _ in both]
+def _labels(pairs: Sequence[tuple[Example, Example]]) -> list[Compared]:
+    """The difference of the AUCs, which are not means over items."""
+    liked = [a.numbers["liked"] for a, _ in pairs]
     if len(set(liked)) < 2:
         return []
-    ours, theirs = ([one.numbers["log_ratio"] for one in side] for side in zip(*both, strict=True))
+    ours, theirs = (
+        [example.numbers["log_ratio"] for example in side] for side in zip(*pairs, strict=True)
+    )
     gain = paired_auc(ours, theirs, liked)
     return [Compared("label_auc", auc(ours, liked), auc(theirs, liked), gain)]
 
 
 def _by_item(rows: Iterable[Example]) -> dict[Item, Example]:
-    """By set, key and how often that key came before: data may hold an item twice."""
-    found: dict[Item, Example] = {}
+    """Examples by set, key and the key's earlier occurrences: data may hold an item twice."""
+    examples: dict[Item, Example] = {}
     for row in rows:
         count = 0
-        while (row.items, row.key, count) in found:
+        while (row.items, row.key, count) in examples:
             count += 1
-        found[row.items, row.key, count] = row
-    return found
+        examples[row.items, row.key, count] = row
+    return examples
 
 
 def incomparable(ours: Manifest, theirs: Manifest) -> dict[str, str]:
-    """Measures that mean another thing for each of the two, with the reason."""
-    found: dict[str, str] = {}
+    """Measures that cannot be compared between the two adapters, with the reason."""
+    reasons: dict[str, str] = {}
     if ours.parents[:1] != theirs.parents[:1]:
-        found |= dict.fromkeys(_TO_PARENT | {"label_auc"}, "their parents differ")
+        reasons |= dict.fromkeys(_TO_PARENT | {"label_auc"}, "their parents differ")
     if ours.reward_model != theirs.reward_model:
-        found |= dict.fromkeys(_JUDGED, "their reward models differ")
+        reasons |= dict.fromkeys(_JUDGED, "their reward models differ")
     if _rewards(ours) != _rewards(theirs):
-        found |= {"mean_reward": "their rewards differ"}
+        reasons |= {"mean_reward": "their rewards differ"}
     if (ours.method == "reward") != (theirs.method == "reward"):
-        found |= {"margin": "only one of them is a reward model"}
+        reasons |= {"margin": "only one of them is a reward model"}
     if ours.base_digest != theirs.base_digest:
-        found |= dict.fromkeys(("nll", "tokens", "margin"), "their bases differ")
-    return found
+        reasons |= dict.fromkeys(("nll", "tokens", "margin"), "their bases differ")
+    return reasons
 
 
 def _rewards(manifest: Manifest) -> object:
-    """What its held-out reward was measured with; see `Recipe.rewards`."""
+    """The rewards of its held-out evaluation; see `Recipe.rewards`."""
     stages = manifest.recipe.get("stages", {}).values()
-    others = [stage["rewards"] for stage in stages if stage.get("rewards")]
-    return manifest.stage.get("rewards") or next(iter(others), {})
+    stage_rewards = [stage["rewards"] for stage in stages if stage.get("rewards")]
+    return manifest.stage.get("rewards") or next(iter(stage_rewards), {})

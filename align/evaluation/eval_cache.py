@@ -1,6 +1,6 @@
-"""What was measured of the base and of published adapters, kept for all trials.
+"""A cache of measurements of the base and of published adapters, shared by all trials.
 
-By content: whatever a result depends on is in its key, so nothing kept is ever out of date.
+A key holds everything that its result depends on, so entries never become stale.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _PACKAGES = ("alignery", "torch", "transformers")
 
 
 def kept(content: Any, compute: Callable[[], T]) -> T:
-    """What `compute` gives, as JSON knows it, computed once for this content.
+    """The result of `compute`, a JSON value, computed once for this content.
 
-    It is looked for on disk, then on the shelf. Trials of one machine that want the same at the
-    same time wait for the first of them.
+    The disk is searched first, then the artifact cache. Trials of a machine that need the same
+    result at the same time wait for the first of them.
     """
     folder = cache_folder("evaluations")
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,20 +38,20 @@ def kept(content: Any, compute: Callable[[], T]) -> T:
     key = hashlib.sha256(text.encode()).hexdigest()
     file = folder / f"{key}.json"
     with FileLock(f"{file}.lock"):
-        found: T | None = _read(file)
-        if found is None and shelf().fetch("evaluations", key, file):
-            found = _read(file)
-        if found is None:
-            found = compute()
-            fresh = file.with_name(f".{uuid.uuid4().hex}")
-            fresh.write_text(json.dumps(found), encoding="utf-8")
-            fresh.replace(file)
+        result: T | None = _read(file)
+        if result is None and shelf().fetch("evaluations", key, file):
+            result = _read(file)
+        if result is None:
+            result = compute()
+            partial = file.with_name(f".{uuid.uuid4().hex}")
+            partial.write_text(json.dumps(result), encoding="utf-8")
+            partial.replace(file)
     shelf().offer("evaluations", key, file)
-    return found
+    return result
 
 
 def _read(file: Path) -> Any:
-    """None if there is none yet, or a damaged one."""
+    """The file's value; None if the file is missing or damaged."""
     with suppress(FileNotFoundError, ValueError):
         return json.loads(file.read_text(encoding="utf-8"))
     return None
@@ -59,6 +59,6 @@ def _read(file: Path) -> Any:
 
 @lru_cache(maxsize=1)
 def _machine() -> list[str]:
-    """Versions and arithmetic, on which the last digits depend."""
-    chosen = [str(precision().dtype), str(device())]
-    return [*chosen, *(f"{name} {version(name)}" for name in _PACKAGES)]
+    """Versions, dtype and device, on which the last digits of results depend."""
+    arithmetic = [str(precision().dtype), str(device())]
+    return [*arithmetic, *(f"{name} {version(name)}" for name in _PACKAGES)]

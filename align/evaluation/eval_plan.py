@@ -1,4 +1,4 @@
-"""Which measures a stage's trials get at which milestone, and those of what they stand beside."""
+"""Which measures a stage's trials, their parent and the base get at each milestone."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ __all__ = ["EvalPlan", "at_end", "at_rung"]
 
 
 class EvalPlan:
-    """A stage's items of one split, on which a trial, its parent and the base are measured.
+    """Measures a trial, its parent and the base on a stage's items of one split.
 
-    `lasting` are further adapters that are published, beside the parent and the base.
+    `lasting` are further published adapters whose results are cached, as the parent's and the
+    base's are.
     """
 
     def __init__(
@@ -48,75 +49,82 @@ class EvalPlan:
         self.evaluator = Evaluator(recipe, reward_model, lasting=(None, parent, *lasting))
 
     def rung(self, adapter: Path) -> Evaluation:
-        """What decides whether the trial goes on."""
-        rewarded = self._config.objective == "reward"
-        return self._measure(adapter, at_rung(self._config), self._rewards() if rewarded else {})
+        """The measures that decide whether the trial continues."""
+        needs_rewards = self._config.objective == "reward"
+        return self._measure(
+            adapter, at_rung(self._config), self._rewards() if needs_rewards else {}
+        )
 
     def end(self, adapter: Path) -> Evaluation:
-        """Everything; see `at_end`."""
+        """All measures; see `at_end`."""
         return self._measure(adapter, at_end(self._config), self._rewards())
 
     def decisive(self, adapter: Path | None) -> Evaluation:
-        """What the objective and the constraints need, of a trial, the parent or the base.
+        """The measures that the objective and the constraints need, of any adapter or the base.
 
-        Of what the others are held against (the parent, without one the base), only what can be
-        said of a system by itself.
+        The parent (the base if there is no parent) gets absolute measures only, as the others are
+        measured relative to it.
         """
         config = self._config
-        looked_at = needed(config.constraints)
-        wanted = {*at_rung(config), *(kind_of(config, one) for one in looked_at)}
-        if "wins" in wanted:
-            wanted.add("answers")  # those that the judge compares
-        kinds = [one for one in at_end(config) if one in wanted]
+        metrics = needed(config.constraints)
+        needed_kinds = {*at_rung(config), *(kind_of(config, metric) for metric in metrics)}
+        if "wins" in needed_kinds:
+            needed_kinds.add("answers")  # the judge compares them
+        kinds = [kind for kind in at_end(config) if kind in needed_kinds]
         if adapter == self._parent:
-            kinds = [ABSOLUTE[one] for one in kinds if one in ABSOLUTE]
-        rewarded = config.objective == "reward" or any(map(_rewarded, looked_at))
-        return self._measure(adapter, tuple(kinds), self._rewards() if rewarded else {})
+            kinds = [ABSOLUTE[kind] for kind in kinds if kind in ABSOLUTE]
+        needs_rewards = config.objective == "reward" or any(map(_rewarded, metrics))
+        return self._measure(adapter, tuple(kinds), self._rewards() if needs_rewards else {})
 
     def beside(self, adapter: Path | None) -> Evaluation:
-        """The same as `end` of the parent or the base, where it is not said against the parent."""
-        kinds = dict.fromkeys(ABSOLUTE[one] for one in at_end(self._config) if one in ABSOLUTE)
+        """As `end`, of the parent or the base, without the measures relative to the parent."""
+        kinds = dict.fromkeys(ABSOLUTE[kind] for kind in at_end(self._config) if kind in ABSOLUTE)
         return self._measure(adapter, tuple(kinds), self._rewards())
 
     def outcome(self, measured: Evaluation, last: bool) -> dict[str, float]:
-        """`objective`, NaN where it was not measured, and `violation` where there is one."""
+        """`objective` (NaN if it was not measured), and `violation` unless it is None."""
         value = objective(self._config.objective, measured, self._config.method)
-        found = self.violation(measured, last and math.isfinite(value))
-        return {"objective": value, **({} if found is None else {"violation": found})}
+        violation = self.violation(measured, last and math.isfinite(value))
+        return {"objective": value, **({} if violation is None else {"violation": violation})}
 
     def violation(self, measured: Evaluation, last: bool) -> float | None:
-        """How far the constraint that is broken most is broken, relative to its bound.
+        """The largest violation of a constraint, relative to its bound.
 
         None if nothing that a constraint needs was measured. RecipeError if a bound cannot be
-        computed; DataError if something is missing at the `last` measurement, which should have
-        everything.
+        computed. DataError if a measure is missing at the `last` measurement, which should have
+        all of them.
         """
-        metrics, found = measured.metrics(), []
+        metrics, violations = measured.metrics(), []
         for text in self._config.constraints:
-            one = read_constraint(text)
+            constraint = read_constraint(text)
             beside: dict[tuple[System, str], float] = {}
-            if one.metric in metrics:
-                beside = {(system, name): self._of(system, name) for system, name in one.beside}
+            if constraint.metric in metrics:
+                beside = {
+                    (system, name): self._of(system, name) for system, name in constraint.beside
+                }
             try:
-                value = broken(one, metrics, beside)
+                value = broken(constraint, metrics, beside)
             except ValueError as error:
                 raise RecipeError(f"stages.{self._stage}.constraints: {text}: {error}") from None
             if value is not None:
-                found.append(value)
+                violations.append(value)
             elif last:
-                raise DataError(self._missing(one, metrics, beside))
-        return max(found, default=None)
+                raise DataError(self._missing(constraint, metrics, beside))
+        return max(violations, default=None)
 
     def _missing(
         self,
-        one: Constraint,
+        constraint: Constraint,
         metrics: Mapping[str, float],
         beside: Mapping[tuple[System, str], float],
     ) -> str:
-        lacks = [f"{system}.{name}" for (system, name), v in beside.items() if not math.isfinite(v)]
+        unmeasured = [
+            f"{system}.{name}" for (system, name), v in beside.items() if not math.isfinite(v)
+        ]
         return (
-            f"stages.{self._stage}.constraints: {one.text}: {(lacks or [one.metric])[0]} cannot be "
-            f"measured on these items; measured: {', '.join(sorted(metrics))}"
+            f"stages.{self._stage}.constraints: {constraint.text}: "
+            f"{(unmeasured or [constraint.metric])[0]} cannot be measured on these items; "
+            f"measured: {', '.join(sorted(metrics))}"
         )
 
     def _of(self, system: System, metric: str) -> float:
@@ -130,7 +138,7 @@ class EvalPlan:
         return self._beside[system, kind].get(metric, math.nan)
 
     def _rewards(self) -> Mapping[str, RewardConfig]:
-        """The recipe's; where they do not decide, only those that the prompts' columns allow."""
+        """The recipe's rewards; unless they decide, only those that the prompts' columns allow."""
         configs = self._recipe.rewards(self._stage)
         if self._config.objective == "reward" or self._config.method == "reward":
             return configs
@@ -140,33 +148,33 @@ class EvalPlan:
     def _measure(
         self, adapter: Path | None, kinds: tuple[Kind, ...], rewards: Mapping[str, RewardConfig]
     ) -> Evaluation:
-        whole = Evaluation(self._stage, self._split)
+        evaluation = Evaluation(self._stage, self._split)
         for kind in kinds:
-            whole.with_(self._one(kind, adapter, rewards, whole))
-        return whole
+            evaluation.with_(self._one(kind, adapter, rewards, evaluation))
+        return evaluation
 
     def _one(
         self,
         kind: Kind,
         adapter: Path | None,
         rewards: Mapping[str, RewardConfig],
-        before: Evaluation,
+        measured: Evaluation,
     ) -> Evaluation:
-        measure, stage, parent, split = self.evaluator, self._stage, self._parent, self._split
+        evaluator, stage, parent, split = self.evaluator, self._stage, self._parent, self._split
         if kind == "answers":
-            return measure.answering(adapter, split, rewards, stage=stage)
+            return evaluator.answering(adapter, split, rewards, stage=stage)
         if kind == "wins":
-            return measure.winning(before, adapter, parent, stage, split)
+            return evaluator.winning(measured, adapter, parent, stage, split)
         if kind == "pairs":
-            scored = self._config.method == "reward" and adapter not in (None, parent)
-            return measure.ranking(adapter, stage, split, by_score=scored)
+            by_score = self._config.method == "reward" and adapter not in (None, parent)
+            return evaluator.ranking(adapter, stage, split, by_score=by_score)
         if kind == "implied":
-            return measure.implying(adapter, parent, stage, split)
+            return evaluator.implying(adapter, parent, stage, split)
         if kind == "completions":
-            return measure.likelihood(adapter, stage, split)
+            return evaluator.likelihood(adapter, stage, split)
         if kind == "labels":
-            return measure.labelling(adapter, parent, stage, split)
-        return measure.diverging(adapter, parent, stage, split)
+            return evaluator.labelling(adapter, parent, stage, split)
+        return evaluator.diverging(adapter, parent, stage, split)
 
 
 def _rewarded(metric: str) -> bool:

@@ -1,4 +1,4 @@
-"""What was measured at a checkpoint: `measured.json` in it, so that any worker can publish it."""
+"""Measurements of a checkpoint, stored in its `measured.json` so that any worker can publish it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from align.rewards import RewardFailure
 
 MEASURED = "measured.json"
 
-#: Failures of rewards that are kept with their text; all are counted.
+#: Maximum number of reward failures stored with their text; all are counted.
 KEPT = 20
 
 
 @dataclass
 class EvalResult:
-    """A trial's held-out evaluation, what its parent and the base did on the same items, and the
-    differences to them; `failed` counts answers for which a reward gave no number, in training
-    and measuring, up to this checkpoint."""
+    """A trial's held-out evaluation, and its parent's and the base's on the same items.
+
+    `against_parent` and `against_base` hold the paired differences. `failed` counts answers for
+    which a reward gave no number, in training and evaluation, up to this checkpoint.
+    """
 
     evaluation: Evaluation
     parent_metrics: dict[str, float] = field(default_factory=dict)
@@ -35,43 +37,43 @@ class EvalResult:
     failures: list[dict[str, str]] = field(default_factory=list)
 
     def put_beside(self, parent: Evaluation | None, base: Evaluation) -> None:
-        """Take in the parent's evaluation (None if that is the base) and the base's."""
+        """Add metrics of, and differences to, the parent (None if it is the base) and the base."""
         parent = base if parent is None else parent
         self.parent_metrics, self.base_metrics = parent.metrics(), base.metrics()
         self.against_parent = differences(self.evaluation, parent)
         self.against_base = differences(self.evaluation, base)
 
     def add_failures(self, count: int, failures: Sequence[RewardFailure]) -> None:
-        """Count answers for which a reward failed, and keep the first with their texts."""
+        """Count answers for which a reward failed, and store the first with their texts."""
         self.failed += count
         self.failures = [*self.failures, *map(asdict, failures)][:KEPT]
 
 
 def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, float]]:
-    """By measure, the paired difference with its interval; see the manifest's `Difference`."""
+    """The paired difference with its interval, by measure; see the manifest's `Difference`."""
     # A reward model's margins are scores, any other system's log-probabilities.
     other_units = {"margin"} if ours.chosen_scores and not theirs.chosen_scores else set()
     return {
-        one.measure: {
-            "difference": one.gain.difference,
-            "low": one.gain.low,
-            "high": one.gain.high,
-            "items": one.gain.count,
+        compared.measure: {
+            "difference": compared.gain.difference,
+            "low": compared.gain.low,
+            "high": compared.gain.high,
+            "items": compared.gain.count,
         }
-        for one in compare_examples(examples(ours), examples(theirs))
-        if one.measure not in other_units
+        for compared in compare_examples(examples(ours), examples(theirs))
+        if compared.measure not in other_units
     }
 
 
 def write_measured(checkpoint: Path, measured: EvalResult) -> None:
     """Write the checkpoint's `measured.json`, whole or not at all."""
-    fresh = checkpoint / f".{uuid.uuid4().hex}"
-    fresh.write_text(json.dumps(asdict(measured)), encoding="utf-8")
-    fresh.replace(checkpoint / MEASURED)
+    partial = checkpoint / f".{uuid.uuid4().hex}"
+    partial.write_text(json.dumps(asdict(measured)), encoding="utf-8")
+    partial.replace(checkpoint / MEASURED)
 
 
 def read_measured(checkpoint: Path | None) -> EvalResult | None:
-    """What was measured there; None if nothing was."""
+    """The checkpoint's measurements; None if there are none."""
     if checkpoint is None or not (checkpoint / MEASURED).exists():
         return None
     raw: dict[str, Any] = json.loads((checkpoint / MEASURED).read_text(encoding="utf-8"))

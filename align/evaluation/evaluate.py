@@ -21,18 +21,18 @@ from align.rewards import RewardFailure, Rewards, columns_of
 
 __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 
-#: Prompts at most that the divergence is measured at: each costs an answer of its own.
+#: Maximum number of prompts for the divergence: each of them needs a sampled answer.
 DRAWN = 64
 
 _SIDES = ("chosen", "rejected")
 
 
 class Evaluator:
-    """Measures adapters of one recipe. Adapters are folders; None is the base.
+    """Measures adapters of a recipe. Adapters are folders; None is the base.
 
-    What is computed of the adapters in `lasting`, which are published, is kept on disk; see
-    `Systems`. `failed` counts the answers of the others for which a reward gave no number, and
-    `failures` has the first of them.
+    Results of the adapters in `lasting`, which are published, are cached on disk; see `Systems`.
+    `failed` counts the answers of other adapters for which a reward gave no number, and `failures`
+    holds the first of these failures.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Evaluator:
         return Rewards(configs, self._systems.judge, self._systems.tokens)
 
     def prompts(self, split: Split, stage: str | None) -> list[Row]:
-        """The recipe's rows with checkable answers; where there are none, the stage's own."""
+        """The recipe's rows with checkable answers; if there are none, the stage's rows."""
         rows = load_answers(self._recipe, split)
         return rows if rows or stage is None else load_split(self._recipe, stage, split)
 
@@ -65,18 +65,18 @@ class Evaluator:
         system: str = "",
         earlier: Evaluation | None = None,
     ) -> Evaluation:
-        """Accuracy, reward and length of greedy answers, or of those that `earlier` holds.
+        """Accuracy, reward and length of greedy answers, or of the answers in `earlier`.
 
-        Where no prompt of the recipe has an answer to check, those of `stage` are asked, and there
-        is no accuracy. DataError if the rows lack a column that a reward needs.
+        If no prompt of the recipe has an answer to check, the prompts of `stage` are used, and
+        there is no accuracy. DataError if the rows lack a column that a reward needs.
         """
         started = time.perf_counter()
         rows = self.prompts(split, stage)
         if earlier is None:
-            done = self._systems.answers(adapter, rows, shots)
-            texts = [text for text, _, _ in done]
-            tokens = [float(count) for _, count, _ in done]
-            truncated = [float(cut) for _, _, cut in done]
+            answers = self._systems.answers(adapter, rows, shots)
+            texts = [text for text, _, _ in answers]
+            tokens = [float(count) for _, count, _ in answers]
+            truncated = [float(cut) for _, _, cut in answers]
         else:
             texts, tokens, truncated = earlier.texts, earlier.tokens, earlier.truncated
         rewards = self.rewards(configs if rows else {})
@@ -118,19 +118,19 @@ class Evaluator:
         stage: str,
         split: Split,
     ) -> Evaluation:
-        """How often the judge prefers the answers that this adapter gave to its parent's."""
+        """Whether the judge prefers this adapter's answer to its parent's, for each prompt."""
         started = time.perf_counter()
         rows = self.prompts(split, stage)
         prompts = [row["prompt"] for row in rows]
-        theirs = [text for text, _, _ in self._systems.answers(parent, rows)]
-        first = answered.parts.get("reward_model") or self._systems.preferences(
+        parent_texts = [text for text, _, _ in self._systems.answers(parent, rows)]
+        preferences = answered.parts.get("reward_model") or self._systems.preferences(
             adapter, prompts, answered.texts
         )
-        second = self._systems.preferences(parent, prompts, theirs)
+        parent_preferences = self._systems.preferences(parent, prompts, parent_texts)
         return Evaluation(
             system="",
             split=split,
-            wins=[compare(a, b) for a, b in zip(first, second, strict=True)],
+            wins=[compare(a, b) for a, b in zip(preferences, parent_preferences, strict=True)],
             seconds=time.perf_counter() - started,
             **named("answers", rows),
         )
@@ -140,16 +140,16 @@ class Evaluator:
     ) -> Evaluation:
         """Pair accuracy on a stage's pairs: a reward model's by score, a policy's by likelihood.
 
-        A policy ranks the answer first to which it gives the higher summed log-probability.
+        A policy ranks first the answer with the higher summed log-probability.
         """
         started = time.perf_counter()
         rows = load_split(self._recipe, stage, split)
-        both = [[*row["prompt"], *row[side]] for side in _SIDES for row in rows]
+        conversations = [[*row["prompt"], *row[side]] for side in _SIDES for row in rows]
         if by_score and adapter is not None:
-            values = self._systems.scores(adapter, both)
+            values = self._systems.scores(adapter, conversations)
         else:
-            cut = [self._systems.cut(one) for one in both]
-            values = self._systems.log_probabilities(adapter, cut)
+            cuts = [self._systems.cut(conversation) for conversation in conversations]
+            values = self._systems.log_probabilities(adapter, cuts)
         chosen, rejected = values[: len(rows)], values[len(rows) :]
         return Evaluation(
             system="",
@@ -166,13 +166,13 @@ class Evaluator:
     def implying(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
     ) -> Evaluation:
-        """`ranking` of a policy, with its margins less its parent's.
+        """`ranking` of a policy, with `implicit_margins`: its margins minus its parent's.
 
         These are differences of DPO's implicit reward over beta (Rafailov et al., arXiv
         2305.18290, eq. 5), so trials of different beta can be compared by them.
         """
         ours, theirs = (
-            self.ranking(one, stage, split, by_score=False) for one in (adapter, parent)
+            self.ranking(folder, stage, split, by_score=False) for folder in (adapter, parent)
         )
         ours.implicit_margins = [a - b for a, b in zip(ours.margins, theirs.margins, strict=True)]
         ours.seconds += theirs.seconds
@@ -182,12 +182,14 @@ class Evaluator:
         """Negative log-likelihood of held-out completions, nats a token."""
         started = time.perf_counter()
         rows = load_split(self._recipe, stage, split)
-        cut = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
-        sums = self._systems.log_probabilities(adapter, cut)
+        cuts = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
+        sums = self._systems.log_probabilities(adapter, cuts)
         return Evaluation(
             system="",
             split=split,
-            nll=[-value / max(1, len(rest)) for value, (_, rest) in zip(sums, cut, strict=True)],
+            nll=[
+                -value / max(1, len(answer)) for value, (_, answer) in zip(sums, cuts, strict=True)
+            ],
             seconds=time.perf_counter() - started,
             **named("completions", rows, "completion"),
         )
@@ -195,11 +197,13 @@ class Evaluator:
     def labelling(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
     ) -> Evaluation:
-        """How much likelier than its parent an adapter finds liked and disliked completions."""
+        """Log-ratios of an adapter to its parent on liked and disliked completions."""
         started = time.perf_counter()
         rows = load_split(self._recipe, stage, split)
-        cut = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
-        ours, theirs = (self._systems.log_probabilities(one, cut) for one in (adapter, parent))
+        cuts = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
+        ours, theirs = (
+            self._systems.log_probabilities(folder, cuts) for folder in (adapter, parent)
+        )
         return Evaluation(
             system="",
             split=split,
@@ -212,25 +216,25 @@ class Evaluator:
     def diverging(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
     ) -> Evaluation:
-        """How far an adapter's own answers lie from its parent's, at the first DRAWN prompts.
+        """KL divergence from the parent, on an adapter's answers to the first DRAWN prompts.
 
         See `Systems.divergences`.
         """
         started = time.perf_counter()
         rows = self.prompts(split, stage)
-        found = self._systems.divergences(adapter, parent, rows[:DRAWN])
-        found += [(math.nan, math.nan)] * (len(rows) - DRAWN)
+        divergences = self._systems.divergences(adapter, parent, rows[:DRAWN])
+        divergences += [(math.nan, math.nan)] * (len(rows) - DRAWN)
         return Evaluation(
             system="",
             split=split,
-            kl_tokens=[token for token, _ in found],
-            kl_answers=[answer for _, answer in found],
+            kl_tokens=[per_token for per_token, _ in divergences],
+            kl_answers=[per_answer for _, per_answer in divergences],
             seconds=time.perf_counter() - started,
             **named("answers", rows),
         )
 
     def forget(self, adapter: Path) -> None:
-        """Unload an adapter that will not be asked for again."""
+        """Unload an adapter that is no longer needed."""
         self._systems.forget(adapter)
 
 
@@ -249,17 +253,17 @@ def evaluate_adapter(
     shots: int = 0,
     earlier: Evaluation | None = None,
 ) -> Evaluation:
-    """Everything that can be measured of one system on a split.
+    """All measures of a system on a split.
 
-    `earlier` is what was measured of the same system before there was a reward model: its
-    answers are judged anew and not produced again.
+    `earlier` is an evaluation of the same system from before there was a reward model: its
+    answers are scored again, but not generated again.
 
-    `stage` is the stage that made the adapter (None for the base): a reward model is measured on
-    pairs alone; anything else answers, ranks the pairs of the recipe's DPO (else reward) stage
-    where there is one, and reads the completions of an SFT stage that is searched by them.
+    `stage` is the stage that trained the adapter (None for the base). A reward model is measured
+    on pairs only. Any other system is measured on answers, on the pairs of the recipe's first DPO
+    (else reward) stage, and on the completions of its first stage with the objective `nll`.
     """
     evaluator = Evaluator(recipe, reward_model)
-    methods = {name: one.method for name, one in recipe.stages.items()}
+    methods = {name: config.method for name, config in recipe.stages.items()}
     if stage is not None and methods[stage] == "reward":
         evaluation = evaluator.ranking(adapter, stage, split, by_score=True)
         evaluation.system = system
@@ -272,13 +276,13 @@ def evaluate_adapter(
     if shots:
         return evaluation
     for method in ("dpo", "reward"):
-        if pairs := [name for name in methods if methods[name] == method]:
-            evaluation.with_(evaluator.ranking(adapter, pairs[0], split, by_score=False))
+        if pair_stages := [name for name in methods if methods[name] == method]:
+            evaluation.with_(evaluator.ranking(adapter, pair_stages[0], split, by_score=False))
             break
-    if read := [name for name, one in recipe.stages.items() if one.objective == "nll"]:
-        evaluation.with_(evaluator.likelihood(adapter, read[0], split))
+    if nll_stages := [name for name, config in recipe.stages.items() if config.objective == "nll"]:
+        evaluation.with_(evaluator.likelihood(adapter, nll_stages[0], split))
     return evaluation
 
 
-#: What a judge that was not there before can change.
+#: Fields of an earlier evaluation that a new judge can change.
 _JUDGED = ("parts", "reward", "seconds")

@@ -1,4 +1,4 @@
-"""Held-out measurements as plain numbers, and what they say together. Imports no torch."""
+"""Held-out measurements as plain numbers, and the metrics over them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = [
 
 @dataclass
 class Evaluation:
-    """What one system did on one split. Lists hold one entry for each item, in the split's order.
+    """A system's results on a split. Lists hold an entry for each item, in the split's order.
 
-    Items are of four sets, and each list belongs to one; `keys` and `prompts` name a set's items.
+    Each list belongs to one of four sets of items; `keys` and `prompts` identify a set's items.
 
     `answers`: greedy `texts`; `correct` is 0 or 1; `reward` the weighted sum of `parts` (NaN where
     a part failed); `lengths` in characters, `tokens` in tokens; `truncated` 1 where the token limit
@@ -34,8 +34,8 @@ class Evaluation:
     and `kl_answers` the divergence from the parent in nats, a token and an answer.
     `pairs`: 1 where the chosen answer was ranked first, 0 where the rejected one was, 0.5 on a tie;
     `margins` chosen minus rejected, in a reward model's scores or nats of summed log-probability;
-    `implicit_margins` the same less the parent's; `longer` what "the longer answer is right" says;
-    `chosen_scores` a reward model's, raw.
+    `implicit_margins` the same minus the parent's; `longer` the result of the rule "the longer
+    answer is right"; `chosen_scores` a reward model's raw scores of the chosen answers.
     `completions`: `nll` nats a token. `labels`: `log_ratios` nats of summed log-probability over
     the parent's, `liked` 1 or 0. Empty lists were not measured.
     """
@@ -66,8 +66,8 @@ class Evaluation:
     seconds: float = 0.0
 
     def numbers(self) -> dict[str, dict[str, list[float]]]:
-        """By set of items and measure: one number for each item, only of what was measured."""
-        implicit = [compare(one, 0.0) for one in self.implicit_margins]
+        """By set and measure, a number for each item; only measures that were taken."""
+        implicit = [compare(margin, 0.0) for margin in self.implicit_margins]
         answers = {
             "accuracy": self.correct,
             "mean_reward": self.reward,
@@ -100,15 +100,19 @@ class Evaluation:
         }
 
     def metrics(self) -> dict[str, float]:
-        """Means by name, only of what was measured; NaN stands for no number and counts nothing."""
+        """Means by name, only of measures that were taken; NaN entries are left out."""
         sets = self.numbers()
         sets.pop("labels", None)
         lists = {name: values for measured in sets.values() for name, values in measured.items()}
         for kind in sorted(set(self.pair_kinds)):
             lists[f"pair_accuracy/{kind}"] = [
-                value for value, one in zip(self.pairs, self.pair_kinds, strict=True) if one == kind
+                value
+                for value, pair_kind in zip(self.pairs, self.pair_kinds, strict=True)
+                if pair_kind == kind
             ]
-        means = {name: fmean(kept) for name, values in lists.items() if (kept := _finite(values))}
+        means = {
+            name: fmean(finite) for name, values in lists.items() if (finite := _finite(values))
+        }
         if self.chosen_scores:
             means["chosen_mean"] = fmean(self.chosen_scores)
             means["chosen_std"] = max(pstdev(self.chosen_scores), 1e-6)
@@ -120,7 +124,7 @@ class Evaluation:
         return {name: value for name, value in means.items() if math.isfinite(value)}
 
     def with_(self, other: Evaluation) -> Evaluation:
-        """Both together: what `other` measured is added, its seconds too."""
+        """Add the measures and the seconds of `other`; returns this evaluation."""
         for name, value in vars(other).items():
             if isinstance(value, dict):
                 getattr(self, name).update(value)
@@ -135,7 +139,7 @@ def _finite(values: Sequence[float]) -> list[float]:
 
 
 def key_of(objective: str, method: str) -> str:
-    """The metric that an objective of a method is.
+    """The name of the metric that is an objective of a method.
 
     A DPO policy ranks pairs by the log-ratio to its parent, which is DPO's implicit reward over
     beta (Rafailov et al., arXiv 2305.18290, eq. 5), so beta does not enter.

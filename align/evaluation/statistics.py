@@ -50,15 +50,15 @@ def paired(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Pai
 def paired_auc(
     ours: Sequence[float], theirs: Sequence[float], liked: Sequence[float], seed: int = 0
 ) -> Paired:
-    """The same for the difference of two `auc`s; draws without both labels are left out."""
-    both, labels = np.asarray([ours, theirs], dtype=float), np.asarray(liked, dtype=float)
+    """As `paired`, for the difference of two `auc`s; draws without both labels are left out."""
+    values, labels = np.asarray([ours, theirs], dtype=float), np.asarray(liked, dtype=float)
 
     def gain(draw: Any) -> float:
-        return auc(both[0][draw], labels[draw]) - auc(both[1][draw], labels[draw])
+        return auc(values[0][draw], labels[draw]) - auc(values[1][draw], labels[draw])
 
     gains = np.asarray([gain(draw) for draw in _draws(len(labels), seed)])
-    whole = gain(np.arange(len(labels)))
-    return _interval(whole, gains[np.isfinite(gains)], len(labels))
+    difference = gain(np.arange(len(labels)))
+    return _interval(difference, gains[np.isfinite(gains)], len(labels))
 
 
 def _draws(count: int, seed: int) -> Any:
@@ -79,23 +79,25 @@ def auc(values: Sequence[float], liked: Sequence[float]) -> float:
     Mann & Whitney's U over the number of pairs (1947). NaN without items of both kinds.
     """
     numbers, labels = np.asarray(values, dtype=float), np.asarray(liked, dtype=float) > 0.5
-    above, below = numbers[labels], np.sort(numbers[~labels])
-    if not len(above) or not len(below):
+    liked_values, disliked_values = numbers[labels], np.sort(numbers[~labels])
+    if not len(liked_values) or not len(disliked_values):
         return math.nan
-    less, at_most = (np.searchsorted(below, above, side) for side in ("left", "right"))
-    return float((less + at_most).sum() / (2 * len(above) * len(below)))
+    less, at_most = (
+        np.searchsorted(disliked_values, liked_values, side) for side in ("left", "right")
+    )
+    return float((less + at_most).sum() / (2 * len(liked_values) * len(disliked_values)))
 
 
 def divergence(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """KL(ours || theirs) from one answer drawn from ours: nats (a token, the whole answer).
+    """KL(ours || theirs) from an answer sampled from ours, in nats (per token, per answer).
 
-    Both are log-probabilities of the answer's tokens. With r = theirs / ours, an answer's is k1,
-    the sum of -log r; a token's the mean of k3 = (r - 1) - log r, which is never negative and has
-    less variance. Both are unbiased. Schulman, Approximating KL Divergence, 2020
-    (http://joschu.net/blog/kl-approx.html).
+    `ours` and `theirs` are log-probabilities of the answer's tokens. With r = theirs / ours, the
+    estimate per answer is k1, the sum of -log r; per token it is the mean of k3 = (r - 1) - log r,
+    which is never negative and has less variance. Both are unbiased. Schulman, Approximating KL
+    Divergence, 2020 (http://joschu.net/blog/kl-approx.html).
     """
     logs = [b - a for a, b in zip(ours, theirs, strict=True)]
-    return fmean(math.expm1(one) - one for one in logs), -math.fsum(logs)
+    return fmean(math.expm1(log) - log for log in logs), -math.fsum(logs)
 
 
 def compare(first: float, second: float) -> float:

@@ -1,4 +1,4 @@
-"""The base and adapters of one recipe on the engine: their answers, likelihoods and scores."""
+"""The base and adapters of a recipe on the engine: their answers, likelihoods and scores."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from align.training.parents import published_id
 
 T = TypeVar("T")
 
-#: What an adapter answered: text, tokens with the end of turn, whether the token limit cut it.
+#: An answer: text, number of tokens with the end of turn, whether the token limit cut it.
 Answer = tuple[str, int, bool]
-#: Ids of a conversation up to the answer, and the answer's with its end of turn.
+#: Token ids of a conversation before the answer, and of the answer with its end of turn.
 Cut = tuple[list[int], list[int]]
 
-#: Adapters that an engine knows because something was measured of them, and the most of them: a
-#: trial's own, its parent and its judge, beside those of the stage before.
+#: Adapters that were loaded into an engine for evaluation, and their maximum number: a trial's own,
+#: its parent and its judge, and those of the stage before.
 MOST_LOADED = 6
 _LOADED: dict[str, BankEngine] = {}
 
 
 @lru_cache(maxsize=1)
 def shared_engine(base: str) -> BankEngine:
-    """The engine that everything in this process evaluates with."""
+    """The engine that all evaluations in this process use."""
     return BankEngine(load_base(base), BESIDE_TRAINING)
 
 
 class Systems:
-    """Adapters by their folders; None is the base.
+    """Runs adapters, given by their folders; None is the base.
 
-    What is computed of those in `lasting` is kept on disk for whoever asks again: they are
-    published, so they do not change.
+    Results of the adapters in `lasting` are cached on disk: they are published, so they do not
+    change.
     """
 
     def __init__(self, recipe: Recipe, reward_model: Path | None, lasting: Collection[Path | None]):
@@ -55,10 +55,10 @@ class Systems:
 
     def _judge_of(self, folder: Path) -> Judge:
         name = self._load(folder)
-        assert name is not None  # only the base has none
-        known = read_manifest(folder).metrics if (folder / MANIFEST).exists() else {}
+        assert name is not None  # only the base has no name
+        metrics = read_manifest(folder).metrics if (folder / MANIFEST).exists() else {}
         return Judge(
-            self._engine, name, known.get("chosen_mean", 0.0), known.get("chosen_std", 1.0)
+            self._engine, name, metrics.get("chosen_mean", 0.0), metrics.get("chosen_std", 1.0)
         )
 
     def _load(self, folder: Path | None) -> str | None:
@@ -69,55 +69,62 @@ class Systems:
         _LOADED.pop(name, None)
         _LOADED[name] = self._engine
         while len(_LOADED) > MOST_LOADED:
-            longest = next(iter(_LOADED))
-            _LOADED.pop(longest).unload(longest)
+            oldest = next(iter(_LOADED))
+            _LOADED.pop(oldest).unload(oldest)
         return name
 
     def _ready(self, folder: Path | None) -> str | None:
-        """The adapter's name on an engine that holds nothing of earlier requests."""
+        """Clear the engine's state of earlier requests and load the adapter; returns its name."""
         self._engine.start_anew()
         return self._load(folder)
 
     def _kept(self, adapter: Path | None, content: Any, compute: Callable[[], T]) -> T:
-        """What `compute` gives of an adapter for this content, from disk where it lasts."""
+        """The result of `compute` for this content, cached on disk if the adapter is lasting."""
         if adapter not in self._lasting:
             return compute()
         identity = None if adapter is None else published_id(adapter)
         return kept([self._base.digest, identity, content], compute)
 
     def tokens(self, text: str) -> list[int]:
-        """A text's ids."""
+        """A text's token ids."""
         return list(self._base.tokenizer.encode(text))
 
     def cut(self, messages: Sequence[dict[str, str]]) -> Cut:
-        """A conversation that ends with an answer, before and from the answer on."""
+        """Token ids of a conversation before its last message, and of that message, the answer."""
         prompt = self._engine.tokenize_chat(messages[:-1])
         return prompt, self._engine.tokenize_chat(messages, generate=False)[len(prompt) :]
 
     def answers(self, adapter: Path | None, rows: Sequence[Row], shots: int = 0) -> list[Answer]:
         """Greedy answers, after `shots` worked examples in the conversation."""
-        before = arithmetic.few_shot(self._recipe.seed, shots) if shots else []
-        most = self._recipe.evaluation.max_new_tokens
-        prompts = [self._engine.tokenize_chat([*before, *row["prompt"]]) for row in rows]
+        shot_messages = arithmetic.few_shot(self._recipe.seed, shots) if shots else []
+        max_new_tokens = self._recipe.evaluation.max_new_tokens
+        prompts = [self._engine.tokenize_chat([*shot_messages, *row["prompt"]]) for row in rows]
 
         def write() -> list[Answer]:
             name = self._ready(adapter)
-            done = self._engine.generate(
-                [GenerationRequest(prompt, name, max_new_tokens=most) for prompt in prompts]
+            completions = self._engine.generate(
+                [
+                    GenerationRequest(prompt, name, max_new_tokens=max_new_tokens)
+                    for prompt in prompts
+                ]
             )
             return [
-                (one.text, len(one.token_ids) + (one.ended is not None), one.ended is None)
-                for one in done
+                (
+                    completion.text,
+                    len(completion.token_ids) + (completion.ended is not None),
+                    completion.ended is None,
+                )
+                for completion in completions
             ]
 
-        return self._kept(adapter, ["answers", prompts, most], write)
+        return self._kept(adapter, ["answers", prompts, max_new_tokens], write)
 
     def preferences(
         self, adapter: Path | None, prompts: Sequence[Messages], texts: Sequence[str]
     ) -> list[float]:
-        """What the judge makes of an adapter's texts, each in (0, 1)."""
+        """The judge's preference for each of an adapter's texts, in (0, 1)."""
         judge, folder = self.judge, self._reward_model
-        assert judge is not None and folder is not None  # the recipe's checks hold this
+        assert judge is not None and folder is not None  # checked with the recipe
         content = ["judge", published_id(folder), judge.mean, judge.std, prompts, texts]
 
         def prefer() -> list[float]:
@@ -127,7 +134,7 @@ class Systems:
         return self._kept(adapter, content, prefer)
 
     def log_probabilities(self, adapter: Path | None, cut: Sequence[Cut]) -> list[float]:
-        """Summed log-probability, in nats, of each second part given the first."""
+        """Summed log-probability, in nats, of each answer given the ids before it."""
 
         def read() -> list[float]:
             return self._engine.log_probabilities(cut, self._ready(adapter))
@@ -141,42 +148,52 @@ class Systems:
     def divergences(
         self, adapter: Path | None, parent: Path | None, rows: Sequence[Row]
     ) -> list[tuple[float, float]]:
-        """KL(adapter || parent) by Monte Carlo, in nats (a token, an answer), at each prompt.
+        """KL(adapter || parent) by Monte Carlo, in nats (per token, per answer), at each prompt.
 
-        One answer to each is drawn at temperature 1 with a seed of its own; its tokens'
-        log-probabilities, as they were drawn, are held against the parent's of the same tokens. In
-        bfloat16 writing and reading differ by rounding, so that an adapter lies about 0.002 nats a
-        token from itself (SmolLM2-135M on a CPU): less than that says nothing.
+        An answer to each prompt is sampled at temperature 1 with its own seed. Its tokens'
+        log-probabilities at sampling are compared with the parent's for the same tokens. In
+        bfloat16 generation and scoring differ by rounding, so an adapter's divergence from itself
+        is about 0.002 nats a token (SmolLM2-135M on a CPU): smaller values say nothing.
         `align.evaluation.statistics.divergence` has the estimators.
         """
-        above, name = self._load(parent), self._ready(adapter)
-        most, seed = self._recipe.evaluation.max_new_tokens, self._recipe.seed
+        parent_name, name = self._load(parent), self._ready(adapter)
+        max_new_tokens, seed = self._recipe.evaluation.max_new_tokens, self._recipe.seed
         prompts = [self._engine.tokenize_chat(row["prompt"]) for row in rows]
-        drawn = self._engine.generate(
+        completions = self._engine.generate(
             [
                 GenerationRequest(
-                    prompt, name, most, temperature=1.0, seed=seed + at * _APART, logprobs=0
+                    prompt,
+                    name,
+                    max_new_tokens,
+                    temperature=1.0,
+                    seed=seed + index * _APART,
+                    logprobs=0,
                 )
-                for at, prompt in enumerate(prompts)
+                for index, prompt in enumerate(prompts)
             ]
         )
-        written = [[*one.token_ids, *([] if one.ended is None else [one.ended])] for one in drawn]
-        read = self._engine.generate(
+        answers = [
+            [*completion.token_ids, *([] if completion.ended is None else [completion.ended])]
+            for completion in completions
+        ]
+        scored = self._engine.generate(
             [
-                GenerationRequest([*prompt, *ids], above, 0, prompt_logprobs=len(prompt))
-                for prompt, ids in zip(prompts, written, strict=True)
+                GenerationRequest([*prompt, *ids], parent_name, 0, prompt_logprobs=len(prompt))
+                for prompt, ids in zip(prompts, answers, strict=True)
             ]
         )
         return [
-            divergence([token.logprob for token in one.logprobs], other.prompt_logprobs)
-            for one, other in zip(drawn, read, strict=True)
+            divergence(
+                [token.logprob for token in completion.logprobs], parent_scores.prompt_logprobs
+            )
+            for completion, parent_scores in zip(completions, scored, strict=True)
         ]
 
     def forget(self, adapter: Path) -> None:
-        """Unload an adapter that will not be asked for again."""
+        """Unload an adapter that is no longer needed."""
         _LOADED.pop(str(adapter), None)
         self._engine.unload(str(adapter))
 
 
-#: Between the seeds of two prompts, so that recipes of near seeds share no draw.
+#: Distance of two prompts' seeds, so that recipes with neighbouring seeds share no seed.
 _APART = 1_000_003

@@ -14,17 +14,17 @@ def halved(per_device: int, accumulation: int, least: int = 1) -> tuple[int, int
     smaller divisor of the product: (6, 1) → (3, 2) → (1, 6).
     """
     rows = per_device * accumulation
-    for smaller in range(per_device // 2, least - 1, -1):
-        if rows % smaller == 0:
-            return smaller, rows // smaller
+    for size in range(per_device // 2, least - 1, -1):
+        if rows % size == 0:
+            return size, rows // size
     return None
 
 
 def smaller(stage: StageConfig) -> StageConfig | None:
     """The resolved `stage` with its micro-batch halved; None if it cannot be smaller."""
     size = stage.per_device_train_batch_size
-    found = halved(size, divided_rows(stage) // size, least_rows(stage))
-    return None if found is None else sized(stage, found[0])
+    sizes = halved(size, divided_rows(stage) // size, least_rows(stage))
+    return None if sizes is None else sized(stage, sizes[0])
 
 
 def sized(stage: StageConfig, per_device: int) -> StageConfig:
@@ -44,7 +44,7 @@ def sized(stage: StageConfig, per_device: int) -> StageConfig:
 def divided_rows(stage: StageConfig) -> int:
     """Rows that every micro-batch of the resolved `stage` must divide.
 
-    An optimizer step's; what GRPO writes at a time must hold whole micro-batches too.
+    These are an optimizer step's rows; GRPO's generation batch must hold whole micro-batches too.
     """
     rows = stage.completions_per_step
     return gcd(rows, stage.generation_batch) if stage.method == "grpo" else rows

@@ -12,16 +12,16 @@ from align.adapters.tensors import LoraFactors
 from align.errors import AdapterError, TrainingError
 from align.inference.types import Completion, Engine, GenerationRequest, Messages
 
-#: What the engine knows the adapter in training by; one trainer at a time uses an engine.
+#: The engine's name for the adapter in training; an engine has one trainer at a time.
 POLICY = "grpo-policy"
 
 
 class Rollouts:
-    """TRL's `rollout_func` for one trainer.
+    """TRL's `rollout_func` for a trainer.
 
-    The trainer's LoRA on top of `parent`, what lies beneath it, goes to the engine from memory,
-    once for each optimizer step. Completions depend on the training seed, the step and the
-    weights alone, so a resumed run repeats an unbroken one.
+    The trainer's LoRA, stacked on `parent`, is loaded into the engine from memory once for each
+    optimizer step. Completions depend only on the training seed, the step and the weights, so a
+    resumed run repeats an uninterrupted run.
     """
 
     def __init__(self, engine: Engine, parent: LoraFactors | None):
@@ -33,9 +33,9 @@ class Rollouts:
     def __call__(self, prompts: list[Messages], trainer: Any) -> dict[str, Any]:
         """One completion for each prompt (messages), in order, as unpadded lists.
 
-        `prompt_ids`, `completion_ids` (with the end of turn where there is one) and `logprobs` of
-        the completions' tokens under the distribution they were drawn from, or None where the
-        temperature is not 1: the engine's are those before temperature.
+        `prompt_ids`, `completion_ids` (with the end of turn, if any) and `logprobs` of
+        the completions' tokens under the distribution they were drawn from, or None if the
+        temperature is not 1: the engine's log-probabilities are from before temperature.
 
         TrainingError if the weights are no longer finite, AdapterError if they do not fit the
         engine, RequestError if a prompt leaves no room for its completion.
@@ -56,37 +56,37 @@ class Rollouts:
             )
             for prompt in prompts
         ]
-        done = self._engine.generate(requests)
-        values = [[token.logprob for token in one.logprobs] for one in done]
+        completions = self._engine.generate(requests)
+        values = [[token.logprob for token in completion.logprobs] for completion in completions]
         return {
             "prompt_ids": [list(request.prompt_ids) for request in requests],
-            "completion_ids": [_with_end(one) for one in done],
+            "completion_ids": [_with_end(completion) for completion in completions],
             "logprobs": values if trainer.temperature == 1 else None,
         }
 
     def close(self) -> None:
-        """Take the policy from the engine."""
+        """Unload the policy from the engine."""
         self._engine.unload(POLICY)
         self._step = None
 
     def _load(self, trainer: Any) -> None:
-        """Give the engine the trainer's weights, and draw as this step does."""
+        """Load the trainer's weights into the engine, and seed this step's random generators."""
         self._layers = self._layers or _layers(trainer.model)
         step, loaded = trainer.state.global_step, self._step is not None
         self._engine.unload(POLICY)
-        self._engine.start_anew()  # a resumed run has asked nothing yet
+        self._engine.start_anew()  # a resumed run has no earlier requests
         factors = LoraFactors({layer.name: layer.factors() for layer in self._layers})
         try:
             self._engine.load(POLICY, factors.stacked_on(self._parent))
         except AdapterError as error:
             if not loaded:
                 raise
-            # Shapes fitted before, so it is the values.
+            # The shapes fitted before, so the values are the cause.
             raise TrainingError(
                 f"step {step}: {error}: the learning rate is probably too high"
             ) from None
         self._step = step
-        # Apart, so that evaluating in between changes nothing of the training.
+        # Separate generators, so that an evaluation in between does not change the training.
         self._randoms = {
             training: Random(f"{trainer.args.seed} {step} {training}") for training in (True, False)
         }
@@ -101,7 +101,7 @@ class _Layer:
         self._scaling: float = layer.scaling[adapter]
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A and B as they are now, scaling in B; copies, since training goes on in place."""
+        """Copies of the current A and B, with the scaling in B; training changes them in place."""
         return self._a.detach().float().clone(), self._b.detach().float() * self._scaling
 
 
@@ -114,5 +114,5 @@ def _layers(model: Any) -> list[_Layer]:
 
 
 def _with_end(completion: Completion) -> list[int]:
-    """Its tokens as TRL wants them: the end of turn is one that the policy learns to write."""
+    """A completion's tokens with its end of turn, which the policy learns to write."""
     return [*completion.token_ids, *([] if completion.ended is None else [completion.ended])]

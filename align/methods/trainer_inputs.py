@@ -18,7 +18,7 @@ from align.rewards import RewardFunction
 
 @dataclass
 class TrainerInputs:
-    """One training run: a model that holds its parent, resolved settings, rows.
+    """The inputs of a training run: a model that holds its parent, resolved settings, rows.
 
     `rewards` holds (name, weight, function) for GRPO, `rollouts` writes its completions.
     """
@@ -34,20 +34,20 @@ class TrainerInputs:
     rollouts: Rollouts | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """What the method's TRL config is made from: the recipe's fields, then Alignery's own."""
-        given = self.stage.trl()
+        """Arguments of the method's TRL config: the recipe's fields, then Alignery's own."""
+        options = self.stage.trl()
         return {
-            **given,
+            **options,
             "output_dir": str(self.output),
             "max_steps": self.steps,
             "gradient_checkpointing_kwargs": {
-                **(given.get("gradient_checkpointing_kwargs") or {}),
+                **(options.get("gradient_checkpointing_kwargs") or {}),
                 "use_reentrant": False,
             },
             "seed": self.seed,
             "data_seed": self.seed,
             "logging_steps": 1,
-            # Else a loss that is no number is logged as the mean of those before it.
+            # Otherwise a NaN loss is logged as the mean of the losses before it.
             "logging_nan_inf_filter": False,
             "save_strategy": "no",
             "report_to": "none",
@@ -59,7 +59,7 @@ class TrainerInputs:
 
     def lora(self, task_type: str = "CAUSAL_LM", save: list[str] | None = None) -> LoraConfig:
         """PEFT's config of the new adapter."""
-        lora: Any = self.stage.lora  # of a resolved stage: values, no spaces and no ties
+        lora: Any = self.stage.lora  # a resolved stage has values, not spaces or expressions
         return LoraConfig(
             r=lora.r,
             lora_alpha=lora.lora_alpha,

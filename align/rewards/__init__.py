@@ -1,4 +1,4 @@
-"""What an answer is worth: the rewards of a recipe, and how to tell that they are gamed."""
+"""The rewards of a recipe, and diagnostics of reward hacking."""
 
 from align.rewards.answers import brevity, correctness, last_number
 from align.rewards.judge import Judge

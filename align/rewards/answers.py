@@ -1,4 +1,4 @@
-"""Rewards that are pure functions of one answer's text. Imports no torch."""
+"""Rewards that are pure functions of an answer's text. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 def last_number(text: str) -> str | None:
     """The last number in a text, without thousands separators; None if there is none."""
-    found = NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3})", "", text))
-    return found[-1] if found else None
+    numbers = NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3})", "", text))
+    return numbers[-1] if numbers else None
 
 
 def correctness(
@@ -39,8 +39,8 @@ def correctness(
 
 
 def _same_number(text: str, answer: str) -> bool:
-    last, right = last_number(text), last_number(answer)
-    return last is not None and right is not None and float(last) == float(right)
+    last, expected = last_number(text), last_number(answer)
+    return last is not None and expected is not None and float(last) == float(expected)
 
 
 def brevity(text: str) -> float:
@@ -49,9 +49,10 @@ def brevity(text: str) -> float:
 
 
 def matches(text: str, pattern: str) -> float:
-    """1.0 if the regular expression is found; a point matches a new line, ^ and $ the text's ends.
+    """1.0 if the regular expression matches in the text, else 0.0.
 
-    `re.error` if it is none.
+    A dot matches a newline too; ^ and $ match the text's ends. `re.error` if the pattern is
+    invalid.
     """
     return float(re.search(pattern, text, re.DOTALL) is not None)
 
@@ -62,11 +63,11 @@ def within(text: str, target: int) -> float:
 
 
 def repeated(text: str, ngram: int) -> float:
-    """The share of a text's n-grams of words that came before in it; 0.0 where there is none.
+    """The share of a text's word n-grams that occurred earlier in it; 0.0 if it has none.
 
     1 - unique / all, as in Yeo et al., Demystifying Long Chain-of-Thought Reasoning, appendix C.2
     (arXiv 2502.03373), who count tokens.
     """
     words = text.split()
-    ngrams = [tuple(words[at : at + ngram]) for at in range(len(words) - ngram + 1)]
+    ngrams = [tuple(words[start : start + ngram]) for start in range(len(words) - ngram + 1)]
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0

@@ -1,4 +1,4 @@
-"""A reward function that a person wrote, found by `module:function`."""
+"""A user's reward function, imported by `module:function`."""
 
 from __future__ import annotations
 
@@ -21,54 +21,56 @@ _NAMED = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWOR
 
 
 class Function:
-    """Called for each completion with what it names of `prompt`, `completion` and the columns.
+    """A user's function, called for each completion with the arguments that it has parameters for.
 
-    `prompt` is the list of messages, `completion` a text; `**columns` takes all. RecipeError if
-    it cannot be imported, or is none that can be called by name.
+    These are `prompt` (a list of messages), `completion` (a text) and the row's columns; a
+    parameter `**columns` takes all. RecipeError if the function cannot be imported, or cannot be
+    called with keyword arguments.
     """
 
     def __init__(self, name: str, config: PythonConfig):
         module, _, attribute = config.python.partition(":")
-        where = f"reward '{name}' ({config.python})"
-        self._function = _function(_module(module, config, where), attribute, where)
+        location = f"reward '{name}' ({config.python})"
+        self._function = _function(_module(module, config, location), attribute, location)
         parameters = inspect.signature(self._function).parameters.values()
-        self._all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
-        named = [one for one in parameters if one.kind in _NAMED]
-        self._names = [one.name for one in named]
-        #: Columns that it has no default for.
+        self._all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+        named = [parameter for parameter in parameters if parameter.kind in _NAMED]
+        self._names = [parameter.name for parameter in named]
+        #: Columns for which the function has no default.
         self.needs = tuple(
-            one.name
-            for one in named
-            if one.default is inspect.Parameter.empty and one.name not in ("prompt", "completion")
+            parameter.name
+            for parameter in named
+            if parameter.default is inspect.Parameter.empty
+            and parameter.name not in ("prompt", "completion")
         )
 
     def __call__(self, prompt: Messages, completion: str, columns: Mapping[str, Any]) -> Any:
-        known = {**columns, "prompt": prompt, "completion": completion}
+        arguments = {**columns, "prompt": prompt, "completion": completion}
         if not self._all:
-            known = {name: known[name] for name in self._names if name in known}
-        return self._function(**known)
+            arguments = {name: arguments[name] for name in self._names if name in arguments}
+        return self._function(**arguments)
 
 
-def _module(name: str, config: PythonConfig, where: str) -> ModuleType:
-    """The folder's file of that name, else what Python finds."""
+def _module(name: str, config: PythonConfig, location: str) -> ModuleType:
+    """The module from the folder's file of that name, else from Python's import path."""
     path = config.file
     try:
         return importlib.import_module(name) if path is None else _from_file(path)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise RecipeError(f"{where}: importing it failed: {error}") from None
-        tried = f"{config.folder} has no such file, and " if config.folder else ""
-        raise RecipeError(f"{where}: {tried}Python finds no module '{name}'") from None
-    except Exception as error:  # a person's module can raise anything
+            raise RecipeError(f"{location}: importing it failed: {error}") from None
+        searched = f"{config.folder} has no such file, and " if config.folder else ""
+        raise RecipeError(f"{location}: {searched}Python finds no module '{name}'") from None
+    except Exception as error:  # a user's module can raise anything
         raise RecipeError(
-            f"{where}: importing it failed: {type(error).__name__}: {error}"
+            f"{location}: importing it failed: {type(error).__name__}: {error}"
         ) from None
 
 
 def _from_file(path: Path) -> ModuleType:
-    """Imported under a name of its own: other recipes have other files of the same name."""
-    content = hashlib.sha256(f"{path}".encode() + path.read_bytes()).hexdigest()[:16]
-    name = f"{path.stem}_{content}"
+    """Import a file under a unique name: other recipes can have files of the same name."""
+    digest = hashlib.sha256(f"{path}".encode() + path.read_bytes()).hexdigest()[:16]
+    name = f"{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -86,7 +88,7 @@ def _from_file(path: Path) -> ModuleType:
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[None]:
-    """Lets a module import its neighbours, and keeps those from standing in for another's."""
+    """Let a module import files beside it, and remove these from sys.modules afterwards."""
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
@@ -99,19 +101,22 @@ def _beside(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _function(module: ModuleType, name: str, where: str) -> Any:
+def _function(module: ModuleType, name: str, location: str) -> Any:
     function = getattr(module, name, None)
     if function is None:
-        own = [key for key, one in vars(module).items() if inspect.isfunction(one)]
+        functions = [
+            attribute for attribute, value in vars(module).items() if inspect.isfunction(value)
+        ]
         raise RecipeError(
-            f"{where}: {module.__file__} has no '{name}'; its functions: {', '.join(own) or 'none'}"
+            f"{location}: {module.__file__} has no '{name}'; "
+            f"its functions: {', '.join(functions) or 'none'}"
         )
     if inspect.iscoroutinefunction(function):
-        raise RecipeError(f"{where}: it is async; a reward is a plain function")
+        raise RecipeError(f"{location}: it is async; a reward is a plain function")
     try:
-        kinds = {one.kind for one in inspect.signature(function).parameters.values()}
+        kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
     except (TypeError, ValueError):
-        raise RecipeError(f"{where}: it is not a function with named parameters") from None
+        raise RecipeError(f"{location}: it is not a function with named parameters") from None
     if inspect.Parameter.POSITIONAL_ONLY in kinds:
-        raise RecipeError(f"{where}: its parameters must be passable by name")
+        raise RecipeError(f"{location}: its parameters must be passable by name")
     return function

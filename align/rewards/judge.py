@@ -13,9 +13,9 @@ from align.inference.types import Engine, Messages
 class Judge:
     """A reward adapter that an engine has loaded.
 
-    `mean` and `std` are of its scores of the chosen answers on its validation pairs. Raw scores
-    have no scale: without this, a model that has learned style first would call every answer in
-    that style perfect.
+    `mean` and `std` are of its scores of the chosen answers of its validation pairs. Raw scores
+    have no scale: without them, a model that has learned style first would rate every answer in
+    that style as perfect.
     """
 
     engine: Engine
@@ -24,14 +24,14 @@ class Judge:
     std: float = 1.0
 
     def preference(self, score: float) -> float:
-        """Where a score stands among good answers: the logistic of its z-score, in (0, 1)."""
+        """A score relative to those of chosen answers: the logistic of its z-score, in (0, 1)."""
         z = (score - self.mean) / self.std
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, z))))
 
     def preferences(self, prompts: Sequence[Messages], texts: Sequence[str]) -> list[float]:
-        """The preference for each text. What the engine cannot do raises, as it would anywhere."""
-        answered = [
+        """The preference for each text. Errors of the engine are not caught."""
+        conversations = [
             [*prompt, {"role": "assistant", "content": text}]
             for prompt, text in zip(prompts, texts, strict=True)
         ]
-        return [self.preference(score) for score in self.engine.score(answered, self.adapter)]
+        return [self.preference(score) for score in self.engine.score(conversations, self.adapter)]

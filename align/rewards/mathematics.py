@@ -31,7 +31,7 @@ def installed() -> bool:
 
 
 def check_installed(asked_by: str) -> None:
-    """RecipeError, naming who asked and the extra to install."""
+    """RecipeError unless math-verify is installed; it names `asked_by` and the extra."""
     if not installed():
         raise RecipeError(
             f"{asked_by} needs math-verify, which is not installed: pip install 'alignery[math]'"
@@ -60,8 +60,8 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _seconds(limit: int) -> int | None:
-    """The time limit, which math-verify can hold in the main thread alone."""
+    """The time limit; None outside the main thread, where math-verify cannot enforce it."""
     if threading.current_thread() is threading.main_thread():
         return limit
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns of that at every call
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # else it warns at every call
     return None

@@ -1,4 +1,4 @@
-"""Signs that a reward is gamed, or teaches nothing. Plain numbers, no torch."""
+"""Signs of reward hacking and of rewards without a signal. Plain numbers, no torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from statistics import fmean
 
 from align.rewards.answers import repeated
 
-#: Words of an n-gram whose repetition is counted.
+#: Length, in words, of the n-grams whose repetition is counted.
 NGRAM = 4
 _ALIKE = 1e-8
 
 
 def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Pearson's r over the pairs without NaN; None for fewer than two, or where one is constant."""
+    """Pearson's r over the pairs without NaN; None for fewer than two, or if a side is constant."""
     pairs = [
         (a, b) for a, b in zip(first, second, strict=True) if not (math.isnan(a) or math.isnan(b))
     ]
@@ -25,20 +25,20 @@ def correlation(first: Sequence[float], second: Sequence[float]) -> float | None
     spread_b = math.sqrt(math.fsum((b - mean_b) ** 2 for _, b in pairs))
     if spread_a <= _ALIKE or spread_b <= _ALIKE:
         return None
-    both = math.fsum((a - mean_a) * (b - mean_b) for a, b in pairs)
-    return max(-1.0, min(1.0, both / (spread_a * spread_b)))
+    products = math.fsum((a - mean_a) * (b - mean_b) for a, b in pairs)
+    return max(-1.0, min(1.0, products / (spread_a * spread_b)))
 
 
 def zero_variance(groups: Sequence[Sequence[float]]) -> float | None:
-    """The share of groups whose rewards are all alike: GRPO learns nothing from them.
+    """The share of groups whose rewards are all equal: GRPO learns nothing from them.
 
     NaN is left out, as TRL does; a group with fewer than two rewards teaches nothing either.
     None for no groups. TRL logs the same of training as `frac_reward_zero_std`.
     """
     if not groups:
         return None
-    kept = [[value for value in group if not math.isnan(value)] for group in groups]
-    return fmean(float(len(one) < 2 or max(one) - min(one) <= _ALIKE) for one in kept)
+    known = [[value for value in group if not math.isnan(value)] for group in groups]
+    return fmean(float(len(values) < 2 or max(values) - min(values) <= _ALIKE) for values in known)
 
 
 def repetition(texts: Sequence[str]) -> float | None:
@@ -53,15 +53,15 @@ def tells(
     texts: Sequence[str] | None = None,
     truncated: Sequence[float] | None = None,
 ) -> dict[str, float]:
-    """By name, what can be told of answers with these total rewards and lengths (any unit).
+    """Diagnostics, by name, of answers with these total rewards and lengths (in any unit).
 
-    `groups` are rewards of completions of one prompt together; `truncated` is 1 where an answer
-    was cut at the token limit, else 0. What cannot be told is absent.
+    `groups` holds the rewards by prompt; `truncated` is 1 if an answer was cut at the token limit,
+    else 0. Diagnostics that cannot be computed are absent.
     """
-    found = {
+    diagnostics = {
         "reward_length_correlation": correlation(rewards, lengths),
         "zero_variance_groups": zero_variance(groups or []),
         "repetition": repetition(texts or []),
         "truncated": fmean(truncated) if truncated else None,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in diagnostics.items() if value is not None}

@@ -14,7 +14,7 @@ from align.recipe.rewards import RewardConfig
 from align.rewards.judge import Judge
 from align.rewards.scorers import TOKENS, ScoredAnswer, Scorer, scorer
 
-#: Failures that are kept of each reward; all are counted.
+#: Maximum number of failures stored for each reward; all are counted.
 KEPT = 20
 _HEAD = 200
 
@@ -30,11 +30,11 @@ class RewardFailure:
 
 
 class Rewards:
-    """The weighted rewards of a recipe; without a judge, those that need none.
+    """The weighted rewards of a recipe; without a judge, `reward_model` is left out.
 
-    A reward that raises, or returns no finite number, fails on that answer alone: NaN stands for
-    it, and it is in `failures`. `tokenize` (text → ids) serves rewards that count tokens where
-    there is no column `completion_ids`. RecipeError if a package or function is not there.
+    A reward that raises, or returns no finite number, fails on that answer only: its value is NaN,
+    and the failure is in `failures`. `tokenize` (text → ids) is for rewards that count tokens, if
+    there is no column `completion_ids`. RecipeError if a package or function is missing.
     """
 
     def __init__(
@@ -46,12 +46,14 @@ class Rewards:
         self.configs = dict(configs)
         if judge is None:
             self.configs.pop("reward_model", None)
-        self.weights = {name: one.weight for name, one in self.configs.items()}
+        self.weights = {name: config.weight for name, config in self.configs.items()}
         self.failures: list[RewardFailure] = []
         self.failures_by_reward: Counter[str] = Counter()
         self._judge, self._tokenize = judge, tokenize
         self._scorers = {
-            name: scorer(name, one) for name, one in self.configs.items() if name != "reward_model"
+            name: scorer(name, config)
+            for name, config in self.configs.items()
+            if name != "reward_model"
         }
 
     @property
@@ -65,7 +67,7 @@ class Rewards:
         texts: Sequence[str],
         columns: Mapping[str, Sequence[Any]],
     ) -> dict[str, list[float]]:
-        """Each reward by name, unweighted, one value for each text."""
+        """Each reward by name, unweighted, with a value for each text."""
         return {name: self.part(name, prompts, texts, columns) for name in self.weights}
 
     def part(
@@ -75,28 +77,28 @@ class Rewards:
         texts: Sequence[str],
         columns: Mapping[str, Sequence[Any]],
     ) -> list[float]:
-        """One reward, unweighted, for each text; NaN where it failed.
+        """A reward, unweighted, for each text; NaN where it failed.
 
-        `columns` are the rows' other columns, one value for each text. DataError if a column
-        that the reward needs is not among them. What a judge's engine raises is not caught.
+        `columns` are the rows' other columns, a value for each text. DataError if a column
+        that the reward needs is not among them. Errors of a judge's engine are not caught.
         """
         if name == "reward_model":
             judge = self._judge
             assert judge is not None  # __init__ dropped the weight otherwise
             return judge.preferences(prompts, texts)
-        chosen = self._scorers[name]
-        columns = self._completed(name, chosen, texts, columns)
+        reward = self._scorers[name]
+        columns = self._completed(name, reward, texts, columns)
         return [
             self._scored(
                 name,
-                chosen,
-                ScoredAnswer(prompt, text, {key: values[at] for key, values in columns.items()}),
+                reward,
+                ScoredAnswer(prompt, text, {key: values[index] for key, values in columns.items()}),
             )
-            for at, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
+            for index, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
         ]
 
     def total(self, parts: Mapping[str, Sequence[float]]) -> list[float]:
-        """The weighted sum for each text. A part that failed counts nothing, as in TRL."""
+        """The weighted sum for each text. Failed parts are left out, as in TRL."""
         rows = zip(*parts.values(), strict=True)
         return [
             sum(
@@ -110,33 +112,35 @@ class Rewards:
     def _completed(
         self,
         name: str,
-        chosen: Scorer,
+        reward: Scorer,
         texts: Sequence[str],
         columns: Mapping[str, Sequence[Any]],
     ) -> Mapping[str, Sequence[Any]]:
-        """The columns, with token ids where they are wanted. DataError names one missing."""
-        if TOKENS in chosen.needs and TOKENS not in columns and self._tokenize is not None:
+        """The columns, with token ids if the reward needs them. DataError names missing ones."""
+        if TOKENS in reward.needs and TOKENS not in columns and self._tokenize is not None:
             columns = {**columns, TOKENS: [self._tokenize(text) for text in texts]}
-        if missing := [one for one in chosen.needs if one not in columns]:
+        if missing := [column for column in reward.needs if column not in columns]:
             raise DataError(
                 f"reward '{name}' needs the column {', '.join(missing)}; "
                 f"the rows have: {', '.join(sorted(columns)) or 'none beside the prompt'}"
             )
         return columns
 
-    def _scored(self, name: str, chosen: Scorer, answer: ScoredAnswer) -> float:
+    def _scored(self, name: str, reward: Scorer, answer: ScoredAnswer) -> float:
         try:
-            return _number(chosen.score(answer))
-        except Exception as error:  # a person's function can raise anything
+            return _number(reward.score(answer))
+        except Exception as error:  # a user's function can raise anything
             self.failures_by_reward[name] += 1
             if self.failures_by_reward[name] <= KEPT:
-                told = f"{type(error).__name__}: {error}"
-                self.failures.append(RewardFailure(name, _head(answer.prompt), answer.text, told))
+                message = f"{type(error).__name__}: {error}"
+                self.failures.append(
+                    RewardFailure(name, _head(answer.prompt), answer.text, message)
+                )
             return math.nan
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The rows' columns beside the prompt, one value for each row, None where a row has none."""
+    """The rows' columns except the prompt, a value for each row; None where a row lacks it."""
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
     return {name: [row.get(name) for row in rows] for name in names}
 

@@ -1,4 +1,4 @@
-"""A reward's config as a function of one answer. Imports no torch until TRL's own are asked for."""
+"""A reward's config as a function of an answer. Imports no torch, except for TRL's rewards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from align.recipe.rewards import (
 from align.rewards import answers, mathematics
 from align.rewards.functions import Function
 
-#: The column of token ids, which training has anyway and `Rewards` makes elsewhere.
+#: The column of token ids: training provides it, elsewhere `Rewards` adds it.
 TOKENS = "completion_ids"
 
 _MATHEMATICAL = ("accuracy_reward", "reasoning_accuracy_reward", "get_cosine_scaled_reward")
@@ -31,7 +31,7 @@ _COUNT_TOKENS = (
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """One completion: its prompt, its text, and its row's other columns."""
+    """A completion: its prompt, its text, and its row's other columns."""
 
     prompt: Messages
     text: str
@@ -47,39 +47,41 @@ class ScoredAnswer:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A reward of one answer, and the columns it cannot do without."""
+    """A reward as a function of an answer, and the columns it requires."""
 
     score: Callable[[ScoredAnswer], Any]
     needs: tuple[str, ...] = ()
 
 
 def scorer(name: str, config: RewardConfig) -> Scorer:
-    """The reward of that name and these options; `reward_model` is a judge's and not here.
+    """The scorer of a reward with these options; `reward_model` has none, as a judge scores it.
 
-    RecipeError if a package or a function that it needs is not there.
+    RecipeError if a package or a function that it needs is missing.
     """
     if isinstance(config, PythonConfig):
         function = Function(name, config)
-        return Scorer(lambda one: function(one.prompt, one.text, one.columns), function.needs)
+        return Scorer(
+            lambda answer: function(answer.prompt, answer.text, answer.columns), function.needs
+        )
     if isinstance(config, CorrectnessConfig):
         verify = config.verify
         if verify == "math":
             mathematics.check_installed("reward 'correctness' with verify: math")
         return Scorer(
-            lambda one: answers.correctness(one.text, str(one.column("answer")), verify),
+            lambda answer: answers.correctness(answer.text, str(answer.column("answer")), verify),
             ("answer",),
         )
     if isinstance(config, FormatConfig):
         pattern = config.pattern
-        return Scorer(lambda one: answers.matches(one.text, pattern))
+        return Scorer(lambda answer: answers.matches(answer.text, pattern))
     if isinstance(config, LengthConfig):
         target = config.target
-        return Scorer(lambda one: answers.within(one.text, target))
+        return Scorer(lambda answer: answers.within(answer.text, target))
     if isinstance(config, RepetitionConfig):
         ngram = config.ngram
-        return Scorer(lambda one: 1 - answers.repeated(one.text, ngram))
+        return Scorer(lambda answer: 1 - answers.repeated(answer.text, ngram))
     if name == "brevity":
-        return Scorer(lambda one: answers.brevity(one.text))
+        return Scorer(lambda answer: answers.brevity(answer.text))
     if name == "reasoning_gym":
         return _reasoning()
     return _trl(name, config)
@@ -89,11 +91,11 @@ def _reasoning() -> Scorer:
     """The task's own scoring, of the row's `entry`."""
     from align.data.reasoning import score
 
-    return Scorer(lambda one: score(one.text, one.column("entry")), ("entry",))
+    return Scorer(lambda answer: score(answer.text, answer.column("entry")), ("entry",))
 
 
 def _trl(name: str, config: RewardConfig) -> Scorer:
-    """TRL's own reward, given one sample at a time so that a failure is that sample's alone."""
+    """TRL's reward, called for each sample alone so that a failure affects that sample only."""
     if name in _MATHEMATICAL:
         mathematics.check_installed(f"reward '{name}'")
     from trl import rewards
@@ -101,15 +103,15 @@ def _trl(name: str, config: RewardConfig) -> Scorer:
     options, function = config.model_dump(exclude={"weight"}), getattr(rewards, name)
     if name.startswith("get_"):
         function, options = function(**options), {}
-    tokens, solved = name in _COUNT_TOKENS, name in _MATHEMATICAL
+    counts_tokens, needs_solution = name in _COUNT_TOKENS, name in _MATHEMATICAL
 
-    def score(one: ScoredAnswer) -> Any:
+    def score(answer: ScoredAnswer) -> Any:
         columns: dict[str, Any] = {}
-        if tokens:
-            columns[TOKENS] = [one.column(TOKENS)]
-        if solved:
-            columns["solution"] = [str(one.columns.get("solution") or one.column("answer"))]
-        message = {"role": "assistant", "content": one.text}
+        if counts_tokens:
+            columns[TOKENS] = [answer.column(TOKENS)]
+        if needs_solution:
+            columns["solution"] = [str(answer.columns.get("solution") or answer.column("answer"))]
+        message = {"role": "assistant", "content": answer.text}
         return function(completions=[[message]], **columns, **options)[0]
 
-    return Scorer(score, (TOKENS,) if tokens else ())
+    return Scorer(score, (TOKENS,) if counts_tokens else ())

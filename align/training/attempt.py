@@ -1,4 +1,4 @@
-"""One run of a stage: what stays the same however often it has to begin again."""
+"""One run of a stage: what stays the same over its retries."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ from align.training.usage import Costs
 
 @dataclass(frozen=True)
 class Attempt:
-    """A stage's data, parent, folder and end. Its micro-batch may change, so the stage is not here.
+    """A run's data, parent, folder and last step.
 
-    It ends at step `to` of `steps`. `parent_id` is the parent's adapter id. `on_begin` is called as
-    the first step begins, `on_checkpoint` with the step of each checkpoint before `to`.
+    The stage is a parameter of the methods, since its micro-batch may change between retries. The
+    run ends at step `to` of `steps`. `parent_id` is the parent's adapter id. `on_begin` is called
+    as the first step begins, `on_checkpoint` with the step of each checkpoint before `to`.
     """
 
     base: Base
@@ -53,7 +54,7 @@ class Attempt:
     costs: Costs
 
     def rollouts(self, stage: StageConfig) -> Rollouts | None:
-        """What writes GRPO's completions; None where TRL does, and for other methods."""
+        """Generates GRPO's completions; None if TRL generates them, and for other methods."""
         if stage.method != "grpo" or self.engine is None:
             return None
         return Rollouts(self.engine, self.parent)
@@ -66,19 +67,19 @@ class Attempt:
         model, tokenizer = self.base.shell(), copy.deepcopy(self.base.tokenizer)
         if self.parent is not None:
             put_beneath(model, self.parent)
-        job = TrainerInputs(
+        inputs = TrainerInputs(
             model, tokenizer, stage, self.steps, self.rows, work, self.seed, self.rewards, rollouts
         )
         set_seed(self.seed)
         with trl_refusals(stage.method):
-            trainer = _build(stage.method, job)
+            trainer = _build(stage.method, inputs)
         if stage.method == "dpo":
             reference = reference_of(trainer, self.base.digest, self.parent_id)
             give_reference(trainer, reference, self.to)
         return trainer
 
     def save(self, stage: StageConfig, trainer: Any, work: Path, step: int) -> None:
-        """Make a checkpoint of what TRL just wrote into `work`.
+        """Make a checkpoint from the files that TRL has just saved in `work`.
 
         TrainingError if the weights are not finite.
         """
@@ -104,24 +105,24 @@ class Attempt:
             self.on_checkpoint(step)
 
 
-def _build(method: Method, job: TrainerInputs) -> Any:
-    """The method's TRL trainer; each module is imported by the worker that needs it."""
+def _build(method: Method, inputs: TrainerInputs) -> Any:
+    """The method's TRL trainer; only that method's module is imported."""
     if method == "sft":
         from align.methods.sft import build as sft
 
-        return sft(job)
+        return sft(inputs)
     if method == "reward":
         from align.methods.reward import build as reward
 
-        return reward(job)
+        return reward(inputs)
     if method == "dpo":
         from align.methods.dpo import build as dpo
 
-        return dpo(job)
+        return dpo(inputs)
     if method == "kto":
         from align.methods.kto import build as kto
 
-        return kto(job)
+        return kto(inputs)
     from align.methods.grpo import build as grpo
 
-    return grpo(job)
+    return grpo(inputs)

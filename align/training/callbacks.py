@@ -1,4 +1,4 @@
-"""What happens after each optimizer step: checkpoints, the end, and a look at the numbers."""
+"""Trainer callbacks: checkpoints, the end of training, and checks of logged numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OnCheckpoint = Callable[[int], None]
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
-    """Saves at every `every`-th step and at `to`, where training stops; `put` takes each save."""
+    """Saves at every `every`-th step and at `to`, where training stops; `put` gets the step."""
 
     def __init__(self, to: int, every: int | None, put: Callable[[int], None]):
         self._to, self._every, self._put = to, every, put
@@ -36,11 +36,11 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class DivergenceCallback(TrainerCallback):  # type: ignore[misc]
-    """Tells `on_step` each step's numbers; TrainingError as soon as they are none.
+    """Calls `on_step` with each step's metrics; TrainingError if loss or gradient are not finite.
 
-    Under fp16, a gradient that is not finite is what GradScaler looks for: it skips the step and
-    halves its scale, so only SKIPPED_AT_MOST in a row are an error. `step` is the one under way.
-    `on_begin` is called as the first begins.
+    Under fp16, GradScaler skips a step whose gradients are not finite and halves its scale, so only
+    more than SKIPPED_AT_MOST such steps in a row are an error. `step` is the current step.
+    `on_begin` is called as the first step begins.
     """
 
     def __init__(self, on_step: OnStep | None = None, on_begin: Callable[[], None] | None = None):
@@ -65,16 +65,19 @@ class DivergenceCallback(TrainerCallback):  # type: ignore[misc]
         if self._skipped and not args.fp16:
             raise TrainingError(_diverged(step, f"the gradient's norm became {norm}", rate))
         if self._skipped > SKIPPED_AT_MOST:
-            what = f"gradients overflowed fp16 for {self._skipped} steps in a row"
-            raise TrainingError(_diverged(step, what, rate))
+            problem = f"gradients overflowed fp16 for {self._skipped} steps in a row"
+            raise TrainingError(_diverged(step, problem, rate))
         if self._on_step is not None:
             # TRL's metrics are None where a reward failed on every completion.
             numbers = {name: float(value) for name, value in logs.items() if value is not None}
-            self._on_step(step, {n: value for n, value in numbers.items() if math.isfinite(value)})
+            self._on_step(
+                step, {name: value for name, value in numbers.items() if math.isfinite(value)}
+            )
 
 
-def _diverged(step: int, what: str, rate: float) -> str:
+def _diverged(step: int, problem: str, rate: float) -> str:
     return (
-        f"step {step}: {what}: the learning rate is probably too high ({rate:.3g} at this step); "
-        "lower learning_rate, raise warmup_steps, or look for damaged rows in the data"
+        f"step {step}: {problem}: the learning rate is probably too high "
+        f"({rate:.3g} at this step); lower learning_rate, raise warmup_steps, "
+        "or look for damaged rows in the data"
     )

@@ -1,7 +1,7 @@
-"""A trial's checkpoints: folders `step_%06d` that are there whole or not at all.
+"""A trial's checkpoints: folders `step_%06d` that exist whole or not at all.
 
-Each holds `state/` (TRL's own: adapter, optimizer, scheduler, random states), `published/` (the
-adapter as it would be served: the parent's LoRA and the new one as one) and `record.json`.
+Each holds `state/` (TRL's files: adapter, optimizer, scheduler, random states), `published/` (the
+adapter as it is served: the parent's LoRA and the new LoRA in a single adapter) and `record.json`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _STEP, _WORK = "step_", ".work-"
 
 def newest_checkpoint(folder: Path) -> tuple[int, Path | None]:
     """(step, folder) of the newest whole checkpoint; (0, None) where there is none."""
-    found = {_step(path): path for path in folder.glob(f"{_STEP}*")}
-    return (max(found), found[max(found)]) if found else (0, None)
+    paths = {_step(path): path for path in folder.glob(f"{_STEP}*")}
+    return (max(paths), paths[max(paths)]) if paths else (0, None)
 
 
 def new_work_folder(folder: Path) -> Path:
-    """A hidden folder for what is not finished; what killed runs left is removed."""
-    for left in folder.glob(f"{_WORK}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    """A new hidden folder for unfinished files; folders of killed runs are removed."""
+    for leftover in folder.glob(f"{_WORK}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     work = folder / f"{_WORK}{uuid.uuid4().hex}"
     work.mkdir(parents=True)
     return work
 
 
 def make_visible(fresh: Path, folder: Path, step: int) -> Path:
-    """Turn the whole folder `fresh` into the checkpoint of `step`, then remove older ones."""
+    """Rename the finished folder `fresh` to the checkpoint of `step`; remove older ones."""
     target = folder / f"{_STEP}{step:06d}"
     try:
         fresh.rename(target)

@@ -1,4 +1,4 @@
-"""Workers print nothing of their libraries': what matters is recorded or raised."""
+"""Silences the libraries that workers use: what matters is recorded or raised."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LIBRARIES = ("transformers", "trl", "datasets", "accelerate", "peft")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Errors alone are logged; no progress bars, no warnings that names will change."""
+    """Log only the libraries' errors; no progress bars, no warnings that names will change."""
     levels = {name: logging.getLogger(name).level for name in _LIBRARIES}
-    bars = not datasets.are_progress_bars_disabled()
+    bars_enabled = not datasets.are_progress_bars_disabled()
     with warnings.catch_warnings():
-        # TRL still uses transformers' old names, so nobody here can mend these.
+        # TRL still uses transformers' old names, which cannot be fixed here.
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
         try:
             datasets.disable_progress_bars()
@@ -26,7 +26,7 @@ def quiet() -> Iterator[None]:
                 logging.getLogger(name).setLevel(logging.ERROR)
             yield
         finally:
-            if bars:
+            if bars_enabled:
                 datasets.enable_progress_bars()
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)

@@ -1,4 +1,4 @@
-"""A stage's parent, read once for all trials: whether it can lie beneath a new adapter."""
+"""A stage's parent, read once for all trials, and checked against base and rank limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from align.lru_cache import Remembered
 from align.recipe import LoraConfig
 from align.recipe.lora import MAX_RANK
 
-#: Parents of the stages that a worker runs in turn.
+#: Parents of the stages that a worker alternates between.
 _FACTORS: Remembered[LoraFactors] = Remembered(2)
 _IDS: Remembered[str] = Remembered(64)
 
@@ -22,8 +22,8 @@ _IDS: Remembered[str] = Remembered(64)
 def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactors | None:
     """The parent's factors, None without a parent.
 
-    AdapterError if it was trained on another base, or is so deep that the published adapter would
-    not fit the bank.
+    AdapterError if the parent was trained on another base, or if the published adapter's rank would
+    exceed the bank's.
     """
     if folder is None:
         return None
@@ -40,7 +40,7 @@ def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactor
 
 
 def published_id(folder: Path) -> str:
-    """`adapter_id` of a published adapter, whose files are not read again while they are the same.
+    """`adapter_id` of a published adapter, cached as long as its files do not change.
 
     AdapterError if a file is missing.
     """
@@ -48,14 +48,14 @@ def published_id(folder: Path) -> str:
 
 
 def _stamp(folder: Path) -> tuple[object, ...]:
-    """The folder, and what tells its files from others that lay there before."""
-    found: list[object] = [str(folder)]
+    """A key of the folder's files: its path, and each file's inode, time and size."""
+    stamp: list[object] = [str(folder)]
     for name in ADAPTER_FILES:
         path = folder / name
         if path.exists():
-            about = path.stat()
-            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
-    return tuple(found)
+            status = path.stat()
+            stamp.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(stamp)
 
 
 def _check_base(folder: Path, base: Base) -> None:
@@ -69,11 +69,13 @@ def _check_base(folder: Path, base: Base) -> None:
 
 
 def _published_rank(parent: LoraFactors, lora: LoraConfig) -> int:
-    """The largest rank of a module of parent and new adapter together."""
-    own = lora.r
-    assert isinstance(own, int)  # a resolved stage holds no space
-    together = [a.shape[0] + own for name, (a, _) in parent.modules.items() if _adapts(lora, name)]
-    return max([parent.rank, own, *together])
+    """The largest rank of a module in the parent and the new adapter stacked."""
+    new_rank = lora.r
+    assert isinstance(new_rank, int)  # a resolved stage holds no space
+    stacked_ranks = [
+        a.shape[0] + new_rank for name, (a, _) in parent.modules.items() if _adapts(lora, name)
+    ]
+    return max([parent.rank, new_rank, *stacked_ranks])
 
 
 def _adapts(lora: LoraConfig, module: str) -> bool:
@@ -83,4 +85,4 @@ def _adapts(lora: LoraConfig, module: str) -> bool:
         return True
     if isinstance(targets, str):
         return re.fullmatch(targets, module) is not None
-    return any(module == one or module.endswith(f".{one}") for one in targets)
+    return any(module == target or module.endswith(f".{target}") for target in targets)

@@ -28,7 +28,7 @@ from align.space.spaces import Value
 from align.training.checkpoints import PUBLISHED
 from align.training.train_record import TrainRecord, read_record
 
-#: What the seconds of a milestone consist of.
+#: The parts of a milestone's seconds.
 _PARTS = ("load", "train", "evaluate")
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -75,10 +75,11 @@ def manifest_of(
     """The manifest of the adapter files in `folder`."""
     recipe, stage, config = origin.recipe, origin.stage, origin.config
     base = load_base(recipe.base)
-    above, judge = _known(origin.parent), _known(origin.reward_model)
+    parent, judge = _known(origin.parent), _known(origin.reward_model)
     rows = {split: load_split(recipe, stage, split) for split in _SPLITS}
     data = {
-        split: {"rows": len(many), "fingerprint": fingerprint(many)} for split, many in rows.items()
+        split: {"rows": len(split_rows), "fingerprint": fingerprint(split_rows)}
+        for split, split_rows in rows.items()
     }
     return Manifest.model_validate(
         {
@@ -87,8 +88,8 @@ def manifest_of(
             "line": recipe.line(stage),
             "method": config.method,
             "rank": read_factors(folder).rank,
-            "parents": [above.id, *above.parents] if above else [],
-            "parent_lines": [above.line, *above.parent_lines] if above else [],
+            "parents": [parent.id, *parent.parents] if parent else [],
+            "parent_lines": [parent.line, *parent.parent_lines] if parent else [],
             "reward_model": judge.id if judge else None,
             "recipe": recipe.model_dump(mode="json"),
             "stage": config.model_dump(mode="json"),

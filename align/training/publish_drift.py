@@ -1,4 +1,4 @@
-"""How far the stack that was trained is from the published adapter as it is served."""
+"""The difference between the trained stack and the published adapter as it is served."""
 
 from __future__ import annotations
 
@@ -32,59 +32,63 @@ def stack_difference(
     engine.load(_NAME, published)
     try:
         with without_dropout(trainer.model), torch.no_grad():
-            apart = (_scores if published.score is not None else _likelihoods)(
+            differences = (_scores if published.score is not None else _likelihoods)(
                 trainer, engine, rows[:ROWS], longest
             )
     finally:
         engine.unload(_NAME)
-    if not apart:
+    if not differences:
         return {}
-    return {"mean": sum(apart) / len(apart), "max": max(apart)}
+    return {"mean": sum(differences) / len(differences), "max": max(differences)}
 
 
 def _likelihoods(trainer: Any, engine: Engine, rows: Sequence[Row], longest: int) -> list[float]:
-    cut = [_cut(engine, row, longest) for row in rows]
-    cut = [(prompt, rest) for prompt, rest in cut if rest]
-    served = engine.log_probabilities(cut, _NAME)
+    cuts = [_cut(engine, row, longest) for row in rows]
+    cuts = [(prompt, answer) for prompt, answer in cuts if answer]
+    served = engine.log_probabilities(cuts, _NAME)
     return [
-        abs(_likelihood(trainer, one) - value) / len(one[1])
-        for one, value in zip(cut, served, strict=True)
+        abs(_likelihood(trainer, prompt_and_answer) - value) / len(prompt_and_answer[1])
+        for prompt_and_answer, value in zip(cuts, served, strict=True)
     ]
 
 
 def _likelihood(trainer: Any, cut: Cut) -> float:
     """Summed log-probability, by the head that TRL's losses use: no (length, vocabulary) logits."""
-    prompt, rest = cut
-    ids = torch.tensor([[*prompt, *rest]], device=trainer.accelerator.device)
+    prompt, answer = cut
+    ids = torch.tensor([[*prompt, *answer]], device=trainer.accelerator.device)
     labels = ids.clone()
     labels[:, : len(prompt)] = -100
     with trainer.accelerator.autocast():
-        done = trainer.model(
+        output = trainer.model(
             input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True
         )
-    return float(done.log_probs.sum())
+    return float(output.log_probs.sum())
 
 
 def _scores(trainer: Any, engine: Engine, rows: Sequence[Row], longest: int) -> list[float]:
-    talks = [[*row["prompt"], *row["chosen"]] for row in rows]
-    talks = [one for one in talks if len(engine.tokenize_chat(one, generate=False)) <= longest]
-    served = engine.score(talks, _NAME)
-    apart = []
-    for talk, value in zip(talks, served, strict=True):
-        ids = engine.tokenize_chat(talk, generate=False)
+    conversations = [[*row["prompt"], *row["chosen"]] for row in rows]
+    conversations = [
+        conversation
+        for conversation in conversations
+        if len(engine.tokenize_chat(conversation, generate=False)) <= longest
+    ]
+    served = engine.score(conversations, _NAME)
+    differences = []
+    for conversation, value in zip(conversations, served, strict=True):
+        ids = engine.tokenize_chat(conversation, generate=False)
         inputs = torch.tensor([ids], device=trainer.accelerator.device)
         with trainer.accelerator.autocast():
             logits = trainer.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
-        apart.append(abs(float(logits) - value))
-    return apart
+        differences.append(abs(float(logits) - value))
+    return differences
 
 
 def _cut(engine: Engine, row: Row, longest: int) -> Cut:
-    """Ids of a row up to its answer, and the answer's; a prompt alone is cut after a token."""
+    """Ids of a row's prompt, and of its answer; a prompt alone is cut after its first token."""
     answer = row.get("completion") or row.get("chosen")
     if answer is None:
         ids = engine.tokenize_chat(row["prompt"])
         return ids[:1], ids[1:longest]
     ids = engine.tokenize_chat([*row["prompt"], *answer], generate=False)
-    begin = len(engine.tokenize_chat(row["prompt"]))
-    return ids[:begin], ids[begin:longest]
+    prompt_length = len(engine.tokenize_chat(row["prompt"]))
+    return ids[:prompt_length], ids[prompt_length:longest]

@@ -1,7 +1,8 @@
-"""DPO's reference log-probabilities: computed once for a parent, kept for all trials on it.
+"""DPO's reference log-probabilities, computed once for a parent and cached for all its trials.
 
-The reference is the parent, whatever rank, learning rate, beta or seed a trial has. TRL keeps what
-it precomputes by a hash of the whole model with the new LoRA in it, so no trial finds another's.
+The reference is the parent, so it does not depend on a trial's rank, learning rate, beta or seed.
+TRL's own cache has a hash of the whole model with the new LoRA as its key, so trials cannot share
+its entries.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Values = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Reference:
-    """What reference log-probabilities of a row's tokens depend on.
+    """Everything that the reference log-probabilities of a row's tokens depend on.
 
     `parent` is an adapter's id, None for the base itself. The rows' own tokens, and so template
     and tokenizer, are in the name of each value.
@@ -46,12 +47,12 @@ class Reference:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of it."""
+        """SHA-256 over all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property
     def path(self) -> Path:
-        """The file that holds them."""
+        """The file of the log-probabilities."""
         return cache_folder("reference") / f"{self.digest}.json"
 
 
@@ -74,18 +75,21 @@ def reference_of(trainer: Any, base_digest: str, parent: str | None) -> Referenc
 def give_reference(trainer: Any, reference: Reference, until: int) -> None:
     """Let a DPO trainer read its reference log-probabilities from its rows.
 
-    What trainers before it computed is read, from disk or from the shelf; what is missing of the
-    rows up to step `until` is computed by TRL's own `compute_ref_log_probs`, in the micro-batches
-    of this run. Rows that come later hold NaN, which would end the run at once. Two trials of a
-    machine at a time compute nothing twice.
+    Values that earlier trainers computed are read from disk or from the artifact cache. Missing
+    values of the rows up to step `until` are computed by TRL's own `compute_ref_log_probs`, in the
+    micro-batches of this run. Later rows hold NaN, which would end the run at once. A file lock
+    keeps two trials of a machine from computing the same values.
     """
     rows = trainer.train_dataset
     batches = list(_batches(trainer, until))
-    names = {at: _name(rows[at]) for at in sorted({at for batch in batches for at in batch})}
+    names = {
+        index: _name(rows[index])
+        for index in sorted({index for batch in batches for index in batch})
+    }
     values = _values(trainer, reference, batches, names)
     chosen, rejected = [float("nan")] * len(rows), [float("nan")] * len(rows)
-    for at, name in names.items():
-        chosen[at], rejected[at] = values[name]
+    for index, name in names.items():
+        chosen[index], rejected[index] = values[name]
     rows = rows.add_column("ref_chosen_logps", chosen)
     trainer.train_dataset = rows.add_column("ref_rejected_logps", rejected)
     trainer.precompute_ref_logps = True
@@ -95,39 +99,39 @@ def _values(
     trainer: Any, reference: Reference, batches: list[list[int]], names: dict[int, str]
 ) -> Values:
     """The values of all these rows, by name."""
-    path, wanted = reference.path, set(names.values())
-    together = hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()
-    key = f"{reference.digest[:32]}-{together[:32]}"
+    path, needed = reference.path, set(names.values())
+    names_digest = hashlib.sha256(json.dumps(sorted(needed)).encode()).hexdigest()
+    key = f"{reference.digest[:32]}-{names_digest[:32]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         values = _read(path)
-        before = len(values)
+        count_before = len(values)
         try:
-            if not wanted <= values.keys():
+            if not needed <= values.keys():
                 values = _fetched(key, path.parent) | values
             _compute(trainer, batches, names, values)
         finally:
-            if len(values) > before:
+            if len(values) > count_before:
                 _write(path, values)
-    _offer(key, path.parent, {name: values[name] for name in wanted})
+    _offer(key, path.parent, {name: values[name] for name in needed})
     return values
 
 
 def _compute(trainer: Any, batches: list[list[int]], names: dict[int, str], values: Values) -> None:
-    """Add to `values` what is missing."""
+    """Compute the missing values and add them to `values`."""
     rows = trainer.train_dataset
     for batch in batches:
-        if all(names[at] in values for at in batch):
+        if all(names[index] in values for index in batch):
             continue
-        inputs = trainer._prepare_inputs(trainer.data_collator([rows[at] for at in batch]))
+        inputs = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in batch]))
         with without_dropout(trainer.model):
-            both = trainer.compute_ref_log_probs(trainer.model, inputs)
-        for at, chosen, rejected in zip(batch, *(one.tolist() for one in both), strict=True):
-            values.setdefault(names[at], (chosen, rejected))
+            sides = trainer.compute_ref_log_probs(trainer.model, inputs)
+        for index, chosen, rejected in zip(batch, *(side.tolist() for side in sides), strict=True):
+            values.setdefault(names[index], (chosen, rejected))
 
 
 def _fetched(key: str, folder: Path) -> Values:
-    """What another worker computed of the same rows."""
+    """The values that another worker computed for the same rows."""
     with _scratch(folder) as file:
         return _read(file) if shelf().fetch("reference", key, file) else {}
 
@@ -148,29 +152,32 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _batches(trainer: Any, until: int) -> Iterator[list[int]]:
-    """Row numbers of the micro-batches of the first `until` steps, until every row was there."""
+    """Row indices of the micro-batches of the first `until` steps, until every row occurred."""
     loader = trainer.get_train_dataloader()
-    left, unseen = until * trainer.args.gradient_accumulation_steps, len(trainer.train_dataset)
+    remaining, row_count = (
+        until * trainer.args.gradient_accumulation_steps,
+        len(trainer.train_dataset),
+    )
     seen: set[int] = set()
     epoch = 0
-    while left > 0 and len(seen) < unseen:
+    while remaining > 0 and len(seen) < row_count:
         loader.set_epoch(epoch)
-        for batch in islice(loader.batch_sampler, left):
+        for batch in islice(loader.batch_sampler, remaining):
             seen.update(batch)
-            left -= 1
+            remaining -= 1
             yield batch
         epoch += 1
 
 
 def _name(row: dict[str, Any]) -> str:
-    """A row by its tokens."""
+    """A row's name: a digest of its tokens."""
     text = json.dumps([row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
 def without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """The model as it answers."""
+    """Put the model into evaluation mode, and back into its mode at the end."""
     training = model.training
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""A published adapter, its parent or the base on items that no search has seen."""
+"""Evaluation of a published adapter, its parent or the base on the test split."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def measure_unseen(
 ) -> dict[str, float]:
     """The metrics of a published adapter (None: the base) on the test split.
 
-    What the stage's objective and constraints need is measured, on the shared engine: `objective`
-    (NaN where it cannot be), `violation` where there are constraints, and the means by name. Rows
-    of single items go into the folder `target`, so that `compare_examples` pairs any two systems
-    of a stage. The parent, by the same path as `parent`, is measured like any other system; a
-    reward model's parent and base rank pairs by likelihood.
+    The measures that the stage's objective and constraints need, from the shared engine:
+    `objective` (NaN if it cannot be measured), `violation` if there are constraints, and the means
+    by name. Per-example rows are written into the folder `target`, so that `compare_examples` can
+    pair any two systems of a stage. The parent, by the same path as `parent`, is measured like any
+    other system; a reward model's parent and base rank pairs by likelihood.
 
-    AdapterError if the objective is said against the very system that is asked for. What was
-    computed is kept on disk, since published adapters do not change.
+    AdapterError if the objective is relative to the measured system itself. Results are cached on
+    disk, since published adapters do not change.
     """
     config = recipe.stages[stage].resolve(params)
     _check(config, stage, adapter, parent)
-    items = EvalPlan(recipe, stage, config, parent, reward_model, SPLIT, lasting=(adapter,))
+    plan = EvalPlan(recipe, stage, config, parent, reward_model, SPLIT, lasting=(adapter,))
     try:
-        measured = items.decisive(adapter)
-        metrics = {**measured.metrics(), **items.outcome(measured, last=True)}
+        measured = plan.decisive(adapter)
+        metrics = {**measured.metrics(), **plan.outcome(measured, last=True)}
     finally:
         if adapter is not None and adapter != parent:
-            items.evaluator.forget(adapter)
+            plan.evaluator.forget(adapter)
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
         write_examples(target, measured)

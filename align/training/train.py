@@ -1,4 +1,4 @@
-"""Training one adapter, from its newest checkpoint to a given step.
+"""Trains an adapter, from its newest checkpoint to a given step.
 
 `align.training.checkpoints` says what a checkpoint holds.
 """
@@ -56,12 +56,13 @@ def train(
     on_begin: Callable[[], None] | None = None,
     on_checkpoint: OnCheckpoint | None = None,
 ) -> Path:
-    """Train up to step `to` of `steps`; the checkpoint there.
+    """Train up to step `to` of `steps`; returns the checkpoint of that step.
 
     `stage` is resolved. Continues from the newest checkpoint in `folder`; nothing is done if it
     is at `to` or beyond. GRPO takes `rewards`, and writes its completions on `engine`, which must
-    be on the same base; without one TRL writes them. A run that is out of memory goes on with
-    smaller micro-batches, and tells `on_step` the steps since its newest checkpoint again.
+    be on the same base; without an engine TRL writes them. A run that is out of memory continues
+    from its newest checkpoint with smaller micro-batches, and calls `on_step` for the steps since
+    then again.
     `on_begin` is called when all is loaded and the first step begins, `on_checkpoint` with the
     step of each checkpoint before `to`.
 
@@ -69,14 +70,14 @@ def train(
     row is short enough, TrainingError if loss or gradients are not finite or memory does not
     suffice for the smallest micro-batch.
     """
-    done, checkpoint = newest_checkpoint(folder)
-    if checkpoint is not None and done >= to:
+    newest_step, checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None and newest_step >= to:
         return checkpoint
     factors = read_parent(parent, base, stage.lora)
-    before = None if checkpoint is None else read_record(checkpoint)
-    if before is not None:
-        stage = sized(stage, before.per_device_train_batch_size)
-    lengths = _lengths(base, stage, rows, engine) if before is None else before.lengths
+    record = None if checkpoint is None else read_record(checkpoint)
+    if record is not None:
+        stage = sized(stage, record.per_device_train_batch_size)
+    lengths = _lengths(base, stage, rows, engine) if record is None else record.lengths
     run = Attempt(
         base=base,
         rows=rows,
@@ -91,54 +92,54 @@ def train(
         on_step=on_step,
         on_begin=on_begin,
         on_checkpoint=on_checkpoint,
-        costs=Costs(before, lengths),
+        costs=Costs(record, lengths),
     )
     while (step := _attempt(run, stage)) is not None:
         stage = _with_less(run, stage, step)
-    done, checkpoint = newest_checkpoint(folder)
+    newest_step, checkpoint = newest_checkpoint(folder)
     assert checkpoint is not None  # an attempt that ends has saved its last step
     return checkpoint
 
 
 def _attempt(run: Attempt, stage: StageConfig) -> int | None:
-    """Train to the end. The step that was out of memory, if one was."""
-    watching = DivergenceCallback(run.on_step, run.on_begin)
+    """Train to the end; returns the step that ran out of memory, None if none did."""
+    divergence = DivergenceCallback(run.on_step, run.on_begin)
     try:
-        _train(run, stage, watching)
-        failed = None
+        _train(run, stage, divergence)
+        failed_step = None
     except RuntimeError as error:
         if not _ran_out(error):
             raise
-        failed = watching.step
+        failed_step = divergence.step
     on_cuda = torch.cuda.is_available()
-    if failed is not None or on_cuda:
+    if failed_step is not None or on_cuda:
         gc.collect()  # only now, as the error's traceback held the trainer
     if on_cuda:
         torch.cuda.empty_cache()
-    return failed
+    return failed_step
 
 
 def _ran_out(error: RuntimeError) -> bool:
-    """Whether memory was short; neither a CPU's allocator nor cuBLAS says so by a type."""
+    """Whether memory ran out; a CPU's allocator and cuBLAS raise plain RuntimeErrors."""
     if isinstance(error, AligneryError):
         return False
-    told = "CUBLAS_STATUS_ALLOC_FAILED" in str(error) or should_reduce_batch_size(error)
-    return told or isinstance(error, torch.OutOfMemoryError)
+    known_message = "CUBLAS_STATUS_ALLOC_FAILED" in str(error) or should_reduce_batch_size(error)
+    return known_message or isinstance(error, torch.OutOfMemoryError)
 
 
-def _train(run: Attempt, stage: StageConfig, watching: DivergenceCallback) -> None:
-    done, checkpoint = newest_checkpoint(run.folder)
-    watching.step = done + 1
+def _train(run: Attempt, stage: StageConfig, divergence: DivergenceCallback) -> None:
+    newest_step, checkpoint = newest_checkpoint(run.folder)
+    divergence.step = newest_step + 1
     work, rollouts = new_work_folder(run.folder), run.rollouts(stage)
     try:
         with quiet(), compact_logits(), short_attention():
             trainer = run.trainer(stage, work, rollouts)
             trainer.remove_callback(PrinterCallback)
-            trainer.add_callback(watching)
+            trainer.add_callback(divergence)
             save = partial(run.save, stage, trainer, work)
             trainer.add_callback(CheckpointCallback(run.to, stage.save_steps, save))
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
-    except ImportError as error:  # an optimizer's package, asked for as late as this
+    except ImportError as error:  # an optimizer's package, imported only now
         raise RecipeError(
             f"a field of this {stage.method} stage needs a package: {error}"
         ) from None
@@ -150,33 +151,35 @@ def _train(run: Attempt, stage: StageConfig, watching: DivergenceCallback) -> No
 
 def _with_less(run: Attempt, stage: StageConfig, step: int) -> StageConfig:
     """The stage with smaller micro-batches. TrainingError if they cannot be smaller."""
-    less, rows = smaller(stage), stage.per_device_train_batch_size
-    if less is None:
+    smaller_stage, rows = smaller(stage), stage.per_device_train_batch_size
+    if smaller_stage is None:
         raise TrainingError(
             f"step {step}: out of memory even with per_device_train_batch_size {rows}: set "
             "gradient_checkpointing: true, or lower max_length (max_completion_length for grpo) "
             "or lora.r; `alignery recipe fit` tells what a GPU holds"
         )
-    run.costs.ran_out(step, stage, less)
+    run.costs.ran_out(step, stage, smaller_stage)
     _log.warning(
         "step %d: out of memory with per_device_train_batch_size %d; going on with %d, and as "
         "many more accumulation steps",
         step,
         rows,
-        less.per_device_train_batch_size,
+        smaller_stage.per_device_train_batch_size,
     )
-    return less
+    return smaller_stage
 
 
 def _lengths(
     base: Base, stage: StageConfig, rows: list[Row], engine: Engine | None
 ) -> dict[str, int]:
-    """How long the rows are, told where they are too long."""
-    most = stage.max_length
+    """The rows' lengths; logs a warning if rows are too long."""
+    limit = stage.max_length
     if stage.method == "grpo":
-        context = base.model.config.max_position_embeddings
-        most = (context if engine is None else engine.context_length) - stage.max_completion_length
-    lengths = measure_lengths(base.tokenizer, rows, stage.method, most, stage.trl())
+        context_length = base.model.config.max_position_embeddings
+        limit = (
+            context_length if engine is None else engine.context_length
+        ) - stage.max_completion_length
+    lengths = measure_lengths(base.tokenizer, rows, stage.method, limit, stage.trl())
     if sentence := lengths.sentence():
         _log.warning("%s", sentence)
     return asdict(lengths)

@@ -1,4 +1,4 @@
-"""What is known of a training run up to a checkpoint: `record.json` beside its tensors."""
+"""The record of a training run up to a checkpoint: `record.json` beside its tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from align.errors import TrainingError
 
 RECORD = "record.json"
 
-#: Counters and positions that TRL logs: their means say nothing.
+#: Counters and positions that TRL logs: their means are meaningless.
 _NO_MEANS = frozenset({"step", "epoch", "num_tokens", "total_flos"})
 
 
@@ -35,9 +35,9 @@ class TrainRecord(BaseModel):
     `per_device_train_batch_size` and `gradient_accumulation_steps` are those used in the end.
     `lengths` tells how many rows were too long. Seconds are those of training, without evaluation;
     `accelerator_seconds` are those with a CUDA device in use. `peak_bytes` is the CUDA allocator's
-    peak, on a CPU the process's largest resident size. `stack_difference` (`mean`, `max`) lies
-    between the stack that was trained and the published adapter in serving: nats a token, for a
-    reward model units of its score; empty where no engine was at hand. `metrics` are means of what
+    peak, on a CPU the process's largest resident size. `stack_difference` (`mean`, `max`) is
+    the difference between the trained stack and the published adapter in serving, in nats a token,
+    for a reward model in units of its score; empty without an engine. `metrics` are means of what
     TRL logged over the last tenth of the steps, as `train/<name>`.
     """
 
@@ -76,13 +76,13 @@ def last_metrics(history: Sequence[Mapping[str, Any]], step: int) -> dict[str, f
 
     `history` holds a mapping with its `step` for each logged step.
     """
-    first = step - max(1, step // 10)
+    first_step = step - max(1, step // 10)
     values: dict[str, list[float]] = defaultdict(list)
     for logged in history:
-        if first < logged["step"] <= step:
+        if first_step < logged["step"] <= step:
             for name, value in logged.items():
                 if name in _NO_MEANS or value is None:
                     continue  # None: a reward failed on every completion
                 if math.isfinite(value):
                     values[f"train/{name}"].append(float(value))
-    return {name: fmean(many) for name, many in values.items()}
+    return {name: fmean(finite) for name, finite in values.items()}

@@ -24,15 +24,15 @@ from align.training.publish import Origin, manifest_of, publish
 from align.training.train import PUBLISHED, newest_checkpoint, train
 from align.training.train_record import read_record
 
-#: A training metric that tells whether the reward still teaches anything; TRL's name.
+#: TRL's metric that shows whether the reward still has a learning signal.
 _NO_VARIANCE = "train/frac_reward_zero_std"
 
 
 class Trial:
-    """A stage with one choice of its searched fields.
+    """A stage with values for its searched fields.
 
-    Everything it does is in `folder`, so another worker can go on from there. `parent` and
-    `reward_model` are published adapter folders. `on_checkpoint` hears of the step of each
+    Its whole state is in `folder`, so another worker can continue from there. `parent` and
+    `reward_model` are published adapter folders. `on_checkpoint` is called with the step of each
     checkpoint between two milestones (`save_steps`) as soon as it is in `folder`.
     """
 
@@ -69,29 +69,29 @@ class Trial:
 
         At a rung only what the objective needs is measured; at the last step everything that the
         data allow, and the parent and the base on the same items. The result holds `objective`,
-        `violation` where the stage has constraints of which something was measured (above 0: one
-        is broken, by that share of its bound), `step`, `seconds_load` up to the first optimizer
+        `violation` if something was measured that a constraint needs (above 0: a constraint is
+        broken, by that share of its bound), `step`, `seconds_load` up to the first optimizer
         step, `seconds_train`, `seconds_evaluate` and what else was measured; at the end also the
         parent's and the base's figure for the objective, as `parent_…` and `base_…`. DataError,
-        ModelError and AdapterError mean that no trial of this stage can run; TrainingError that
-        this one went wrong.
+        ModelError and AdapterError mean that no trial of this stage can run; TrainingError means
+        that this trial failed.
         """
         started = time.perf_counter()
         _settle(self._recipe.base)
         if self.step == 0:
             check_chain(self._recipe, self._stage)
-        items = EvalPlan(self._recipe, self._stage, self._config, self._parent, self._reward_model)
+        plan = EvalPlan(self._recipe, self._stage, self._config, self._parent, self._reward_model)
         earlier = read_measured(newest_checkpoint(self._folder)[1])
-        rewards = items.evaluator.rewards(self._config.rewards)
+        rewards = plan.evaluator.rewards(self._config.rewards)
         checkpoint, loaded = self._train(to, rewards)
         trained = time.perf_counter()
         last = to >= self._steps
-        measured = self._measure(items, checkpoint, last)
-        outcome = items.outcome(measured.evaluation, last)
+        measured = self._measure(plan, checkpoint, last)
+        outcome = plan.outcome(measured.evaluation, last)
         if earlier is not None:
             measured.failed, measured.failures = earlier.failed, earlier.failures
         measured.add_failures(rewards.failed, rewards.failures)
-        measured.add_failures(items.evaluator.failed, items.evaluator.failures)
+        measured.add_failures(plan.evaluator.failed, plan.evaluator.failures)
         write_measured(checkpoint, measured)
         return {
             **self._metrics(measured, checkpoint),
@@ -105,7 +105,7 @@ class Trial:
 
     def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
         """The checkpoint at step `to`, and when the first optimizer step began, or would have."""
-        begun: list[float] = []
+        begin_times: list[float] = []
         engine = shared_engine(self._recipe.base)
         engine.start_anew()
         checkpoint = train(
@@ -119,29 +119,29 @@ class Trial:
             parent=self._parent,
             rewards=reward_functions(rewards),
             engine=engine,
-            on_begin=lambda: begun.append(time.perf_counter()),
+            on_begin=lambda: begin_times.append(time.perf_counter()),
             on_checkpoint=self._on_checkpoint,
         )
-        return checkpoint, begun[0] if begun else time.perf_counter()
+        return checkpoint, begin_times[0] if begin_times else time.perf_counter()
 
-    def _measure(self, items: EvalPlan, checkpoint: Path, last: bool) -> EvalResult:
+    def _measure(self, plan: EvalPlan, checkpoint: Path, last: bool) -> EvalResult:
         published = checkpoint / PUBLISHED
         # A reward head is read by the pad token that its manifest names.
         write_manifest(published, manifest_of(self._origin, published, read_record(checkpoint), {}))
         try:
             if not last:
-                return EvalResult(items.rung(published))
-            measured = EvalResult(items.end(published))
+                return EvalResult(plan.rung(published))
+            measured = EvalResult(plan.end(published))
         finally:
-            items.evaluator.forget(published)
-        parent = None if self._parent is None else items.beside(self._parent)
-        measured.put_beside(parent, items.beside(None))
+            plan.evaluator.forget(published)
+        parent = None if self._parent is None else plan.beside(self._parent)
+        measured.put_beside(parent, plan.beside(None))
         return measured
 
     def _metrics(self, measured: EvalResult, checkpoint: Path) -> dict[str, float]:
         metrics, training = measured.evaluation.metrics(), read_record(checkpoint).metrics
-        kept = {name: training[name] for name in (_NO_VARIANCE,) if name in training}
-        return metrics | kept
+        logged = {name: training[name] for name in (_NO_VARIANCE,) if name in training}
+        return metrics | logged
 
     def publish(self, target: Path, metrics: Mapping[str, float] | None = None) -> Manifest:
         """Put the newest checkpoint's adapter, its manifest, model card and rows into `target`.
@@ -159,17 +159,17 @@ class Trial:
 
 def _beside(measured: EvalResult, measure: str) -> dict[str, float]:
     sides = (("parent", measured.parent_metrics), ("base", measured.base_metrics))
-    return {f"{name}_{measure}": of[measure] for name, of in sides if measure in of}
+    return {f"{name}_{measure}": metrics[measure] for name, metrics in sides if measure in metrics}
 
 
 @lru_cache(maxsize=1)
 def _settle(base: str) -> None:
-    """Load what all trials on this base share, and spare the garbage collector a look at it.
+    """Load what all trials on this base share, and exclude it from garbage collection.
 
-    accelerate collects garbage as every run begins, and imports and models are a few hundred
-    thousand objects that stay.
+    accelerate collects garbage at the start of every run, and imports and models are a few hundred
+    thousand objects that stay in memory.
     """
-    gc.unfreeze()  # of another base, which can go now
+    gc.unfreeze()  # objects of an earlier base can be collected now
     shared_engine(base)
     gc.collect()
     gc.freeze()

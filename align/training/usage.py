@@ -1,4 +1,4 @@
-"""What a run has cost so far, over its segments and retries: seconds, memory, smaller batches."""
+"""A run's usage so far, over its segments and retries: seconds, memory, smaller batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from align.training.train_record import OutOfMemory, TrainRecord, last_metrics
 
 
 class Costs:
-    """Counts from now on, on top of what the newest checkpoint's record holds."""
+    """Counts from its creation on, in addition to the newest checkpoint's record."""
 
     def __init__(self, before: TrainRecord | None, lengths: dict[str, int]):
         self._before, self._lengths = before, lengths
@@ -25,7 +25,7 @@ class Costs:
             torch.cuda.reset_peak_memory_stats()
 
     def ran_out(self, step: int, before: StageConfig, after: StageConfig) -> None:
-        """Note that `step` ran out of memory and what follows."""
+        """Record that `step` ran out of memory, with the stage before and after."""
         self._retries.append(OutOfMemory(step=step, before=_batch(before), after=_batch(after)))
 
     def record(
@@ -33,11 +33,11 @@ class Costs:
     ) -> TrainRecord:
         """The record of a checkpoint at `step`, from TRL's log `history`."""
         seconds = time.perf_counter() - self._started
-        on_cuda = seconds if torch.cuda.is_available() else 0.0
+        accelerator_seconds = seconds if torch.cuda.is_available() else 0.0
         peak, earlier = peak_bytes(), self._before
         if earlier is not None:
             seconds += earlier.wall_seconds
-            on_cuda += earlier.accelerator_seconds
+            accelerator_seconds += earlier.accelerator_seconds
             peak = max(peak, earlier.peak_bytes)
         rows, accumulation = _batch(stage)
         return TrainRecord(
@@ -46,7 +46,7 @@ class Costs:
             out_of_memory=list(self._retries),
             lengths=self._lengths,
             wall_seconds=seconds,
-            accelerator_seconds=on_cuda,
+            accelerator_seconds=accelerator_seconds,
             peak_bytes=peak,
             metrics=last_metrics(history, step),
         )
