@@ -23,6 +23,52 @@ FORBIDDEN = {
     "sweeps": {"serve"} | TOP,
     "serve": {"sweeps"} | TOP,
 }
+#: Layers within each package, the lowest first. A module imports from lower layers alone, or from
+#: its own unit (a subpackage, or a module directly in the package).
+LAYERS = {
+    "align": (
+        "artifact_cache compat errors lru_cache space",
+        "digests precision sources",
+        "adapters base",
+        "inference",
+        "recipe",
+        "data memory",
+        "rewards scaffold",
+        "evaluation methods preflight",
+        "commands training",
+    ),
+    "cluster": (
+        "errors pool signals threads",
+        "head names promotion settings token tree",
+        "authentication database secrets storage",
+        "aliases dashboard ray",
+        "check jobs registry simulated",
+        "compare",
+        "commands",
+    ),
+    "sweeps": (
+        "errors heartbeat trials",
+        "dependencies finalists study_lock sweep_store",
+        "events pool run_store study",
+        "cleanup planning results resume submission",
+        "open_sweep progress",
+        "pipeline",
+        "sweep",
+        "control",
+        "report runner",
+        "commands",
+    ),
+    "serve": (
+        "errors failures metrics routing",
+        "access addresses batching experiments replica_port",
+        "catalogue client coordinator display sizes",
+        "http",
+        "app",
+        "deployment",
+        "server",
+        "commands",
+    ),
+}
 MAX_LINES = 300
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 COMMANDS = [path for path in SOURCES if "commands" in (path.stem, path.parent.name)]
@@ -69,6 +115,42 @@ def test_a_package_imports_only_from_floors_below(package: str) -> None:
         if module in FORBIDDEN[package]
     ]
     assert not wrong
+
+
+def unit(module: str) -> str:
+    """`recipe` of align.recipe.stage, `base` of align.base."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def inner_imports(path: Path, package: str) -> Iterator[str]:
+    """Dotted modules of the same package that a module imports, also within functions."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            if node.module == package:
+                yield from (f"{package}.{alias.name}" for alias in node.names)
+            elif node.module.startswith(f"{package}."):
+                yield node.module
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_module_imports_only_from_layers_below(package: str) -> None:
+    layer = {name: at for at, names in enumerate(LAYERS[package]) for name in names.split()}
+    wrong = []
+    for path in sources(package):
+        dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if not (here := unit(dotted)):
+            continue
+        assert here in layer, f"{dotted} stands in no layer of LAYERS"
+        wrong += [
+            f"{name(path)} imports {module}"
+            for module in inner_imports(path, package)
+            if unit(module) != here and layer[unit(module)] >= layer[here]
+        ]
+    assert not wrong
+    assert set(layer) == {
+        unit(f"{package}.{p.relative_to(ROOT / package).parts[0]}".removesuffix(".py"))
+        for p in sources(package)
+    } - {"__init__"}
 
 
 def test_only_the_command_line_mounts_the_demo() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from align.errors import AdapterError
+from align.lru_cache import Remembered
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
@@ -15,6 +16,8 @@ ADAPTER_FILES = (CONFIG, TENSORS)
 
 #: Config entries that are paths and do not change what the adapter computes.
 _PATHS = ("base_model_name_or_path", "revision")
+
+_IDS: Remembered[str] = Remembered(64)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -43,6 +46,25 @@ def adapter_id(folder: Path) -> str:
     except FileNotFoundError:
         raise AdapterError(f"{folder}: no {TENSORS}; only safetensors adapters are taken") from None
     return digest.hexdigest()
+
+
+def published_id(folder: Path) -> str:
+    """`adapter_id` of a published adapter, cached as long as its files do not change.
+
+    AdapterError if a file is missing.
+    """
+    return _IDS.of(file_stamp(folder), lambda: adapter_id(folder))
+
+
+def file_stamp(folder: Path) -> tuple[object, ...]:
+    """A key of the folder's files: its path, and each file's inode, time and size."""
+    stamp: list[object] = [str(folder)]
+    for name in ADAPTER_FILES:
+        path = folder / name
+        if path.exists():
+            status = path.stat()
+            stamp.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(stamp)
 
 
 def verify_folder(folder: Path, expected: str) -> None:

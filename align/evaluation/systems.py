@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from align.adapters.folder import published_id
 from align.adapters.manifest import MANIFEST, read_manifest
 from align.base import load_base
 from align.data import arithmetic
@@ -18,7 +19,6 @@ from align.inference.options import BESIDE_TRAINING
 from align.inference.types import GenerationRequest, Messages
 from align.recipe import Recipe
 from align.rewards import Judge
-from align.training.parents import published_id
 
 T = TypeVar("T")
 

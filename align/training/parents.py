@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.adapters import MANIFEST, adapter_id, read_manifest
-from align.adapters.folder import ADAPTER_FILES
+from align.adapters import MANIFEST, read_manifest
+from align.adapters.folder import file_stamp
 from align.adapters.tensors import LoraFactors, read_factors
 from align.base import Base
 from align.errors import AdapterError
@@ -16,7 +16,6 @@ from align.recipe.lora import MAX_RANK
 
 #: Parents of the stages that a worker alternates between.
 _FACTORS: Remembered[LoraFactors] = Remembered(2)
-_IDS: Remembered[str] = Remembered(64)
 
 
 def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactors | None:
@@ -29,7 +28,7 @@ def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactor
         return None
     if (folder / MANIFEST).exists():
         _check_base(folder, base)
-    factors = _FACTORS.of(_stamp(folder), lambda: read_factors(folder))
+    factors = _FACTORS.of(file_stamp(folder), lambda: read_factors(folder))
     if (rank := _published_rank(factors, lora)) > MAX_RANK:
         raise AdapterError(
             f"{folder}: the chain of its parents has rank {factors.rank}; with this stage's "
@@ -37,25 +36,6 @@ def read_parent(folder: Path | None, base: Base, lora: LoraConfig) -> LoraFactor
             f"{MAX_RANK} at most: lower r here or in the stages before, or start from fewer stages"
         )
     return factors
-
-
-def published_id(folder: Path) -> str:
-    """`adapter_id` of a published adapter, cached as long as its files do not change.
-
-    AdapterError if a file is missing.
-    """
-    return _IDS.of(_stamp(folder), lambda: adapter_id(folder))
-
-
-def _stamp(folder: Path) -> tuple[object, ...]:
-    """A key of the folder's files: its path, and each file's inode, time and size."""
-    stamp: list[object] = [str(folder)]
-    for name in ADAPTER_FILES:
-        path = folder / name
-        if path.exists():
-            status = path.stat()
-            stamp.append((status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(stamp)
 
 
 def _check_base(folder: Path, base: Base) -> None:

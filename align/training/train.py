@@ -17,6 +17,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PrinterCallback
 
+from align.adapters.folder import published_id
 from align.base import Base
 from align.compat.torch_attention import short_attention
 from align.compat.trl_logits import compact_logits
@@ -31,7 +32,7 @@ from align.training.attempt import Attempt
 from align.training.callbacks import CheckpointCallback, DivergenceCallback, OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
 from align.training.logging_utils import quiet
-from align.training.parents import published_id, read_parent
+from align.training.parents import read_parent
 from align.training.train_record import read_record
 from align.training.usage import Costs
 
