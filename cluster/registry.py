@@ -5,7 +5,6 @@ Adapters never change, names do: an alias moves in one transaction and every mov
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from align.adapters import Manifest, read_manifest, verify_folder
 from align.errors import AdapterError
+from align.suggestions import did_you_mean
 from cluster.aliases import alias_history, locked_alias, move_alias, target_of
 from cluster.database import Database, open_database
 from cluster.database.tables import Adapter, Alias, AliasChange, Version
@@ -241,8 +241,7 @@ class Registry:
         versions = self.versions()
         known = {version.line for version in versions} | {version.name for version in versions}
         known |= {f"{version.line}@{alias}" for version in versions for alias in version.aliases}
-        matches = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(matches)}?" if matches else ";"
+        hint = did_you_mean(name, sorted(known), 3, before="; ") or ";"
         return AdapterNotFound(f"{problem}{hint} `alignery adapter list` shows all")
 
 

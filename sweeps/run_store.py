@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy import select
 
 from align.recipe import Recipe
 from align.recipe.rewards import PythonConfig
+from align.suggestions import did_you_mean
 from cluster.database import Database
 from cluster.database.tables import Launch, Sweep, now
 from sweeps.errors import SweepError
@@ -213,8 +213,7 @@ def choose(recipe: Recipe, only: Sequence[str] | None, start: str | None) -> lis
         )
     for stage in [*(only or ()), *([start] if start is not None else ())]:
         if stage not in recipe.stages:
-            close_names = difflib.get_close_matches(stage, recipe.stages, n=1)
-            hint = f"did you mean '{close_names[0]}'? it has" if close_names else "it has"
+            hint = did_you_mean(stage, recipe.stages, after=" ") + "it has"
             raise SweepError(
                 f"recipe '{recipe.name}' has no stage '{stage}'; {hint} {', '.join(recipe.stages)}"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from align.recipe import Recipe
 from align.recipe.rewards import PythonConfig
+from align.suggestions import did_you_mean
 from cluster.database import Database
 from cluster.database.tables import Sweep, now
 from sweeps.errors import SweepError, SweepNotFound
@@ -161,8 +161,7 @@ def not_found(name: str | None, have: Iterable[str]) -> SweepNotFound:
     names = sorted(have)
     if not names:
         return SweepNotFound("no sweep was run yet; start one with `alignery sweep run RECIPE`")
-    close_names = difflib.get_close_matches(name or "", names, n=1)
-    hint = f"did you mean '{close_names[0]}'? There" if close_names else "there"
+    hint = did_you_mean(name or "", names, after=" There") or "there"
     return SweepNotFound(f"no sweep of '{name}'; {hint} are sweeps of {', '.join(names)}")
 
 

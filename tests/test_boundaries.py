@@ -27,7 +27,8 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache compat errors lru_cache space",
+        "artifact_cache compat errors lru_cache suggestions",
+        "space",
         "digests precision sources",
         "adapters base",
         "inference",

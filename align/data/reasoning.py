@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import random
 import re
@@ -16,6 +15,7 @@ import numpy as np
 from align.data.problems import Split, split_of
 from align.data.user_rows import Row
 from align.errors import DataError
+from align.suggestions import did_you_mean
 
 #: Problems drawn at a time; if none of them is new, the task has run out of problems.
 CHUNK = 500
@@ -89,8 +89,7 @@ def _dataset(name: str, config_json: str, seed: int) -> Any:
         ) from None
     config = json.loads(config_json)
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = did_you_mean(name, DATASETS, 3, after=" ")
         raise DataError(
             f"task 'reasoning_gym/{name}' is unknown; {hint}allowed: {', '.join(sorted(DATASETS))}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from align.recipe.lora import LoraConfig
 from align.recipe.trl_fields.installed import Method, trl_fields
 from align.recipe.trl_fields.passthrough import parse_extra
 from align.recipe.trl_fields.unsupported import decided
+from align.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -61,12 +61,11 @@ def reader(stage: StageConfig, path: str) -> Callable[[Any], Any]:
 def near(stage: StageConfig, name: str, owner: str = "") -> str:
     """The end of a message about an unknown field name: similar or allowed names."""
     block = list(LoraConfig.model_fields) if owner.startswith(_LORA) else []
-    matches = difflib.get_close_matches(name, [*block, *_names(stage.method, type(stage))], n=1)
-    if matches:
-        return f"; did you mean '{matches[0]}'?"
-    return "; allowed: fields of the stage, and of its lora as lora.r" + (
+    allowed = "; allowed: fields of the stage, and of its lora as lora.r" + (
         f", and here {', '.join(block)}" if block else ""
     )
+    known = [*block, *_names(stage.method, type(stage))]
+    return did_you_mean(name, known, before="; ") or allowed
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +13,7 @@ from align.errors import RecipeError
 from align.recipe.model import Recipe
 from align.recipe.rewards import located
 from align.space.spaces import is_space
+from align.suggestions import did_you_mean
 
 BUILTIN = Path(__file__).parent.parent / "recipes"
 
@@ -91,8 +91,7 @@ def _suggest(loc: tuple[str | int, ...]) -> str:
     if not _is_model(model):
         return ""
     names = list(model.model_fields)
-    near = difflib.get_close_matches(str(loc[-1]), names, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {', '.join(names)}"
+    return did_you_mean(str(loc[-1]), names, before="; ") or f"; allowed: {', '.join(names)}"
 
 
 def _is_model(annotation: Any) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from align.recipe.trl_fields.installed import Method
 from align.space.constraints import Constraint, needed, read_constraint
+from align.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -126,8 +126,7 @@ def _lacking(stage: StageConfig, constraint: Constraint) -> Iterator[str]:
 
 def _near(metric: str, stage: StageConfig) -> str:
     metrics = measures(stage)
-    near = difflib.get_close_matches(metric, metrics, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; allowed: {_listed(metrics)}"
+    return did_you_mean(metric, metrics, before="; ") or f"; allowed: {_listed(metrics)}"
 
 
 def _listed(names: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from align.errors import RecipeError
 from align.recipe.field_paths import locate, near, put, reader, value_of
 from align.space import expressions
 from align.space.spaces import Expression, Space, Value, When, alike, scalar
+from align.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -136,12 +136,7 @@ def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Valu
     """
     spaces = stage.space()
     if unknown := [path for path in point if path not in spaces]:
-        matches = difflib.get_close_matches(unknown[0], spaces, n=1)
-        hint = (
-            f"did you mean '{matches[0]}'?"
-            if matches
-            else f"searched: {', '.join(spaces) or 'none'}"
-        )
+        hint = did_you_mean(unknown[0], spaces) or f"searched: {', '.join(spaces) or 'none'}"
         raise ValueError(f"'{unknown[0]}' is not searched; {hint}")
     params: dict[str, Value] = {}
     for path in (name for name in search_order(stage) if name in point):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+
+from align.suggestions import did_you_mean
 
 
 class RewardConfig(BaseModel):
@@ -185,8 +186,7 @@ def _kind(name: str, value: Any) -> type[RewardConfig]:
         isinstance(value, Mapping) and "python" in value
     )
     if not is_function:
-        near = difflib.get_close_matches(name, BUILTIN, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, BUILTIN, after=" ")
         raise ValueError(
             f"unknown reward '{name}'; {hint}allowed: {', '.join(BUILTIN)}, "
             "or a function of your own as {weight: 1.0, python: 'module:function'}"
@@ -203,8 +203,7 @@ def _told(name: str, kind: type[RewardConfig], error: Any, value: Any) -> str:
         example = ", ".join(f"{key}: …" for key in needed)
         return f"{name} needs '{option}': write {name}: {{{example}}}; got {value!r}"
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(option, kind.model_fields, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(option, kind.model_fields, after=" ")
         tip = ". Give your own function another name" if option == "python" else ""
         return (
             f"{name} has no option '{option}'; {hint}allowed: {', '.join(kind.model_fields)}{tip}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -11,6 +10,7 @@ from pydantic import WrapValidator
 
 from align.space import expressions
 from align.space.spaces import Expression, Space, is_space, scalar
+from align.suggestions import did_you_mean
 
 Number = type[int] | type[float]
 
@@ -69,8 +69,7 @@ def one_of(names: tuple[str, ...]) -> WrapValidator:
     def name(value: Any) -> Any:
         if value in names:
             return value
-        near = difflib.get_close_matches(str(value), names, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(str(value), names, before="; ")
         raise ValueError(f"expected {words}; got {value!r}{hint}")
 
     return WrapValidator(lambda value, _union: searched(value, name, words, None))

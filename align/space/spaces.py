@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from align.space import expressions
+from align.suggestions import did_you_mean
 
 Value = float | int | str | bool
 Kind = Literal["loguniform", "uniform", "int", "choice"]
@@ -121,8 +121,7 @@ class Space(BaseModel):
 
     def _near(self, value: Value) -> str:
         words = [choice for choice in self.values if isinstance(choice, str)]
-        near = difflib.get_close_matches(str(value), words, n=1)
-        return f"; did you mean '{near[0]}'?" if near else ""
+        return did_you_mean(str(value), words, before="; ")
 
 
 class Expression(BaseModel):

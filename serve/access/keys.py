@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
+from align.suggestions import did_you_mean
 from cluster.database import Database
 from cluster.database.tables import ApiKey, now
 from serve.access.key import SCOPES, Key, Scope, digest_of, new_secret
@@ -71,8 +71,7 @@ class Keys:
             row = session.scalar(select(ApiKey).filter_by(name=name))
             if row is None:
                 names = session.scalars(select(ApiKey.name)).all()
-                matches = difflib.get_close_matches(name, names, n=3)
-                hint = f"did you mean {' or '.join(matches)}? " if matches else ""
+                hint = did_you_mean(name, names, 3, after=" ")
                 raise KeyNameError(
                     f"there is no key '{name}'; {hint}`alignery serve key list` shows all"
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from align.suggestions import did_you_mean
 from cluster.database import Database, open_database
 from cluster.database.tables import Experiment, Exposure, Feedback, Variant, now
 from cluster.registry import Registry
@@ -189,8 +189,7 @@ class Experiments:
         if row is not None:
             return row
         names = session.scalars(select(Experiment.name)).all()
-        matches = difflib.get_close_matches(name, names, n=3)
-        hint = f"did you mean {' or '.join(matches)}? " if matches else ""
+        hint = did_you_mean(name, names, 3, after=" ")
         raise ExperimentNotFound(
             f"there is no experiment '{name}'; {hint}`alignery ab list` shows all"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import uuid
 from collections import defaultdict
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
+from align.suggestions import did_you_mean
 from cluster.registry import AdapterVersion
 from serve.batching.jobs import AdapterRef
 from serve.catalogue import Catalogue
@@ -186,8 +186,7 @@ class ModelResolver:
 
 def _not_found(name: str, known: list[str]) -> ApiError:
     """A 404 with the closest names. Slow for thousands of names, so it runs on a thread."""
-    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(matches)}? " if matches else ""
+    hint = did_you_mean(name, known, 3, cutoff=0.5, after=" ")
     message = f"there is no model '{name}'; {hint}GET /v1/models lists all"
     return ApiError(404, message, "model_not_found", "model")
 

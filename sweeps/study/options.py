@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from align.suggestions import did_you_mean
 from sweeps.errors import SweepError
 
 _PLAIN: dict[str, tuple[type, ...]] = {
@@ -88,8 +88,7 @@ def signature(kind: type) -> dict[str, str]:
 
 def near(name: str, known: Iterable[str]) -> str:
     """`; did you mean …?` with the known names that are close; empty if there are none."""
-    matches = difflib.get_close_matches(name, list(known), n=2)
-    return f"; did you mean {' or '.join(matches)}?" if matches else ""
+    return did_you_mean(name, known, 2, before="; ")
 
 
 def nested(annotation: str) -> str:

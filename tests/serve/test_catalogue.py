@@ -65,7 +65,7 @@ def test_nobody_waits_for_a_database_that_hangs(app, experiments, monkeypatch):
     """It neither answers nor fails; known names and experiments go on, and it is told."""
     from fastapi.testclient import TestClient
 
-    for where in ("catalogue.catalogue.LOOK_SECONDS", "http.waiting.PATIENCE_SECONDS"):
+    for where in ("catalogue.catalogue.LOOK_SECONDS", "http.db_executor.PATIENCE_SECONDS"):
         monkeypatch.setattr(f"serve.{where}", 0.2)
     awake = threading.Event()
     arms = [VariantSpec(name="a", model="base"), VariantSpec(name="b", model="arithmetic/sft:2")]

@@ -12,7 +12,7 @@ from toy_recipe import FAKE
 from typer.testing import CliRunner
 
 import alignery
-import sweeps.pipeline
+import sweeps.runner
 from cluster.database import open_database
 from sweeps.commands import sweep_app
 from sweeps.errors import SweepError, SweepNotFound
@@ -24,7 +24,7 @@ from sweeps.sweep_store import Search, begin
 def call(settings, monkeypatch):
     """Call a command that succeeds."""
     fake = functools.partial(run_pipeline, factory=FAKE)
-    monkeypatch.setattr(sweeps.pipeline, "run_pipeline", fake)
+    monkeypatch.setattr(sweeps.runner, "run_pipeline", fake)
 
     def invoke(*arguments):
         result = CliRunner().invoke(sweep_app, list(arguments), catch_exceptions=False)

@@ -12,7 +12,8 @@ from toy_recipe import FAKE
 from typer.testing import CliRunner
 
 import alignery
-import sweeps.pipeline
+import sweeps.runner
+from sweeps.pipeline import run_pipeline
 
 ONE = ("--max-concurrent", "1")
 
@@ -20,8 +21,8 @@ ONE = ("--max-concurrent", "1")
 @pytest.fixture
 def call(settings, monkeypatch, local_ray):
     """Call a command in this process, on the Ray that is there; what it prints on stdout."""
-    fake = functools.partial(sweeps.pipeline.run_pipeline, factory=FAKE)
-    monkeypatch.setattr(sweeps.pipeline, "run_pipeline", fake)
+    fake = functools.partial(run_pipeline, factory=FAKE)
+    monkeypatch.setattr(sweeps.runner, "run_pipeline", fake)
 
     def invoke(*arguments, code=0):
         result = CliRunner().invoke(alignery.app, ["sweep", *arguments])

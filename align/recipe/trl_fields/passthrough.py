@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -15,6 +14,7 @@ from align.recipe.trl_fields.installed import CONFIGS, Method, TrlField, methods
 from align.recipe.trl_fields.unsupported import decided
 from align.space.field_types import searched
 from align.space.spaces import is_space, listed
+from align.suggestions import did_you_mean
 
 #: Allowed values that TRL lists only in its trainers, which check them too late.
 VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
@@ -62,9 +62,8 @@ def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
     if name in fields:
         return None
     usable = [*typed_names, *(field for field in fields if not decided(field))]
-    near = difflib.get_close_matches(name, usable, n=1) or difflib.get_close_matches(name, fields)
-    if near:
-        return f"; did you mean '{near[0]}'?"
+    if near := did_you_mean(name, usable, before="; ") or did_you_mean(name, fields, before="; "):
+        return near
     return f"; allowed: {', '.join(typed_names)}, and the fields of TRL's {CONFIGS[method]}"
 
 
@@ -107,8 +106,7 @@ def _checker(method: Method, name: str) -> Callable[[Any], Any]:
     _, allows = BOUNDS.get(name, ("", lambda _: True))
 
     def parse(value: Any) -> Any:
-        near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(value, names, before="; ") if isinstance(value, str) else ""
         refusal = ValueError(f"expected {words}; got {value!r}{hint}")
         if isinstance(value, bool) and not _takes_bool(members):
             raise refusal

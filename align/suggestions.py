@@ -1,0 +1,28 @@
+"""Suggestions for a name that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    n: int = 1,
+    *,
+    cutoff: float = 0.6,
+    before: str = "",
+    after: str = "",
+) -> str:
+    """`did you mean 'x'?` with the closest known name; empty if no known name is close.
+
+    With `n` above 1, up to `n` names without quotes, joined by "or". `before` and `after` surround
+    the suggestion where there is one. `cutoff` is the least similarity, from 0 to 1
+    (`difflib.get_close_matches`).
+    """
+    matches = difflib.get_close_matches(name, list(known), n=n, cutoff=cutoff)
+    if not matches:
+        return ""
+    text = f"'{matches[0]}'" if n == 1 else " or ".join(matches)
+    return f"{before}did you mean {text}?{after}"
