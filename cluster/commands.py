@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.json_output import JsonOption, print_json
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ cluster_app = typer.Typer(help="Look at what all machines share.", no_args_is_he
 #: Wide enough for any row, so that in a pipe each row of a table is a single line.
 _PIPE_COLUMNS = 1000
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 _Alias = Annotated[str, typer.Option(help="Which alias of the line.")]
 _Reason = Annotated[str, typer.Option(help="Why, kept in the history.")]
 _Line = Annotated[str, typer.Argument(help="A line of adapters, e.g. arithmetic/sft.")]
@@ -36,7 +36,7 @@ _Line = Annotated[str, typer.Argument(help="A line of adapters, e.g. arithmetic/
 @adapter_app.command("list")
 def list_adapters(
     line: Annotated[str | None, typer.Argument(help="Only this line, e.g. arithmetic/sft.")] = None,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List all registered adapters and where aliases point."""
     registry = _registry()
@@ -44,7 +44,7 @@ def list_adapters(
     if line is not None and not versions:
         raise registry.not_found(line)
     if as_json:
-        _print_json([_row(version) for version in versions])
+        print_json([_row(version) for version in versions])
     elif not versions:
         typer.echo("no adapters yet: `alignery sweep run` makes some", err=True)
     else:
@@ -57,7 +57,7 @@ def list_adapters(
 @adapter_app.command("show")
 def show_adapter(
     name: Annotated[str, typer.Argument(help="E.g. arithmetic/sft:1 or arithmetic/sft@champion.")],
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show one adapter: where it came from, how good it is, where its files are."""
     registry = _registry()
@@ -68,7 +68,7 @@ def show_adapter(
         "manifest": version.manifest.model_dump(mode="json"),
     }
     if as_json:
-        _print_json(shown)
+        print_json(shown)
     else:
         manifest = shown.pop("manifest")
         fields = ("parents", "reward_model", "params", "metrics", "seed", "seconds", "dtype")
@@ -80,14 +80,14 @@ def show_adapter(
 def compare_adapters(
     first: Annotated[str, typer.Argument(help="E.g. arithmetic/dpo:2 or arithmetic/dpo@champion.")],
     second: Annotated[str, typer.Argument(help="What to hold it against.")],
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two adapters by the held-out items that both were measured on."""
     from cluster.compare import compare_versions
 
     comparison = compare_versions(_registry(), first, second)
     if as_json:
-        _print_json(comparison.plain())
+        print_json(comparison.plain())
         return
     names = [comparison.first.name, comparison.second.name]
     if not comparison.measures:
@@ -104,12 +104,12 @@ def compare_adapters(
 def register_adapter(
     line: _Line,
     folder: Annotated[Path, typer.Argument(help="A published adapter: PEFT files and manifest.")],
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Store an adapter folder as the next version of a line."""
     version = _registry().register(line, folder)
     if as_json:
-        _print_json(_row(version))
+        print_json(_row(version))
     else:
         typer.echo(f"{version.name} is {version.adapter_id[:12]}")
 
@@ -126,7 +126,7 @@ def promote_adapter(
         ),
     ] = None,
     reason: _Reason = "",
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Point an alias of the line to this version, in one step."""
     registry = _registry()
@@ -139,21 +139,21 @@ def promote_adapter(
 
 @adapter_app.command("rollback")
 def rollback_adapter(
-    line: _Line, alias: _Alias = "champion", reason: _Reason = "", as_json: _Json = False
+    line: _Line, alias: _Alias = "champion", reason: _Reason = "", as_json: JsonOption = False
 ) -> None:
     """Point an alias back to where it pointed before; again to go back further."""
     _print_move(_registry().rollback(line, alias, reason), as_json)
 
 
 @adapter_app.command("history")
-def show_history(line: _Line, alias: _Alias = "champion", as_json: _Json = False) -> None:
+def show_history(line: _Line, alias: _Alias = "champion", as_json: JsonOption = False) -> None:
     """Show every move of an alias, newest first."""
     registry = _registry()
     entries = registry.history(line, alias)
     if not entries:
         registry.resolve(f"{line}@{alias}")  # says what is missing
     if as_json:
-        _print_json([dataclasses.asdict(entry) for entry in entries])
+        print_json([dataclasses.asdict(entry) for entry in entries])
     else:
         _print_table(
             ["when", "action", "from", "to", "id", "reason"],
@@ -162,14 +162,14 @@ def show_history(line: _Line, alias: _Alias = "champion", as_json: _Json = False
 
 
 @cluster_app.command("check")
-def check_cluster(as_json: _Json = False) -> None:
+def check_cluster(as_json: JsonOption = False) -> None:
     """Try home, database, storage and Ray; exit code 1 if one of them has a problem."""
     from cluster.check import check_all
 
     checks = check_all(Settings())
     ok = all(check.ok for check in checks)
     if as_json:
-        _print_json({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]})
+        print_json({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
         cells = [[check.name, "ok" if check.ok else "problem", check.detail] for check in checks]
         _print_table(["what", "state", "detail"], cells)
@@ -256,14 +256,10 @@ def _history_cells(entry: HistoryEntry) -> list[str]:
 
 def _print_move(entry: HistoryEntry, as_json: bool) -> None:
     if as_json:
-        _print_json(dataclasses.asdict(entry))
+        print_json(dataclasses.asdict(entry))
         return
     origin = f" (was :{entry.from_number})" if entry.from_number else ""
     typer.echo(f"{entry.line}@{entry.alias} is {entry.line}:{entry.to_number}{origin}")
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=_text))
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -281,7 +277,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _text(value: Any) -> str:
-    """A value as text for the user; also JSON's `default`, which is called for times."""
+    """A value as text for the user."""
     if isinstance(value, datetime):
         return value.isoformat()
     return value if isinstance(value, str) else json.dumps(value)

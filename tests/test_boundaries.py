@@ -27,7 +27,7 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache compat errors lru_cache suggestions",
+        "artifact_cache compat errors json_output lru_cache suggestions",
         "space",
         "digests precision sources",
         "adapters base",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,9 +11,3 @@ recipe_app = typer.Typer(help="Write, check and look at recipes.", no_args_is_he
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-
-
-def print_json(value: Any) -> None:
-    """Print a JSON value, indented, to stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

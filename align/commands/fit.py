@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
+from align.commands.common import RecipeArgument, recipe_app
 from align.errors import RecipeError
+from align.json_output import JsonOption, print_json
 from align.memory.fit import StageFit, TrialOnCard, fit_stages
 from align.memory.machines import GIB, GPUS, gpu
 from align.memory.shape import read_shape

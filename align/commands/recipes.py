@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
+from align.commands.common import RecipeArgument, recipe_app
 from align.data.formats import Findings, inspect_file
 from align.errors import RecipeError
+from align.json_output import JsonOption, print_json
 from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
 from align.recipe.show import columns, plain, promises, space_table, to_yaml

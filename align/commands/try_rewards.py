@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from align.commands.common import JsonOption, RecipeArgument, print_json, recipe_app
+from align.commands.common import RecipeArgument, recipe_app
 from align.commands.rewards_table import plain, show
 from align.errors import RecipeError
+from align.json_output import JsonOption, print_json
 from align.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from align.json_output import JsonOption, print_json
 from cluster.settings import Settings
-from serve.commands.common import Json
 
 if TYPE_CHECKING:
     from serve.experiments import Experiments, VariantSpec
@@ -32,7 +31,7 @@ def start(
     alpha: Annotated[
         float, typer.Option(help="How often a difference may be seen where there is none.")
     ] = 0.05,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Split users between models; each user always sees the same one."""
     from serve.experiments import VariantSpec
@@ -52,7 +51,7 @@ def start(
 
 
 @ab_app.command("report")
-def report(name: _Name, as_json: Json = False) -> None:
+def report(name: _Name, as_json: JsonOption = False) -> None:
     """What an experiment shows so far; looking often does not spoil it."""
     result = _experiments().report(name)
     if as_json:
@@ -67,7 +66,7 @@ def report(name: _Name, as_json: Json = False) -> None:
 def stop(
     name: _Name,
     reason: Annotated[str, typer.Option(help="Why, kept with the experiment.")] = "",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """End an experiment; its name is no model any more, its report stays."""
     info = _experiments().stop(name, reason)
@@ -78,11 +77,11 @@ def stop(
 
 
 @ab_app.command("list")
-def list_experiments(as_json: Json = False) -> None:
+def list_experiments(as_json: JsonOption = False) -> None:
     """All experiments, oldest first."""
     experiments = _experiments().every()
     if as_json:
-        typer.echo(json.dumps([info.model_dump(mode="json") for info in experiments], indent=2))
+        print_json([info.model_dump(mode="json") for info in experiments])
     elif not experiments:
         typer.echo("no experiments yet: `alignery ab start` makes one", err=True)
     else:

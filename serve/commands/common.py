@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 serve_app = typer.Typer(help="Serve a base and its adapters.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 Base = Annotated[
     str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.json_output import JsonOption, print_json
 from cluster.dashboard import (
     AddressOption,
     TrustNetworkOption,
@@ -20,7 +20,6 @@ from cluster.settings import Settings
 from serve.commands.common import (
     BankAdapters,
     Base,
-    Json,
     KvGib,
     Slots,
     SlotTokens,
@@ -86,7 +85,7 @@ def deploy(
     address: AddressOption = None,
     trust_network: TrustNetworkOption = False,
     wait: Wait = 900,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve on a Ray cluster, and go on when this command has ended.
 
@@ -144,11 +143,11 @@ def deploy(
     if not wait:
         typer.echo("deploying; `alignery serve status` shows how far it is", err=True)
         if as_json:
-            typer.echo(json.dumps(asdict(remote.state(dashboard)), indent=2))
+            print_json(asdict(remote.state(dashboard)))
         return
     last = _followed(dashboard, wait)
     if as_json:
-        typer.echo(json.dumps(asdict(last), indent=2))
+        print_json(asdict(last))
     if last.status != remote.RUNNING:
         timeout = "" if last.status in remote.FAILED else f"not ready after {wait:g} s: "
         raise ServeError(f"{timeout}{last.problem}; `alignery serve status` shows how it goes on")
@@ -157,13 +156,13 @@ def deploy(
 
 
 @serve_app.command("status")
-def status(address: AddressOption = None, as_json: Json = False) -> None:
+def status(address: AddressOption = None, as_json: JsonOption = False) -> None:
     """Show what of the endpoint runs on the cluster. Exits with 1 unless all of it does."""
     from serve.deployment import remote
 
     current = remote.state(dashboard_address(Settings(), address))
     if as_json:
-        typer.echo(json.dumps(asdict(current), indent=2))
+        print_json(asdict(current))
     else:
         _show(current)
     if current.status != remote.RUNNING:

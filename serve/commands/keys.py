@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.json_output import JsonOption, print_json
 from cluster.settings import Settings
-from serve.commands.common import Json, serve_app
+from serve.commands.common import serve_app
 
 if TYPE_CHECKING:
     from serve.access.key import Key
@@ -37,13 +37,13 @@ def create(
         int | None,
         typer.Option(min=1, help="Prompt and completion tokens in a UTC day. Default: no limit."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key and print it, once: only its digest is kept."""
     scopes = scope or ["infer", "feedback"]
     key, secret = _keys().create(name, scopes, requests_per_minute, tokens_per_day)
     if as_json:
-        typer.echo(json.dumps({**_object(key), "key": secret}, indent=2))
+        print_json({**_object(key), "key": secret})
         return
     typer.echo(secret)
     typer.echo(
@@ -56,11 +56,11 @@ def create(
 
 
 @key_app.command("list")
-def list_keys(as_json: Json = False) -> None:
+def list_keys(as_json: JsonOption = False) -> None:
     """All keys, revoked ones too, oldest first."""
     keys = _keys().every()
     if as_json:
-        typer.echo(json.dumps([_object(key) for key in keys], indent=2))
+        print_json([_object(key) for key in keys])
     elif not keys:
         typer.echo("no keys yet: `alignery serve key create` makes one", err=True)
     else:
@@ -70,11 +70,11 @@ def list_keys(as_json: Json = False) -> None:
 
 
 @key_app.command("revoke")
-def revoke(name: _Name, as_json: Json = False) -> None:
+def revoke(name: _Name, as_json: JsonOption = False) -> None:
     """Take a key back; endpoints refuse it within a second."""
     revoked = _keys().revoke(name)
     if as_json:
-        typer.echo(json.dumps(_object(revoked), indent=2))
+        print_json(_object(revoked))
     else:
         typer.echo(f"the key '{name}' is revoked")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,11 +50,6 @@ def show(*parts: RenderableType) -> None:
         console.print(*parts)
     for line in drawn.get().splitlines():
         typer.echo(line.rstrip())
-
-
-def print_json(content: Any) -> None:
-    """Print a JSON value on stdout, indented."""
-    typer.echo(json.dumps(content, indent=2))
 
 
 def open_all() -> tuple[Settings, Database]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sweeps.commands.common import JsonOption, open_all, print_json, sweep_app
+from align.json_output import print_json
+from sweeps.commands.common import JsonOption, open_all, sweep_app
 
 
 @sweep_app.command()

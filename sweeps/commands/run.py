@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.commands.common import (
-    JsonOption,
-    plain_sweep,
-    print_json,
-    show,
-    sweep_app,
-)
+from align.json_output import print_json
+from sweeps.commands.common import JsonOption, plain_sweep, show, sweep_app
 
 if TYPE_CHECKING:
     from align.recipe import Recipe

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.json_output import print_json
 from sweeps.commands.common import (
     JsonOption,
     open_all,
     plain_launch,
     plain_row,
     plain_sweep,
-    print_json,
     print_table,
     sweep_app,
     trials_of,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from align.json_output import print_json
 from cluster.dashboard import (
     AddressOption,
     TrustNetworkOption,
     check_cluster,
     dashboard_address,
 )
-from sweeps.commands.common import JsonOption, print_json, sweep_app
+from sweeps.commands.common import JsonOption, sweep_app
 
 if TYPE_CHECKING:
     from cluster.jobs import RayJob
