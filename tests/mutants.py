@@ -155,9 +155,8 @@ def mutmut(module: Module, *arguments: str) -> str:
     # Processes of mutmut end without cleaning up, so their temporary folders are its own.
     environment = {**os.environ, "TMPDIR": str(module.folder / "tmp"), "OMP_NUM_THREADS": "1"}
     if not module.conftest:
-        environment["PYTEST_ADDOPTS"] = (
-            "--noconftest"  # so tests of plain decisions import no torch
-        )
+        # Tests of plain decisions import no torch without it.
+        environment["PYTEST_ADDOPTS"] = "--noconftest"
     done = subprocess.run(
         [MUTMUT, *arguments],
         cwd=module.folder,

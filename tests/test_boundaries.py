@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ def at_import_time(node: ast.AST) -> Iterator[ast.AST]:
         yield from at_import_time(child)
 
 
+@cache
 def tree(path: Path) -> ast.Module:
+    """The parsed source; each file is parsed once for all tests."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 

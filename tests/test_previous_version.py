@@ -65,9 +65,9 @@ def test_adapters_have_the_ids_that_they_had_and_answer(home: Path) -> None:
 
 
 def test_a_finished_search_takes_one_trial_more(home: Path) -> None:
-    more = [sys.executable, "-c", "import alignery; alignery.main()"]
+    program = [sys.executable, "-c", "import alignery; alignery.main()"]
     ended = subprocess.run(
-        [*more, "sweep", "resume", "before/dpo", "--add", "1"],
+        [*program, "sweep", "resume", "before/dpo", "--add", "1"],
         capture_output=True,
         text=True,
         timeout=900,

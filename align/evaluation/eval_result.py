@@ -50,7 +50,7 @@ class EvalResult:
 
 
 def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, float]]:
-    """The paired difference with its interval, by measure; see the manifest's `Difference`."""
+    """The paired differences by measure, each as the manifest's `PairedDifference`."""
     # A reward model's margins are scores, any other system's log-probabilities.
     other_units = {"margin"} if ours.chosen_scores and not theirs.chosen_scores else set()
     return {

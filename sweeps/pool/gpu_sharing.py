@@ -60,7 +60,7 @@ def gpu_shares(
 
 
 def _share(sharing: int, cpu_limit: int | None) -> float:
-    """A trial's share of a GPU that fits `sharing` trials, if CPUs allow `most` (None: unknown)."""
+    """A trial's share of a GPU that fits `sharing` trials; CPUs allow `cpu_limit` (None: any)."""
     trials = sharing if cpu_limit is None else max(1, min(sharing, cpu_limit))
     return int(_SHARES / trials) / _SHARES
 

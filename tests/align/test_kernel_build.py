@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from waiting import wait_until
 
 from align.inference.kernels.build import compiled
 
@@ -95,10 +95,11 @@ def test_of_two_processes_at_once_one_compiles_and_the_other_waits(machine):
         )
         for name in ("one", "two")
     ]
-    until = time.monotonic() + 300
-    while len(list(machine.folder.glob("ready-*"))) < 2 or not machine.calls:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(
+        lambda: len(list(machine.folder.glob("ready-*"))) >= 2 and machine.calls,
+        "both processes are ready, and one of them compiles",
+        seconds=300,
+    )
     (machine.folder / "hold").unlink()
     said = {one.communicate(timeout=300)[0].strip() for one in both}
     assert len(said) == 1 and Path(said.pop()).parent == machine.kernels
@@ -112,10 +113,8 @@ def test_one_that_was_killed_while_it_compiled_holds_nobody_up(machine):
         cwd=machine.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    until = time.monotonic() + 300
-    while not machine.calls:
-        assert time.monotonic() < until and killed.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: machine.calls or killed.poll() is not None, "it compiles", seconds=300)
+    assert killed.poll() is None
     killed.kill()
     killed.wait()
     (machine.folder / "hold").unlink()
