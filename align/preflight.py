@@ -9,8 +9,8 @@ from align.data.files import check_columns
 from align.data.leaks import HELD_OUT, check_chain
 from align.data.splits import check_disjoint, load_answers, load_split
 from align.errors import DataError
+from align.methods import names_of
 from align.recipe import Recipe
-from align.recipe.model import OBJECTIVES
 from align.recipe.rewards import PythonConfig, RewardConfig
 from align.sources import check_base
 from align.space.constraints import needed
@@ -82,9 +82,9 @@ def _check_rows(recipe: Recipe, stage: str) -> None:
 
 
 def _check_rewards(recipe: Recipe, stage: str) -> None:
-    """Check that every row has the columns that each GRPO reward needs."""
+    """Check that every row of an online stage has the columns that its rewards need."""
     data, config = recipe.data_of(stage), recipe.stages[stage]
-    for name, reward in config.rewards.items() if config.method == "grpo" else ():
+    for name, reward in config.rewards.items() if config.training_method.online else ():
         columns, reader = needed_columns(name, reward), f"reward '{name}' of stage '{stage}'"
         with _at(recipe, stage):
             if data.task is None:
@@ -121,7 +121,9 @@ def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
         if any(columns.issuperset(needed_columns(name, reward)) for name, reward in rewards):
             return
     if not rows or config.objective == "reward":
-        others = [name for name in OBJECTIVES[config.method] if name not in ("accuracy", "reward")]
+        others = [
+            name for name in config.training_method.objectives if name not in ("accuracy", "reward")
+        ]
         alternatives = f", or take another objective: {', '.join(others)}" if others else ""
         raise DataError(
             f"stages.{stage}.objective: '{config.objective}' needs answers that can be checked; "
@@ -131,12 +133,13 @@ def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
 
 def _sources(recipe: Recipe) -> list[str]:
     """Stages whose rows may have answers to check."""
-    return [name for name, stage in recipe.stages.items() if stage.method in ("sft", "grpo")]
+    return [name for name, stage in recipe.stages.items() if stage.training_method.answerable]
 
 
 def _add_answers(recipe: Recipe, sources: Sequence[str]) -> str:
     fields = dict.fromkeys(_named(recipe, source) for source in sources)
-    return f"add a column 'answer' to {' or '.join(fields) or 'a stage of method sft or grpo'}"
+    where = " or ".join(fields) or f"a stage of method {' or '.join(names_of('answerable'))}"
+    return f"add a column 'answer' to {where}"
 
 
 def _named(recipe: Recipe, stage: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +12,12 @@ import yaml
 
 from align.data.formats import MIN_PROMPTS, Findings
 from align.errors import DataError, RecipeError
-from align.recipe.trl_fields.installed import Method
+from align.methods import METHODS, MethodName
+from align.methods.specification import Draft, Method
+from align.suggestions import did_you_mean
 
-#: Low end, default and high end. The default is TRL's advice for LoRA.
-LEARNING_RATES: dict[Method, tuple[str, str, str]] = {
-    "sft": ("2.0e-5", "2.0e-4", "2.0e-3"),
-    "reward": ("1.0e-5", "1.0e-4", "1.0e-3"),
-    "dpo": ("1.0e-6", "5.0e-6", "1.0e-4"),
-    "kto": ("1.0e-6", "5.0e-6", "1.0e-4"),  # TRL: "similar to that of DPO"
-    "grpo": ("1.0e-6", "1.0e-5", "1.0e-4"),
-}
+#: Rows of an optimizer step.
 BATCH = 8
-GENERATIONS = 8
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,15 @@ def write_recipe(text: str, output: Path, force: bool = False) -> None:
     output.write_text(text, encoding="utf-8")
 
 
-def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
-    """The YAML text of a recipe with every stage that the data permits.
+def draft_recipe(
+    findings: Findings, name: str, base: str, output: Path, methods: Sequence[MethodName] = ()
+) -> str:
+    """The YAML text of a recipe with a stage for each of `methods`, by default the usual ones.
 
-    The data path is relative if the file is in the folder of `output` or below.
+    The data path is relative if the file is in the folder of `output` or below. RecipeError if a
+    method is unknown, DataError if the data cannot train it.
     """
+    methods = _chosen(findings, methods)
     splits = propose_splits(findings)
     data, folder = findings.path.resolve(), output.resolve().parent
     data_path = data.relative_to(folder) if data.is_relative_to(folder) else data
@@ -81,7 +80,7 @@ def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
         rows=findings.rows,
         prompts=findings.prompts,
         name=_scalar(name),
-        description=_scalar(f"{', '.join(findings.methods)} on {data.name}"),
+        description=_scalar(f"{', '.join(methods)} on {data.name}"),
         base=_scalar(base),
         path=_scalar(str(data_path)),
         output=output.name,
@@ -90,7 +89,25 @@ def draft_recipe(findings: Findings, name: str, base: str, output: Path) -> str:
         test=splits.test,
         max_new_tokens=_answer_tokens(findings),
     )
-    return head + "".join(_stage(method, findings, splits) for method in findings.methods)
+    draft = Draft(
+        methods=methods,
+        answer_tokens=_answer_tokens(findings),
+        checkable=any(METHODS[name].online for name in methods),
+    )
+    return head + "".join(_stage(name, draft, findings, splits) for name in draft.methods)
+
+
+def _chosen(findings: Findings, methods: Sequence[MethodName]) -> tuple[MethodName, ...]:
+    for name in methods:
+        if name not in METHODS:
+            near = did_you_mean(name, METHODS, before="; ") or f"; allowed: {', '.join(METHODS)}"
+            raise RecipeError(f"no method '{name}'{near}")
+        if name not in findings.trainable:
+            raise DataError(
+                f"{findings.path}: {name} cannot train on its columns "
+                f"({', '.join(findings.columns)}); allowed: {', '.join(findings.trainable)}"
+            )
+    return tuple(name for name in METHODS if name in methods) or findings.methods
 
 
 def _scalar(text: str) -> str:
@@ -110,85 +127,41 @@ def _row_tokens(findings: Findings) -> int:
     return _ladder(findings.characters / 3 + 32, (128, 256, 512, 768, 1024, 2048))
 
 
-def _stage(method: Method, findings: Findings, splits: Splits) -> str:
-    low, default, high = LEARNING_RATES[method]
+def _stage(name: MethodName, draft: Draft, findings: Findings, splits: Splits) -> str:
+    method = METHODS[name]
+    low, default, high = method.learning_rates
+    steps = _steps(method, splits)
     body = _STAGE.format(
-        method=method,
-        title=_TITLES[method],
-        links=_links(method, findings.methods),
+        method=name,
+        title=method.title,
+        links=_links(method, draft),
         low=low,
         default=default,
         high=high,
-        own=_own(method, findings),
-        length=(
-            f"max_steps: {_steps(method, splits)}" if method == "grpo" else "num_train_epochs: 1"
-        ),
+        own=method.draft_fields(draft),
+        length=f"max_steps: {steps}" if method.online else "num_train_epochs: 1",
         batch=BATCH,
-        max_length="" if method == "grpo" else f"    max_length: {_row_tokens(findings)}",
-        objective=_objective(method, findings.methods),
-        sweep=_sweep(_steps(method, splits)),
+        max_length="" if method.online else f"    max_length: {_row_tokens(findings)}",
+        objective=method.draft_objective(draft),
+        sweep=_sweep(steps),
     )
     return "\n".join(line for line in body.splitlines() if line.strip()) + "\n"
 
 
-def _links(method: Method, methods: tuple[Method, ...]) -> str:
+def _links(method: Method, draft: Draft) -> str:
     """The YAML lines of a stage's parent and reward model."""
-    before: dict[Method, tuple[Method, ...]] = {
-        "sft": (),
-        "reward": ("sft",),
-        "dpo": ("sft",),
-        "kto": ("sft",),
-        "grpo": ("dpo", "kto", "sft"),
-    }
     lines = []
-    parent = next((candidate for candidate in before[method] if candidate in methods), None)
+    parent = next((name for name in method.draft_parents if name in draft.methods), None)
     if parent:
         lines.append(f"    parent: {parent}  # starts from that stage's best adapter")
-    if method in ("dpo", "kto", "grpo") and "reward" in methods:
+    if method.draft_judge and draft.judged:
         lines.append("    reward_model: reward")
     return "\n".join(lines)
 
 
-def _own(method: Method, findings: Findings) -> str:
-    """The YAML lines of the method's own fields."""
-    if method in ("dpo", "kto"):
-        return (
-            "    beta: {loguniform: [0.01, 0.5], default: 0.1}  # higher stays closer to the parent"
-        )
-    if method != "grpo":
-        return ""
-    judge = ", reward_model: 0.1" if "reward" in findings.methods else ""
-    return f"""\
-    beta: {{choice: [0.0, 0.001, 0.01]}}  # weight of the KL term; TRL leaves it out
-    num_generations: {GENERATIONS}  # completions compared for one prompt
-    max_completion_length: {_answer_tokens(findings)}
-    temperature: 1.0
-    rewards: {{correctness: 1.0, brevity: 0.2{judge}}}  # fixed weights, never searched"""
-
-
-def _objective(method: Method, methods: tuple[Method, ...]) -> str:
-    if method == "grpo":
-        return "reward  # of answers to held-out prompts"
-    if method == "reward":
-        return "pair_accuracy  # how often the chosen answer of a held-out pair scores higher"
-    if method == "sft" and "grpo" not in methods:
-        return "nll  # of held-out answers; lower is better"
-    if method == "sft" or (method == "kto" and "reward" not in methods and "grpo" in methods):
-        return "accuracy  # of answers to held-out prompts"
-    if "reward" in methods:
-        before = "parent" if "sft" in methods else "base"
-        return (
-            "win_rate  # against the parent, judged by the reward model\n"
-            f"    constraints: [length <= 1.5 * {before}.length]  # answers that grow do not win"
-        )
-    if method == "kto":
-        return "label_auc  # how often a held-out good answer is raised more than a bad one"
-    return "pair_accuracy  # how often the chosen answer of a held-out pair is likelier"
-
-
 def _steps(method: Method, splits: Splits) -> int:
-    """Optimizer steps of an epoch; at most 60 for GRPO, whose steps generate completions."""
-    if method == "grpo":
+    """Optimizer steps of an epoch; at most 60 where steps generate completions."""
+    if method.online:
         return min(60, splits.train)
     return math.ceil(splits.train / BATCH)
 
@@ -198,14 +171,6 @@ def _sweep(steps: int) -> str:
     stops = "poor trials stop at these steps" if rungs else "too few steps to stop early"
     return f"{{trials: 6, rungs: {rungs}}}  # of {steps} steps; {stops}"
 
-
-_TITLES: dict[Method, str] = {
-    "sft": "Supervised fine-tuning: imitate the answers.",
-    "reward": "Reward model: learn which answer of a pair people prefer.",
-    "dpo": "Direct preference optimisation: move from the rejected towards the chosen answers.",
-    "kto": "Kahneman-Tversky optimisation: towards answers labelled good, away from bad ones.",
-    "grpo": "Group relative policy optimisation: try, check the answers, reinforce what scored.",
-}
 
 _HEAD = """\
 # Written by `alignery recipe new` from {source}: {rows} rows ({kinds}),

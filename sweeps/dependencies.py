@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from align.methods import is_reward_model
 from align.recipe import Recipe, builtin_recipes
 from align.recipe.lora import MAX_RANK
 from align.recipe.model import is_reference
@@ -47,9 +48,9 @@ def check_adapter(recipe: Recipe, stage: str, field: str, given: AdapterVersion)
             f"is on '{recipe.base}'; {remedy}"
         )
     prefix = f"stages.{stage}.{field}: {given.name}"
-    if field == "reward_model" and given.method != "reward":
+    if field == "reward_model" and not is_reward_model(given.method):
         raise SweepError(f"{prefix} is of method {given.method}; a reward model is needed")
-    if field == "parent" and given.method == "reward":
+    if field == "parent" and is_reward_model(given.method):
         raise SweepError(f"{prefix} is a reward model, which cannot be a parent")
 
 

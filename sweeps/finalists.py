@@ -114,7 +114,7 @@ def beside(config: StageConfig, has_parent: bool) -> list[str]:
 
     A reward model's objective needs its head, which neither has; a policy would tie with itself.
     """
-    if config.method == "reward":
+    if config.training_method.trains_reward_model:
         return []
     measure = key_of(config.objective, config.method)
     parent = has_parent and measure not in _AGAINST_PARENT

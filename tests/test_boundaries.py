@@ -33,10 +33,11 @@ LAYERS = {
         "digests precision sources",
         "adapters base",
         "inference",
+        "methods",
         "recipe",
         "data memory",
         "rewards scaffold",
-        "evaluation methods preflight",
+        "evaluation preflight",
         "commands training",
     ),
     "cluster": (

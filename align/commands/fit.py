@@ -128,10 +128,10 @@ def _sentences(stage_fit: StageFit, recipe: Recipe) -> Iterator[str]:
     if stage_fit.proposal is not None:
         yield _proposed(stage_fit.proposal, worst)
     elif not worst.sharing:
-        length = "max_completion_length" if work.method == "grpo" else "max_length"
         yield (
             f"It does not fit at micro-batch {work.least} with gradient_checkpointing: lower "
-            f"{length} or lora.r, or take a larger card or a smaller base."
+            f"{work.training_method.length_field} or lora.r, or take a larger card or a smaller "
+            "base."
         )
     if worst.sharing and not work.checkpointing:
         yield "gradient_checkpointing is not needed."

@@ -141,6 +141,12 @@ def new(
     output: Annotated[
         Path | None, typer.Option(help="Where to write it; NAME.yaml here if left out.")
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A method to draft a stage of, any number of times; by default the usual."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -149,7 +155,7 @@ def new(
     findings = inspect_file(source)
     name = name or recipe_name(source)
     output = output or Path(f"{name}.yaml")
-    text = draft_recipe(findings, name, base, output)
+    text = draft_recipe(findings, name, base, output, method or ())
     recipe = parse_recipe(yaml.safe_load(text), str(output), folder=output.parent)
     write_recipe(text, output, force)
     if as_json:

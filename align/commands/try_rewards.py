@@ -146,7 +146,7 @@ def _written(
     rows, engine = load_split(recipe, stage, "train")[:prompts], shared_engine(recipe.base)
     if adapter is not None:
         engine.load(str(adapter), adapter)
-    default = config.num_generations if config.method == "grpo" else 4
+    default = config.num_generations if config.training_method.online else 4
     sampling_temperature = config.temperature if temperature is None else temperature
     assert isinstance(sampling_temperature, int | float)  # resolve() left no search space
     return write_samples(

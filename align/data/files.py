@@ -15,8 +15,8 @@ from align.data.prompts import prompt_key
 from align.data.row_validation import as_label, check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
 from align.errors import DataError
+from align.methods import METHODS, MethodName
 from align.recipe import DataConfig
-from align.recipe.trl_fields.installed import Method
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")
@@ -75,7 +75,7 @@ def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
             raise DataError(f"{source_of(data)}: {problem} column '{column}', and {why} needs it")
 
 
-def conversational(rows: dict[int, Row], method: Method, source: str) -> list[Row]:
+def conversational(rows: dict[int, Row], method: MethodName, source: str) -> list[Row]:
     """Rows in TRL's conversational form with an explicit prompt.
 
     For kto a pair becomes two rows, with a good and a bad answer. DataError names missing and
@@ -89,21 +89,16 @@ def conversational(rows: dict[int, Row], method: Method, source: str) -> list[Ro
     return [converted for row in rows.values() for converted in _converted(row, columns, method)]
 
 
-def _converted(row: Row, columns: tuple[str, ...], method: Method) -> Iterator[Row]:
+def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterator[Row]:
     parts = _parts(row, columns)
     if row.get("answer") not in (None, ""):
         parts["answer"] = str(row["answer"])
-    if method in ("sft", "grpo"):
+    if METHODS[method].answerable:
         # Evaluation uses these rows, and a reward of the user's own may need any column.
         parts |= {name: value for name, value in row.items() if name not in _KNOWN}
-    if method == "kto" and "chosen" in parts:
-        for side in ("chosen", "rejected"):
-            shared = {name: value for name, value in parts.items() if name not in _ANSWERS}
-            yield {**shared, "completion": parts[side], "label": side == "chosen"}
-        return
-    if method == "kto":
+    if "label" in columns:
         parts["label"] = as_label(row["label"])
-    yield parts
+    yield from METHODS[method].rows(parts)
 
 
 def _parts(row: Row, columns: tuple[str, ...]) -> Row:

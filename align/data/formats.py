@@ -13,32 +13,31 @@ from align.data.prompts import prompt_key
 from align.data.row_validation import as_label, check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
 from align.errors import DataError
-from align.recipe.trl_fields.installed import Method
+from align.methods import METHODS, MethodName
 
 
 @dataclass(frozen=True)
 class Format:
-    """A data format: its name and columns.
-
-    `methods` can train on it, and `recipe new` drafts stages of `drafts`. `advice` is given where
-    no stage is drafted.
-    """
+    """A data format: its name and columns; `advice` is given where no stage is drafted."""
 
     name: str
     columns: tuple[str, ...]
-    methods: tuple[Method, ...] = ()
-    drafts: tuple[Method, ...] = ()
     advice: str = ""
+
+    @property
+    def drafts(self) -> tuple[MethodName, ...]:
+        """The methods of the stages that `recipe new` drafts for it."""
+        return tuple(name for name, method in METHODS.items() if self.name in method.drafted_from)
 
 
 #: Formats by TRL's names. A method reads rows in the first of its formats whose columns exist. For
 #: `recipe new`, a format hides later formats whose columns it contains.
 FORMATS = (
-    Format("unpaired preference", ("prompt", "completion", "label"), ("kto",), ("kto",)),
-    Format("prompt-completion", ("prompt", "completion"), ("sft",), ("sft",)),
-    Format("conversations", ("messages",), ("sft",), ("sft",)),
-    Format("preference", ("chosen", "rejected"), ("reward", "dpo", "kto"), ("reward", "dpo")),
-    Format("prompt with answer", ("prompt", "answer"), ("grpo",), ("grpo",)),
+    Format("unpaired preference", ("prompt", "completion", "label")),
+    Format("prompt-completion", ("prompt", "completion")),
+    Format("conversations", ("messages",)),
+    Format("preference", ("chosen", "rejected")),
+    Format("prompt with answer", ("prompt", "answer")),
     Format(
         "language modelling",
         ("text",),
@@ -47,7 +46,6 @@ FORMATS = (
     Format(
         "prompt only",
         ("prompt",),
-        ("grpo",),
         advice="GRPO needs an answer column to check completions against, or a recipe of your "
         "own whose rewards need none (format, length, a reward model, python)",
     ),
@@ -58,13 +56,13 @@ _SPEAKERS = {"human": "user", "gpt": "assistant"}
 MIN_PROMPTS = 10
 
 
-def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
+def format_for(method: MethodName, source: str, rows: dict[int, Row]) -> Format:
     """The format in which a stage of this method reads the rows. DataError if there is none.
 
     `source` begins the message.
     """
     columns = set(next(iter(rows.values())))
-    usable = [candidate for candidate in FORMATS if method in candidate.methods]
+    usable = [candidate for candidate in FORMATS if candidate.name in METHODS[method].formats]
     data_format = next(
         (candidate for candidate in usable if set(candidate.columns) <= columns), None
     )
@@ -79,12 +77,12 @@ def format_for(method: Method, source: str, rows: dict[int, Row]) -> Format:
             f"{source}: {method} needs the columns {' or '.join(allowed)}; "
             f"found {', '.join(sorted(columns))}"
         )
-    if method == "sft" and data_format.name == "prompt-completion" and "label" in columns:
+    if METHODS[method].imitates and "completion" in data_format.columns and "label" in columns:
         bad = [number for number, row in rows.items() if as_label(row["label"]) is False]
         if bad:
             raise DataError(
-                f"{source}: {numbers(bad)}: label is false, and sft would imitate that answer; "
-                "leave such rows out, train with kto, or rename the column"
+                f"{source}: {numbers(bad)}: label is false, and {method} would imitate that "
+                "answer; leave such rows out, train with kto, or rename the column"
             )
     return data_format
 
@@ -134,11 +132,18 @@ class Findings:
     answer_characters: int
 
     @property
-    def methods(self) -> tuple[Method, ...]:
+    def methods(self) -> tuple[MethodName, ...]:
         """The methods of the stages that `recipe new` drafts, in their order."""
         allowed = {method for data_format in self.formats for method in data_format.drafts}
-        order: tuple[Method, ...] = ("sft", "reward", "dpo", "kto", "grpo")
-        return tuple(method for method in order if method in allowed)
+        return tuple(method for method in METHODS if method in allowed)
+
+    @property
+    def trainable(self) -> tuple[MethodName, ...]:
+        """All methods that can train on the file, in their order."""
+        names = {data_format.name for data_format in self.formats}
+        return tuple(
+            name for name, method in METHODS.items() if not names.isdisjoint(method.formats)
+        )
 
     @property
     def ignored(self) -> tuple[str, ...]:

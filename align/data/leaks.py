@@ -10,8 +10,8 @@ from align.data.problems import Split
 from align.data.prompts import prompt_key, shown
 from align.data.splits import answers_stage, split_rows
 from align.errors import DataError
+from align.methods import MethodName
 from align.recipe import DataConfig, Recipe
-from align.recipe.trl_fields.installed import Method
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 #: Objectives that are measured on prompts with answers, possibly of another stage.
@@ -23,7 +23,7 @@ class _Source:
     """The source of a stage's rows; hashable, and equal only for the same rows of a stage."""
 
     stage: str
-    method: Method
+    method: MethodName
     data: str
     stamp: tuple[int, int] | None
 

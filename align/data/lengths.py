@@ -11,16 +11,8 @@ from align.data.user_rows import Row
 from align.digests import tokenizer_digest
 from align.errors import DataError
 from align.lru_cache import Remembered
-from align.recipe.trl_fields.installed import Method
-
-#: Fields of TRL's configs that decide what happens to a row beyond `max_length`.
-_DEFAULTS = {
-    "truncation_mode": "keep_start",
-    "completion_only_loss": True,
-    "packing": False,
-    "packing_strategy": "bfd",
-    "per_device_train_batch_size": 1,
-}
+from align.methods import METHODS, MethodName
+from align.methods.specification import TRUNCATION, Fate
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Lengths:
 def measure_lengths(
     tokenizer: Any,
     rows: Sequence[Row],
-    method: Method,
+    method: MethodName,
     max_length: int | None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Lengths:
@@ -65,25 +57,47 @@ def measure_lengths(
 
     SFT cuts at `max_length` and drops rows of which no token with a loss is left. DPO and KTO drop
     rows whose prompt alone fills `max_length` and cut the rest. Reward models drop a pair if either
-    side is longer. GRPO's prompts are neither cut nor dropped: `max_length` is then the limit of a
-    prompt beside its completion. `arguments` are those of the TRL config (`StageConfig.trl()`).
+    side is longer. Prompts of online methods are neither cut nor dropped: `max_length` is then the
+    limit of a prompt beside its completion. `arguments` are those of the TRL config
+    (`StageConfig.trl()`).
 
     DataError if no row would be left, or if rows left out reduce them to fewer than a micro-batch,
-    or for GRPO if a prompt does not fit.
+    or for online methods if a prompt does not fit.
     """
-    options = {**_DEFAULTS, **(arguments or {})}
-    limit = max_length or 0
+    options = {**TRUNCATION, **(arguments or {})}
     measured = _measured(tokenizer, rows, method)
-    fates = [_fate(row, method, limit, options) for row in measured] if limit else []
+    fates = _fates(measured, method, max_length, options)
     lengths = Lengths(
         rows=len(rows),
         longest=max((max(row.whole) for row in measured), default=0),
         too_long=fates.count("cut"),
         left_out=fates.count("left out"),
-        max_length=limit,
+        max_length=max_length or 0,
     )
     _check(lengths, method, int(options["per_device_train_batch_size"]))
     return lengths
+
+
+def trainable(
+    tokenizer: Any, rows: list[Row], method: MethodName, max_length: int | None
+) -> list[Row]:
+    """The rows for a trainer; without those left out, where TRL itself would train on them."""
+    if not METHODS[method].keeps_empty_rows:
+        return rows
+    fates = _fates(_measured(tokenizer, rows, method), method, max_length, TRUNCATION)
+    return [row for row, fate in zip(rows, fates, strict=True) if fate != "left out"]
+
+
+def _fates(
+    measured: Sequence[_Measured],
+    method: MethodName,
+    max_length: int | None,
+    options: Mapping[str, Any],
+) -> list[Fate]:
+    if not max_length:
+        return ["whole"] * len(measured)
+    fate = METHODS[method].fate
+    return [fate(row.prompt, max(row.whole), max_length, options) for row in measured]
 
 
 @dataclass(frozen=True)
@@ -98,17 +112,14 @@ class _Measured:
 _KNOWN: Remembered[list[_Measured]] = Remembered(4)
 
 
-def _measured(tokenizer: Any, rows: Sequence[Row], method: Method) -> list[_Measured]:
+def _measured(tokenizer: Any, rows: Sequence[Row], method: MethodName) -> list[_Measured]:
     key = method, tokenizer_digest(tokenizer), fingerprint(list(rows))
     return _KNOWN.of(key, lambda: [_measure(tokenizer, row, method) for row in rows])
 
 
-def _measure(tokenizer: Any, row: Row, method: Method) -> _Measured:
+def _measure(tokenizer: Any, row: Row, method: MethodName) -> _Measured:
     prompt = _ids(tokenizer, row["prompt"], add_generation_prompt=True)
-    sides = {"reward": ("chosen", "rejected"), "dpo": ("chosen", "rejected"), "grpo": ()}
-    wholes = [
-        _ids(tokenizer, [*row["prompt"], *row[side]]) for side in sides.get(method, ("completion",))
-    ]
+    wholes = [_ids(tokenizer, [*row["prompt"], *row[side]]) for side in METHODS[method].sides]
     # The answer begins where prompt and conversation differ, as in TRL's `common_prefix_length`.
     shared = min((_shared(prompt, whole) for whole in wholes), default=len(prompt))
     return _Measured(shared, tuple(len(whole) for whole in wholes) or (len(prompt),))
@@ -126,25 +137,9 @@ def _shared(first: list[int], second: list[int]) -> int:
     return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
-def _fate(row: _Measured, method: Method, limit: int, options: Mapping[str, Any]) -> str:
-    longest = max(row.whole)
-    if method == "reward":
-        return "left out" if longest > limit else "whole"
-    if method == "grpo":
-        return "cut" if longest > limit else "whole"
-    packed = method == "sft" and options["packing"]
-    if packed and options["packing_strategy"] != "bfd":
-        return "whole"  # the rest continues in another row
-    keeps_end = method != "kto" and not packed and options["truncation_mode"] == "keep_end"
-    everything = method == "sft" and options["completion_only_loss"] is False
-    if row.prompt >= limit and not keeps_end and not everything:
-        return "left out"
-    return "cut" if longest > limit else "whole"
-
-
-def _check(lengths: Lengths, method: Method, batch: int) -> None:
+def _check(lengths: Lengths, method: MethodName, batch: int) -> None:
     remaining, limit = lengths.rows - lengths.left_out, lengths.max_length
-    if method == "grpo" and lengths.too_long:
+    if METHODS[method].online and lengths.too_long:
         raise DataError(
             f"{lengths.too_long} of {lengths.rows} prompts are longer than the {limit} tokens "
             f"that are left beside max_completion_length; the longest has {lengths.longest}: "
@@ -156,14 +151,6 @@ def _check(lengths: Lengths, method: Method, batch: int) -> None:
         )
         raise DataError(
             f"max_length {limit} leaves {usable} of {lengths.rows} rows to train on: "
-            f"{_WHY[method]}. The longest row has {lengths.longest} tokens: "
+            f"{METHODS[method].left_out_because}. The longest row has {lengths.longest} tokens: "
             f"raise max_length to {lengths.longest}, or shorten the rows"
         )
-
-
-_WHY: dict[Method, str] = {
-    "sft": "nothing of the answer is left of a row whose prompt alone is as long",
-    "dpo": "a row is left out if its prompt alone is as long",
-    "kto": "a row is left out if its prompt alone is as long",
-    "reward": "a pair is left out if either side is longer",
-}

@@ -20,11 +20,16 @@ from align.data.problems import Split
 from align.data.prompts import prompt_key, shown
 from align.data.user_rows import Row
 from align.errors import DataError
+from align.methods import METHODS, MethodName, names_of
 from align.recipe import DataConfig, Recipe
-from align.recipe.trl_fields.installed import Method
 
-#: Methods whose rows evaluation can use: they have prompts, and perhaps answers.
-_ASKED: tuple[Method, ...] = ("grpo", "sft")
+#: The builders of the built-in task's rows, by the names of formats.
+_TASK_ROWS: dict[str, Callable[..., Row]] = {
+    "prompt-completion": arithmetic.sft_row,
+    "preference": arithmetic.pair_row,
+    "prompt with answer": arithmetic.prompt_row,
+    "unpaired preference": arithmetic.labelled_row,
+}
 
 
 def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None) -> list[Row]:
@@ -36,7 +41,7 @@ def load_split(recipe: Recipe, stage: str, split: Split, seed: int | None = None
 
 
 def split_rows(
-    data: DataConfig, method: Method, split: Split, seed: int | None = None
+    data: DataConfig, method: MethodName, split: Split, seed: int | None = None
 ) -> list[Row]:
     """The rows of a split of `data` in the form for `method`; see `load_split`."""
     seed = data.seed if seed is None else seed
@@ -50,7 +55,7 @@ def load_answers(recipe: Recipe, split: Split, seed: int | None = None) -> list[
 
 
 def answers_stage(recipe: Recipe) -> str | None:
-    """The stage whose rows have checkable answers, GRPO's before SFT's; None if none has."""
+    """The stage whose rows have checkable answers, an online stage first; None if none has."""
     for stage in _asked_stages(recipe):
         data, method = recipe.data_of(stage), recipe.stages[stage].method
         if data.task is not None or all("answer" in row for row in _whole_of(data, method)):
@@ -59,8 +64,8 @@ def answers_stage(recipe: Recipe) -> str | None:
 
 
 def _asked_stages(recipe: Recipe) -> list[str]:
-    stages = [name for name, config in recipe.stages.items() if config.method in _ASKED]
-    return sorted(stages, key=lambda name: recipe.stages[name].method != "grpo")
+    stages = [name for name, stage in recipe.stages.items() if stage.training_method.answerable]
+    return sorted(stages, key=lambda name: not recipe.stages[name].training_method.online)
 
 
 def fingerprint(rows: list[Row]) -> str:
@@ -83,22 +88,22 @@ def check_disjoint(splits: dict[str, list[Row]]) -> None:
 
 @lru_cache(maxsize=64)
 def _rows(
-    data_json: str, method: Method, split: Split, seed: int, stamp: tuple[int, int] | None
+    data_json: str, method: MethodName, split: Split, seed: int, stamp: tuple[int, int] | None
 ) -> list[Row]:
     data = DataConfig.model_validate_json(data_json)
     if data.task is not None:
         return list(islice(_generated(data, method, split, seed), _size(data, split)))
     rows = cut(_whole_of(data, method), data, split, source_of(data))
     # TRL's KTO keeps the order of the rows and pairs each prompt with its neighbour's answer.
-    return mixed(rows, seed) if method == "kto" else rows
+    return mixed(rows, seed) if METHODS[method].mixes_rows else rows
 
 
-def _whole_of(data: DataConfig, method: Method) -> list[Row]:
+def _whole_of(data: DataConfig, method: MethodName) -> list[Row]:
     return _whole(data.model_dump_json(), method, stamp(data))
 
 
 @lru_cache(maxsize=8)
-def _whole(data_json: str, method: Method, stamp: tuple[int, int] | None) -> list[Row]:
+def _whole(data_json: str, method: MethodName, stamp: tuple[int, int] | None) -> list[Row]:
     data = DataConfig.model_validate_json(data_json)
     return conversational(read(data), method, source_of(data))
 
@@ -107,10 +112,11 @@ def _size(data: DataConfig, split: Split) -> int:
     return {"train": data.train, "validation": data.validation}.get(split, data.test)
 
 
-def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Iterator[Row]:
-    if data.task != "arithmetic" and method != "grpo":
+def _generated(data: DataConfig, method: MethodName, split: Split, seed: int) -> Iterator[Row]:
+    if data.task != "arithmetic" and not METHODS[method].online:
         raise DataError(
-            f"task '{data.task}' has prompts and no worked solutions, so it is for grpo alone; "
+            f"task '{data.task}' has prompts and no worked solutions, so it is for "
+            f"{' and '.join(names_of('online'))} alone; "
             f"{method} needs task 'arithmetic', a file (path) or a dataset"
         )
     if data.task == "expressions":
@@ -121,18 +127,8 @@ def _generated(data: DataConfig, method: Method, split: Split, seed: int) -> Ite
 
         yield from problem_rows(str(data.task), data.task_config or {}, seed, split)
         return
-    builders: dict[Method, Callable[..., Row]] = {
-        "sft": arithmetic.sft_row,
-        "reward": arithmetic.pair_row,
-        "dpo": arithmetic.pair_row,
-        "grpo": arithmetic.prompt_row,
-        "kto": arithmetic.labelled_row,
-    }
+    build, stream = _TASK_ROWS[METHODS[method].task_format], METHODS[method].task_stream
     rng = random.Random(f"{method} {seed} {split}")
     # Each method draws its own problems, so that DPO does not repeat those of SFT.
-    for problem in arithmetic.problems(_stream(seed, method), split):
-        yield builders[method](problem, rng)
-
-
-def _stream(seed: int, method: Method) -> int:
-    return seed * 10 + ("sft", "reward", "dpo", "grpo", "kto").index(method)
+    for problem in arithmetic.problems(seed * 10 + stream, split):
+        yield build(problem, rng)

@@ -10,6 +10,7 @@ from align.adapters import Manifest
 from align.errors import AdapterError
 from align.evaluation.examples import Example
 from align.evaluation.statistics import Paired, auc, paired, paired_auc
+from align.methods import is_reward_model
 
 #: Measures of which a higher value is better, and of which a lower.
 _MORE = {
@@ -136,7 +137,7 @@ def incomparable(ours: Manifest, theirs: Manifest) -> dict[str, str]:
         reasons |= dict.fromkeys(_JUDGED, "their reward models differ")
     if _rewards(ours) != _rewards(theirs):
         reasons |= {"mean_reward": "their rewards differ"}
-    if (ours.method == "reward") != (theirs.method == "reward"):
+    if is_reward_model(ours.method) != is_reward_model(theirs.method):
         reasons |= {"margin": "only one of them is a reward model"}
     if ours.base_digest != theirs.base_digest:
         reasons |= dict.fromkeys(("nll", "tokens", "margin"), "their bases differ")

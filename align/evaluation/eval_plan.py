@@ -11,8 +11,9 @@ from align.errors import DataError, RecipeError
 from align.evaluation.checking import measurable
 from align.evaluation.evaluate import Evaluator
 from align.evaluation.metrics import Evaluation, objective
+from align.methods import Kind, is_reward_model
 from align.recipe import Recipe, StageConfig
-from align.recipe.metric_schedule import ABSOLUTE, Kind, at_end, at_rung, kind_beside, kind_of
+from align.recipe.metric_schedule import ABSOLUTE, at_end, at_rung, kind_beside, kind_of
 from align.recipe.rewards import RewardConfig
 from align.rewards import columns_of
 from align.space.constraints import (
@@ -140,7 +141,7 @@ class EvalPlan:
     def _rewards(self) -> Mapping[str, RewardConfig]:
         """The recipe's rewards; unless they decide, only those that the prompts' columns allow."""
         configs = self._recipe.rewards(self._stage)
-        if self._config.objective == "reward" or self._config.method == "reward":
+        if self._config.objective == "reward" or is_reward_model(self._config.method):
             return configs
         rows = self.evaluator.prompts(self._split, self._stage)
         return measurable(configs, columns_of(rows))
@@ -166,7 +167,7 @@ class EvalPlan:
         if kind == "wins":
             return evaluator.winning(measured, adapter, parent, stage, split)
         if kind == "pairs":
-            by_score = self._config.method == "reward" and adapter not in (None, parent)
+            by_score = is_reward_model(self._config.method) and adapter not in (None, parent)
             return evaluator.ranking(adapter, stage, split, by_score=by_score)
         if kind == "implied":
             return evaluator.implying(adapter, parent, stage, split)

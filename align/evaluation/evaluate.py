@@ -15,6 +15,7 @@ from align.evaluation.checking import accuracies
 from align.evaluation.examples import named
 from align.evaluation.metrics import Evaluation, compare
 from align.evaluation.systems import Systems, shared_engine
+from align.methods import is_reward_model
 from align.recipe import Recipe
 from align.recipe.rewards import RewardConfig
 from align.rewards import RewardFailure, Rewards, columns_of
@@ -259,12 +260,12 @@ def evaluate_adapter(
     answers are scored again, but not generated again.
 
     `stage` is the stage that trained the adapter (None for the base). A reward model is measured
-    on pairs only. Any other system is measured on answers, on the pairs of the recipe's first DPO
-    (else reward) stage, and on the completions of its first stage with the objective `nll`.
+    on pairs only. Any other system is measured on answers, on the pairs of the recipe's first
+    policy (else reward model) that is trained on pairs, and on the completions of its first stage
+    with the objective `nll`.
     """
     evaluator = Evaluator(recipe, reward_model)
-    methods = {name: config.method for name, config in recipe.stages.items()}
-    if stage is not None and methods[stage] == "reward":
+    if stage is not None and is_reward_model(recipe.stages[stage].method):
         evaluation = evaluator.ranking(adapter, stage, split, by_score=True)
         evaluation.system = system
         return evaluation
@@ -275,13 +276,18 @@ def evaluate_adapter(
         return replace(earlier, **{name: getattr(evaluation, name) for name in _JUDGED})
     if shots:
         return evaluation
-    for method in ("dpo", "reward"):
-        if pair_stages := [name for name in methods if methods[name] == method]:
-            evaluation.with_(evaluator.ranking(adapter, pair_stages[0], split, by_score=False))
-            break
+    if (pairs := _pair_stage(recipe)) is not None:
+        evaluation.with_(evaluator.ranking(adapter, pairs, split, by_score=False))
     if nll_stages := [name for name, config in recipe.stages.items() if config.objective == "nll"]:
         evaluation.with_(evaluator.likelihood(adapter, nll_stages[0], split))
     return evaluation
+
+
+def _pair_stage(recipe: Recipe) -> str | None:
+    """The first stage that trains a policy on pairs, else the first reward model's."""
+    methods = {name: config.training_method for name, config in recipe.stages.items()}
+    stages = [name for name, method in methods.items() if "chosen" in method.sides]
+    return min(stages, key=lambda name: methods[name].trains_reward_model, default=None)
 
 
 #: Fields of an earlier evaluation that a new judge can change.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 
 from align.evaluation.statistics import Paired, auc, compare, longer_rule, paired, wilson
+from align.methods import METHODS
 from align.rewards.reward_diagnostics import tells
 
 __all__ = [
@@ -144,7 +145,8 @@ def key_of(objective: str, method: str) -> str:
     A DPO policy ranks pairs by the log-ratio to its parent, which is DPO's implicit reward over
     beta (Rafailov et al., arXiv 2305.18290, eq. 5), so beta does not enter.
     """
-    if (objective, method) == ("pair_accuracy", "dpo"):
+    implied = method in METHODS and "implied" in METHODS[method].measured
+    if objective == "pair_accuracy" and implied:
         return "implicit_pair_accuracy"
     return "mean_reward" if objective == "reward" else objective
 

@@ -22,6 +22,9 @@ TILE_TOKENS, TILE_COLUMNS = 4096, 32768
 CPU_TOKENS = 64
 #: Attention weights of a sample up to which align.compat.torch_attention computes the gradient.
 CPU_WEIGHTS = 2**20
+#: Peak bytes for each token and word of a loss that holds all logits, their log-probabilities and
+#: their gradients, measured on TRL's ORPOTrainer: with autocast to half precision, and in fp32.
+FULL_MIXED, FULL_FP32 = 8, 14
 FP32 = 4
 
 
@@ -48,6 +51,8 @@ def activations(work: Workload, shape: ModelShape, machine: Machine) -> Activati
     final_norm = work.tokens * FP32 * shape.hidden
     scored = work.sequences * work.scored
     logits = loss_gradient(scored, shape, machine)
+    if work.training_method.full_logits:
+        logits = work.tokens * shape.vocab * (FULL_MIXED if machine.mixed else FULL_FP32)
     mask = work.sequences * work.length**2 if work.padded else 0
     copies = machine.width * work.lora.parameters(shape) if machine.mixed else 0
     if work.checkpointing:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from align.memory.machines import Machine
 from align.memory.shape import ModelShape
 from align.memory.workload import Workload
-from align.recipe.metric_schedule import Kind
+from align.methods import Kind
 
 #: Products of a position with the vocabulary: forward, again in the backward pass of the chunked
 #: loss (trl.kernels.chunked_logprob), and the gradient. On a CPU the forward product runs once.
@@ -91,10 +91,10 @@ def speed_of(machine: Machine, cores: int = 1) -> Speed:
 def step_seconds(
     work: Workload, shape: ModelShape, machine: Machine, tokens: int, cores: int = 1
 ) -> Range:
-    """Seconds of an optimizer step on sequences of `tokens`, with GRPO's generation."""
+    """Seconds of an optimizer step on sequences of `tokens`, with an online method's generation."""
     speed = speed_of(machine, cores)
     positions = work.sequences * work.steps * tokens
-    scored = 0 if work.method == "reward" else min(work.scored, tokens)
+    scored = 0 if work.training_method.trains_reward_model else min(work.scored, tokens)
     passes = 3 if work.checkpointing else 2
     operations = positions * passes * _forward(shape, tokens)
     operations += positions * 6 * work.lora.parameters(shape)
@@ -102,7 +102,7 @@ def step_seconds(
     operations += work.sequences * work.steps * scored * head
     launches = speed.layer * (shape.layers * passes * work.steps)
     seconds = _longest(operations / speed.operations, speed, launches)
-    if work.method != "grpo":
+    if not work.training_method.online:
         return seconds
     prompt = max(1, tokens - work.scored)
     return seconds + written(work.batch, prompt, work.scored, shape, machine, cores)

@@ -1,6 +1,7 @@
 """Bytes of the generation engine that a trial uses in addition to training.
 
-The engine evaluates every trial and generates GRPO's completions, with the same weights.
+The engine evaluates every trial and generates the completions of online methods, with the same
+weights.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def engine_bytes(
         + bank_bytes(work, shape, machine, options)
         + 2 * machine.width * sum(lora.parameters(shape) for lora in loaded)
         + _packed(shape, machine)
-        + (_sampling(work, shape, machine, options) if work.method == "grpo" else 0)
+        + (_sampling(work, shape, machine, options) if work.training_method.online else 0)
     )
 
 

@@ -59,7 +59,7 @@ def predict(
 ) -> Peak:
     """Peak memory of a trial; with `engine` None, of its training only."""
     step = activations(work, shape, machine)
-    head = 2 * shape.hidden if work.method == "reward" else 0
+    head = 2 * shape.hidden if work.training_method.trains_reward_model else 0
     parts = {
         "weights": machine.width * shape.parameters,
         "parent": machine.width * sum(lora.parameters(shape) for lora in work.beneath),

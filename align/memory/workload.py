@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from align.memory.oom_backoff import divided_rows, least_rows
 from align.memory.shape import ModelShape
+from align.methods import METHODS, Method, MethodName
 from align.recipe import StageConfig
-from align.recipe.trl_fields.installed import Method, trl_fields
+from align.recipe.trl_fields.installed import trl_fields
 
-#: Sequences of a micro-batch for each of its rows: chosen and rejected are in the same pass.
-SEQUENCES: dict[Method, int] = {"sft": 1, "reward": 2, "dpo": 2, "kto": 1, "grpo": 1}
-#: Default number of tokens of a GRPO prompt: recipes only limit the completion.
+#: Default number of tokens of an online method's prompt: recipes only limit the completion.
 PROMPT_TOKENS = 256
 
 
@@ -38,7 +36,7 @@ class Workload:
     the adapters of the reward model.
     """
 
-    method: Method
+    method: MethodName
     rows: int
     steps: int
     length: int
@@ -53,9 +51,14 @@ class Workload:
     judge: tuple[LoraSize, ...] = ()
 
     @property
+    def training_method(self) -> Method:
+        """What is special about the method."""
+        return METHODS[self.method]
+
+    @property
     def sequences(self) -> int:
         """Number of sequences in a micro-batch."""
-        return self.rows * SEQUENCES[self.method]
+        return self.rows * self.training_method.sequences
 
     @property
     def tokens(self) -> int:
@@ -78,7 +81,7 @@ class Workload:
             self,
             rows=rows,
             steps=self.batch // rows,
-            padded=rows * SEQUENCES[self.method] > 1,
+            padded=rows * self.training_method.sequences > 1,
             checkpointing=checkpointing,
         )
 
@@ -91,13 +94,13 @@ def workload(
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> Workload:
     """The workload of a resolved stage, for sequences of the maximum length, all of it scored."""
-    method, rows = stage.method, stage.per_device_train_batch_size
-    length, scored = stage.max_length, 0 if method == "reward" else stage.max_length
-    if method == "grpo":
+    method, rows = stage.training_method, stage.per_device_train_batch_size
+    length, scored = stage.max_length, 0 if method.trains_reward_model else stage.max_length
+    if method.online:
         length = prompt_tokens + stage.max_completion_length
         scored = stage.max_completion_length
     return Workload(
-        method=method,
+        method=stage.method,
         rows=rows,
         steps=stage.gradient_accumulation_steps,
         length=length,
@@ -105,9 +108,9 @@ def workload(
         lora=lora_of(stage, shape),
         dropout=_dropout(stage),
         checkpointing=stage.gradient_checkpointing,
-        padded=rows * SEQUENCES[method] > 1,
-        whole=divided_rows(stage),
-        least=least_rows(stage),
+        padded=rows * method.sequences > 1,
+        whole=method.divided_rows(stage),
+        least=method.least_rows(stage),
         beneath=beneath,
         judge=judge,
     )

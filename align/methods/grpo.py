@@ -3,54 +3,56 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import RepeatSampler
+from align.methods.online import OnlineMethod
 
-from align.methods.trainer_inputs import TrainerInputs
-
-
-class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's GRPOTrainer; a run resumed in a later epoch sees the prompts in the same order."""
-
-    def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
-        sampler = super()._get_train_sampler(dataset)
-        sampler.__class__ = _BySeedAndEpoch
-        return sampler
+if TYPE_CHECKING:
+    from align.methods.trainers.trainer_inputs import TrainerInputs
 
 
-class _BySeedAndEpoch(RepeatSampler):  # type: ignore[misc]
-    """TRL's sampler with an order that depends only on seed and epoch.
+class Grpo(OnlineMethod):
+    """TRL's GRPOTrainer with the recipe's rewards and their fixed weights."""
 
-    TRL's own continues one random stream, and a resumed run has not drawn the earlier epochs.
-    """
+    name = "grpo"
+    order = 5
+    title = "Group relative policy optimisation: try, check the answers, reinforce what scored."
+    description = "group-relative policy optimisation on rewards"
+    config_file, config_class = "trainer/grpo_config.py", "GRPOConfig"
+    values: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+        "scale_rewards": ("group", "batch", "none"),
+        "importance_sampling_level": ("token", "sequence"),
+        "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    }
+    drafted_from = ("prompt with answer",)
+    task_stream = 3
+    draft_beta = (
+        "    beta: {choice: [0.0, 0.001, 0.01]}  # weight of the KL term; TRL leaves it out"
+    )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate as each epoch begins. The next permutation is that of `epoch`."""
-        if self.shuffle:
-            self.generator.manual_seed(self.seed)
-            for _ in range(epoch):
-                torch.randperm(self.num_samples, generator=self.generator)
+    def trainer(self, inputs: TrainerInputs) -> Any:
+        """Completions come from `inputs.rollouts`, or from TRL's own `generate` if it is None.
+
+        Rewards get every column of the rows.
+        """
+        from trl import GRPOConfig, GRPOTrainer
+
+        from align.methods.trainers.repeat_sampler import resumable
+
+        with warnings.catch_warnings():
+            # TRL warns that `rollout_func` may change in its next version; TRL is pinned.
+            warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+            return resumable(GRPOTrainer)(
+                model=inputs.model,
+                reward_funcs=inputs.reward_functions(),
+                args=GRPOConfig(**inputs.arguments(), reward_weights=inputs.reward_weights()),
+                train_dataset=inputs.columns(*inputs.all_columns()),
+                processing_class=inputs.tokenizer,
+                peft_config=inputs.lora(),
+                rollout_func=inputs.rollouts,
+            )
 
 
-def build(job: TrainerInputs) -> GRPOTrainer:
-    """TRL's GRPOTrainer with the recipe's rewards and their fixed weights.
-
-    Completions come from `job.rollouts`, or from TRL's own `generate` if it is None. Rewards get
-    every column of the rows.
-    """
-    config = GRPOConfig(**job.arguments(), reward_weights=[weight for _, weight, _ in job.rewards])
-    with warnings.catch_warnings():
-        # TRL warns that `rollout_func` may change in its next version; TRL is pinned.
-        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-        return ResumableGRPOTrainer(
-            model=job.model,
-            reward_funcs=[function for _, _, function in job.rewards],
-            args=config,
-            train_dataset=job.columns(*sorted({name for row in job.rows for name in row})),
-            processing_class=job.tokenizer,
-            peft_config=job.lora(),
-            rollout_func=job.rollouts,
-        )
+METHOD = Grpo()

@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForSequenceClassification, set_seed
-from trl import RewardConfig, RewardTrainer
+from align.methods.specification import Draft, Fate, Method
 
-from align.data.prepared import Prepared
-from align.methods.trainer_inputs import TrainerInputs
-
-
-class PreparedRewardTrainer(Prepared, RewardTrainer):  # type: ignore[misc]
-    """TRL's RewardTrainer, with rows that are tokenised once and shared by all trials."""
+if TYPE_CHECKING:
+    from align.methods.trainers.trainer_inputs import TrainerInputs
 
 
-def build(job: TrainerInputs) -> RewardTrainer:
+class Reward(Method):
     """TRL's RewardTrainer on the shared backbone with a new scalar head."""
-    return PreparedRewardTrainer(
-        model=with_head(job.model, job.tokenizer.pad_token_id, job.seed),
-        args=RewardConfig(**job.arguments()),
-        train_dataset=job.columns("prompt", "chosen", "rejected"),
-        processing_class=job.tokenizer,
-        peft_config=job.lora("SEQ_CLS", save=["score"]),
-    )
+
+    name = "reward"
+    order = 1
+    title = "Reward model: learn which answer of a pair people prefer."
+    description = "reward modelling on pairs of answers"
+    config_file, config_class = "trainer/reward_config.py", "RewardConfig"
+    objectives = ("pair_accuracy",)
+    measured = ("pairs",)
+    formats = drafted_from = ("preference",)
+    task_format, task_stream = "preference", 1
+    sides = ("chosen", "rejected")
+    left_out_because = "a pair is left out if either side is longer"
+    preparation_fields = ("dataset_num_proc", "max_length")
+    trains_reward_model = True
+    sequences = 2
+    learning_rates = ("1.0e-5", "1.0e-4", "1.0e-3")
+    draft_parents = ("sft",)
+
+    def trainer(self, inputs: TrainerInputs) -> Any:
+        from trl import RewardConfig, RewardTrainer
+
+        from align.methods.trainers.prepared import prepared
+        from align.methods.trainers.sequence_classifier import with_head
+
+        return prepared(RewardTrainer, self.preparation_fields)(
+            model=with_head(inputs.model, inputs.tokenizer.pad_token_id, inputs.seed),
+            args=RewardConfig(**inputs.arguments()),
+            train_dataset=inputs.columns("prompt", "chosen", "rejected"),
+            processing_class=inputs.tokenizer,
+            peft_config=inputs.lora("SEQ_CLS", save=["score"]),
+        )
+
+    def fate(self, _prompt: int, longest: int, limit: int, _options: Mapping[str, Any]) -> Fate:
+        return "left out" if longest > limit else "whole"
+
+    def draft_objective(self, _draft: Draft) -> str:
+        return "pair_accuracy  # how often the chosen answer of a held-out pair scores higher"
 
 
-def with_head(model: Any, pad_token_id: int, seed: int) -> Any:
-    """A sequence classifier with a single label that shares the backbone of `model`."""
-    config = type(model.config).from_dict(model.config.to_dict())
-    config.num_labels, config.pad_token_id = 1, pad_token_id
-    with torch.device("meta"):
-        classifier = AutoModelForSequenceClassification.from_config(config)
-    setattr(classifier, classifier.base_model_prefix, model.base_model)
-    weight = model.get_input_embeddings().weight
-    set_seed(seed)
-    # fp32, like all trained weights: a half-precision head loses small updates, and GradScaler
-    # refuses fp16 gradients.
-    classifier.score = torch.nn.Linear(weight.shape[1], 1, bias=False, device=weight.device)
-    torch.nn.init.normal_(classifier.score.weight, std=config.initializer_range)
-    return classifier
+METHOD = Reward()

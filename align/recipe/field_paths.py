@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from align.methods import MethodName
 from align.recipe.lora import LoraConfig
-from align.recipe.trl_fields.installed import Method, trl_fields
+from align.recipe.trl_fields.installed import trl_fields
 from align.recipe.trl_fields.passthrough import parse_extra
 from align.recipe.trl_fields.unsupported import decided
 from align.suggestions import did_you_mean
@@ -31,7 +32,7 @@ def locate(stage: StageConfig, name: str, owner: str = "") -> str | None:
         return name if name.removeprefix(_LORA) in LoraConfig.model_fields else None
     if name in type(stage).model_fields:
         return name if name != "lora" else None
-    return name if name in trl_fields(stage.method) and not decided(name) else None
+    return name if name in trl_fields(stage.method) and not decided(stage.method, name) else None
 
 
 def value_of(stage: StageConfig, path: str) -> Any:
@@ -69,11 +70,11 @@ def near(stage: StageConfig, name: str, owner: str = "") -> str:
 
 
 @cache
-def _names(method: Method, stage: type[StageConfig]) -> list[str]:
+def _names(method: MethodName, stage: type[StageConfig]) -> list[str]:
     lora = [_LORA + name for name in LoraConfig.model_fields]
     return [
         *stage.model_fields,
-        *(field for field in trl_fields(method) if not decided(field)),
+        *(field for field in trl_fields(method) if not decided(method, field)),
         *lora,
     ]
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from align.recipe.trl_fields.installed import Method
+from align.methods import Kind
 from align.space.constraints import Constraint, needed, read_constraint
 from align.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
-
-#: Kinds of measurement; each is a pass over a set of held-out items.
-Kind = Literal["answers", "wins", "pairs", "implied", "completions", "labels", "divergence"]
 
 _BY_OBJECTIVE: dict[str, tuple[Kind, ...]] = {
     "accuracy": ("answers",),
@@ -21,13 +18,6 @@ _BY_OBJECTIVE: dict[str, tuple[Kind, ...]] = {
     "win_rate": ("answers", "wins"),
     "nll": ("completions",),
     "label_auc": ("labels",),
-}
-_BY_METHOD: dict[Method, tuple[Kind, ...]] = {
-    "sft": ("answers", "completions", "divergence"),
-    "reward": ("pairs",),
-    "dpo": ("answers", "implied", "divergence"),
-    "kto": ("answers", "labels", "divergence"),
-    "grpo": ("answers", "divergence"),
 }
 #: The kind that is measured of a parent and a base, for a kind of a trial.
 ABSOLUTE: dict[Kind, Kind] = {
@@ -58,19 +48,20 @@ LENGTHS = ("length", "tokens", "truncated")
 
 def at_rung(stage: StageConfig) -> tuple[Kind, ...]:
     """The kinds that the objective needs, and `answers` if a constraint bounds their length."""
+    measured = stage.training_method.measured
     if stage.objective == "pair_accuracy":
-        kinds: tuple[Kind, ...] = ("pairs",) if stage.method == "reward" else ("implied",)
+        kinds: tuple[Kind, ...] = tuple(kind for kind in measured if kind in ("pairs", "implied"))
     else:
         kinds = _BY_OBJECTIVE[stage.objective]
-    answers = "answers" in _BY_METHOD[stage.method] and "answers" not in kinds
+    answers = "answers" in measured and "answers" not in kinds
     bound = answers and not needed(stage.constraints).isdisjoint(LENGTHS)
     return ("answers", *kinds) if bound else kinds
 
 
 def at_end(stage: StageConfig) -> tuple[Kind, ...]:
     """All kinds that the stage's method and its reward model allow."""
-    judged = stage.reward_model is not None and stage.method != "reward"
-    kinds: tuple[Kind, ...] = (*_BY_METHOD[stage.method], *(("wins",) if judged else ()))
+    judged = stage.reward_model is not None and not stage.training_method.trains_reward_model
+    kinds: tuple[Kind, ...] = (*stage.training_method.measured, *(("wins",) if judged else ()))
     return tuple(dict.fromkeys((*at_rung(stage), *kinds)))
 
 
@@ -84,7 +75,7 @@ def kind_beside(stage: StageConfig, metric: str) -> Kind | None:
 
     A reward model's margin is not comparable: it is of scores, a parent's of log-probabilities.
     """
-    if stage.method == "reward" and metric == "margin":
+    if stage.training_method.trains_reward_model and metric == "margin":
         return None
     kinds = dict.fromkeys(ABSOLUTE[kind] for kind in at_end(stage) if kind in ABSOLUTE)
     return next((kind for kind in kinds if _gives(kind, metric)), None)

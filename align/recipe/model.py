@@ -10,16 +10,16 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from align.errors import RecipeError
+from align.methods import names_of
 from align.recipe.blocks import Block, DataConfig, EvaluationConfig
 from align.recipe.field_paths import value_of
 from align.recipe.lora import MAX_RANK
 from align.recipe.rewards import RewardConfig
-from align.recipe.stage import MINIMISED, OBJECTIVES, Objective, StageConfig
-from align.recipe.trl_fields.installed import Method
+from align.recipe.stage import MINIMISED, StageConfig
 from align.space.constraints import needed
 from align.space.spaces import Expression, Space, Value
 
-__all__ = ["MINIMISED", "OBJECTIVES", "Method", "Objective", "Recipe", "StageConfig"]
+__all__ = ["MINIMISED", "Recipe", "StageConfig"]
 
 #: Pattern of the names of recipes and stages; `<recipe>/<stage>` is a line of the registry.
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -73,16 +73,17 @@ class Recipe(Block):
                 )
         judge = self.stages.get(stage.reward_model or "")
         parent = self.stages.get(stage.parent or "")
-        if judge is not None and judge.method != "reward":
+        if judge is not None and not judge.training_method.trains_reward_model:
             raise ValueError(
                 f"stages.{name}.reward_model: '{stage.reward_model}' is a {judge.method} "
-                "stage; a stage of method reward is needed"
+                f"stage; a stage of method {_any_of('trains_reward_model')} is needed"
             )
-        if parent is not None and parent.method == "reward":
+        if parent is not None and parent.training_method.trains_reward_model:
             raise ValueError(f"stages.{name}.parent: a reward model cannot be a parent")
         if stage.objective == "reward" and not self.rewards(name):
             raise ValueError(
-                f"stages.{name}.objective: 'reward' needs rewards in this stage or a grpo stage"
+                f"stages.{name}.objective: 'reward' needs rewards in this stage or a "
+                f"{_any_of('online')} stage"
             )
 
     def _check_trials(self, name: str) -> None:
@@ -121,13 +122,9 @@ class Recipe(Block):
                 f"stages.{name}.warmup_steps: {stage.warmup_steps:g} is more than the stage's "
                 f"{steps} steps, so the learning rate would never be reached"
             )
-        least, of_what = stage.per_device_train_batch_size, "per_device_train_batch_size"
-        if stage.method == "grpo":
-            least = stage.generation_batch // stage.num_generations
-            of_what = "prompts whose completions are written at a time"
-        elif not stage.trl_value("dataloader_drop_last"):
-            return
-        if data.train < least:
+        fewest = stage.training_method.least_train_rows(stage)
+        if fewest is not None and data.train < fewest[0]:
+            least, of_what = fewest
             raise ValueError(
                 f"stages.{name}: {data.train} rows to train on are fewer than {least} ({of_what}), "
                 "and TRL leaves out what does not fill a batch"
@@ -140,8 +137,8 @@ class Recipe(Block):
             family, _, reward = metric.partition("/")
             if metric == "mean_reward" and not rewards:
                 raise ValueError(
-                    f"stages.{name}.constraints: '{metric}' needs rewards in this stage or a grpo "
-                    "stage"
+                    f"stages.{name}.constraints: '{metric}' needs rewards in this stage or a "
+                    f"{_any_of('online')} stage"
                 )
             if family == "reward" and reward not in rewards:
                 raise ValueError(
@@ -172,7 +169,7 @@ class Recipe(Block):
 
     def _every_steps(self, stage: str) -> list[int]:
         config = self.stages[stage]
-        counted = (*_STEPS, *(_GRPO_STEPS if config.method == "grpo" else ()))
+        counted = (*_STEPS, *(_ONLINE_STEPS if config.training_method.online else ()))
         if not any(isinstance(value_of(config, name), Space | Expression) for name in counted):
             return [self._steps_of(stage, config)]
         return [self._steps_of(stage, config.resolve(params)) for params in config.variants()]
@@ -181,12 +178,11 @@ class Recipe(Block):
         if config.max_steps is not None:
             return config.max_steps
         rows = self.data_of(stage).train
-        if config.method == "grpo":
-            rows *= config.num_generations * int(config.trl_value("num_iterations"))
+        rows = config.training_method.sequences_of_epoch(rows, config)
         return math.ceil(rows / config.completions_per_step * (config.num_train_epochs or 1))
 
     def rewards(self, stage: str | None = None) -> dict[str, RewardConfig]:
-        """The rewards that held-out reward is measured with: the stage's own, else GRPO's."""
+        """The rewards of the held-out measure: the stage's own, else those of an online stage."""
         if stage is not None and self.stages[stage].rewards:
             return self.stages[stage].rewards
         return next((dict(config.rewards) for config in self.stages.values() if config.rewards), {})
@@ -245,7 +241,12 @@ class Recipe(Block):
 _STEPS = (
     "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
 )  # fmt: skip
-_GRPO_STEPS = ("num_generations", "num_iterations")
+_ONLINE_STEPS = ("num_generations", "num_iterations")
+
+
+def _any_of(attribute: str) -> str:
+    """The methods with this property, as a message names them."""
+    return " or ".join(names_of(attribute))
 
 
 def _where(params: Mapping[str, Value]) -> str:

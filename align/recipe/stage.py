@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import gcd
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from align.methods import METHODS, Method, MethodName, Objective
 from align.recipe import candidates, resolution
 from align.recipe.blocks import Block, DataConfig, SweepConfig
+from align.recipe.field_paths import value_of
 from align.recipe.lora import LoraConfig
 from align.recipe.metric_schedule import unmeasured
 from align.recipe.rewards import RewardConfigs
-from align.recipe.trl_fields.installed import CONFIGS, Method, trl_fields
+from align.recipe.trl_fields.installed import trl_fields
 from align.recipe.trl_fields.passthrough import elsewhere, parse_extra, unknown
 from align.recipe.validation_errors import again, raise_if, unknown_at, wrong_at
 from align.recipe.validators import complaints
@@ -29,19 +30,8 @@ from align.space.field_types import (
     unsearched,
     whole,
 )
-from align.space.spaces import Space, Value
+from align.space.spaces import Expression, Space, Value
 
-Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "label_auc", "win_rate"]
-
-#: The objectives allowed for each method. None depends directly on a searched field: DPO's own loss
-#: and margins scale with beta, so they are not included.
-OBJECTIVES: dict[Method, tuple[Objective, ...]] = {
-    "sft": ("accuracy", "reward", "nll"),
-    "reward": ("pair_accuracy",),
-    "dpo": ("accuracy", "reward", "win_rate", "pair_accuracy"),
-    "kto": ("accuracy", "reward", "win_rate", "label_auc"),
-    "grpo": ("accuracy", "reward"),
-}
 MINIMISED: frozenset[Objective] = frozenset({"nll"})
 
 Scheduler = Literal[
@@ -67,7 +57,7 @@ class StageConfig(Block):
 
     model_config = ConfigDict(extra="allow")
 
-    method: Method
+    method: MethodName
     parent: str | None = None
     reward_model: str | None = None
     data: DataConfig | None = None
@@ -103,7 +93,7 @@ class StageConfig(Block):
         if not isinstance(raw, Mapping):
             return validate(raw)
         errors = [wrong_at((name,), text, raw[name]) for name, text in unsearched(raw)]
-        if errors or raw.get("method") not in [*CONFIGS]:
+        if errors or raw.get("method") not in [*METHODS]:
             raise_if(cls.__name__, errors)
             return validate(raw)
         extra, errors = _extra(raw["method"], raw, cls.model_fields)
@@ -117,14 +107,14 @@ class StageConfig(Block):
 
     @model_validator(mode="after")
     def _consistent(self) -> StageConfig:
-        allowed = OBJECTIVES[self.method]
+        allowed = self.training_method.objectives
         if self.objective not in allowed:
             raise ValueError(
                 f"objective '{self.objective}' does not judge {self.method}; "
                 f"allowed: {', '.join(allowed)}"
             )
         foreign = [
-            elsewhere(self.method, name)
+            elsewhere(self.method, name) or _unsupported(self.method, name)
             for name, field in type(self).model_fields.items()
             if name in _OF_SOME_METHODS and getattr(self, name) != field.default
         ]
@@ -133,27 +123,14 @@ class StageConfig(Block):
         return self
 
     @property
+    def training_method(self) -> Method:
+        """What is special about the stage's method."""
+        return METHODS[self.method]
+
+    @property
     def completions_per_step(self) -> int:
         """Sequences in an optimizer step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
-
-    @property
-    def generation_batch(self) -> int:
-        """Completions that GRPO generates at a time (TRL's `generation_batch_size`)."""
-        batch_size = self.trl_value("generation_batch_size")
-        batches = self.trl_value("steps_per_generation") or self.gradient_accumulation_steps
-        return batch_size or self.per_device_train_batch_size * int(batches)
-
-    @property
-    def generation_period(self) -> int:
-        """The period, in optimizer steps, after which new GRPO completions start with a step.
-
-        TRL generates completions every `steps_per_generation * num_iterations` micro-batches, and
-        a step takes `gradient_accumulation_steps` micro-batches (`GRPOTrainer._prepare_inputs`).
-        """
-        batches = self.generation_batch // self.per_device_train_batch_size
-        micro = batches * int(self.trl_value("num_iterations"))
-        return micro // gcd(micro, self.gradient_accumulation_steps)
 
     @property
     def minimised(self) -> bool:
@@ -165,12 +142,23 @@ class StageConfig(Block):
         value = (self.model_extra or {}).get(name)
         return trl_fields(self.method)[name].default if value is None else value
 
+    def searched(self, *names: str) -> bool:
+        """Whether any of the fields is searched or computed."""
+        return any(isinstance(value_of(self, name), Space | Expression) for name in names)
+
+    def fixed(self, name: str) -> Any:
+        """The field's value, or TRL's default; None if it is searched or computed."""
+        value = value_of(self, name)
+        return None if isinstance(value, Space | Expression) else value
+
     def trl(self) -> dict[str, Any]:
         """The arguments for the method's TRL config; the stage must be resolved.
 
-        Typed fields that are None and fields that TRL's config lacks are left out.
+        Typed fields that are None and fields that TRL's config lacks or that the method does not
+        support are left out.
         """
-        names, extra = trl_fields(self.method).keys() - {"save_steps"}, self.model_extra or {}
+        unsupported = {"save_steps", *self.training_method.unsupported}
+        names, extra = trl_fields(self.method).keys() - unsupported, self.model_extra or {}
         return {
             name: value
             for name, value in self
@@ -245,8 +233,13 @@ _OF_SOME_METHODS = (
 )  # fmt: skip
 
 
+def _unsupported(method: MethodName, name: str) -> str | None:
+    reason = METHODS[method].unsupported.get(name)
+    return reason and f"'{name}' has no meaning for {method}: {reason}"
+
+
 def _extra(
-    method: Method, raw: Mapping[str, Any], typed: Mapping[str, Any]
+    method: MethodName, raw: Mapping[str, Any], typed: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[InitErrorDetails]]:
     parsed: dict[str, Any] = {}
     errors: list[InitErrorDetails] = []

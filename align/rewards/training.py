@@ -6,12 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from align.methods.specification import RewardFunction
 from align.rewards.reward_sum import Rewards
-
-#: (prompts, completions, the rows' columns and the trainer's extras by name) → a reward for each
-#: completion, None where it failed: TRL leaves that part out of the completion's sum, and a
-#: completion without any part out of its group.
-RewardFunction = Callable[..., list[float | None]]
 
 #: Arguments that TRL passes besides the rows' columns.
 _EXTRAS = frozenset({"trainer_state", "log_extra", "environments"})

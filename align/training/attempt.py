@@ -16,11 +16,11 @@ from align.base import Base
 from align.data.user_rows import Row
 from align.errors import AdapterError, TrainingError
 from align.inference import Engine
-from align.methods.rollouts import Rollouts
-from align.methods.trainer_inputs import TrainerInputs
+from align.methods.specification import RewardFunction
+from align.methods.trainers.rollouts import Rollouts
+from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.recipe import StageConfig
-from align.recipe.trl_fields.installed import Method, trl_refusals
-from align.rewards import RewardFunction
+from align.recipe.trl_fields.installed import trl_refusals
 from align.training.callbacks import OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, make_visible
 from align.training.publish_drift import stack_difference
@@ -54,8 +54,8 @@ class Attempt:
     costs: Costs
 
     def rollouts(self, stage: StageConfig) -> Rollouts | None:
-        """Generates GRPO's completions; None if TRL generates them, and for other methods."""
-        if stage.method != "grpo" or self.engine is None:
+        """Generates an online method's completions; None if TRL does, and for other methods."""
+        if not stage.training_method.online or self.engine is None:
             return None
         return Rollouts(self.engine, self.parent)
 
@@ -68,12 +68,20 @@ class Attempt:
         if self.parent is not None:
             put_beneath(model, self.parent)
         inputs = TrainerInputs(
-            model, tokenizer, stage, self.steps, self.rows, work, self.seed, self.rewards, rollouts
+            model=model,
+            tokenizer=tokenizer,
+            stage=stage,
+            steps=self.steps,
+            rows=self.rows,
+            output=work,
+            seed=self.seed,
+            rewards=self.rewards,
+            rollouts=rollouts,
         )
         set_seed(self.seed)
         with trl_refusals(stage.method):
-            trainer = _build(stage.method, inputs)
-        if stage.method == "dpo":
+            trainer = stage.training_method.trainer(inputs)
+        if stage.training_method.precomputes_reference:
             reference = reference_of(trainer, self.base.digest, self.parent_id)
             give_reference(trainer, reference, self.to)
         return trainer
@@ -103,26 +111,3 @@ class Attempt:
         make_visible(fresh, self.folder, step)
         if self.on_checkpoint is not None and step < self.to:
             self.on_checkpoint(step)
-
-
-def _build(method: Method, inputs: TrainerInputs) -> Any:
-    """The method's TRL trainer; only that method's module is imported."""
-    if method == "sft":
-        from align.methods.sft import build as sft
-
-        return sft(inputs)
-    if method == "reward":
-        from align.methods.reward import build as reward
-
-        return reward(inputs)
-    if method == "dpo":
-        from align.methods.dpo import build as dpo
-
-        return dpo(inputs)
-    if method == "kto":
-        from align.methods.kto import build as kto
-
-        return kto(inputs)
-    from align.methods.grpo import build as grpo
-
-    return grpo(inputs)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from align.adapters import Manifest, adapter_id, read_manifest, write_manifest
-from align.adapters.card import write_card
 from align.adapters.folder import ADAPTER_FILES
 from align.adapters.manifest import MANIFEST
 from align.adapters.provenance import code_commit, versions
@@ -22,10 +21,12 @@ from align.data.splits import fingerprint, load_split
 from align.digests import template_digest
 from align.evaluation.eval_result import EvalResult, read_measured
 from align.evaluation.examples import write_examples
+from align.methods import is_reward_model
 from align.precision import precision
 from align.recipe import Recipe, StageConfig
 from align.space.spaces import Value
 from align.training.checkpoints import PUBLISHED
+from align.training.model_card import write_card
 from align.training.train_record import TrainRecord, read_record
 
 #: The parts of a milestone's seconds.
@@ -100,7 +101,7 @@ def manifest_of(
             "metrics": metrics,
             **(_measured_fields(measured) if measured else {}),
             "training": record.model_dump(mode="json"),
-            "pad_token_id": base.tokenizer.pad_token_id if config.method == "reward" else None,
+            "pad_token_id": base.tokenizer.pad_token_id if is_reward_model(config.method) else None,
             "dtype": precision().name,
             "seconds": sum(metrics.get(f"seconds_{part}", 0.0) for part in _PARTS),
             "wall_seconds": record.wall_seconds,

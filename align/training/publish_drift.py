@@ -53,7 +53,7 @@ def _likelihoods(trainer: Any, engine: Engine, rows: Sequence[Row], longest: int
 
 
 def _likelihood(trainer: Any, cut: Cut) -> float:
-    """Summed log-probability, by the head that TRL's losses use: no (length, vocabulary) logits."""
+    """Summed log-probability, by the head that TRL's loss uses; few hold all logits."""
     prompt, answer = cut
     ids = torch.tensor([[*prompt, *answer]], device=trainer.accelerator.device)
     labels = ids.clone()
@@ -62,7 +62,11 @@ def _likelihood(trainer: Any, cut: Cut) -> float:
         output = trainer.model(
             input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True
         )
-    return float(output.log_probs.sum())
+    fused: torch.Tensor | None = getattr(output, "log_probs", None)
+    if fused is not None:
+        return float(fused.sum())
+    logits = output.logits[0, len(prompt) - 1 : -1].float()  # a trainer whose head is not fused
+    return float(logits.log_softmax(-1).gather(-1, ids[0, len(prompt) :, None]).sum())
 
 
 def _scores(trainer: Any, engine: Engine, rows: Sequence[Row], longest: int) -> list[float]:

@@ -21,13 +21,13 @@ from align.adapters.folder import published_id
 from align.base import Base
 from align.compat.torch_attention import short_attention
 from align.compat.trl_logits import compact_logits
-from align.data.lengths import measure_lengths
+from align.data.lengths import measure_lengths, trainable
 from align.data.user_rows import Row
 from align.errors import AligneryError, RecipeError, TrainingError
 from align.inference import Engine
 from align.memory.oom_backoff import sized, smaller
+from align.methods.specification import RewardFunction
 from align.recipe import StageConfig
-from align.rewards import RewardFunction
 from align.training.attempt import Attempt
 from align.training.callbacks import CheckpointCallback, DivergenceCallback, OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, new_work_folder, newest_checkpoint
@@ -60,10 +60,10 @@ def train(
     """Train up to step `to` of `steps`; returns the checkpoint of that step.
 
     `stage` is resolved. Continues from the newest checkpoint in `folder`; nothing is done if it
-    is at `to` or beyond. GRPO takes `rewards`, and writes its completions on `engine`, which must
-    be on the same base; without an engine TRL writes them. A run that is out of memory continues
-    from its newest checkpoint with smaller micro-batches, and calls `on_step` for the steps since
-    then again.
+    is at `to` or beyond. Online methods take `rewards`, and write their completions on `engine`,
+    which must be on the same base; without an engine TRL writes them. A run that is out of memory
+    continues from its newest checkpoint with smaller micro-batches, and calls `on_step` for the
+    steps since then again.
     `on_begin` is called when all is loaded and the first step begins, `on_checkpoint` with the
     step of each checkpoint before `to`.
 
@@ -81,7 +81,7 @@ def train(
     lengths = _lengths(base, stage, rows, engine) if record is None else record.lengths
     run = Attempt(
         base=base,
-        rows=rows,
+        rows=trainable(base.tokenizer, rows, stage.method, stage.max_length),
         folder=folder,
         to=to,
         steps=steps,
@@ -156,8 +156,8 @@ def _with_less(run: Attempt, stage: StageConfig, step: int) -> StageConfig:
     if smaller_stage is None:
         raise TrainingError(
             f"step {step}: out of memory even with per_device_train_batch_size {rows}: set "
-            "gradient_checkpointing: true, or lower max_length (max_completion_length for grpo) "
-            "or lora.r; `alignery recipe fit` tells what a GPU holds"
+            f"gradient_checkpointing: true, or lower {stage.training_method.length_field} or "
+            "lora.r; `alignery recipe fit` tells what a GPU holds"
         )
     run.costs.ran_out(step, stage, smaller_stage)
     _log.warning(
@@ -175,7 +175,7 @@ def _lengths(
 ) -> dict[str, int]:
     """The rows' lengths; logs a warning if rows are too long."""
     limit = stage.max_length
-    if stage.method == "grpo":
+    if stage.training_method.online:
         context_length = base.model.config.max_position_embeddings
         limit = (
             context_length if engine is None else engine.context_length

@@ -21,10 +21,11 @@ from align.memory.machines import Dtype, Machine, gpu
 from align.memory.peak import Peak as Predicted
 from align.memory.peak import predict
 from align.memory.shape import ModelShape, read_shape
-from align.memory.workload import SEQUENCES, LoraSize, Workload, lora_of, workload
+from align.memory.workload import LoraSize, Workload, lora_of, workload
+from align.methods.specification import RewardFunction
 from align.precision import device, precision
 from align.recipe import Recipe
-from align.rewards import Judge, RewardFunction, Rewards, reward_functions
+from align.rewards import Judge, Rewards, reward_functions
 from align.training.train import PUBLISHED, train
 from benchmarks.machine import machine_facts
 from benchmarks.memory.allocator import Peak
@@ -187,7 +188,7 @@ def _machine(settings: Settings) -> Machine:
 
 def _as_seen(work: Workload, seen: Batches) -> Workload:
     """The micro-batches that came, in place of the largest that could have."""
-    rows = max(1, seen.sequences // SEQUENCES[work.method])
+    rows = max(1, seen.sequences // work.training_method.sequences)
     return replace(
         work.in_batches_of(rows, work.checkpointing),
         length=seen.length,

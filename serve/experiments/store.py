@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from align.methods import is_reward_model
 from align.suggestions import did_you_mean
 from cluster.database import Database, open_database
 from cluster.database.tables import Experiment, Exposure, Feedback, Variant, now
@@ -170,7 +171,7 @@ class Experiments:
                 pinned.append(variant)
                 continue
             version = self._registry.resolve(variant.model)
-            if version.method == "reward":
+            if is_reward_model(version.method):
                 raise ExperimentError(
                     f"'{variant.model}' is a reward adapter: it scores and cannot answer; "
                     "compare adapters of another stage, or base"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
+from align.methods import is_reward_model
 from align.suggestions import did_you_mean
 from cluster.registry import AdapterVersion
 from serve.batching.jobs import AdapterRef
@@ -125,7 +126,7 @@ class ModelResolver:
         if model == BASE or ("/" not in model and self._experiment(model)):
             raise ApiError(400, f"'{model}' cannot score; name a reward adapter", None, "model")
         version = self._version(model)
-        if version.method != "reward":
+        if not is_reward_model(version.method):
             message = f"'{model}' answers chats and cannot score; POST it to /v1/chat/completions"
             raise ApiError(400, message, "wrong_endpoint", "model")
         return ref_of(version)
@@ -149,7 +150,7 @@ class ModelResolver:
 
     def _chat_adapter(self, model: str) -> AdapterRef:
         version = self._version(model)
-        if version.method == "reward":
+        if is_reward_model(version.method):
             message = f"'{model}' is a reward adapter and cannot chat; POST it to /v1/score"
             raise ApiError(400, message, "wrong_endpoint", "model")
         return ref_of(version)

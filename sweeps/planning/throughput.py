@@ -12,7 +12,7 @@ from align.errors import AligneryError
 from align.memory.duration import Range, measured_seconds, step_seconds
 from align.memory.machines import Machine
 from align.memory.shape import ModelShape
-from align.memory.workload import SEQUENCES, workload
+from align.memory.workload import workload
 from align.recipe import Recipe
 from align.recipe.metric_schedule import at_end, at_rung
 from cluster.database import open_database
@@ -138,8 +138,9 @@ def _tokens(recipe: Recipe, stage: str) -> _Tokens:
     Rows on a hub are not downloaded; their tokens are derived from `max_length`.
     """
     config, data = recipe.stages[stage], recipe.data_of(stage)
-    completion = config.max_completion_length if config.method == "grpo" else 0
-    longest = config.max_length if config.method != "grpo" else 4 * completion
+    online = config.training_method.online
+    completion = config.max_completion_length if online else 0
+    longest = 4 * completion if online else config.max_length
     try:
         rows = [] if data.dataset is not None else _rows(recipe, stage)
     except AligneryError:  # the check of the inputs reports it
@@ -147,7 +148,7 @@ def _tokens(recipe: Recipe, stage: str) -> _Tokens:
     if not rows:
         return _Tokens(max(8, longest // 4), longest)
     characters = [sum(map(_characters, row.values())) for row in rows]
-    pairs = SEQUENCES[config.method]
+    pairs = config.training_method.sequences
     typical = round(statistics.mean(characters) / _CHARACTERS / max(1.0, pairs * 0.75)) + _TEMPLATE
     return _Tokens(typical + completion, typical + completion)
 

@@ -91,7 +91,7 @@ def _too_large(fit: StageFit, verb: str) -> str:
         f"{_gib(worst.machine.memory)} GiB"
     )
     if proposal is None:
-        length = "max_completion_length" if worst.work.method == "grpo" else "max_length"
+        length = worst.work.training_method.length_field
         return (
             f"{problem}, even at micro-batch {worst.work.least} with gradient_checkpointing; lower "
             f"{length} or lora.r, or take a larger card or a smaller base"

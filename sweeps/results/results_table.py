@@ -36,7 +36,7 @@ def summary(
         config, own = recipe.stages[name], measured[name]
         parent = measured.get(config.parent or BASE)  # a registered parent was not measured
         entry: dict[str, Any] = {"adapter": sweep.version.name, **own.metrics()}
-        if config.method == "reward":
+        if config.training_method.trains_reward_model:
             entry["pair_interval"] = list(wilson(sum(own.pairs), len(own.pairs)))
             entry["longer_rule"] = pair_rule(recipe, name)
         else:
@@ -108,7 +108,7 @@ def verdicts(
         own, parent = measured.get(name), measured.get(config.parent or BASE)
         if own is None or parent is None:
             continue
-        if config.method == "reward":
+        if config.training_method.trains_reward_model:
             rule = pair_rule(recipe, name)
             low, _ = wilson(sum(own.pairs), len(own.pairs))
             verb = "beats" if low > rule else "does not clearly beat"
@@ -117,7 +117,7 @@ def verdicts(
                 f'right" ({rule:.1%})'
             )
             continue
-        key = {"dpo": "pair_accuracy", "grpo": "mean_reward"}.get(config.method, "accuracy")
+        key = config.training_method.verdict
         values = [(a, b) for measure, a, b in _comparable(own, parent) if measure == key]
         if values:
             lines.append(f"{name}: {_against(key, paired(*values[0]), config.parent or BASE)}")

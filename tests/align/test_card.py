@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from align.adapters import Manifest
-from align.adapters.card import card
+from align.training.model_card import card
 
 ABOUT: dict[str, Any] = {
     "id": "a" * 64,

@@ -13,6 +13,7 @@ from training import METHODS, rows_of, run, same, stage_of
 from align.base import Base, load_base
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
+from align.methods.online import generation_period
 from align.training import attempt as running
 from align.training.checkpoints import make_visible, newest_checkpoint
 from align.training.train_record import last_metrics, read_record
@@ -51,7 +52,7 @@ def test_a_run_that_was_broken_equals_an_unbroken_one(base, engine, tmp_path, me
 def test_grpo_goes_on_where_completions_are_written_anew(base, engine, tmp_path):
     """Completions that serve four steps: the run can be broken between two sets of them."""
     stage = stage_of("grpo", steps_per_generation=2, num_iterations=2, save_steps=4)
-    assert stage.generation_period == 4
+    assert generation_period(stage) == 4
     given = {"stage": stage, "rows": rows_of("grpo", 4), "steps": 8, "engine": engine}
     whole, unbroken = run(base, "grpo", tmp_path / "whole", to=8, **given)
     assert any(loss != 0 for loss in whole.values())  # off policy in the second iteration

@@ -7,11 +7,12 @@ from training import rows_of, shortness, stage_of
 
 from align.base import load_base
 from align.compat.trl_logits import compact_logits
-from align.methods import dpo, grpo, kto, sft
-from align.methods.trainer_inputs import TrainerInputs
-from align.rewards import RewardFunction
+from align.methods import METHODS
+from align.methods.specification import RewardFunction
+from align.methods.trainers.trainer_inputs import TrainerInputs
 
-BUILDERS = {"sft": sft.build, "dpo": dpo.build, "kto": kto.build, "grpo": grpo.build}
+#: Methods whose head TRL fuses with the loss.
+FUSED = ("sft", "dpo", "kto", "grpo", "rloo")
 REWARDS: list[tuple[str, float, RewardFunction]] = [("shortness", 1.0, shortness)]
 
 
@@ -19,7 +20,7 @@ def trainer_of(method, tmp_path):
     base, stage = load_base("tiny-random"), stage_of(method, dropout=0.0)
     torch.manual_seed(0)
     arguments = (base.shell(), base.tokenizer, stage, 2, rows_of(method, 4), tmp_path, 0, REWARDS)
-    trainer = BUILDERS[method](TrainerInputs(*arguments))
+    trainer = METHODS[method].trainer(TrainerInputs(*arguments))
     with torch.no_grad():
         for name, parameter in trainer.model.named_parameters():
             if "lora_B" in name:  # away from the reference, whose loss is the same for all rows
@@ -27,7 +28,7 @@ def trainer_of(method, tmp_path):
     return trainer
 
 
-@pytest.mark.parametrize("method", BUILDERS)
+@pytest.mark.parametrize("method", FUSED)
 def test_compact_logits_give_the_same_losses_and_gradients(tmp_path, method):
     trainer = trainer_of(method, tmp_path)
     batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))

@@ -11,11 +11,10 @@ import pytest
 from align.errors import DataError, RecipeError
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.metrics import Evaluation
+from align.methods import METHODS, MethodName
 from align.preflight import check_inputs
 from align.recipe import Recipe, load_recipe, parse_recipe
 from align.recipe.metric_schedule import METRICS, at_end, kind_of, measures
-from align.recipe.model import OBJECTIVES
-from align.recipe.trl_fields.installed import Method
 from align.space.constraints import broken, needed, read_constraint
 from align.training.trial import Trial
 
@@ -56,11 +55,11 @@ def test_names_with_a_stroke_are_metrics() -> None:
     assert needed(["reward >= 0.5 * parent.reward"]) == {"mean_reward"}
 
 
-def recipe(method: Method, *constraints: str, **fields: Any) -> Recipe:
-    def stage(of: Method, **more: Any) -> Raw:
-        rewards = {"correctness": 1.0, "brevity": 0.2} if of == "grpo" else {}
+def recipe(method: MethodName, *constraints: str, **fields: Any) -> Recipe:
+    def stage(of: MethodName, **more: Any) -> Raw:
+        rewards = {"correctness": 1.0, "brevity": 0.2} if METHODS[of].online else {}
         fixed = {"learning_rate": 1e-3, "max_steps": 8, "rewards": rewards}
-        return {"method": of, "objective": OBJECTIVES[of][-1], **fixed, **more}
+        return {"method": of, "objective": METHODS[of].objectives[-1], **fixed, **more}
 
     judge = stage("reward") if method != "reward" else stage("sft")
     return parse_recipe(
@@ -92,11 +91,11 @@ def recipe(method: Method, *constraints: str, **fields: Any) -> Recipe:
         ("grpo", "truncated <= 0.1"),
     ],
 )
-def test_what_a_method_measures_can_be_constrained(method: Method, constraint: str) -> None:
+def test_what_a_method_measures_can_be_constrained(method: MethodName, constraint: str) -> None:
     assert recipe(method, constraint).stages["one"].constraints == [constraint]
 
 
-WRONG: list[tuple[Method, str, Raw, str]] = [
+WRONG: list[tuple[MethodName, str, Raw, str]] = [
     ("dpo", "length < 200", {}, "expected <metric> <= <bound> or .*got 'length < 200'"),
     ("dpo", "length", {}, "expected <metric> <= <bound>"),
     ("dpo", "0.1 <= accuracy <= 0.5", {}, "expected <metric> <= <bound>"),
@@ -124,7 +123,7 @@ WRONG: list[tuple[Method, str, Raw, str]] = [
 
 @pytest.mark.parametrize(("method", "constraint", "fields", "message"), WRONG)
 def test_a_wrong_constraint_is_told(
-    method: Method, constraint: str, fields: Raw, message: str
+    method: MethodName, constraint: str, fields: Raw, message: str
 ) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe(method, constraint, **fields)
@@ -150,10 +149,10 @@ def test_the_table_of_metrics_has_what_is_measured() -> None:
     assert table == measured - internal
 
 
-@pytest.mark.parametrize("method", OBJECTIVES)
-def test_objectives_are_metrics_that_can_be_constrained(method: Method) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_objectives_are_metrics_that_can_be_constrained(method: MethodName) -> None:
     stage = recipe(method, reward_model="judge" if method != "reward" else None).stages["one"]
-    for name in OBJECTIVES[method]:
+    for name in METHODS[method].objectives:
         assert kind_of(stage, "mean_reward" if name == "reward" else name) in at_end(stage)
     assert len(measures(stage, beside=True)) < len(measures(stage))
 

@@ -15,7 +15,7 @@ from align.inference import EngineOptions, GenerationRequest
 from align.inference.engine import BankEngine
 from align.inference.kernels.plain import PlainOps
 from align.inference.modeling import model as forward
-from align.methods.reward import with_head
+from align.methods.trainers.sequence_classifier import with_head
 
 OPTIONS = EngineOptions(slots=12, slot_tokens=160, adapters=4, chunk_tokens=16)
 PROMPT = [ord(one) % 200 + 20 for one in "Ana has 12 apples and finds 7 more."]

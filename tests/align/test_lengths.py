@@ -57,7 +57,7 @@ def kept(
     trainer_class, config = kinds[method]
     model = base.shell()
     if method == "reward":
-        from align.methods.reward import with_head
+        from align.methods.trainers.sequence_classifier import with_head
 
         model = with_head(model, base.tokenizer.pad_token_id, 0)
     args = config(

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from align.adapters import adapter_id, provenance, read_manifest, write_manifest
-from align.adapters.card import write_card
 from align.errors import AdapterError
 from align.evaluation.examples import read_examples
 from align.recipe import load_recipe, parse_recipe
+from align.training.model_card import write_card
 from align.training.trial import Trial
 
 SMOKE = load_recipe("arithmetic-smoke")

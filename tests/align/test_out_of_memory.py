@@ -13,6 +13,7 @@ from align.errors import TrainingError
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.memory.oom_backoff import halved, sized, smaller
+from align.methods.online import generation_batch, generation_period
 from align.precision import choose
 from align.recipe import StageConfig
 from align.training.train_record import OutOfMemory, read_record
@@ -59,7 +60,7 @@ def test_grpo_writes_as_many_completions_for_as_many_steps_as_before(given):
     while stage is not None:
         assert len(seen) < 100, "it never becomes small enough"
         StageConfig.model_validate(stage.model_dump())
-        seen.append((stage.completions_per_step, stage.generation_batch, stage.generation_period))
+        seen.append((stage.completions_per_step, generation_batch(stage), generation_period(stage)))
         last, stage = stage, smaller(stage)
     assert len(set(seen)) == 1 and len(seen) > 1
     assert last.per_device_train_batch_size == 1
@@ -88,7 +89,7 @@ def full(monkeypatch, rows: int, step: int, error: Exception = GPU):
 @pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(
-        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
 
 

@@ -11,8 +11,8 @@ from align import base as bases
 from align import precision as policy
 from align.base import load_base
 from align.errors import ModelError, TrainingError
-from align.methods import reward, sft
-from align.methods.trainer_inputs import TrainerInputs
+from align.methods import METHODS
+from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.precision import (
     CARDS,
     apply_forced_card,
@@ -48,7 +48,7 @@ def job(method, model, tmp_path):
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
 def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeypatch, capability):
     monkeypatch.setattr(
-        "align.methods.trainer_inputs.precision", lambda: choose("cuda", capability, False)
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cuda", capability, False)
     )
     made = job("sft", None, tmp_path).arguments()
     assert made["fp16"] is (capability == (7, 5))
@@ -61,11 +61,10 @@ def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeyp
 def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch, method, dtype):
     """GradScaler refuses fp16 gradients, and half precision loses small updates."""
     monkeypatch.setattr(
-        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
     shell = copy.deepcopy(load_base("tiny-random").model).to(dtype)
-    build = {"sft": sft.build, "reward": reward.build}[method]
-    model = build(job(method, shell, tmp_path)).model
+    model = METHODS[method].trainer(job(method, shell, tmp_path)).model
     trained = {name: one.dtype for name, one in model.named_parameters() if one.requires_grad}
     assert set(trained.values()) == {torch.float32}
     assert any("score" in name for name in trained) is (method == "reward")

@@ -18,33 +18,21 @@ from peft import LoraConfig
 from transformers import AutoTokenizer, set_seed
 
 from align.base import Base, model_source
-from align.data import prepared
-from align.data.prepared import FIELDS, Prepared, entry_key, kept
 from align.digests import template_digest, tokenizer_digest
-from align.methods.reward import with_head
+from align.methods import METHODS
+from align.methods.trainers import prepared
+from align.methods.trainers.prepared import entry_key, kept
+from align.methods.trainers.sequence_classifier import with_head
 
-
-class SFT(Prepared, trl.SFTTrainer):  # type: ignore[misc]
-    pass
-
-
-class Reward(Prepared, trl.RewardTrainer):  # type: ignore[misc]
-    pass
-
-
-class DPO(Prepared, trl.DPOTrainer):  # type: ignore[misc]
-    pass
-
-
-class KTO(Prepared, trl.KTOTrainer):  # type: ignore[misc]
-    pass
-
-
+TRAINERS = {
+    "sft": (trl.SFTTrainer, trl.SFTConfig, ("prompt", "completion")),
+    "reward": (trl.RewardTrainer, trl.RewardConfig, ("prompt", "chosen", "rejected")),
+    "dpo": (trl.DPOTrainer, trl.DPOConfig, ("prompt", "chosen", "rejected")),
+    "kto": (trl.KTOTrainer, trl.KTOConfig, ("prompt", "completion", "label")),
+}
 KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
-    "sft": (SFT, trl.SFTConfig, ("prompt", "completion")),
-    "reward": (Reward, trl.RewardConfig, ("prompt", "chosen", "rejected")),
-    "dpo": (DPO, trl.DPOConfig, ("prompt", "chosen", "rejected")),
-    "kto": (KTO, trl.KTOConfig, ("prompt", "completion", "label")),
+    method: (prepared.prepared(trainer, METHODS[method].preparation_fields), config, columns)
+    for method, (trainer, config, columns) in TRAINERS.items()
 }
 
 
@@ -172,7 +160,8 @@ def test_rows_that_differ_in_one_column_make_another_entry(
 
     def key(data: list[dict[str, Any]]) -> str:
         taken = Dataset.from_list([{name: row[name] for name in columns} for row in data])
-        return entry_key(taken, tokenizer, trainer.__mro__[2].__name__, args)
+        fields = METHODS[method].preparation_fields
+        return entry_key(taken, tokenizer, trainer.__mro__[2].__name__, fields, args)
 
     data, changed = rows(), rows()
     assert key(data) == key(changed)
@@ -193,10 +182,10 @@ def test_kto_keeps_an_entry_for_each_micro_batch(
     assert len(entries(own_home)) == 3
 
 
-@pytest.mark.parametrize("trainer", FIELDS)
-def test_every_field_that_trl_reads_is_in_the_key(trainer: str) -> None:
-    source = inspect.getsource(getattr(trl, trainer)._prepare_dataset)
-    assert set(re.findall(r"\bargs\.(\w+)", source)) <= set(FIELDS[trainer])
+@pytest.mark.parametrize("method", TRAINERS)
+def test_every_field_that_trl_reads_is_in_the_key(method: str) -> None:
+    source = inspect.getsource(TRAINERS[method][0]._prepare_dataset)
+    assert set(re.findall(r"\bargs\.(\w+)", source)) <= set(METHODS[method].preparation_fields)
     of_self = set(re.findall(r"\bself\.(\w+)", source))
     told = {  # what stands for a field above, comes from the tokenizer, or is for warnings
         "_tokenizer", "completion_only_loss", "chat_template", "calculate_KL",
@@ -254,7 +243,7 @@ def test_the_bounds_are_kept_by_last_use(own_home: Path, monkeypatch: pytest.Mon
 PROCESS = """
 import time
 from datasets import Dataset
-from align.data.prepared import kept
+from align.methods.trainers.prepared import kept
 
 def make():
     print("made", flush=True)

@@ -135,7 +135,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("stages.sft.max_steps", {"uniform": [1, 9]}, "max_steps: .*search it by int or choice"),
     ("stages.sft.save_steps", {"int": [1, 9]}, "save_steps: this field takes one value and cannot"),
     ("stages.sft.num_train_epochs", 1, "one of max_steps and num_train_epochs"),
-    ("stages.sft.beta", 0.1, "'beta' is a field of dpo, kto, grpo; sft has none"),
+    ("stages.sft.beta", 0.1, "'beta' is a field of dpo, kto, orpo, grpo, rloo; sft has none"),
     ("stages.sft.objective", "win_rate", "allowed: accuracy, reward, nll"),
     ("stages.sft.method", [], "stages.sft.method: "),
     ("stages.sft.learning_rate", {"tie": "2 *"}, "learning_rate: 2 .: no expression"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from align.methods import METHODS
 from align.recipe import (
     DataConfig,
     EvaluationConfig,
@@ -16,9 +17,7 @@ from align.recipe import (
     parse_recipe,
 )
 from align.recipe.lora import NOT_COMPOSED
-from align.recipe.model import OBJECTIVES
 from align.recipe.rewards import BUILTIN, PythonConfig
-from align.recipe.trl_fields.installed import CONFIGS
 from align.recipe.trl_fields.unsupported import patterns
 from align.space.spaces import KINDS
 
@@ -61,8 +60,11 @@ def test_each_table_has_a_row_for_each_field(title: str, model: type[Recipe]) ->
 
 
 def test_names_that_a_recipe_may_use_are_listed() -> None:
-    objectives = {one for allowed in OBJECTIVES.values() for one in allowed}
-    assert not (set(BUILTIN) | objectives | set(CONFIGS.values())) - CODE
+    objectives = {one for method in METHODS.values() for one in method.objectives}
+    assert (
+        not (set(BUILTIN) | objectives | {method.config_class for method in METHODS.values()})
+        - CODE
+    )
     assert all(any(f"{{{kind}: [" in code for code in CODE) for kind in KINDS)
 
 

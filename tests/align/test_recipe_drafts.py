@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from align.data.formats import Findings, inspect_file
+from align.methods import MethodName
 from align.recipe import Recipe, load_recipe
-from align.recipe.trl_fields.installed import Method
 from align.scaffold import draft_recipe, write_recipe
 
 
@@ -58,7 +58,7 @@ def test_with_answers_they_are_judged_by_accuracy(tmp_path: Path) -> None:
 )
 def test_without_a_judge_pairs_are_ranked(
     tmp_path: Path,
-    methods: tuple[Method, ...],
+    methods: tuple[MethodName, ...],
     objective: str,
     judge: str | None,
     monkeypatch: pytest.MonkeyPatch,

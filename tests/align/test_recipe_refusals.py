@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 
 from align.errors import RecipeError
+from align.methods import METHODS, MethodName
+from align.methods.online import generation_period
 from align.recipe import LoraConfig, Recipe, StageConfig, parse_recipe
 from align.recipe.lora import MAX_RANK, NOT_COMPOSED
-from align.recipe.model import OBJECTIVES, is_reference
-from align.recipe.trl_fields.installed import Method
+from align.recipe.model import is_reference
 
 Raw = dict[str, Any]
 
 
-def stage(method: Method, **fields: Any) -> Raw:
+def stage(method: MethodName, **fields: Any) -> Raw:
     raw = {
         "method": method,
         "learning_rate": 1e-3,
         "max_steps": 12,
-        "objective": OBJECTIVES[method][-1],
+        "objective": METHODS[method].objectives[-1],
         "rewards": {"correctness": 1.0} if method == "grpo" else {},
     }
     return {**raw, **fields}
@@ -30,7 +31,7 @@ def recipe(**stages: Raw) -> Recipe:
     return parse_recipe({"name": "tiny", "base": "tiny-random", "data": data, "stages": stages})
 
 
-def one(method: Method, **fields: Any) -> StageConfig:
+def one(method: MethodName, **fields: Any) -> StageConfig:
     return recipe(one=stage(method, **fields)).stages["one"]
 
 
@@ -42,7 +43,7 @@ def refusal(**stages: Raw) -> str:
 
 
 EPOCHS = {"max_steps": None, "num_train_epochs": 1}
-TOGETHER: list[tuple[Method, Raw, str]] = [
+TOGETHER: list[tuple[MethodName, Raw, str]] = [
     ("sft", {"packing": True, **EPOCHS}, "packing: .* use max_steps instead of num_train_epochs"),
     ("sft", {"padding_free": True}, "padding_free needs packing: true"),
     ("sft", {"packing_strategy": "bfd"}, "packing_strategy needs packing: true"),
@@ -105,7 +106,7 @@ TOGETHER: list[tuple[Method, Raw, str]] = [
 
 
 @pytest.mark.parametrize(("method", "given", "message"), TOGETHER)
-def test_what_goes_wrong_later_is_refused_now(method: Method, given: Raw, message: str) -> None:
+def test_what_goes_wrong_later_is_refused_now(method: MethodName, given: Raw, message: str) -> None:
     assert re.search(message, refusal(one=stage(method, **given)))
 
 
@@ -122,7 +123,7 @@ def test_what_goes_wrong_later_is_refused_now(method: Method, given: Raw, messag
         ("grpo", {"generation_batch_size": 16, "num_generations": 16}),
     ],
 )
-def test_what_fits_is_taken(method: Method, given: Raw) -> None:
+def test_what_fits_is_taken(method: MethodName, given: Raw) -> None:
     assert one(method, **given).method == method
 
 
@@ -136,7 +137,7 @@ def test_generation_boundaries_are_where_trl_writes_new_completions(
     given: Raw = {"gradient_accumulation_steps": accumulation, "num_iterations": iterations}
     if batches is not None:
         given["steps_per_generation"] = batches
-    period = one("grpo", **given).generation_period
+    period = generation_period(one("grpo", **given))
     generate_every = (batches or accumulation) * iterations
     fresh = [step for step in range(1, 25) if step * accumulation % generate_every == 0]
     assert fresh == [step for step in range(1, 25) if step % period == 0]
@@ -195,7 +196,7 @@ def test_what_is_refused_here_is_what_an_adapter_folder_is_refused_for() -> None
 
 
 def test_ranks_of_a_chain_add_up() -> None:
-    def ranked(method: Method, ranks: list[int], **links: Any) -> Raw:
+    def ranked(method: MethodName, ranks: list[int], **links: Any) -> Raw:
         return stage(method, lora={"r": {"choice": ranks}}, **links)
 
     sft, dpo = ranked("sft", [8, 64]), ranked("dpo", [16, 32], parent="sft")

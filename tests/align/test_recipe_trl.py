@@ -13,35 +13,32 @@ import pytest
 import yaml
 
 from align.errors import RecipeError, TrainingError
+from align.methods import METHODS, MethodName
 from align.recipe import Recipe, StageConfig, parse_recipe
-from align.recipe.model import OBJECTIVES
 from align.recipe.show import plain, space_table, to_yaml
 from align.recipe.stage import Scheduler
 from align.recipe.trl_fields.installed import (
-    CONFIGS,
-    Method,
     enum_values,
     methods_with,
     trl_fields,
     trl_refusals,
 )
-from align.recipe.trl_fields.passthrough import VALUES
 from align.recipe.trl_fields.unsupported import decided, patterns
 
 
-def stage(method: Method, **fields: Any) -> dict[str, Any]:
+def stage(method: MethodName, **fields: Any) -> dict[str, Any]:
     """A stage of this method with fields changed."""
     raw = {
         "method": method,
         "learning_rate": 1e-3,
         "max_steps": 12,
-        "objective": OBJECTIVES[method][-1],
-        "rewards": {"correctness": 1.0} if method == "grpo" else {},
+        "objective": METHODS[method].objectives[-1],
+        "rewards": {"correctness": 1.0} if METHODS[method].online else {},
     }
     return {**raw, **fields}
 
 
-def recipe(method: Method, **fields: Any) -> Recipe:
+def recipe(method: MethodName, **fields: Any) -> Recipe:
     return parse_recipe(
         {
             "name": "tiny",
@@ -52,22 +49,27 @@ def recipe(method: Method, **fields: Any) -> Recipe:
     )
 
 
-def config(method: Method, **fields: Any) -> StageConfig:
+def config(method: MethodName, **fields: Any) -> StageConfig:
     return recipe(method, **fields).stages["one"]
 
 
-def refusal(method: Method, **fields: Any) -> str:
+def refusal(method: MethodName, **fields: Any) -> str:
     with pytest.raises(RecipeError) as caught:
         recipe(method, **fields)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("method", CONFIGS)
-def test_fields_are_read_as_trl_has_them(method: Method) -> None:
+def config_class(method: MethodName) -> Any:
+    """The class of TRL, which is imported only here."""
+    module = METHODS[method].config_file.removesuffix(".py").replace("/", ".")
+    return getattr(import_module(f"trl.{module}"), METHODS[method].config_class)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fields_are_read_as_trl_has_them(method: MethodName) -> None:
     """Names and defaults, so that an update of TRL cannot drift away from what is read."""
-    module = import_module(f"trl.trainer.{method}_config")
-    real = {one.name: one for one in dataclasses.fields(getattr(module, CONFIGS[method]))}
+    real = {one.name: one for one in dataclasses.fields(config_class(method))}
     read = trl_fields(method)
     assert set(read) == set(real)
     for name, field in real.items():
@@ -80,10 +82,12 @@ def test_fields_are_read_as_trl_has_them(method: Method) -> None:
 
 
 def test_the_values_that_trainers_alone_name_are_theirs() -> None:
-    for (method, field), values in VALUES.items():
-        trainer = Path(str(import_module(f"trl.trainer.{method}_trainer").__file__)).read_text()
-        configured = Path(str(import_module(f"trl.trainer.{method}_config").__file__)).read_text()
-        text = trainer + configured
+    listed = [(name, *item) for name, method in METHODS.items() for item in method.values.items()]
+    assert listed
+    for method, field, values in listed:
+        file = Path(str(import_module("trl").__file__)).parent / METHODS[method].config_file
+        trainer = file.with_name(file.name.replace("_config", "_trainer"))
+        text = trainer.read_text() + file.read_text()
         missing = [one for one in values if f'"{one}"' not in text and f"'{one}'" not in text]
         assert not missing, (method, field)
         assert trl_fields(method)[field].default in (*values, list(values[:1]))
@@ -92,7 +96,7 @@ def test_the_values_that_trainers_alone_name_are_theirs() -> None:
 
 def test_what_is_refused_exists() -> None:
     """A field that TRL drops is one that nobody needs to be told about."""
-    names = {name for method in CONFIGS for name in trl_fields(method)}
+    names = {name for method in METHODS for name in trl_fields(method)}
     for found in patterns().values():
         for pattern in found:
             stem = pattern.removesuffix("*")
@@ -100,12 +104,12 @@ def test_what_is_refused_exists() -> None:
 
 
 def test_what_every_job_sets_itself_is_not_the_recipes(tmp_path: Path) -> None:
-    from align.methods.trainer_inputs import TrainerInputs
+    from align.methods.trainers.trainer_inputs import TrainerInputs
 
     settled = config("sft").resolve()
     arguments = TrainerInputs(None, None, settled, 3, [], tmp_path, 0).arguments()  # type: ignore[arg-type]
     own = {name for name in arguments if name not in settled.trl()}
-    assert {name for name in own if not decided(name)} <= {"gradient_checkpointing_kwargs"}
+    assert {name for name in own if not decided("sft", name)} <= {"gradient_checkpointing_kwargs"}
 
 
 def test_recipes_are_read_without_trl() -> None:
@@ -118,7 +122,7 @@ def test_recipes_are_read_without_trl() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, capture_output=True)
 
 
-GIVEN: list[tuple[Method, dict[str, Any]]] = [
+GIVEN: list[tuple[MethodName, dict[str, Any]]] = [
     ("sft", {"packing": True, "packing_strategy": "bfd_split", "loss_type": "dft"}),
     ("sft", {"optim": "adafactor", "adam_beta2": 0.95, "neftune_noise_alpha": 5.0}),
     ("sft", {"pad_to_multiple_of": None, "dataloader_num_workers": 2}),
@@ -131,22 +135,21 @@ GIVEN: list[tuple[Method, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("method", "given"), GIVEN)
-def test_any_field_reaches_trls_config(method: Method, given: dict[str, Any]) -> None:
+def test_any_field_reaches_trls_config(method: MethodName, given: dict[str, Any]) -> None:
     arguments = config(method, **given).resolve().trl()
     assert {name: arguments[name] for name in given} == given
 
 
-@pytest.mark.parametrize("method", CONFIGS)
-def test_a_stages_arguments_make_trls_config(method: Method, tmp_path: Path) -> None:
-    import trl
-
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stages_arguments_make_trls_config(method: MethodName, tmp_path: Path) -> None:
     given = config(method, warmup_steps=0.1, adam_beta1="8e-1").resolve().trl()
-    made = getattr(trl, CONFIGS[method])(**given, output_dir=str(tmp_path), bf16=False)
+    made = config_class(method)(**given, output_dir=str(tmp_path), bf16=False)
     assert (made.warmup_steps, made.adam_beta1, made.learning_rate) == (0.1, 0.8, 1e-3)
     own = {"method", "parent", "lora", "data", "rewards", "objective", "sweep", "save_steps"}
     assert not own & set(given)
-    assert ("max_length" in given) == (method != "grpo")
-    assert ("num_generations" in given) == (method == "grpo")
+    assert ("max_length" in given) == (not METHODS[method].online)
+    assert ("num_generations" in given) == METHODS[method].online
+    assert ("max_completion_length" in given) == METHODS[method].online
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_a_stages_arguments_make_trls_config(method: Method, tmp_path: Path) -> 
         ("sft", {"packing": {"choice": [False, True]}}, False),
     ],
 )
-def test_any_field_can_be_searched(method: Method, given: dict[str, Any], first: Any) -> None:
+def test_any_field_can_be_searched(method: MethodName, given: dict[str, Any], first: Any) -> None:
     made = recipe(method, **given)
     one, name = made.stages["one"], next(iter(given))
     assert one.defaults() == {name: first}
@@ -186,7 +189,7 @@ def test_a_field_that_is_set_to_null_stays_so() -> None:
     assert made.stages["one"].resolve().trl()["pad_to_multiple_of"] is None
 
 
-WRONG: list[tuple[Method, dict[str, Any], str]] = [
+WRONG: list[tuple[MethodName, dict[str, Any], str]] = [
     (
         "sft",
         {"learning_rat": 1},
@@ -200,14 +203,24 @@ WRONG: list[tuple[Method, dict[str, Any], str]] = [
         {"packing": True},
         "one.packing: 'packing' is a field of sft; reward has none",
     ),
-    ("sft", {"epsilon": 0.1}, "'epsilon' is a field of grpo; sft has none"),
-    ("sft", {"temperature": 0.5}, "'temperature' is a field of grpo; sft has none"),
+    (
+        "orpo",
+        {"max_completion_length": 32},
+        "'max_completion_length' has no meaning for orpo: TRL's ORPO reads it for encoder-decoder",
+    ),
+    ("orpo", {"padding_value": 3}, "a recipe does not set this: padding is masked"),
+    ("sft", {"epsilon": 0.1}, "'epsilon' is a field of grpo, rloo; sft has none"),
+    ("sft", {"temperature": 0.5}, "'temperature' is a field of grpo, rloo; sft has none"),
     (
         "grpo",
         {"max_length": 256},
-        "'max_length' is a field of sft, reward, dpo, kto; grpo has",
+        "'max_length' is a field of sft, reward, dpo, kto, orpo; grpo has",
     ),
-    ("reward", {"beta": {"choice": [0.1, 0.2]}}, "'beta' is a field of dpo, kto, grpo; reward has"),
+    (
+        "reward",
+        {"beta": {"choice": [0.1, 0.2]}},
+        "'beta' is a field of dpo, kto, orpo, grpo, rloo; reward has",
+    ),
     ("sft", {"adam_beta1": 1.5}, "stages.one.adam_beta1: expected a number from 0 to below 1; got"),
     ("sft", {"adam_beta1": "no"}, "stages.one.adam_beta1: expected a number from 0 to below 1"),
     (
@@ -250,7 +263,7 @@ WRONG: list[tuple[Method, dict[str, Any], str]] = [
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("method", "given", "message"), WRONG)
-def test_a_wrong_field_is_told(method: Method, given: dict[str, Any], message: str) -> None:
+def test_a_wrong_field_is_told(method: MethodName, given: dict[str, Any], message: str) -> None:
     assert re.search(message, refusal(method, **given))
 
 
@@ -266,7 +279,7 @@ def test_typed_fields_at_their_defaults_are_no_fields_of_another_method() -> Non
     assert Recipe.model_validate_json(made.model_dump_json()) == made
 
 
-DECIDED: list[tuple[Method, str, Any, str]] = [
+DECIDED: list[tuple[MethodName, str, Any, str]] = [
     ("sft", "output_dir", "out", "folder"),
     ("sft", "bf16", True, "precision"),
     ("sft", "fp16", True, "precision"),
@@ -294,7 +307,7 @@ DECIDED: list[tuple[Method, str, Any, str]] = [
 
 @pytest.mark.parametrize(("method", "name", "value", "reason"), DECIDED)
 def test_what_alignery_decides_is_refused_with_the_reason(
-    method: Method, name: str, value: Any, reason: str
+    method: MethodName, name: str, value: Any, reason: str
 ) -> None:
     told = refusal(method, **{name: value})
     assert f"stages.one.{name}: a recipe does not set this: " in told
@@ -302,7 +315,7 @@ def test_what_alignery_decides_is_refused_with_the_reason(
 
 
 def test_methods_are_named_in_their_order() -> None:
-    assert methods_with("beta") == ["dpo", "kto", "grpo"]
+    assert methods_with("beta") == ["dpo", "kto", "orpo", "grpo", "rloo"]
 
 
 def test_what_trl_refuses_comes_out_as_the_recipes_error() -> None:

@@ -18,7 +18,7 @@ from align.training.reference_logprobs import give_reference
 @pytest.fixture(autouse=True)
 def fp32(monkeypatch, home):
     monkeypatch.setattr(
-        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
 
 

@@ -17,9 +17,9 @@ from align.errors import AdapterError, TrainingError
 from align.inference import GenerationRequest
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
-from align.methods.grpo import build
-from align.methods.rollouts import POLICY, Rollouts
-from align.methods.trainer_inputs import TrainerInputs
+from align.methods import METHODS
+from align.methods.trainers.rollouts import POLICY, Rollouts
+from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.precision import choose
 from align.recipe import load_recipe
 from align.training.train import train
@@ -40,7 +40,7 @@ REWARDS = [("shortness", 1.0, shortness)]
 @pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(
-        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
 
 
@@ -64,7 +64,7 @@ def make_trainer(tiny, fp32, tmp_path):
             put_beneath(model, parent)
         config = STAGE.model_copy(update=stage)
         arguments = (tiny.tokenizer, config, 4, ROWS, tmp_path / "work", 0, REWARDS, rollouts)
-        trainer = build(TrainerInputs(model, *arguments))
+        trainer = METHODS["grpo"].trainer(TrainerInputs(model, *arguments))
         torch.manual_seed(5)
         move(trainer)
         return trainer
@@ -166,7 +166,9 @@ def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     Measured: 0.035 to 0.046 nats a token on average, 0.6 at most, without bias. That is rounding
     on both sides: each is 0.03 from fp32, where they are 1e-5 apart.
     """
-    monkeypatch.setattr("align.methods.trainer_inputs.precision", lambda: choose("cpu", None, True))
+    monkeypatch.setattr(
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cpu", None, True)
+    )
     base = load_base("smollm2-135m-instruct")
     base = replace(base, model=copy.deepcopy(base.model).to(torch.bfloat16))
     below = beneath_of(base.model)
@@ -175,7 +177,7 @@ def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
     put_beneath(model, below)
     stage = STAGE.model_copy(update={"max_completion_length": 24})
     work = (2, ROWS, tmp_path, 0, REWARDS, rollouts)
-    trainer = build(TrainerInputs(model, base.tokenizer, stage, *work))
+    trainer = METHODS["grpo"].trainer(TrainerInputs(model, base.tokenizer, stage, *work))
     torch.manual_seed(5)
     move(trainer, 0.02)
     ours, theirs = both_log_probabilities(trainer, rollouts(prompts(4), trainer))

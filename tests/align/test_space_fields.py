@@ -7,21 +7,20 @@ import pytest
 import yaml
 
 from align.errors import RecipeError
+from align.methods import METHODS, MethodName
 from align.recipe import Recipe, StageConfig, parse_recipe
-from align.recipe.model import OBJECTIVES
 from align.recipe.show import plain, to_yaml
-from align.recipe.trl_fields.installed import Method
 from align.space.spaces import Space, scalar
 
 Raw = dict[str, Any]
 
 
-def recipe(of: Method = "sft", /, **fields: Any) -> Recipe:
+def recipe(of: MethodName = "sft", /, **fields: Any) -> Recipe:
     stage = {
         "method": of,
         "learning_rate": 1e-3,
         "max_steps": 12,
-        "objective": OBJECTIVES[of][-1],
+        "objective": METHODS[of].objectives[-1],
         "rewards": {"correctness": 1.0} if of == "grpo" else {},
         **fields,
     }
@@ -31,18 +30,18 @@ def recipe(of: Method = "sft", /, **fields: Any) -> Recipe:
     )
 
 
-def one(of: Method = "sft", /, **fields: Any) -> StageConfig:
+def one(of: MethodName = "sft", /, **fields: Any) -> StageConfig:
     return recipe(of, **fields).stages["one"]
 
 
-def refusal(of: Method = "sft", /, **fields: Any) -> str:
+def refusal(of: MethodName = "sft", /, **fields: Any) -> str:
     with pytest.raises(RecipeError) as caught:
         recipe(of, **fields)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-SEARCHED: list[tuple[Method, str, Raw, Any]] = [
+SEARCHED: list[tuple[MethodName, str, Raw, Any]] = [
     ("sft", "max_steps", {"int": [4, 20], "default": 8}, 20),
     ("sft", "per_device_train_batch_size", {"choice": [8, 4]}, 4),
     ("sft", "gradient_accumulation_steps", {"choice": [1, 2]}, 2),
@@ -63,7 +62,7 @@ SEARCHED: list[tuple[Method, str, Raw, Any]] = [
 @pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # of other tests, at any time
 @pytest.mark.parametrize(("method", "path", "space", "last"), SEARCHED)
 def test_any_field_of_one_value_can_be_searched(
-    method: Method, path: str, space: Raw, last: Any
+    method: MethodName, path: str, space: Raw, last: Any
 ) -> None:
     block, _, name = path.rpartition(".")
     made = recipe(method, **({block: {name: space}} if block else {name: space}))

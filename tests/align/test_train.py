@@ -144,7 +144,7 @@ def test_publish_replaces_nothing_by_halves(published, tmp_path):
 @pytest.fixture
 def fp32(monkeypatch):
     monkeypatch.setattr(
-        "align.methods.trainer_inputs.precision", lambda: choose("cpu", None, False)
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cpu", None, False)
     )
 
 

@@ -13,7 +13,7 @@ from align.adapters import Manifest, write_manifest
 from align.adapters.tensors import read_factors
 from align.base import load_base, model_source
 from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
-from align.methods.trainer_inputs import TrainerInputs
+from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.training.train_record import read_record
 
 

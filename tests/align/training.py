@@ -9,22 +9,24 @@ from safetensors.torch import load_file
 from align.base import Base
 from align.data.splits import load_split
 from align.data.user_rows import Row
+from align.methods import METHODS
 from align.recipe import Recipe, StageConfig, load_recipe
 from align.training.train import train
 
-METHODS = ("sft", "reward", "dpo", "kto", "grpo")
+#: The stage of the smoke recipe whose fields a method without a stage of its own takes.
+_LIKE = {"kto": "dpo", "orpo": "dpo", "rloo": "grpo"}
 SMOKE: Recipe = load_recipe("arithmetic-smoke")
 
 
 def stage_of(method: str, dropout: float = 0.1, **fields: Any) -> StageConfig:
     """A resolved stage of four rows a step whose dropout is on."""
-    raw = SMOKE.stages["dpo" if method == "kto" else method].resolve().model_dump()
+    raw = SMOKE.stages[_LIKE.get(method, method)].resolve().model_dump()
     raw |= {"method": method, "parent": None, "reward_model": None, "constraints": []}
     raw["sweep"] |= {"rungs": []}
     raw["lora"] |= {"r": 4, "lora_alpha": 8, "lora_dropout": dropout}
-    if method in ("reward", "dpo", "kto"):
+    if method in ("reward", "dpo", "kto", "orpo"):
         raw["disable_dropout"] = False
-    if method == "grpo":
+    if METHODS[method].online:
         raw["rewards"] = {"correctness": 1.0}
     return StageConfig.model_validate({**raw, **fields})
 
@@ -32,7 +34,7 @@ def stage_of(method: str, dropout: float = 0.1, **fields: Any) -> StageConfig:
 def rows_of(method: str, count: int = 12) -> list[Row]:
     """So few that a run of eight steps sees them more than twice."""
     if method != "kto":
-        return load_split(SMOKE, method, "train")[:count]
+        return load_split(SMOKE, _LIKE.get(method, method), "train")[:count]
     pairs = load_split(SMOKE, "dpo", "train")[: count // 2]
     return [
         {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}

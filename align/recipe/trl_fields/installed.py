@@ -12,16 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from align.errors import AligneryError, RecipeError
+from align.methods import METHODS, MethodName
 
-Method = Literal["sft", "reward", "dpo", "kto", "grpo"]
-#: The config class of each method's trainer, in `trl/trainer/<method>_config.py`.
-CONFIGS: dict[Method, str] = {
-    "sft": "SFTConfig",
-    "reward": "RewardConfig",
-    "dpo": "DPOConfig",
-    "kto": "KTOConfig",
-    "grpo": "GRPOConfig",
-}
 _ENUMS = ("training_args.py", "trainer_utils.py")
 
 
@@ -40,7 +32,7 @@ class TrlField:
 
 
 @cache
-def trl_fields(method: Method) -> dict[str, TrlField]:
+def trl_fields(method: MethodName) -> dict[str, TrlField]:
     """Every field of the method's config by name, inherited ones included.
 
     RecipeError if TRL or transformers is not installed or has another layout.
@@ -48,7 +40,7 @@ def trl_fields(method: Method) -> dict[str, TrlField]:
     classes = (
         ("transformers", "training_args.py", "TrainingArguments"),
         ("trl", "trainer/base_config.py", "_BaseConfig"),
-        ("trl", f"trainer/{method}_config.py", CONFIGS[method]),
+        ("trl", METHODS[method].config_file, METHODS[method].config_class),
     )
     fields: dict[str, TrlField] = {}
     for package, file, name in classes:
@@ -56,9 +48,9 @@ def trl_fields(method: Method) -> dict[str, TrlField]:
     return fields
 
 
-def methods_with(field: str) -> list[Method]:
+def methods_with(field: str) -> list[MethodName]:
     """The methods whose config has `field`."""
-    return [method for method in CONFIGS if field in trl_fields(method)]
+    return [method for method in METHODS if field in trl_fields(method)]
 
 
 @cache
@@ -75,7 +67,7 @@ def enum_values(name: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def trl_refusals(method: Method) -> Iterator[None]:
+def trl_refusals(method: MethodName) -> Iterator[None]:
     """Turn errors of TRL's config and trainer into RecipeError."""
     try:
         yield

@@ -10,29 +10,13 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from align.recipe.trl_fields.installed import CONFIGS, Method, TrlField, methods_with, trl_fields
+from align.methods import METHODS, MethodName
+from align.recipe.trl_fields.installed import TrlField, methods_with, trl_fields
 from align.recipe.trl_fields.unsupported import decided
 from align.space.field_types import searched
 from align.space.spaces import is_space, listed
 from align.suggestions import did_you_mean
 
-#: Allowed values that TRL lists only in its trainers, which check them too late.
-VALUES: dict[tuple[Method, str], tuple[str, ...]] = {
-    ("dpo", "loss_type"): (
-        "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
-        "aot", "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
-    ),
-    ("dpo", "f_divergence_type"): (
-        "reverse_kl", "forward_kl", "js_divergence", "alpha_divergence",
-    ),
-    ("kto", "loss_type"): ("kto", "apo_zero_unpaired"),
-    ("grpo", "loss_type"): (
-        "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo",
-    ),
-    ("grpo", "scale_rewards"): ("group", "batch", "none"),
-    ("grpo", "importance_sampling_level"): ("token", "sequence"),
-    ("grpo", "multi_objective_aggregation"): ("sum_then_normalize", "normalize_then_sum"),
-}  # fmt: skip
 #: Ranges that TRL's annotations do not state.
 BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "adam_beta1": ("from 0 to below 1", lambda x: 0 <= x < 1),
@@ -53,7 +37,7 @@ BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
 }
 
 
-def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
+def unknown(method: MethodName, name: str, typed: Iterable[str]) -> str | None:
     """The end of a message about a field that the method's config lacks; None if it has the field.
 
     `typed` are the names of the stage's own fields.
@@ -61,13 +45,14 @@ def unknown(method: Method, name: str, typed: Iterable[str]) -> str | None:
     fields, typed_names = trl_fields(method), list(typed)
     if name in fields:
         return None
-    usable = [*typed_names, *(field for field in fields if not decided(field))]
+    usable = [*typed_names, *(field for field in fields if not decided(method, field))]
     if near := did_you_mean(name, usable, before="; ") or did_you_mean(name, fields, before="; "):
         return near
-    return f"; allowed: {', '.join(typed_names)}, and the fields of TRL's {CONFIGS[method]}"
+    config = METHODS[method].config_class
+    return f"; allowed: {', '.join(typed_names)}, and the fields of TRL's {config}"
 
 
-def elsewhere(method: Method, name: str) -> str | None:
+def elsewhere(method: MethodName, name: str) -> str | None:
     """A message that names the methods with the field; None if `method` or no method has it."""
     methods = methods_with(name)
     if not methods or method in methods:
@@ -75,9 +60,9 @@ def elsewhere(method: Method, name: str) -> str | None:
     return f"'{name}' is a field of {', '.join(methods)}; {method} has none"
 
 
-def parse_extra(method: Method, name: str, value: Any) -> Any:
+def parse_extra(method: MethodName, name: str, value: Any) -> Any:
     """The field's value for TRL's config, a space or an expression. ValueError otherwise."""
-    if reason := decided(name):
+    if reason := decided(method, name):
         raise ValueError(f"a recipe does not set this: {reason}")
     kind = _type(method, name)
     words = _words(method, name)
@@ -92,7 +77,7 @@ def parse_extra(method: Method, name: str, value: Any) -> Any:
 
 
 @cache
-def _checker(method: Method, name: str) -> Callable[[Any], Any]:
+def _checker(method: MethodName, name: str) -> Callable[[Any], Any]:
     kind, words = _type(method, name), _words(method, name)
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     members = _members(kind)
@@ -124,9 +109,9 @@ def _checker(method: Method, name: str) -> Callable[[Any], Any]:
     return parse
 
 
-def _type(method: Method, name: str) -> Any:
+def _type(method: MethodName, name: str) -> Any:
     field = trl_fields(method)[name]
-    values = VALUES.get((method, name), field.choices)
+    values = METHODS[method].values.get(name, field.choices)
     if not values:
         return field.type
     literal: Any = Literal.__getitem__(values)
@@ -153,7 +138,7 @@ def _takes_bool(members: tuple[Any, ...]) -> bool:
 
 
 @cache
-def _words(method: Method, name: str) -> str:
+def _words(method: MethodName, name: str) -> str:
     texts = [_told(member) for member in _members(_type(method, name))]
     bound = BOUNDS.get(name)
     return " or ".join(dict.fromkeys(texts)) + (f" {bound[0]}" if bound else "")

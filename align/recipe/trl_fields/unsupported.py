@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from align.methods import METHODS, MethodName
+
 _FOLDER = "every trial has a folder of its own"
 _PRECISION = "the machine's precision decides: bf16 where it is computed, fp16 on older GPUs"
 _SEED = "use the recipe's field 'seed'"
@@ -75,8 +77,10 @@ _REASONS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def decided(field: str) -> str | None:
-    """Why a recipe cannot set this field, and what to use instead; None if it can."""
+def decided(method: MethodName, field: str) -> str | None:
+    """Why a stage cannot set this field, and what to use instead; None if it can."""
+    if reason := METHODS[method].unsupported.get(field):
+        return reason
     for reason, names in _REASONS.items():
         for name in names:
             if field == name or (name.endswith("*") and field.startswith(name[:-1])):

@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from align.adapters.manifest import Manifest
-from align.adapters.metric_tables import MEASURES, how_good, table
+from align.methods import METHODS, is_reward_model
 from align.sources import EMBEDDED
+from align.training.metric_tables import MEASURES, how_good, table
 
 CARD = "README.md"
 
-METHODS = {
-    "sft": "supervised fine-tuning on completions",
-    "reward": "reward modelling on pairs of answers",
-    "dpo": "direct preference optimisation on pairs of answers",
-    "kto": "Kahneman-Tversky optimisation on liked and disliked answers",
-    "grpo": "group-relative policy optimisation on rewards",
-}
-
-
 _NOT_SETTINGS = {"method", "parent", "reward_model", "data", "sweep", "budget_seconds"}
-_ROLLOUTS = {"num_generations", "max_completion_length", "temperature"}
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:
@@ -45,7 +36,7 @@ def _base(manifest: Manifest) -> str:
 def _front(manifest: Manifest) -> Iterator[str]:
     base = json.dumps(_base(manifest))  # quoted, as YAML reads it
     yield from ("---", f"base_model: {base}", "library_name: peft")
-    if manifest.method != "reward":
+    if not is_reward_model(manifest.method):
         yield "pipeline_tag: text-generation"
     tags = [f"base_model:adapter:{_base(manifest)}", "alignery", "lora", manifest.method, "trl"]
     yield from ("tags:", *(f"- {json.dumps(tag)}" for tag in tags), "---")
@@ -54,10 +45,11 @@ def _front(manifest: Manifest) -> Iterator[str]:
 def _what(manifest: Manifest) -> Iterator[str]:
     yield f"# {manifest.line}"
     yield ""
-    kind = "a reward model" if manifest.method == "reward" else "a language model"
+    method = METHODS.get(manifest.method)
+    kind = "a reward model" if is_reward_model(manifest.method) else "a language model"
     yield (
         f"A LoRA adapter of rank {manifest.rank} for `{_base(manifest)}`: {kind}, made by "
-        f"{METHODS.get(manifest.method, manifest.method)}."
+        f"{method.description if method else manifest.method}."
     )
     if description := manifest.recipe.get("description"):
         yield f"It comes from the recipe *{manifest.recipe.get('name', '')}*: {description}"
@@ -137,8 +129,8 @@ def _lengths(lengths: Mapping[str, int]) -> str:
 
 def _settings(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     """The resolved settings that are set; nested settings by dotted name."""
-    grpo = manifest.method == "grpo"
-    skipped = _NOT_SETTINGS | ({"max_length"} if grpo else _ROLLOUTS)
+    method = METHODS.get(manifest.method)
+    skipped = _NOT_SETTINGS | (method.unused_fields if method else set())
     for name, value in manifest.stage.items():
         if name == "lora" and isinstance(value, Mapping):
             yield from ((f"lora.{inner}", leaf) for inner, leaf in value.items())
@@ -147,9 +139,9 @@ def _settings(manifest: Manifest) -> Iterator[tuple[str, Any]]:
 
 
 def _use(manifest: Manifest) -> Iterator[str]:
-    kind = "SequenceClassification" if manifest.method == "reward" else "CausalLM"
+    kind = "SequenceClassification" if is_reward_model(manifest.method) else "CausalLM"
     model = f"AutoModelFor{kind}"
-    labels = ", num_labels=1" if manifest.method == "reward" else ""
+    labels = ", num_labels=1" if is_reward_model(manifest.method) else ""
     packaged = manifest.base in EMBEDDED
     name = json.dumps(_base(manifest))
     yield from ("## How to use it", "", "```python")
@@ -163,7 +155,7 @@ def _use(manifest: Manifest) -> Iterator[str]:
         "tokenizer = AutoTokenizer.from_pretrained(source)",
         f"base = {model}.from_pretrained(source{labels})",
     )
-    if manifest.method == "reward":
+    if is_reward_model(manifest.method):
         yield f"base.config.pad_token_id = {manifest.pad_token_id}"
     yield from ('model = PeftModel.from_pretrained(base, ".")  # this folder', "```")
     yield ""
@@ -186,7 +178,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         "tasks, languages, long conversations, safety and bias were not."
     )
     expected = ("accuracy", "mean_reward", "win_rate", "nll", "kl_per_token")
-    if manifest.method != "reward":
+    if not is_reward_model(manifest.method):
         if missing := [MEASURES[name] for name in expected if name not in manifest.metrics]:
             yield f"- Not measured of this adapter: {'; '.join(missing)}."
         if "mean_reward" in manifest.metrics:

@@ -1,7 +1,8 @@
-"""GRPO's completions, written by the engine with the weights that are being trained."""
+"""Completions of online methods, written by the engine with the weights that are being trained."""
 
 from __future__ import annotations
 
+from functools import cache, partial
 from random import Random
 from typing import Any
 
@@ -40,12 +41,23 @@ class Rollouts:
         TrainingError if the weights are no longer finite, AdapterError if they do not fit the
         engine, RequestError if a prompt leaves no room for its completion.
         """
+        prompt_ids = [list(self._engine.tokenize_chat(prompt)) for prompt in prompts]
+        completions = self.complete(prompt_ids, trainer)
+        values = [[token.logprob for token in completion.logprobs] for completion in completions]
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": [_with_end(completion) for completion in completions],
+            "logprobs": values if trainer.temperature == 1 else None,
+        }
+
+    def complete(self, prompts: list[list[int]], trainer: Any) -> list[Completion]:
+        """One completion for each prompt (token ids), in order; errors as in a call."""
         if trainer.state.global_step != self._step:
             self._load(trainer)
         random = self._randoms[trainer.model.training]
         requests = [
             GenerationRequest(
-                self._engine.tokenize_chat(prompt),
+                prompt,
                 POLICY,
                 trainer.max_completion_length,
                 temperature=trainer.temperature,
@@ -56,13 +68,7 @@ class Rollouts:
             )
             for prompt in prompts
         ]
-        completions = self._engine.generate(requests)
-        values = [[token.logprob for token in completion.logprobs] for completion in completions]
-        return {
-            "prompt_ids": [list(request.prompt_ids) for request in requests],
-            "completion_ids": [_with_end(completion) for completion in completions],
-            "logprobs": values if trainer.temperature == 1 else None,
-        }
+        return self._engine.generate(requests)
 
     def close(self) -> None:
         """Unload the policy from the engine."""
@@ -116,3 +122,24 @@ def _layers(model: Any) -> list[_Layer]:
 def _with_end(completion: Completion) -> list[int]:
     """A completion's tokens with its end of turn, which the policy learns to write."""
     return [*completion.token_ids, *([] if completion.ended is None else [completion.ended])]
+
+
+def with_rollouts(trainer: type[Any], rollouts: Rollouts | None) -> Any:
+    """A subclass of RLOOTrainer whose completions come from `rollouts`; `trainer` itself if None.
+
+    TRL's RLOOTrainer has no `rollout_func`, so the subclass overrides the method that generates.
+    """
+    return trainer if rollouts is None else partial(_generating(trainer), rollouts)  # type: ignore[arg-type,misc]
+
+
+@cache
+def _generating(trainer: type[Any]) -> type[Any]:
+    class Generating(trainer):  # type: ignore[misc]
+        def __init__(self, rollouts: Rollouts, **arguments: Any):
+            self._rollouts = rollouts
+            super().__init__(**arguments)
+
+        def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any) -> list[list[int]]:
+            return [_with_end(answer) for answer in self._rollouts.complete(prompt_ids, self)]
+
+    return Generating

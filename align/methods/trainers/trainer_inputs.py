@@ -10,22 +10,22 @@ from typing import Any
 from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase
 
-from align.methods.rollouts import Rollouts
+from align.methods.specification import RewardFunction, StageFields
+from align.methods.trainers.rollouts import Rollouts
 from align.precision import precision
-from align.recipe import StageConfig
-from align.rewards import RewardFunction
 
 
 @dataclass
 class TrainerInputs:
     """The inputs of a training run: a model that holds its parent, resolved settings, rows.
 
-    `rewards` holds (name, weight, function) for GRPO, `rollouts` writes its completions.
+    `rewards` holds (name, weight, function) for online methods, `rollouts` writes their
+    completions.
     """
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    stage: StageConfig
+    stage: StageFields
     steps: int
     rows: Sequence[dict[str, Any]]
     output: Path
@@ -59,7 +59,7 @@ class TrainerInputs:
 
     def lora(self, task_type: str = "CAUSAL_LM", save: list[str] | None = None) -> LoraConfig:
         """PEFT's config of the new adapter."""
-        lora: Any = self.stage.lora  # a resolved stage has values, not spaces or expressions
+        lora = self.stage.lora
         return LoraConfig(
             r=lora.r,
             lora_alpha=lora.lora_alpha,
@@ -78,3 +78,15 @@ class TrainerInputs:
         return Dataset.from_list(
             [{name: row[name] for name in names if name in row} for row in self.rows]
         )
+
+    def all_columns(self) -> list[str]:
+        """The names of all columns that any row has."""
+        return sorted({name for row in self.rows for name in row})
+
+    def reward_functions(self) -> list[RewardFunction]:
+        """The functions of `rewards`, in order."""
+        return [function for _, _, function in self.rewards]
+
+    def reward_weights(self) -> list[float]:
+        """The weights of `rewards`, in order."""
+        return [weight for _, weight, _ in self.rewards]

@@ -9,9 +9,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,6 @@ MOST_BYTES = 4 * 2**30
 #: Entries that a process keeps open; they are memory-mapped.
 _OPEN: Remembered[Dataset] = Remembered(4)
 
-#: The config fields that each trainer's preparation reads. A test compares this with TRL.
-FIELDS: dict[str, tuple[str, ...]] = {
-    "SFTTrainer": (
-        "assistant_only_loss", "completion_only_loss", "dataset_num_proc", "dataset_text_field",
-        "max_length", "packing_strategy", "seed", "shuffle_dataset", "truncation_mode",
-    ),
-    "RewardTrainer": ("dataset_num_proc", "max_length"),
-    "DPOTrainer": ("dataset_num_proc", "max_length", "truncation_mode"),
-    # KTO estimates the divergence from answers of the same micro-batch.
-    "KTOTrainer": ("dataset_num_proc", "loss_type", "max_length", "per_device_train_batch_size"),
-}  # fmt: skip
 _DIGEST = "digest.json"
 _STALE_SECONDS = 24 * 3600
 
@@ -50,9 +40,12 @@ _STALE_SECONDS = 24 * 3600
 class Prepared:
     """Mixin before a TRL trainer: reads rows that were prepared before from the cache.
 
-    The key of an entry is the SHA-256 of the rows, the tokenizer with its template, the config
-    fields in FIELDS, and the versions of the packages used. Progress bars are switched off.
+    The key of an entry is the SHA-256 of the rows, the tokenizer with its template, the fields of
+    the config that TRL's preparation reads (`prepared_by`), and the versions of the packages used.
+    Progress bars are switched off.
     """
+
+    prepared_by: tuple[str, ...]
 
     def _prepare_dataset(
         self, dataset: Dataset, processing_class: Any, args: Any, *rest: Any
@@ -64,20 +57,37 @@ class Prepared:
                 dataset, processing_class, args, *rest
             )
 
-        trainer = next(
-            ancestor.__name__ for ancestor in type(self).__mro__ if ancestor.__name__ in FIELDS
-        )
-        key = entry_key(dataset, processing_class, trainer, args, rest)
+        trainer = type(self).__mro__[2].__name__  # after the subclass and this mixin
+        key = entry_key(dataset, processing_class, trainer, self.prepared_by, args, rest)
         with no_progress_bars():
             return kept(key, make)
 
 
-def entry_key(dataset: Dataset, tokenizer: Any, trainer: str, args: Any, rest: Any = ()) -> str:
-    """SHA-256 of everything that the prepared rows depend on."""
+@cache
+def prepared(trainer: type[Any], fields: tuple[str, ...]) -> type[Any]:
+    """A subclass of a TRL trainer with `Prepared`; `fields` are those that its preparation reads.
+
+    A test compares them with TRL's sources.
+    """
+    return type(f"Prepared{trainer.__name__}", (Prepared, trainer), {"prepared_by": fields})
+
+
+def entry_key(
+    dataset: Dataset,
+    tokenizer: Any,
+    trainer: str,
+    fields: Iterable[str],
+    args: Any,
+    rest: Any = (),
+) -> str:
+    """SHA-256 of everything that the prepared rows depend on.
+
+    `trainer` is the name of TRL's trainer, and `fields` are those of `args` that it reads.
+    """
     digest = hashlib.sha256()
     inputs = {
         "trainer": trainer,
-        "fields": {name: str(getattr(args, name)) for name in FIELDS[trainer]},
+        "fields": {name: str(getattr(args, name)) for name in fields},
         "rest": [str(argument) for argument in rest],
         "tokenizer": tokenizer_digest(tokenizer),
         "features": str(dataset.features),
