@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ports import complaints, family, listeners
 
 from cluster.simulated import simulated_head, simulated_pool
+from tests.ports import complaints, family, listeners
 
 BASE = "tiny-random"
 #: What a hang takes; nothing is measured by it.

@@ -16,9 +16,6 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
-from asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
-from real_adapters import BASE, installation, real_adapter
-from waiting import wait_until
 
 from cluster.database import open_database
 from cluster.ray import ray_session
@@ -30,6 +27,9 @@ from serve.experiments import Experiments, VariantSpec
 from serve.metrics.reporter import PERIOD_SECONDS
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.serve.asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
+from tests.serve.real_adapters import BASE, installation, real_adapter
+from tests.waiting import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
 WRITTEN = "alignery_completion_tokens_total"

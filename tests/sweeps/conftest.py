@@ -1,15 +1,12 @@
 """A small recipe, settings in a temporary home, and one Ray for the whole session."""
 
 import json
-import os
-import sys
-from pathlib import Path
 
 import pytest
-from toy_recipe import RECIPE
 
 from align.recipe import parse_recipe
 from cluster.settings import Settings
+from tests.sweeps.toy_recipe import RECIPE
 
 
 @pytest.fixture(scope="module")  # not longer: other folders' tests start and join Rays themselves
@@ -17,20 +14,8 @@ def local_ray(tmp_path_factory):
     """Ray on two CPUs, ended by its own handle."""
     from cluster.ray import ray_session
 
-    here = str(Path(__file__).parent)
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before]))
-    home = tmp_path_factory.mktemp("ray")
-    try:
-        with ray_session(Settings(home=home), num_cpus=2) as address:
-            yield address
-    finally:
-        if before is None:
-            os.environ.pop("PYTHONPATH")
-        else:
-            os.environ["PYTHONPATH"] = before
+    with ray_session(Settings(home=tmp_path_factory.mktemp("ray")), num_cpus=2) as address:
+        yield address
 
 
 @pytest.fixture

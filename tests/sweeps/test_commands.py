@@ -7,8 +7,6 @@ import sys
 
 import pytest
 import yaml
-from commanding import write_recipe
-from toy_recipe import FAKE
 from typer.testing import CliRunner
 
 import alignery
@@ -18,6 +16,8 @@ from sweeps.commands import sweep_app
 from sweeps.errors import SweepError, SweepNotFound
 from sweeps.pipeline import run_pipeline
 from sweeps.sweep_store import Search, begin
+from tests.sweeps.commanding import write_recipe
+from tests.sweeps.toy_recipe import FAKE
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import copy
 import json
 
 import pytest
-from toy_recipe import RECIPE
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.recipe import parse_recipe
@@ -12,6 +11,7 @@ from align.recipe.lora import MAX_RANK
 from cluster.registry import open_registry
 from sweeps.dependencies import find_needs
 from sweeps.errors import SweepError
+from tests.sweeps.toy_recipe import RECIPE
 
 
 @pytest.fixture

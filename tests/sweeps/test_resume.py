@@ -7,13 +7,13 @@ import signal
 
 import psutil
 import pytest
-from commanding import finish, start, told, trials_in, wait_for, write_recipe
-from toy_recipe import FAKE
 from typer.testing import CliRunner
 
 import alignery
 import sweeps.runner
 from sweeps.pipeline import run_pipeline
+from tests.sweeps.commanding import finish, start, told, trials_in, wait_for, write_recipe
+from tests.sweeps.toy_recipe import FAKE
 
 ONE = ("--max-concurrent", "1")
 

@@ -1,7 +1,6 @@
 """What a launch keeps, and what a name stands for. No Ray, no trials."""
 
 import pytest
-from toy_recipe import RECIPE
 
 from align.recipe import parse_recipe
 from cluster.database import open_database
@@ -11,6 +10,7 @@ from sweeps.errors import SweepError, SweepNotFound
 from sweeps.run_store import RunOptions, choose, create, find, rows_of, to_resume, update
 from sweeps.sweep_store import FINISHED, STOPPED, Search, attach, begin
 from sweeps.sweep_store import update as update_row
+from tests.sweeps.toy_recipe import RECIPE
 
 
 @pytest.fixture

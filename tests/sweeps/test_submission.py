@@ -17,7 +17,6 @@ from unittest import mock
 
 import pytest
 import yaml
-from fake_dashboard import fake_dashboard
 from typer.testing import CliRunner
 
 import alignery
@@ -29,6 +28,7 @@ from cluster.settings import Settings
 from cluster.simulated import simulated_head
 from cluster.tree import LIMIT_BYTES, Tree, check_size, working_tree, write_package
 from sweeps.submission import RECIPE_FILE, SubmittedOptions, entrypoint, prepare
+from tests.fake_dashboard import fake_dashboard
 
 PASSWORD = "correct-horse-battery"
 DATABASE = f"postgresql://me:{PASSWORD}@db.example.com/alignery"

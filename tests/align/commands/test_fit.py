@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from shapes import QWEN
 from typer.testing import CliRunner, Result
 
 from align.recipe import load_recipe
 from alignery import app
+from tests.align.shapes import QWEN
 
 
 @pytest.fixture

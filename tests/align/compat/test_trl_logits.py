@@ -3,13 +3,13 @@
 import pytest
 import torch
 import trl.trainer.utils
-from training import rows_of, shortness, stage_of
 
 from align.base import load_base
 from align.compat.trl_logits import compact_logits
 from align.methods import dpo, grpo, kto, sft
 from align.methods.trainer_inputs import TrainerInputs
 from align.rewards import RewardFunction
+from tests.align.training.short_runs import rows_of, shortness, stage_of
 
 BUILDERS = {"sft": sft.build, "dpo": dpo.build, "kto": kto.build, "grpo": grpo.build}
 REWARDS: list[tuple[str, float, RewardFunction]] = [("shortness", 1.0, shortness)]

@@ -1,10 +1,10 @@
 """A step that raises: what was under way is gone, and nothing that it left behind is used."""
 
 import pytest
-from waiting import step_until
 
 from align.inference import GenerationRequest
 from align.inference.engine import BankEngine
+from tests.waiting import step_until
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]
 

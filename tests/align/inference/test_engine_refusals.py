@@ -5,8 +5,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_families import in_dtype, random_adapter, random_base, random_tokens
-from waiting import step_until
 
 from align.adapters import Manifest, write_manifest
 from align.adapters.tensors import LoraFactors
@@ -14,6 +12,8 @@ from align.base import load_base
 from align.errors import AdapterError, RequestError
 from align.inference import EngineOptions, GenerationRequest
 from align.inference.engine import BankEngine
+from tests.align.inference.tiny_families import in_dtype, random_adapter, random_base, random_tokens
+from tests.waiting import step_until
 
 OPTIONS = EngineOptions(slots=4, slot_tokens=64, adapters=2, max_rank=8, chunk_tokens=8)
 TENSORS = "adapter_model.safetensors"

@@ -7,7 +7,6 @@ import weakref
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from waiting import step_until
 
 from align.adapters import Manifest, write_manifest
 from align.adapters.tensors import read_factors
@@ -16,6 +15,7 @@ from align.inference.engine import BankEngine
 from align.inference.kernels.plain import PlainOps
 from align.inference.modeling import model as forward
 from align.methods.reward import with_head
+from tests.waiting import step_until
 
 OPTIONS = EngineOptions(slots=12, slot_tokens=160, adapters=4, chunk_tokens=16)
 PROMPT = [ord(one) % 200 + 20 for one in "Ana has 12 apples and finds 7 more."]

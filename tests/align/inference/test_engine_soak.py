@@ -6,11 +6,11 @@ from random import Random
 import psutil
 import pytest
 import torch
-from waiting import step_until
 
 from align.adapters.tensors import LoraFactors
 from align.inference import EngineOptions, GenerationRequest
 from align.inference.engine import BankEngine
+from tests.waiting import step_until
 
 #: Turns, not seconds: a slow machine does the same work, for longer.
 TURNS = 36_000

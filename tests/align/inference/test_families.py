@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_families import assorted, greedy, in_dtype, random_base, random_tokens
 
 from align.errors import ModelError
 from align.inference import EngineOptions, GenerationRequest
@@ -13,6 +12,13 @@ from align.inference.kernels.build import compiled
 from align.inference.kernels.plain import PlainOps
 from align.inference.modeling import model as forward
 from align.inference.modeling.model import Model, Reading, Writing
+from tests.align.inference.tiny_families import (
+    assorted,
+    greedy,
+    in_dtype,
+    random_base,
+    random_tokens,
+)
 
 #: Largest difference of a logit, as a share of the largest logit: fp32 sums in another order.
 TIGHT = 1e-4

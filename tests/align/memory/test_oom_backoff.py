@@ -5,7 +5,6 @@ import weakref
 
 import pytest
 import torch
-from training import rows_of, run, same, stage_of, tensors
 from transformers import Trainer
 
 from align.base import load_base
@@ -16,6 +15,7 @@ from align.memory.oom_backoff import halved, sized, smaller
 from align.precision import choose
 from align.recipe import StageConfig
 from align.training.train_record import OutOfMemory, read_record
+from tests.align.training.short_runs import rows_of, run, same, stage_of, tensors
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from training import rows_of, run, stage_of
 from transformers import AutoTokenizer
 from trl import SFTTrainer
 
@@ -15,6 +14,7 @@ from align.base import load_base, model_source
 from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
 from align.methods.trainer_inputs import TrainerInputs
 from align.training.train_record import read_record
+from tests.align.training.short_runs import rows_of, run, stage_of
 
 
 def test_every_field_of_the_recipe_arrives_and_alignerys_own_win(tmp_path):

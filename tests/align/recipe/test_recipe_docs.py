@@ -22,7 +22,7 @@ from align.recipe.trl_fields.installed import CONFIGS
 from align.recipe.trl_fields.unsupported import patterns
 from align.space.spaces import KINDS
 
-TEXT = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs/recipes.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 PROSE = re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 CODE = set(re.findall(r"`([^`\n]+)`", PROSE))

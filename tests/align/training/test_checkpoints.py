@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from training import METHODS, rows_of, run, same, stage_of
 
 from align.base import Base, load_base
 from align.inference.engine import BankEngine
@@ -16,6 +15,7 @@ from align.inference.options import EngineOptions
 from align.training import attempt as running
 from align.training.checkpoints import make_visible, newest_checkpoint
 from align.training.train_record import last_metrics, read_record
+from tests.align.training.short_runs import METHODS, rows_of, run, same, stage_of
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,8 @@ def test_a_checkpoint_lies_there_as_soon_as_it_is_saved_and_the_older_one_goes(b
 
 CHILD = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from training import run, stage_of
+from tests.align.training.short_runs import run, stage_of
 from align.base import load_base
 
 def die(step, logs):
@@ -95,7 +94,7 @@ def test_a_killed_process_is_continued_and_printed_nothing_of_its_own(base, tmp_
     """SIGKILL in mid-run: the same losses and bits as a run that nobody killed."""
     loud = {key: value for key, value in os.environ.items() if "PROGRESS_BARS" not in key}
     killed = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path / "broken"), str(Path(__file__).parent)],
+        [sys.executable, "-c", CHILD, str(tmp_path / "broken")],
         env=loud,
         capture_output=True,
         text=True,

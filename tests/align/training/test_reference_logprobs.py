@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from training import rows_of, run, same, stage_of
 from trl import DPOTrainer
 
 from align.errors import TrainingError
 from align.precision import choose
 from align.training import attempt as running
 from align.training.reference_logprobs import give_reference
+from tests.align.training.short_runs import rows_of, run, same, stage_of
 
 
 @pytest.fixture(autouse=True)

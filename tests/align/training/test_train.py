@@ -7,7 +7,6 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from training import METHODS, rows_of, run
 from transformers import AutoModelForSequenceClassification
 
 from align.adapters import adapter_id, read_manifest
@@ -22,6 +21,7 @@ from align.recipe import load_recipe, parse_recipe
 from align.training.train import train
 from align.training.train_record import read_record
 from align.training.trial import Trial
+from tests.align.training.short_runs import METHODS, rows_of, run
 
 SMOKE = load_recipe("arithmetic-smoke")
 

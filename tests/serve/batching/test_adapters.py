@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
-from waiting import await_until
 
 from serve.batching.jobs import AdapterRef, GenerateJob, Outcome, Refused
 from serve.batching.worker import ReplicaLimits, Worker
+from tests.serve.serve_fakes import FakeEngine, FakeVocabulary, make_adapter
+from tests.waiting import await_until
 
 CHAT = ({"role": "user", "content": "hello"},)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_fakes import FakeEngine, FakeVocabulary, make_adapter
-from waiting import await_until
 
 from serve.batching.jobs import (
     Accepted,
@@ -22,6 +20,8 @@ from serve.batching.jobs import (
     Text,
 )
 from serve.batching.worker import ReplicaLimits, Worker
+from tests.serve.serve_fakes import FakeEngine, FakeVocabulary, make_adapter
+from tests.waiting import await_until
 
 CHAT = ({"role": "user", "content": "hello"},)
 

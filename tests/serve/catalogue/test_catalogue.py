@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serve_fakes import ask, make_adapter
-from waiting import await_until, wait_until
 
 from cluster.errors import DatabaseError
 from serve.catalogue import Catalogue, Snapshot, SnapshotSource
 from serve.experiments import VariantSpec
+from tests.serve.serve_fakes import ask, make_adapter
+from tests.waiting import await_until, wait_until
 
 CHAMPION = "arithmetic/sft@champion"
 

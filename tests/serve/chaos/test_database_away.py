@@ -24,8 +24,6 @@ import httpx
 import openai
 import psutil
 import pytest
-from asking import LINE, TOKENS, Load, connect, right_answers
-from real_adapters import BASE, installation, real_adapter
 from sqlalchemy import select
 
 from cluster.database import open_database
@@ -38,6 +36,8 @@ from serve.access.keys import Keys
 from serve.experiments import Experiments, VariantSpec
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.serve.asking import LINE, TOKENS, Load, connect, right_answers
+from tests.serve.real_adapters import BASE, installation, real_adapter
 
 AWAY_SECONDS = 30  # twice: refused, and hanging
 PATIENCE = 20.0  # of whoever asks while the database is away, or until it is noticed

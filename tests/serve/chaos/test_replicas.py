@@ -9,9 +9,6 @@ from typing import Any
 
 import psutil
 import pytest
-from asking import LINE, Load, connect, gauge, right_answers
-from real_adapters import BASE, installation, real_adapter
-from waiting import wait_until
 
 from cluster.ray import ray_session
 from cluster.registry import Registry, open_registry
@@ -20,6 +17,9 @@ from serve.app import AppArgs, build
 from serve.deployment.config import APPLICATION
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.serve.asking import LINE, Load, connect, gauge, right_answers
+from tests.serve.real_adapters import BASE, installation, real_adapter
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.chaos
 

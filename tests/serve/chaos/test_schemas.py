@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-from waiting import wait_until
+
+from tests.waiting import wait_until
 
 EXAMPLES = 100
 

@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from real_adapters import BASE, installation, real_adapter
 
 from cluster.ray import ray_session
 from cluster.registry import Registry, open_registry
 from cluster.settings import Settings
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.serve.real_adapters import BASE, installation, real_adapter
 
 SECONDS = 300
 CLIENTS = 24

@@ -14,9 +14,6 @@ from unittest import mock
 
 import pytest
 import yaml
-from asking import connect
-from fake_dashboard import fake_dashboard
-from real_adapters import BASE, installation, real_adapter
 from typer.testing import CliRunner
 
 import alignery
@@ -30,6 +27,9 @@ from serve.commands import serve_app
 from serve.deployment.config import check_config, read_config
 from serve.errors import ServeError
 from serve.server import _reserved
+from tests.fake_dashboard import fake_dashboard
+from tests.serve.asking import connect
+from tests.serve.real_adapters import BASE, installation, real_adapter
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 NOWHERE = "http://127.0.0.1:1"

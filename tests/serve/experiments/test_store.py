@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from serve_fakes import BASE
 
 from cluster.errors import AdapterNotFound
 from serve.errors import AnswerNotFound, ExperimentError, ExperimentNotFound
 from serve.experiments import Experiments, VariantSpec
 from serve.experiments.rules import check_design
+from tests.serve.serve_fakes import BASE
 
 ARMS = (
     VariantSpec(name="control", model="base"),

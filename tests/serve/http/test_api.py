@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from serve_fakes import ask
-from waiting import wait_until
 
 from serve.experiments import VariantSpec
+from tests.serve.serve_fakes import ask
+from tests.waiting import wait_until
 
 
 def chunks_of(response: Any) -> list[Any]:

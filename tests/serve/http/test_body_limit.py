@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from serve_fakes import ask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from serve.http.body_limit import Intake
+from tests.serve.serve_fakes import ask
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serve_fakes import ask
+
+from tests.serve.serve_fakes import ask
 
 
 def error_of(response: Any) -> dict[str, Any]:

@@ -6,15 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from commanding import finish, reports, start, trials_in, wait_for, write_recipe
+
+from tests.sweeps.commanding import finish, reports, start, trials_in, wait_for, write_recipe
 
 pytestmark = pytest.mark.chaos
 
-HERE = Path(__file__).parent
 ONE = ("--max-concurrent", "1")
 
 #: A Ray of its own for others to join: a head and one node with a CPU each.
@@ -40,7 +39,6 @@ def cluster():
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(HERE)},
         )
         running.append(process)
         address, token = process.stdout.readline().split()

@@ -1,28 +1,21 @@
 """Machines that leave and join in the middle of a sweep."""
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
-from test_pool import graph
-from toy_recipe import FAKE
 
 from cluster.ray import ray_session
 from cluster.settings import Settings
 from cluster.simulated import simulated_pool
 from sweeps.events import MilestoneReported, PoolChanged, TrialRetried
 from sweeps.pipeline import run_pipeline
+from tests.sweeps.test_pool import graph
+from tests.sweeps.toy_recipe import FAKE
 
 pytestmark = pytest.mark.chaos
 
 
 @pytest.fixture
-def pool(monkeypatch, settings):
+def pool(settings):
     """A cluster to which machines can be added."""
-    here = str(Path(__file__).parent)
-    monkeypatch.setattr(sys, "path", [here, *sys.path])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.getenv("PYTHONPATH")])))
     with simulated_pool() as made, ray_session(Settings(ray_address=made.address)):
         yield made
 

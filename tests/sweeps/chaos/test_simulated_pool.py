@@ -1,13 +1,8 @@
 """The same sweep on pools of pretended T4 nodes, of which some leave and some join in mid-sweep."""
 
-import os
 import random
-import sys
-from pathlib import Path
 
 import pytest
-from fake_trial import objective
-from toy_recipe import FAKE, RECIPE
 
 from align.recipe import parse_recipe
 from cluster.database import open_database
@@ -21,6 +16,8 @@ from sweeps.pool.placement import make_placement
 from sweeps.pool.worker_preflight import check_workers
 from sweeps.study.study_session import StudySession
 from sweeps.trials import Milestone
+from tests.sweeps.fake_trial import objective
+from tests.sweeps.toy_recipe import FAKE, RECIPE
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 
@@ -60,10 +57,7 @@ class Pool:
 
 
 @pytest.fixture
-def pool(monkeypatch, settings):
-    here = str(Path(__file__).parent)
-    monkeypatch.setattr(sys, "path", [here, *sys.path])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.getenv("PYTHONPATH")])))
+def pool(settings):
     with simulated_pool() as simulated:
         joined = Settings(ray_address=simulated.address)
         with ray_session(joined):

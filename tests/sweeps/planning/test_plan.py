@@ -2,16 +2,13 @@
 
 import io
 import math
-import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from toy_recipe import RECIPE
 
 from align.memory.duration import Range, step_seconds
 from align.memory.machines import GPUS, Machine
@@ -27,8 +24,8 @@ from sweeps.planning.pruning_estimate import halved, survivors
 from sweeps.planning.throughput import Pace, measured_pace, pace_of
 from sweeps.sweep_store import FINISHED
 from sweeps.trials import TrialSummary
+from tests.sweeps.toy_recipe import RECIPE
 
-ROOT = Path(__file__).parents[2]
 CPU = Machine("CPU", 2**34, "bfloat16", "cpu")
 
 
@@ -127,8 +124,7 @@ plan_pipeline(Settings(), recipe, recipe.order(), accelerator="T4", gpus=2).tabl
 import ray
 assert not ray.is_initialized() and "torch" not in sys.modules
 """
-    there = {**os.environ, "PYTHONPATH": str(ROOT)}  # this tree, wherever another is installed
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=there)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_what_does_not_fit_is_told_by_the_plan_too(settings):

@@ -4,7 +4,6 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from toy_recipe import RECIPE
 
 from align.memory.machines import GPUS
 from align.recipe import parse_recipe
@@ -12,6 +11,7 @@ from cluster.pool import Node
 from sweeps.errors import SweepError
 from sweeps.pool.gpu_sharing import MACHINES, _share, hold_to_share, tensor_fraction
 from sweeps.pool.placement import Placement, place
+from tests.sweeps.toy_recipe import RECIPE
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 

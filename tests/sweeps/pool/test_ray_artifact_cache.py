@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import ray
-from waiting import wait_until
 
 from align import artifact_cache
 from sweeps.pool.ray_artifact_cache import RayShelf, shelf_session, use_shelf
+from tests.waiting import wait_until
 
 
 @ray.remote(num_cpus=0)

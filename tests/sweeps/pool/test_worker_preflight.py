@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
-from toy_recipe import RECIPE
 
 from align.recipe import load_recipe, parse_recipe
 from align.recipe.show import to_yaml
@@ -19,6 +18,7 @@ from sweeps.pool.placement import make_placement
 from sweeps.pool.stage_job import portable
 from sweeps.pool.worker_preflight import check_workers, localise, ship_data
 from sweeps.pool.worker_probe import Probe, find_fault
+from tests.sweeps.toy_recipe import RECIPE
 
 POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 

@@ -4,7 +4,6 @@ import importlib.util
 
 import optuna
 import pytest
-from driving import STUDY, stage_with
 
 from cluster.database import open_database
 from sweeps.errors import SweepError
@@ -12,6 +11,7 @@ from sweeps.study.pruners import Pruning
 from sweeps.study.storage import open_storage
 from sweeps.study.study_session import StudySession
 from sweeps.trials import Milestone
+from tests.sweeps.driving import STUDY, stage_with
 
 RUNGS = [5, 7, 11, 13, 17]
 

@@ -4,13 +4,13 @@ import importlib.util
 
 import optuna
 import pytest
-from driving import STUDY, at, run_all, search, stage_with, told, value
 
 from cluster.database import open_database
 from sweeps.errors import SweepError
 from sweeps.study.samplers import Sampling, startup_trials
 from sweeps.study.storage import open_storage
 from sweeps.study.study_session import StudySession
+from tests.sweeps.driving import STUDY, at, run_all, search, stage_with, told, value
 
 CHOICES = {
     "learning_rate": {"choice": [1e-3, 1e-2]},

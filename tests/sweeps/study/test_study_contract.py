@@ -6,7 +6,6 @@ import time
 
 import optuna
 import pytest
-from driving import STUDY, at, recipe_with, run, run_all, search, stage_with, told
 from sqlalchemy import create_engine, text
 
 from cluster.database import open_database
@@ -16,6 +15,7 @@ from sweeps.study.study_session import StudySession
 from sweeps.study_lock import StudyLock
 from sweeps.sweep_store import Search, begin
 from sweeps.trials import FROM
+from tests.sweeps.driving import STUDY, at, recipe_with, run, run_all, search, stage_with, told
 
 
 @pytest.fixture
@@ -110,8 +110,7 @@ def whole_value(trials, number, step):
 
 DRIVE = """
 import sys, time
-sys.path.insert(0, {folder!r})
-from driving import search, stage_with
+from tests.sweeps.driving import search, stage_with
 from cluster.database import open_database
 from cluster.settings import Settings
 settings = Settings(home={home!r}, database_url={url!r})
@@ -123,13 +122,12 @@ print("done", flush=True)
 
 
 @pytest.fixture
-def start(settings, request):
+def start(settings):
     """Another process with a home of its own that runs a whole search when told to."""
     started = []
 
     def begin_(study, home):
         script = DRIVE.format(
-            folder=str(request.path.parent),
             home=str(home),
             url=settings.database_url,
             study=study,

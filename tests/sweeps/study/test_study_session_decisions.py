@@ -12,7 +12,6 @@ from typing import Any
 
 import optuna
 import pytest
-from driving import STUDY, at, run, run_all, stage_with, told
 from optuna.trial import TrialState
 
 from sweeps.errors import SweepError
@@ -20,6 +19,7 @@ from sweeps.study import study_session as bridge_module
 from sweeps.study import study_trials
 from sweeps.study.study_session import StudySession
 from sweeps.trials import Milestone
+from tests.sweeps.driving import STUDY, at, run, run_all, stage_with, told
 
 SETTINGS, DATABASE = object(), object()
 Open = Callable[..., StudySession]

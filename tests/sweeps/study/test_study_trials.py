@@ -1,12 +1,12 @@
 """What is done to a study from outside: deaths, stops, repeats, points, unseen measurements."""
 
 import pytest
-from driving import STUDY, at, run, run_all, stage_with, told, value
 
 from cluster.database import open_database
 from sweeps.study.storage import read_trials
 from sweeps.study.study_session import StudySession
 from sweeps.trials import best_of, ranked
+from tests.sweeps.driving import STUDY, at, run, run_all, stage_with, told, value
 
 RAN = {"began": 100.0, "ended": 104.5, "node": "10.0.0.1", "worker": "w1"}
 

@@ -5,11 +5,11 @@ import math
 import random
 
 import pytest
-from driving import STUDY, at, run, run_all, search, stage_with, told, value
 
 from cluster.database import open_database
 from sweeps.study.storage import open_storage
 from sweeps.study.study_session import StudySession
+from tests.sweeps.driving import STUDY, at, run, run_all, search, stage_with, told, value
 
 WITH_CMAES = pytest.param(
     "cmaes",

@@ -4,7 +4,6 @@ import math
 
 import optuna
 import pytest
-from driving import at, recipe_with, run_all, search, told, value
 
 from cluster.database import open_database
 from cluster.database.tables import Sweep
@@ -13,6 +12,7 @@ from sweeps.study.storage import open_storage, read_trials
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
 from sweeps.trials import FROM
+from tests.sweeps.driving import at, recipe_with, run_all, search, told, value
 
 LINE = "toy/sft"
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from waiting import wait_until
 
 from align.inference.kernels.build import compiled
+from tests.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 #: Tells that it was called, waits where it is told to, and makes a library of nothing in no time.
 COMPILER = """#!/bin/sh
 for target; do :; done
@@ -89,7 +88,7 @@ def test_of_two_processes_at_once_one_compiles_and_the_other_waits(machine):
         subprocess.Popen(
             [sys.executable, "-c", ASK.format(name=name)],
             cwd=machine.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "ALIGNERY_HOME": name},
+            env={**os.environ, "ALIGNERY_HOME": name},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -111,7 +110,6 @@ def test_one_that_was_killed_while_it_compiled_holds_nobody_up(machine):
     killed = subprocess.Popen(
         [sys.executable, "-c", ASK.format(name="killed")],
         cwd=machine.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     wait_until(lambda: machine.calls or killed.poll() is not None, "it compiles", seconds=300)
     assert killed.poll() is None

@@ -1,11 +1,11 @@
 """The scheduler's decisions, case by case. Each step is carried out and checked on the way."""
 
 import pytest
-from simulated_engine import SimulatedEngine, endless
-from waiting import step_until
 
 from align.inference.scheduling.scheduler import Chunk, Copy, Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence
+from tests.align.inference.scheduling.simulated_engine import SimulatedEngine, endless
+from tests.waiting import step_until
 
 LONG = 10_000
 FAR = 50  # tokens that a sequence writes when it shall live for the whole test

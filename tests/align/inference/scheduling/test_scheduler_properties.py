@@ -5,12 +5,12 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from simulated_engine import SimulatedEngine, endless, expected
-from waiting import MOST_STEPS
 
 from align.inference.scheduling.chunks import share_out
 from align.inference.scheduling.kv_slots import shared_prefix
 from align.inference.scheduling.sequence import Sequence
+from tests.align.inference.scheduling.simulated_engine import SimulatedEngine, endless, expected
+from tests.waiting import MOST_STEPS
 
 ADAPTERS = 5  # with the base; more than there are places in the bank
 
