@@ -6,6 +6,7 @@ import pytest
 
 from align.recipe import parse_recipe
 from cluster.settings import Settings
+from tests.sweeps.submitted_project import write_project
 from tests.sweeps.toy_recipe import RECIPE
 
 
@@ -55,3 +56,14 @@ def calls(settings):
         return [one for one in found if what in (None, one["what"])]
 
     return read
+
+
+@pytest.fixture
+def project(settings, tmp_path, monkeypatch):
+    """A git checkout with a recipe, code, and things that must not travel."""
+    folder = tmp_path / "project"
+    write_project(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("ALIGNERY_JOBS_ADDRESS", raising=False)
+    monkeypatch.setenv("ALIGNERY_HOME", str(settings.home))
+    return folder

@@ -10,6 +10,8 @@ from align.evaluation.metrics import paired
 from align.recipe import load_recipe
 from align.training.trial import Trial
 
+pytestmark = pytest.mark.chaos
+
 
 @pytest.fixture
 def both_cores():
@@ -19,7 +21,6 @@ def both_cores():
     torch.set_num_threads(before)
 
 
-@pytest.mark.chaos
 def test_sft_moves_held_out_accuracy(tmp_path, both_cores):
     recipe = load_recipe("arithmetic")
     recipe.stages["sft"].sweep.rungs = []

@@ -1,6 +1,5 @@
 """GRPO on the engine: the same prompts, weights and log-probabilities as the trainer's own."""
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from safetensors.torch import load_file
 
 from align.adapters.stacked_parent import put_beneath
 from align.adapters.tensors import LoraFactors, read_factors
-from align.base import load_base
 from align.compat.trl_logits import compact_logits
 from align.data.splits import load_split
 from align.errors import AdapterError, TrainingError
@@ -157,32 +155,6 @@ def test_log_probabilities_of_a_warmer_distribution_are_not_claimed(make_trainer
     rollouts = Rollouts(engine, None)
     written = rollouts(prompts(1), make_trainer(rollouts, temperature=0.7))
     assert written["logprobs"] is None
-
-
-@pytest.mark.chaos
-def test_half_precision_log_probabilities_stay_close(tmp_path, monkeypatch):
-    """SmolLM2 in bf16 on a parent of rank 8.
-
-    Measured: 0.035 to 0.046 nats a token on average, 0.6 at most, without bias. That is rounding
-    on both sides: each is 0.03 from fp32, where they are 1e-5 apart.
-    """
-    monkeypatch.setattr("align.methods.trainer_inputs.precision", lambda: choose("cpu", None, True))
-    base = load_base("smollm2-135m-instruct")
-    base = replace(base, model=copy.deepcopy(base.model).to(torch.bfloat16))
-    below = beneath_of(base.model)
-    rollouts = Rollouts(BankEngine(base, OPTIONS), below)
-    model = base.shell()
-    put_beneath(model, below)
-    stage = STAGE.model_copy(update={"max_completion_length": 24})
-    work = (2, ROWS, tmp_path, 0, REWARDS, rollouts)
-    trainer = build(TrainerInputs(model, base.tokenizer, stage, *work))
-    torch.manual_seed(5)
-    move(trainer, 0.02)
-    ours, theirs = both_log_probabilities(trainer, rollouts(prompts(4), trainer))
-    apart = (ours - theirs).abs()
-    assert apart.mean() < 0.06
-    assert apart.max() < 1.0
-    assert (ours - theirs).mean().abs() < 0.02
 
 
 def beneath_of(model):

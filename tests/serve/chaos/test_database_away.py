@@ -39,6 +39,8 @@ from serve.sizes import Sizes
 from tests.serve.asking import LINE, TOKENS, Load, connect, right_answers
 from tests.serve.real_adapters import BASE, installation, real_adapter
 
+pytestmark = pytest.mark.chaos
+
 AWAY_SECONDS = 30  # twice: refused, and hanging
 PATIENCE = 20.0  # of whoever asks while the database is away, or until it is noticed
 BACK_SECONDS = 30.0  # until all is well again
@@ -200,7 +202,6 @@ class Users(Load):
         return variant, whole.choices[0].text
 
 
-@pytest.mark.chaos
 def test_the_database_away_for_a_minute(server, installed, url):
     right = right_answers(url, installed.registry, installed.key)
     variants = {one.adapter_id: f"v{one.number}" for one in installed.versions}

@@ -17,6 +17,8 @@ from schemathesis.checks import not_a_server_error
 
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.chaos
+
 EXAMPLES = 100
 
 
@@ -34,7 +36,6 @@ def served(app: FastAPI) -> Iterator[str]:
     thread.join()
 
 
-@pytest.mark.chaos
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_no_request_is_a_server_error(served, mode):
     schema = schemathesis.openapi.from_url(f"{served}/openapi.json")

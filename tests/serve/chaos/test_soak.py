@@ -25,6 +25,8 @@ from serve.server import running_server
 from serve.sizes import Sizes
 from tests.serve.real_adapters import BASE, installation, real_adapter
 
+pytestmark = pytest.mark.chaos
+
 SECONDS = 300
 CLIENTS = 24
 ADAPTERS = 9  # three times as many as share a batch, and more than are kept in memory
@@ -169,7 +171,6 @@ async def _watch(memory: list[int], until: float) -> None:
         memory.append(sum(one.memory_info().rss for one in named))
 
 
-@pytest.mark.chaos
 def test_five_minutes_at_saturation(url, registry):
     memory: list[int] = []
 

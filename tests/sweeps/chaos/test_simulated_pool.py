@@ -19,6 +19,8 @@ from sweeps.trials import Milestone
 from tests.sweeps.fake_trial import objective
 from tests.sweeps.toy_recipe import FAKE, RECIPE
 
+pytestmark = pytest.mark.chaos
+
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
 
 
@@ -104,7 +106,6 @@ def unbroken(settings, recipe, stage):
     return found
 
 
-@pytest.mark.chaos
 def test_a_node_that_leaves_and_one_that_joins_change_nothing_in_the_study(pool, behave):
     pool.join(wait=False)
     pool.join(wait=False)
@@ -133,7 +134,6 @@ def test_a_node_that_leaves_and_one_that_joins_change_nothing_in_the_study(pool,
     assert facts(broken.trials) == facts(unbroken(pool.settings, recipe, "sft"))
 
 
-@pytest.mark.chaos
 @pytest.mark.parametrize("count", [4, 8])
 def test_a_pipeline_survives_nodes_that_come_and_go(pool, behave, count):
     for _ in range(count):
