@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from align.errors import RecipeError
-from align.methods import is_reward_model
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -183,8 +182,7 @@ class Story:
         self.say(f"\n[bold]4 The endpoint[/] {self.url}/v1, called with the openai client")
         client, problem = self.client(), next(self.problems())
         self.say(f"   user: {problem.question} [dim](right: {problem.answer})[/]")
-        stages = self.recipe.stages.items()
-        chats = [name for name, stage in stages if not is_reward_model(stage.method)]
+        chats = [name for name, stage in self.recipe.stages.items() if stage.method != "reward"]
         for model in (BASE, *(self.sweeps[name].version.name for name in chats)):
             answer = self.ask(client, model, problem).choices[0].message.content
             self.say(f"   [cyan]{model}[/]: {' '.join(answer.split())}")

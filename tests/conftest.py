@@ -1,5 +1,8 @@
 """What all tests share: a home of their own, one thread for each process, quiet libraries.
 
+Test modules and their helpers are modules of the package `tests` and are imported by their full
+names, such as `tests.sweeps.driving`, also by processes that tests start.
+
 `database_settings` makes a contract suite: tests that take it, or a fixture built on it, run on
 each kind of database that is supported.
 """
@@ -15,7 +18,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["ci.plugin"]
+pytest_plugins = ["tests.ci.plugin"]
 
 POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 
@@ -34,6 +37,13 @@ for _name in (
     *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
 ):
     os.environ.pop(_name, None)
+
+
+# Processes that tests start, Ray's workers among them, import this tree and its tests, wherever
+# another tree is installed.
+_TREE = str(Path(__file__).parent.parent)
+_OTHERS = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([_TREE, *_OTHERS]))
 
 
 # A shell without job control has what it runs in the background ignore Ctrl-C, and children inherit

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -73,7 +72,6 @@ LAYERS = {
     ),
 }
 MAX_LINES = 300
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
 COMMANDS = [path for path in SOURCES if "commands" in (path.stem, path.parent.name)]
 
 
@@ -199,10 +197,3 @@ def test_no_command_module_swallows_expected_errors() -> None:
 def test_a_file_reads_in_one_sitting() -> None:
     long = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
     assert not {path: lines for path, lines in long.items() if lines > MAX_LINES}
-
-
-def test_test_modules_can_be_imported_in_any_order() -> None:
-    """pytest imports them by their plain names, and each folder's conftest as `conftest`."""
-    stems = Counter(path.stem for path in TESTS if path.stem not in ("conftest", "__init__"))
-    assert not [stem for stem, count in stems.items() if count > 1]
-    assert not [name(path) for path in TESTS if "conftest" in imported(ast.walk(tree(path)))]

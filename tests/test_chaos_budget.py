@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ci import budget, calibration, plugin
 from ray._common.utils import get_default_ray_temp_dir
+
+from tests.ci import budget, calibration, plugin
 
 pytest_plugins = ["pytester"]
 
@@ -93,7 +94,7 @@ def chaos(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         if left is not None:
             monkeypatch.setenv(plugin.UNTIL, str(time.time() + left))
         return pytester.runpytest_inprocess(
-            "-p", "ci.plugin", "-p", "no:xdist", "-v", f"--chaos-costs={table}", *arguments
+            "-p", "tests.ci.plugin", "-p", "no:xdist", "-v", f"--chaos-costs={table}", *arguments
         )
 
     return run

@@ -17,9 +17,9 @@ import openai
 import psutil
 import pytest
 from typer.testing import CliRunner
-from waiting import wait_until
 
 import alignery
+from tests.waiting import wait_until
 
 RECIPE = "arithmetic-smoke"
 STAGES = ("sft", "reward", "dpo", "grpo")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from test_readme import resolve, words
 from typer.testing import CliRunner
 
 from align.data.formats import inspect_file
@@ -22,6 +21,7 @@ from align.recipe import load_recipe
 from align.recipe.rewards import PythonConfig
 from align.rewards.functions import Function
 from alignery import app
+from tests.test_readme import resolve, words
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/recipe.yaml"))

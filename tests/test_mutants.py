@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import mutants
 import pytest
-from mutants import Change, Module, Outcome, read_diff, read_results, read_table
+
+from tests import mutants
+from tests.mutants import Change, Module, Outcome, read_diff, read_results, read_table
 
 DIFF = """# a.b.xǁQueueǁtake__mutmut_3: survived
 --- a/b.py

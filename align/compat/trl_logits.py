@@ -3,7 +3,7 @@
 With Triton, TRL's fused head scores only completion tokens. Without it, the head scores every
 position, padding included. Its backward pass computes the logits again. TRL's compact form is plain
 torch, and `align.compat.lm_head` computes the logits once. The losses are the same
-(tests/align/test_compact.py compares them), so both are used during a training run.
+(tests/align/compat/test_trl_logits.py compares them), so both are used during a training run.
 """
 
 from __future__ import annotations

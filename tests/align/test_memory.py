@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shapes import QWEN
 
 from align.base import load_base
 from align.compat import lm_head, torch_attention
@@ -27,6 +26,7 @@ from align.memory.shape import ModelShape, read_shape, shape_of
 from align.memory.workload import LoraSize, Workload, workload
 from align.recipe import StageConfig, parse_recipe
 from align.sources import SMOLLM2, TINY
+from tests.align.shapes import QWEN
 
 T4 = GPUS["T4"]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]

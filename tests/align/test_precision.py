@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from training import rows_of, stage_of
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from align import base as bases
@@ -22,6 +21,7 @@ from align.precision import (
     precision,
 )
 from align.training.callbacks import SKIPPED_AT_MOST, DivergenceCallback
+from tests.align.training.short_runs import rows_of, stage_of
 
 
 def test_a_t4_gets_fp16_and_an_a100_bf16():

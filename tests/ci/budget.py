@@ -1,9 +1,9 @@
 """What is decided about chaos tests and time, as plain functions of a table of costs.
 
 The table has a section for each kind of thing that tests protect and each file of tests, in the
-order in which they are to run: `[results."tests/sweeps/test_kills.py"]`. A line gives a test's
-seconds on the reference machine. `test_it` stands for all of its parameters that have no line of
-their own, such as `"test_it[2]"`.
+order in which they are to run: `[results."tests/sweeps/chaos/test_kills.py"]`. A line gives the
+seconds of a test on the reference machine. `test_it` stands for all of its parameters that have no
+line of their own, such as `"test_it[2]"`.
 """
 
 from __future__ import annotations

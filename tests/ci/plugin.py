@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ci import budget, calibration
+from tests.ci import budget, calibration
 
 UNTIL = "ALIGNERY_CHAOS_UNTIL"
 COSTS = Path(__file__).with_name("costs.toml")

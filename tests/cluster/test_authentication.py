@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from fake_dashboard import Dashboard, fake_dashboard
 
 from cluster.authentication import (
     check_dashboard_token,
@@ -16,6 +15,7 @@ from cluster.authentication import (
 )
 from cluster.dashboard import check_cluster
 from cluster.errors import ClusterError
+from tests.fake_dashboard import Dashboard, fake_dashboard
 
 
 @pytest.fixture

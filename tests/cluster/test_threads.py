@@ -14,7 +14,6 @@ import pytest
 
 from cluster.threads import background, log_uncaught
 
-ROOT = Path(__file__).parents[2]
 #: Seconds after which a test hangs.
 PATIENCE = 120
 
@@ -71,7 +70,6 @@ alignery.main()
 def test_a_command_prints_its_error_and_no_traceback_of_a_thread(debug: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", DIES, *(["--debug"] if debug else []), "recipe", "list"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -102,7 +100,6 @@ except ClusterError as error:
 def test_a_head_that_cannot_be_asked_is_lost_and_not_forgotten() -> None:
     done = subprocess.run(
         [sys.executable, "-c", STRANGE],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -135,7 +132,6 @@ def test_a_main_thread_that_hangs_is_ended_even_if_nobody_reads_why(tmp_path: Pa
     done = tmp_path / "done"
     with subprocess.Popen(
         [sys.executable, "-c", HANGS, str(done)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=write,
     ) as process:
         os.close(write)

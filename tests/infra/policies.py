@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests import Manifest, cluster_specs, complaints_of, schema
+from tests.infra.manifests import Manifest, cluster_specs, complaints_of, schema
 
 #: Where `kubectl apply` puts the manifests; they name no namespace.
 NAMESPACE = "default"

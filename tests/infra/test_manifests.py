@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests import (
+
+from tests.infra.manifests import (
     CLUSTER,
     JOB,
     KINDS,

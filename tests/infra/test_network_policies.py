@@ -6,8 +6,18 @@ import re
 from typing import Any
 
 import pytest
-from manifests import CLUSTER, JOB, KUBERAY, Manifest, broken, cluster_specs, identity, rendered
-from policies import (
+
+from tests.infra.manifests import (
+    CLUSTER,
+    JOB,
+    KUBERAY,
+    Manifest,
+    broken,
+    cluster_specs,
+    identity,
+    rendered,
+)
+from tests.infra.policies import (
     NAMESPACE,
     Pod,
     guards,

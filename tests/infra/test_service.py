@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import (
+
+from cluster.ray import _LOCAL
+from serve.app import AppArgs, _scale
+from serve.deployment.config import check_config
+from serve.errors import ServeError
+from tests.infra.manifests import (
     CLUSTER,
     JOB,
     PODS,
@@ -20,11 +25,6 @@ from manifests import (
     pods,
     rendered,
 )
-
-from cluster.ray import _LOCAL
-from serve.app import AppArgs, _scale
-from serve.deployment.config import check_config
-from serve.errors import ServeError
 
 SPEC = SERVICE["spec"]
 RAY = SPECS["service"]

@@ -11,9 +11,9 @@ from urllib.request import urlopen
 
 import openai
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import wait_until
 
 from cluster.registry import Registry
+from tests.waiting import wait_until
 
 LINE = "arithmetic/sft"
 TOKENS = 8

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from serve_fakes import BASE, FakeEngine, FakeVocabulary, LocalTally, make_adapter
 
 from cluster.database import Database, open_database
 from cluster.registry import AdapterVersion, Registry, stored_adapter
@@ -21,6 +20,7 @@ from serve.catalogue import SnapshotSource
 from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
+from tests.serve.serve_fakes import BASE, FakeEngine, FakeVocabulary, LocalTally, make_adapter
 
 
 @pytest.fixture

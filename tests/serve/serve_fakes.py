@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
-from waiting import await_until
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import AdapterError, RequestError
@@ -24,6 +23,7 @@ from align.inference.types import (
 )
 from serve.access.limits import Counter
 from serve.metrics.aggregator import MetricsAggregator
+from tests.waiting import await_until
 
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "seed": 3}
 BASE = "tiny-random"

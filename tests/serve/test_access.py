@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
-from serve_fakes import BASE, CHAT, LocalTally, ask
 from sqlalchemy import text
-from waiting import wait_until
 
 from serve.access.key import Key, UnknownKey, admitted, digest_of, new_secret
 from serve.access.keys import Keys
@@ -21,6 +19,8 @@ from serve.access.limits import Counter
 from serve.errors import AccessError, KeyNameError
 from serve.http.api import create_api
 from serve.http.backend import Backend
+from tests.serve.serve_fakes import BASE, CHAT, LocalTally, ask
+from tests.waiting import wait_until
 
 
 def bearer(secret: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
-from serve_fakes import FakeEngine, FakeVocabulary, ask
 
 from serve.batching.jobs import AdapterRef, GenerateJob
 from serve.batching.worker import ReplicaLimits, Worker
@@ -17,6 +16,7 @@ from serve.http.body_limit import Intake
 from serve.metrics.aggregator import GONE_SECONDS, MetricsAggregator
 from serve.metrics.requests import Metered, RequestMeter
 from serve.metrics.snapshots import MetricsSnapshot, added, collect, page
+from tests.serve.serve_fakes import FakeEngine, FakeVocabulary, ask
 
 
 def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_adapters import BASE, installation, real_adapter
 
 from cluster.ray import ray_session
 from cluster.registry import open_registry
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.serve.real_adapters import BASE, installation, real_adapter
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 (ASKING,) = re.findall(r"^## Asking\n(.*?)^## ", README, flags=re.DOTALL | re.MULTILINE)

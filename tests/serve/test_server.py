@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +12,6 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
-from asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
-from real_adapters import BASE, installation, real_adapter
-from waiting import wait_until
 
 from cluster.database import open_database
 from cluster.ray import ray_session
@@ -30,6 +23,9 @@ from serve.experiments import Experiments, VariantSpec
 from serve.metrics.reporter import PERIOD_SECONDS
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.serve.asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
+from tests.serve.real_adapters import BASE, installation, real_adapter
+from tests.waiting import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
 WRITTEN = "alignery_completion_tokens_total"
@@ -277,21 +273,3 @@ def test_the_ingress_imports_no_torch(url):
 
     assert "libtorch" in maps("EngineReplica")
     assert "libtorch" not in maps("Ingress")
-
-
-@pytest.mark.chaos
-def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(home):
-    program = [sys.executable, "-c", "import alignery; alignery.main()"]
-    sizes = ["--slots", "2", "--slot-tokens", "256", "--kv-gib", "0.5", "--adapters", "1"]
-    arguments = ["serve", "run", "--port", "0", "--cpus", "1", *sizes]
-    with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        greeting = [running.stdout.readline().strip() for _ in range(6)]
-        assert re.fullmatch(rf"serving {BASE} at http://127.0.0.1:\d+/v1", greeting[0])
-        assert "arithmetic/sft@champion" in greeting
-        processes = psutil.Process(running.pid).children(recursive=True)
-        assert processes
-        running.send_signal(signal.SIGINT)
-        assert running.wait(300) == 0
-    _, left = psutil.wait_procs(processes, timeout=60)
-    assert left == []

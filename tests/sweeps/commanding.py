@@ -6,15 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import yaml
-from toy_recipe import FAKE, RECIPE
 
 from cluster.database import open_database
 from sweeps.run_store import launches
 from sweeps.study.storage import read_trials
 from sweeps.sweep_store import newest
+from tests.sweeps.toy_recipe import FAKE, RECIPE
 
 #: The command line itself; `with` a number of CPUs where it starts its own Ray.
 PROGRAM = f"""
@@ -41,10 +40,9 @@ def write_recipe(folder, stages=("sft",), finalists=0, **sweep):
 
 def start(*arguments, cwd, **environment):
     """Start a command; `environment` adds variables."""
-    here = str(Path(__file__).parent)
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "sweep", *arguments],
-        env={**os.environ, "PYTHONPATH": here, **environment},
+        env={**os.environ, **environment},
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,15 +1,13 @@
 """A small recipe, settings in a temporary home, and one Ray for the whole session."""
 
 import json
-import os
-import sys
-from pathlib import Path
 
 import pytest
-from toy_recipe import RECIPE
 
 from align.recipe import parse_recipe
 from cluster.settings import Settings
+from tests.sweeps.submitted_project import write_project
+from tests.sweeps.toy_recipe import RECIPE
 
 
 @pytest.fixture(scope="module")  # not longer: other folders' tests start and join Rays themselves
@@ -17,20 +15,8 @@ def local_ray(tmp_path_factory):
     """Ray on two CPUs, ended by its own handle."""
     from cluster.ray import ray_session
 
-    here = str(Path(__file__).parent)
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before]))
-    home = tmp_path_factory.mktemp("ray")
-    try:
-        with ray_session(Settings(home=home), num_cpus=2) as address:
-            yield address
-    finally:
-        if before is None:
-            os.environ.pop("PYTHONPATH")
-        else:
-            os.environ["PYTHONPATH"] = before
+    with ray_session(Settings(home=tmp_path_factory.mktemp("ray")), num_cpus=2) as address:
+        yield address
 
 
 @pytest.fixture
@@ -70,3 +56,14 @@ def calls(settings):
         return [one for one in found if what in (None, one["what"])]
 
     return read
+
+
+@pytest.fixture
+def project(settings, tmp_path, monkeypatch):
+    """A git checkout with a recipe, code, and things that must not travel."""
+    folder = tmp_path / "project"
+    write_project(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("ALIGNERY_JOBS_ADDRESS", raising=False)
+    monkeypatch.setenv("ALIGNERY_HOME", str(settings.home))
+    return folder

@@ -5,7 +5,6 @@ import sys
 from datetime import timedelta
 
 import pytest
-from driving import at
 
 from cluster.database import open_database
 from cluster.database.tables import now
@@ -29,6 +28,7 @@ from sweeps.run_store import RunOptions
 from sweeps.study.storage import read_trials
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
+from tests.sweeps.driving import at
 
 
 @pytest.fixture
@@ -196,9 +196,8 @@ def test_stopping_without_a_driver_takes_the_best_there_is(
 
 def publish(settings, recipe, study, trial, tmp_path):
     """What a worker leaves of a complete trial."""
-    from fake_trial import FakeTrial
-
     from cluster.storage import Storage
+    from tests.sweeps.fake_trial import FakeTrial
 
     work = tmp_path / f"trial_{trial.number}" / "work"
     work.mkdir(parents=True)

@@ -1,7 +1,6 @@
 """A driver's signs of life: given until its end is written, and never in anybody's way. No Ray."""
 
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -17,7 +16,6 @@ from sweeps.control import driving
 from sweeps.errors import SweepLocked
 from sweeps.run_store import RunOptions
 
-ROOT = Path(__file__).parents[2]
 #: Seconds after which a test hangs.
 PATIENCE = 120
 
@@ -151,7 +149,6 @@ def test_a_process_that_ends_meanwhile_prints_nothing():
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=PATIENCE,

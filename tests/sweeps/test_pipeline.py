@@ -4,7 +4,6 @@ import functools
 import json
 
 import pytest
-from toy_recipe import FAKE, RECIPE
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import DataError
@@ -13,6 +12,7 @@ from cluster.registry import open_registry
 from sweeps.errors import SweepError
 from sweeps.pipeline import chosen, run_pipeline
 from sweeps.results.final_evaluation import System, evaluate_many
+from tests.sweeps.toy_recipe import FAKE, RECIPE
 
 
 @pytest.fixture
@@ -111,7 +111,9 @@ def test_stages_run_in_an_order_that_fits(recipe):
 def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, settings, recipe):
     heard = []
     systems = [System("base"), System("four-shot", shots=4)]
-    measure = functools.partial(evaluate_many, settings, recipe, evaluate="fake_trial:evaluate")
+    measure = functools.partial(
+        evaluate_many, settings, recipe, evaluate="tests.sweeps.fake_trial:evaluate"
+    )
     found = measure(systems, on_done=heard.append)
     assert [one.system for one in found] == ["base", "four-shot"]
     assert found[0].split == "test" and len(heard) == 2

@@ -5,7 +5,6 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from toy_recipe import FAKE
 
 from align.recipe import parse_recipe
 from cluster.database import open_database
@@ -23,6 +22,7 @@ from sweeps.pool import failures
 from sweeps.pool.placement import Placement
 from sweeps.study.storage import read_trials
 from sweeps.sweep_store import newest
+from tests.sweeps.toy_recipe import FAKE
 
 STAGE = {
     "method": "sft",

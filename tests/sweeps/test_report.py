@@ -8,7 +8,6 @@ import re
 import optuna
 import pytest
 from optuna.trial import TrialState
-from toy_recipe import RECIPE
 from typer.testing import CliRunner
 
 import alignery
@@ -20,6 +19,7 @@ from sweeps.study.distributions import distribution
 from sweeps.study.storage import open_storage
 from sweeps.sweep_store import FINISHED, Search, begin
 from sweeps.sweep_store import update as update_row
+from tests.sweeps.toy_recipe import RECIPE
 
 BEGAN = 1_790_000_000.0
 LAST = 30

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from toy_recipe import FAKE
 
 from align.errors import DataError
 from cluster.database import open_database
@@ -13,6 +12,7 @@ from sweeps.errors import SweepError
 from sweeps.events import MilestoneReported, StageFinished, StageStarted, TrialFinished
 from sweeps.sweep import run_sweep
 from sweeps.sweep_store import Search, begin, newest
+from tests.sweeps.toy_recipe import FAKE
 
 
 @pytest.fixture

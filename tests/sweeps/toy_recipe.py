@@ -1,6 +1,6 @@
 """A small recipe of three stages, and the stand-in that runs its trials."""
 
-FAKE = "fake_trial:FakeTrial"
+FAKE = "tests.sweeps.fake_trial:FakeTrial"
 
 RECIPE = {
     "name": "toy",

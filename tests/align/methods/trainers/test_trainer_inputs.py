@@ -1,0 +1,144 @@
+"""What a stage is given and cannot use: one clear error each, and nothing is left behind."""
+
+import logging
+import shutil
+from dataclasses import replace
+
+import pytest
+from transformers import AutoTokenizer
+from trl import SFTTrainer
+
+from align.adapters import Manifest, write_manifest
+from align.adapters.tensors import read_factors
+from align.base import load_base, model_source
+from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
+from align.methods.trainers.trainer_inputs import TrainerInputs
+from align.training.train_record import read_record
+from tests.align.training.short_runs import rows_of, run, stage_of
+
+
+def test_every_field_of_the_recipe_arrives_and_alignerys_own_win(tmp_path):
+    fields = {"adam_beta2": 0.95, "optim": "sgd", "loss_type": "ipo", "warmup_steps": 3}
+    base = load_base("tiny-random")
+    job = TrainerInputs(base.shell(), base.tokenizer, stage_of("dpo", **fields), 5, [], tmp_path, 7)
+    arguments = job.arguments()
+    assert {name: arguments[name] for name in fields} == fields
+    assert (arguments["max_steps"], arguments["seed"], arguments["output_dir"]) == (
+        5,
+        7,
+        str(tmp_path),
+    )
+
+
+def test_what_trl_refuses_is_the_recipes_fault(tmp_path):
+    """Whatever the recipe's own checks let pass."""
+    wrong = stage_of("dpo").model_copy(update={"optim": "nonsense"})
+    with pytest.raises(RecipeError, match=r"this dpo stage: .*nonsense"):
+        run(load_base("tiny-random"), "dpo", tmp_path, stage=wrong, to=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_no_number_is_not_averaged_away(tmp_path, monkeypatch):
+    whole = SFTTrainer.compute_loss
+
+    def nan_at_the_second(self, *args, **kwargs):
+        return whole(self, *args, **kwargs) * (float("nan") if self.state.global_step else 1.0)
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", nan_at_the_second)
+    with pytest.raises(TrainingError, match=r"step 2: the loss became nan.*learning_rate"):
+        run(load_base("tiny-random"), "sft", tmp_path, to=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_no_numbers_are_not_published(tmp_path, monkeypatch):
+    def broken(folder):
+        raise AdapterError(f"{folder}: tensor x holds NaN or infinite values")
+
+    monkeypatch.setattr("align.training.attempt.read_factors", broken)
+    with pytest.raises(TrainingError, match=r"step 1: .*not finite.*learning_rate"):
+        run(load_base("tiny-random"), "sft", tmp_path, to=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parent_of_another_base_is_refused(tiny, make_adapter, tmp_path):
+    parent = make_adapter("parent", 1)
+    manifest = Manifest(
+        id="1" * 64, base="other/base", base_digest="f" * 64, line="x/sft", method="sft", rank=4
+    )
+    write_manifest(parent, manifest)
+    with pytest.raises(AdapterError, match=r"'other/base' \(f{12}\).*'tiny-random'"):
+        run(tiny, "sft", tmp_path / "run", parent=parent)
+    write_manifest(parent, manifest.model_copy(update={"base_digest": tiny.digest}))
+    run(tiny, "sft", tmp_path / "run", to=1, parent=parent)
+
+
+def test_a_chain_that_is_too_deep_for_the_bank_is_refused_before_training(
+    tiny, make_adapter, tmp_path
+):
+    parent = make_adapter("parent", 1, r=126, target_modules=["q_proj"])
+    with pytest.raises(AdapterError, match=r"rank 126; .*lora.r 4 .* 130, and the bank holds 128"):
+        run(tiny, "sft", tmp_path / "run", parent=parent)
+    assert not (tmp_path / "run").exists()
+    # Other modules than the parent's: nothing is as deep as the sum.
+    beside = stage_of("sft")
+    beside.lora.target_modules = ["v_proj"]
+    _, checkpoint = run(tiny, "sft", tmp_path / "run", to=1, parent=parent, stage=beside)
+    assert read_factors(checkpoint / "published").rank == 126
+
+
+def test_rows_that_are_too_long_are_counted_and_told(tmp_path, caplog):
+    rows = rows_of("sft", 8)
+    longest = {**rows[0], "completion": [{"role": "assistant", "content": "long " * 200}]}
+    with caplog.at_level(logging.WARNING, logger="align"):
+        base = load_base("tiny-random")
+        _, checkpoint = run(base, "sft", tmp_path, to=1, rows=[longest, *rows[1:]])
+        _, checkpoint = run(base, "sft", tmp_path, to=2, rows=[longest, *rows[1:]])
+    lengths = read_record(checkpoint).lengths
+    assert (lengths["rows"], lengths["too_long"], lengths["left_out"]) == (8, 1, 0)
+    told = [one.getMessage() for one in caplog.records if "max_length" in one.getMessage()]
+    assert len(told) == 1 and "1 of 8 rows are cut at max_length 512" in told[0]
+
+
+@pytest.mark.parametrize("method", ["sft", "grpo"])
+def test_rows_of_which_nothing_is_left_are_an_error(tmp_path, method):
+    rows = [
+        {**row, "prompt": [{"role": "user", "content": "long " * 600}]} for row in rows_of(method)
+    ]
+    with pytest.raises(DataError, match="longest"):
+        run(load_base("tiny-random"), method, tmp_path, rows=rows)
+
+
+def test_a_base_whose_answers_cannot_end_is_refused(tmp_path):
+    folder = shutil.copytree(model_source("tiny-random"), tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="no eos token"):
+        load_base.__wrapped__(str(folder))
+
+
+def test_a_base_without_a_pad_token_pads_with_the_end_of_turn(tmp_path):
+    folder = shutil.copytree(model_source("tiny-random"), tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    base = load_base.__wrapped__(str(folder))
+    assert base.tokenizer.pad_token == base.tokenizer.eos_token == "<|im_end|>"
+    _, checkpoint = run(base, "sft", tmp_path / "run", to=1)
+    assert checkpoint.is_dir()
+
+
+def test_training_leaves_the_tokenizer_as_it_was(tmp_path):
+    base = load_base("tiny-random")
+    other = replace(base, tokenizer=AutoTokenizer.from_pretrained(model_source("tiny-random")))
+    before = (other.tokenizer.padding_side, other.tokenizer.pad_token, len(other.tokenizer))
+    run(other, "dpo", tmp_path, to=1)
+    after = (other.tokenizer.padding_side, other.tokenizer.pad_token, len(other.tokenizer))
+    assert before == after
+
+
+def test_an_optimizer_whose_package_is_missing_is_the_recipes_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.trainer_optimizer.is_bitsandbytes_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"sft stage needs a package: .*bitsandbytes"):
+        run(load_base("tiny-random"), "sft", tmp_path, stage=stage_of("sft", optim="lion_8bit"))
+    assert not list(tmp_path.glob("step_*"))
