@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from align.recipe.field_paths import value_of
 from align.recipe.trl_fields.installed import Method
+from align.space import Interval
 from align.space.spaces import Expression, Space
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _schedule(stage: StageConfig) -> Iterator[str]:
 
 def _warmup(stage: StageConfig) -> Iterator[str]:
     value: Any = stage.warmup_steps
-    if isinstance(value, Space) and value.kind in ("uniform", "loguniform") and value.high >= 1:
+    if isinstance(value, Interval) and not value.discrete and value.high >= 1:
         yield (
             "warmup_steps: search whole numbers of steps by int or choice, or a share of all steps "
             "between ends below 1"
