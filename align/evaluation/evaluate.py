@@ -16,8 +16,8 @@ from align.evaluation.examples import named
 from align.evaluation.metrics import Evaluation, compare
 from align.evaluation.systems import Systems, shared_engine
 from align.recipe import Recipe
-from align.recipe.rewards import RewardConfig
 from align.rewards import RewardFailure, Rewards, columns_of
+from align.rewards.base import RewardConfig
 
 __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 

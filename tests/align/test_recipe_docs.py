@@ -17,9 +17,10 @@ from align.recipe import (
 )
 from align.recipe.lora import NOT_COMPOSED
 from align.recipe.model import OBJECTIVES
-from align.recipe.rewards import BUILTIN, PythonConfig
 from align.recipe.trl_fields.installed import CONFIGS
 from align.recipe.trl_fields.unsupported import patterns
+from align.rewards.builtin import BUILTIN
+from align.rewards.functions import PythonConfig
 from align.space.spaces import KINDS
 
 TEXT = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
