@@ -11,20 +11,8 @@ from align.data.splits import check_disjoint, load_answers, load_split
 from align.errors import DataError
 from align.methods import names_of
 from align.recipe import Recipe
-from align.recipe.rewards import PythonConfig, RewardConfig
 from align.sources import check_base
 from align.space.constraints import needed
-
-#: Columns that built-in rewards compare a completion with.
-_COMPARED = {
-    "correctness": ("answer",),
-    "accuracy_reward": ("answer",),
-    "reasoning_accuracy_reward": ("answer",),
-    "get_cosine_scaled_reward": ("answer",),
-    "reasoning_gym": ("entry",),
-}
-#: Columns that training itself adds to a row.
-_GIVEN = ("completion_ids",)
 
 
 def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool = True) -> None:
@@ -46,18 +34,6 @@ def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool 
             check_chain(recipe, stage, hub)
         except DataError as error:
             raise DataError(f"stages.{stage}: {error}") from None
-
-
-def needed_columns(name: str, config: RewardConfig) -> tuple[str, ...]:
-    """The rows' columns that a reward requires.
-
-    RecipeError if the reward is a user's function that cannot be imported.
-    """
-    if isinstance(config, PythonConfig):
-        from align.rewards.functions import Function
-
-        return tuple(column for column in Function(name, config).needs if column not in _GIVEN)
-    return _COMPARED.get(name, ())
 
 
 def _unread(recipe: Recipe, stages: Sequence[str], hub: bool) -> bool:
@@ -85,7 +61,7 @@ def _check_rewards(recipe: Recipe, stage: str) -> None:
     """Check that every row of an online stage has the columns that its rewards need."""
     data, config = recipe.data_of(stage), recipe.stages[stage]
     for name, reward in config.rewards.items() if config.training_method.online else ():
-        columns, reader = needed_columns(name, reward), f"reward '{name}' of stage '{stage}'"
+        columns, reader = reward.columns(name), f"reward '{name}' of stage '{stage}'"
         with _at(recipe, stage):
             if data.task is None:
                 check_columns(data, columns, reader)
@@ -118,7 +94,7 @@ def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
         rows = rows or load_split(recipe, stage, "validation")
         columns = set.intersection(*(set(row) for row in rows))
         rewards = recipe.rewards(stage).items()
-        if any(columns.issuperset(needed_columns(name, reward)) for name, reward in rewards):
+        if any(columns.issuperset(reward.columns(name)) for name, reward in rewards):
             return
     if not rows or config.objective == "reward":
         others = [

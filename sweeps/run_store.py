@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from align.recipe import Recipe
-from align.recipe.rewards import PythonConfig
+from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
 from cluster.database import Database
 from cluster.database.tables import Launch, Sweep, now

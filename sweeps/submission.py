@@ -11,8 +11,8 @@ from pathlib import Path
 
 from align.preflight import check_inputs
 from align.recipe import Recipe
-from align.recipe.rewards import PythonConfig
 from align.recipe.show import to_yaml
+from align.rewards.functions import PythonConfig
 from cluster.database import Database
 from cluster.errors import JobNotFound
 from cluster.jobs import RayJob, Submission, find_job, stop_job

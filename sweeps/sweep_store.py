@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from align.recipe import Recipe
-from align.recipe.rewards import PythonConfig
+from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
 from cluster.database import Database
 from cluster.database.tables import Sweep, now

@@ -18,8 +18,7 @@ from align.data.splits import load_split
 from align.data.user_rows import read_rows
 from align.preflight import check_inputs
 from align.recipe import load_recipe
-from align.recipe.rewards import PythonConfig
-from align.rewards.functions import Function
+from align.rewards.functions import Function, PythonConfig
 from alignery import app
 from tests.test_readme import resolve, words
 

@@ -64,7 +64,10 @@ def try_rewards(
     from align.rewards.samples import read_samples
 
     if completions_from is not None:
-        samples, source = read_samples(completions_from), f"from {completions_from}"
+        from align.data.user_rows import read_rows
+
+        samples = read_samples(read_rows(completions_from), completions_from)
+        source = f"from {completions_from}"
         rewards = _rewards(loaded, stage, reward_model)
     else:
         rewards = _rewards(loaded, stage, reward_model)

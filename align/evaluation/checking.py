@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from align.data.user_rows import Row
-from align.recipe.rewards import RewardConfig
 from align.rewards import correctness
-from align.rewards.scorers import TOKENS, scorer
+from align.rewards.base import TOKENS, RewardConfig
 
 
 def accuracies(rows: Sequence[Row], texts: Sequence[str]) -> list[float]:
@@ -25,7 +24,7 @@ def accuracies(rows: Sequence[Row], texts: Sequence[str]) -> list[float]:
 def _right(row: Row, text: str) -> float:
     if row.get("entry") is None:
         return correctness(text, str(row["answer"]))
-    from align.data.reasoning import score
+    from align.reasoning_tasks import score
 
     return float(score(text, row["entry"]) >= 1.0)
 
@@ -38,5 +37,5 @@ def measurable(
     return {
         name: config
         for name, config in configs.items()
-        if name == "reward_model" or available.issuperset(scorer(name, config).needs)
+        if (scorer := config.scorer(name)) is None or available.issuperset(scorer.needs)
     }

@@ -14,8 +14,8 @@ from align.evaluation.metrics import Evaluation, objective
 from align.methods import Kind, is_reward_model
 from align.recipe import Recipe, StageConfig
 from align.recipe.metric_schedule import ABSOLUTE, at_end, at_rung, kind_beside, kind_of
-from align.recipe.rewards import RewardConfig
 from align.rewards import columns_of
+from align.rewards.base import RewardConfig
 from align.space.constraints import (
     Constraint,
     System,

@@ -17,8 +17,8 @@ from align.evaluation.metrics import Evaluation, compare
 from align.evaluation.systems import Systems, shared_engine
 from align.methods import is_reward_model
 from align.recipe import Recipe
-from align.recipe.rewards import RewardConfig
 from align.rewards import RewardFailure, Rewards, columns_of
+from align.rewards.base import RewardConfig
 
 __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 

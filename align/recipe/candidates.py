@@ -63,7 +63,7 @@ def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
     paths = [
         path
         for path in search_order(stage)
-        if spaces[path].kind in ("choice", "int") or path in tied or path in _COUNTED
+        if spaces[path].discrete or path in tied or path in _COUNTED
     ]
     values = [spaces[path].spread(8) for path in paths]
     if math.prod(map(len, values)) > LIMIT:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from align.errors import RecipeError
 from align.recipe.model import Recipe
 from align.recipe.rewards import located
-from align.space.spaces import is_space
+from align.space.spaces import Space, is_space
 from align.suggestions import did_you_mean
 
 BUILTIN = Path(__file__).parent.parent / "recipes"
@@ -90,7 +90,7 @@ def _suggest(loc: tuple[str | int, ...]) -> str:
             model = next((candidate for candidate in _models(field.annotation)), None)
     if not _is_model(model):
         return ""
-    names = list(model.model_fields)
+    names = Space.long_form_names() if model is Space else list(model.model_fields)
     return did_you_mean(str(loc[-1]), names, before="; ") or f"; allowed: {', '.join(names)}"
 
 

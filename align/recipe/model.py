@@ -14,8 +14,8 @@ from align.methods import names_of
 from align.recipe.blocks import Block, DataConfig, EvaluationConfig
 from align.recipe.field_paths import value_of
 from align.recipe.lora import MAX_RANK
-from align.recipe.rewards import RewardConfig
 from align.recipe.stage import MINIMISED, StageConfig
+from align.rewards.base import RewardConfig
 from align.space.constraints import needed
 from align.space.spaces import Expression, Space, Value
 

@@ -171,7 +171,7 @@ def _wrong_condition(
     current = value_of(stage, field)
     if isinstance(current, Expression):
         return f"'{name}' is tied to other fields; name what it is computed from"
-    if isinstance(current, Space) and current.kind in ("uniform", "loguniform"):
+    if isinstance(current, Space) and not current.discrete:
         return (
             f"'{name}' is searched by {current.kind}; a condition needs a choice, an int or a value"
         )

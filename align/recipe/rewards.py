@@ -1,141 +1,19 @@
-"""Rewards in a recipe: their weights and options, and the built-in rewards."""
+"""The rewards of a recipe from plain data."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
+from align.rewards.base import RewardConfig
+from align.rewards.builtin import BUILTIN
+from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
 
-
-class RewardConfig(BaseModel):
-    """A reward's weight in the sum; a negative weight makes a penalty. Subclasses add options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    weight: float = Field(allow_inf_nan=False)
-
-
-class CorrectnessConfig(RewardConfig):
-    """1 if the answer is right, else 0.
-
-    `numbers` compares the last number in the text with the last of the column `answer`; `math`
-    parses both as mathematics with math-verify (the extra `math`), so that 1/2 equals 0.5; `auto`
-    uses `math` for answers that are expressions, such as x^2+1, if math-verify is installed.
-    """
-
-    verify: Literal["auto", "numbers", "math"] = "auto"
-
-
-class FormatConfig(RewardConfig):
-    """1 if the regular expression is found in the text (`re.search`), else 0.
-
-    A dot also matches a newline; ^ and $ are the ends of the whole text, so both together require a
-    full match.
-    """
-
-    pattern: str
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern, re.DOTALL)
-        except re.error as error:
-            raise ValueError(
-                f"no regular expression: {error.msg} at position {error.pos} of {pattern!r}"
-            ) from None
-        return pattern
-
-
-class LengthConfig(RewardConfig):
-    """1 up to `target` characters, then falling linearly to 0 at `2 * target`."""
-
-    target: int = Field(default=200, ge=1)
-
-
-class RepetitionConfig(RewardConfig):
-    """1 minus the share of the text's word n-grams that repeat an earlier n-gram."""
-
-    ngram: int = Field(default=3, ge=1)
-
-
-class ReasoningAccuracyConfig(RewardConfig):
-    """TRL's `reasoning_accuracy_reward`, which judges the text after the last delimiter."""
-
-    reasoning_delimiters: list[str] = Field(default=["</think>"], min_length=1)
-
-
-class CosineScaledConfig(RewardConfig):
-    """TRL's `get_cosine_scaled_reward`; `max_len` in tokens."""
-
-    max_len: int = Field(ge=1)
-    min_value_wrong: float = -1.0
-    max_value_wrong: float = -0.5
-    min_value_correct: float = 0.5
-    max_value_correct: float = 1.0
-
-
-class RepetitionPenaltyConfig(RewardConfig):
-    """TRL's `get_repetition_penalty_reward`, over tokens."""
-
-    ngram_size: int = Field(default=3, ge=1)
-    max_penalty: float = Field(default=-1.0, le=0)
-
-
-class SoftOverlongConfig(RewardConfig):
-    """TRL's `get_soft_overlong_punishment`, in tokens."""
-
-    max_completion_len: int = Field(ge=1)
-    soft_punish_cache: int = Field(ge=0)
-
-
-class PythonConfig(RewardConfig):
-    """A user's function, `module:function`, called for each completion.
-
-    Its parameters are any of `prompt` (messages), `completion` (text) and the row's columns, by
-    name; it returns a number. The module is a file in `folder` (set to the recipe's folder when the
-    recipe is loaded), else an importable module.
-    """
-
-    python: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    folder: str | None = None
-
-    @property
-    def file(self) -> Path | None:
-        """The module's file in `folder`; None if it does not exist."""
-        path = Path(self.folder or "", *self.python.partition(":")[0].split(".")).with_suffix(".py")
-        return path if self.folder is not None and path.is_file() else None
-
-
-#: Built-in rewards by name; TRL's rewards have their names in `trl.rewards`.
-BUILTIN: dict[str, type[RewardConfig]] = {
-    "correctness": CorrectnessConfig,
-    "brevity": RewardConfig,
-    "format": FormatConfig,
-    "length": LengthConfig,
-    "repetition": RepetitionConfig,
-    "reward_model": RewardConfig,
-    "reasoning_gym": RewardConfig,
-    "accuracy_reward": RewardConfig,
-    "reasoning_accuracy_reward": ReasoningAccuracyConfig,
-    "think_format_reward": RewardConfig,
-    "get_cosine_scaled_reward": CosineScaledConfig,
-    "get_repetition_penalty_reward": RepetitionPenaltyConfig,
-    "get_soft_overlong_punishment": SoftOverlongConfig,
-}
 NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 
 

@@ -62,14 +62,7 @@ def in_words(value: Space | Expression) -> str:
     conditions = " and ".join(
         f"{name} is {' or '.join(map(_short, values))}" for name, values in value.when.items()
     )
-    return _range(value) + (f" where {conditions}" if conditions else "")
-
-
-def _range(value: Space) -> str:
-    if value.kind == "choice":
-        return f"choice {', '.join(str(choice) for choice in value.values)}"
-    log = ", log scale" if value.kind == "int" and value.log else ""
-    return f"{value.kind} {value.low:g} to {value.high:g}{log}"
+    return value.in_words() + (f" where {conditions}" if conditions else "")
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

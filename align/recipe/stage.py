@@ -20,6 +20,7 @@ from align.recipe.trl_fields.passthrough import elsewhere, parse_extra, unknown
 from align.recipe.validation_errors import again, raise_if, unknown_at, wrong_at
 from align.recipe.validators import complaints
 from align.space.field_types import (
+    AnySpace,
     Flag,
     Float,
     SearchedFloat,
@@ -42,7 +43,7 @@ Scheduler = Literal[
 if TYPE_CHECKING:
     _Scheduler = Scheduler  # as in a resolved stage: see align.space.field_types
 else:
-    _Scheduler = Annotated[Scheduler | Space, one_of(get_args(Scheduler))]
+    _Scheduler = Annotated[Scheduler | AnySpace, one_of(get_args(Scheduler))]
 
 
 _positive = numeric(float, "a number above 0", lambda x: x > 0)

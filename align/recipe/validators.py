@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from align.space.spaces import Space
+from align.space import Interval
 
 if TYPE_CHECKING:
     from align.recipe.stage import StageConfig
@@ -53,7 +53,7 @@ def _schedule(stage: StageConfig) -> Iterator[str]:
 
 def _warmup(stage: StageConfig) -> Iterator[str]:
     value: Any = stage.warmup_steps
-    if isinstance(value, Space) and value.kind in ("uniform", "loguniform") and value.high >= 1:
+    if isinstance(value, Interval) and not value.discrete and value.high >= 1:
         yield (
             "warmup_steps: search whole numbers of steps by int or choice, or a share of all steps "
             "between ends below 1"

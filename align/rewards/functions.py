@@ -11,13 +11,46 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from align.errors import RecipeError
-from align.inference.types import Messages
-from align.recipe.rewards import PythonConfig
+from align.rewards.base import TOKENS, RewardConfig, Scorer
+
+if TYPE_CHECKING:
+    from align.inference.types import Messages
 
 _NAMED = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class PythonConfig(RewardConfig):
+    """A user's function, `module:function`, called for each completion.
+
+    Its parameters are any of `prompt` (messages), `completion` (text) and the row's columns, by
+    name; it returns a number. The module is a file in `folder` (set to the recipe's folder when the
+    recipe is loaded), else an importable module.
+    """
+
+    python: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    folder: str | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """The module's file in `folder`; None if it does not exist."""
+        path = Path(self.folder or "", *self.python.partition(":")[0].split(".")).with_suffix(".py")
+        return path if self.folder is not None and path.is_file() else None
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The columns for which the function has no default; training itself adds token ids."""
+        return tuple(column for column in Function(name, self).needs if column != TOKENS)
+
+    def scorer(self, name: str) -> Scorer:
+        """The imported function."""
+        function = Function(name, self)
+        return Scorer(
+            lambda answer: function(answer.prompt, answer.text, answer.columns), function.needs
+        )
 
 
 class Function:

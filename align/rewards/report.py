@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from statistics import fmean, pstdev
 
+from align.rewards.builtin.correctness import Correctness
 from align.rewards.mathematics import installed, is_expression
 from align.rewards.reward_diagnostics import tells
 from align.rewards.reward_sum import RewardFailure, Rewards, columns_of
@@ -97,7 +98,7 @@ def _of_rewards(figures: dict[str, Figures]) -> list[str]:
 def _of_answers(rewards: Rewards, samples: Sequence[Sample]) -> list[str]:
     """A remark on expressions of which only the last number would be compared."""
     config = rewards.configs.get("correctness")
-    if config is None or getattr(config, "verify", None) != "auto" or installed():
+    if not isinstance(config, Correctness) or config.verify != "auto" or installed():
         return []
     answers = [str(sample.columns.get("answer", "")) for sample in samples]
     if not (expressions := [answer for answer in answers if is_expression(answer)]):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from align.rewards.answers import repeated
+from align.rewards.builtin.text import repeated
 
 #: Length, in words, of the n-grams whose repetition is counted.
 NGRAM = 4

@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from align.errors import DataError
-from align.inference.types import Messages
-from align.recipe.rewards import RewardConfig
-from align.rewards.judge import Judge
-from align.rewards.scorers import TOKENS, ScoredAnswer, Scorer, scorer
+from align.rewards.base import TOKENS, RewardConfig, ScoredAnswer, Scorer
+from align.rewards.builtin.reward_model import Judge
+
+if TYPE_CHECKING:
+    from align.inference.types import Messages
 
 #: Maximum number of failures stored for each reward; all are counted.
 KEPT = 20
@@ -30,7 +31,7 @@ class RewardFailure:
 
 
 class Rewards:
-    """The weighted rewards of a recipe; without a judge, `reward_model` is left out.
+    """The weighted rewards of a recipe; without a judge, those that a judge gives are left out.
 
     A reward that raises, or returns no finite number, fails on that answer only: its value is NaN,
     and the failure is in `failures`. `tokenize` (text → ids) is for rewards that count tokens, if
@@ -43,18 +44,17 @@ class Rewards:
         judge: Judge | None = None,
         tokenize: Callable[[str], Sequence[int]] | None = None,
     ):
-        self.configs = dict(configs)
-        if judge is None:
-            self.configs.pop("reward_model", None)
+        scorers = {name: config.scorer(name) for name, config in configs.items()}
+        self._scorers = {
+            name: reward
+            for name, reward in scorers.items()
+            if reward is not None or judge is not None
+        }
+        self.configs = {name: configs[name] for name in self._scorers}
         self.weights = {name: config.weight for name, config in self.configs.items()}
         self.failures: list[RewardFailure] = []
         self.failures_by_reward: Counter[str] = Counter()
         self._judge, self._tokenize = judge, tokenize
-        self._scorers = {
-            name: scorer(name, config)
-            for name, config in self.configs.items()
-            if name != "reward_model"
-        }
 
     @property
     def failed(self) -> int:
@@ -82,11 +82,10 @@ class Rewards:
         `columns` are the rows' other columns, a value for each text. DataError if a column
         that the reward needs is not among them. Errors of a judge's engine are not caught.
         """
-        if name == "reward_model":
-            judge = self._judge
-            assert judge is not None  # __init__ dropped the weight otherwise
-            return judge.preferences(prompts, texts)
         reward = self._scorers[name]
+        if reward is None:
+            assert self._judge is not None  # __init__ dropped the weight otherwise
+            return self._judge.preferences(prompts, texts)
         columns = self._completed(name, reward, texts, columns)
         return [
             self._scored(

@@ -9,11 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from align.data.user_rows import Row, read_rows
 from align.errors import DataError
 
 if TYPE_CHECKING:
     from align.inference.types import Engine
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ def grouped(samples: Sequence[Sample]) -> list[list[Sample]]:
     return [list(group) for _, group in groupby(samples, key=lambda sample: _key(sample.prompt))]
 
 
-def read_samples(path: Path) -> list[Sample]:
-    """Samples from a file's rows with `prompt` and `completion`, each a text or messages.
+def read_samples(rows: Mapping[int, Row], path: Path) -> list[Sample]:
+    """Samples from the rows of a file with `prompt` and `completion`, each a text or messages.
 
     The other columns are passed to the rewards. Samples are ordered by the first occurrence of
     their prompt. DataError names the row.
     """
-    samples = [_sample(row, f"{path}: row {number}") for number, row in read_rows(path).items()]
+    samples = [_sample(row, f"{path}: row {number}") for number, row in rows.items()]
     first_index = {
         key: index
         for index, key in reversed(list(enumerate(_key(sample.prompt) for sample in samples)))

@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import WrapValidator
+from pydantic import SerializeAsAny, WrapValidator
 
 from align.space import expressions
-from align.space.spaces import Expression, Space, is_space, scalar
+from align.space.spaces import Expression, Number, Space, is_space
 from align.suggestions import did_you_mean
-
-Number = type[int] | type[float]
 
 
 def searched(
@@ -31,7 +29,7 @@ def searched(
     if isinstance(value, Expression):
         return value
     if isinstance(value, Space):
-        return _within(value, parse, words, number)
+        return value.checked(parse, words, number)
     if isinstance(value, str) and number is not None and not _is_number(value):
         return _tie(value, words)
     return parse(value)
@@ -105,19 +103,6 @@ def _flag(value: Any) -> Any:
     return value
 
 
-def _within(space: Space, parse: Callable[[Any], Any], words: str, number: Number | None) -> Space:
-    if space.kind == "choice":
-        values = tuple(scalar(parse(value)) for value in space.values)
-        default = scalar(parse(space.default))
-        return space.model_copy(update={"values": values, "default": default})
-    if number is None:
-        raise ValueError(f"expected {words}: search it by choice, not {space.kind}")
-    if number is int and space.kind != "int":
-        raise ValueError(f"expected {words}: search it by int or choice, not {space.kind}")
-    parse(space.low), parse(space.high)
-    return space
-
-
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -136,8 +121,10 @@ def _tie(value: str, words: str) -> Expression:
     return Expression(tie=value)
 
 
-_Number = float | Space | Expression
-SearchedInt = Annotated[int | Space | Expression, whole(1)]
+#: A space is written by its own class: some kinds have fields that others lack.
+AnySpace = SerializeAsAny[Space]
+_Number = float | AnySpace | Expression
+SearchedInt = Annotated[int | AnySpace | Expression, whole(1)]
 SearchedFloat = Annotated[_Number, numeric(float, "a number from 0 on", lambda x: x >= 0)]
 SearchedPositive = Annotated[_Number, numeric(float, "a number above 0", lambda x: x > 0)]
 SearchedFraction = Annotated[
@@ -153,11 +140,11 @@ if TYPE_CHECKING:
     Text: TypeAlias = str
     Names: TypeAlias = str | list[str]
 else:
-    Whole = int | Space | Expression
-    Float = int | float | Space | Expression
+    Whole = int | AnySpace | Expression
+    Float = int | float | AnySpace | Expression
     Flag = Annotated[
-        bool | Space,
+        bool | AnySpace,
         WrapValidator(lambda value, _union: searched(value, _flag, "true or false", None)),
     ]
-    Text = str | Space
-    Names = str | list[str] | Space
+    Text = str | AnySpace
+    Names = str | list[str] | AnySpace

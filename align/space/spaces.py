@@ -2,116 +2,155 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer, model_validator
+from pydantic_core import InitErrorDetails
 
 from align.space import expressions
-from align.suggestions import did_you_mean
 
 Value = float | int | str | bool
-Kind = Literal["loguniform", "uniform", "int", "choice"]
-KINDS: tuple[str, ...] = get_args(Kind)
+Number = type[int] | type[float]
 #: A condition: for each field, by dotted path, the values that permit the search.
 When = dict[str, tuple[Value, ...]]
 
 _LISTED = re.compile(r"[\w.-]+(,[\w.-]+)*")
+#: Fields of the long form that only some kinds have. Sweeps and adapters are stored with all of
+#: them, so each kind writes them all, and ignores those of other kinds when it is read.
+_OF_SOME_KINDS: dict[str, Any] = {"low": 0.0, "high": 0.0, "values": (), "log": False}
 
 
 class Space(BaseModel):
     """`{loguniform: [low, high], default: x, when: {field: value}}` as a typed object.
 
-    `low` and `high` are inclusive. `values` is used by `choice` only; a list among the choices is
-    stored as its comma-joined text. `default` is the value of trial 0. Unless the recipe sets it,
-    it is the geometric mean of the ends of a `loguniform` or logarithmic `int`, the midpoint of
-    another interval, or the first `choice`. The space is active in trials where each field of
-    `when` has a value listed there. In other trials the field has its default and is not among
-    the trial's parameters.
+    Each kind is a subclass, which is registered by the default of its field `kind`. `Space` itself
+    reads every kind: `Space.model_validate` returns an object of the kind's class.
+
+    `default` is the value of trial 0; each kind has a rule for it unless the recipe sets it. The
+    space is active in trials where each field of `when` has a value listed there. In other trials
+    the field has its default and is not among the trial's parameters.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Kind
-    low: float = 0.0
-    high: float = 0.0
-    values: tuple[Value, ...] = ()
-    log: bool = False
+    #: Fields that the short form may set, beside the kind's own, `default` and `when`.
+    options: ClassVar[tuple[str, ...]] = ()
+    #: Whether the values can be counted, so that conditions and combinations may name them.
+    discrete: ClassVar[bool]
+
+    kind: str
     default: Value = 0.0
     when: When = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Register the class, unless it is the common base of several kinds."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if not cls.model_fields["kind"].is_required():
+            KINDS[cls.model_fields["kind"].default] = cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, raw: Any, validate: Callable[[Any], Self]) -> Space:
+        """Validate plain data by the class of its kind."""
+        if cls is Space and isinstance(raw, Mapping):
+            return _kind_of(raw).model_validate(raw)
+        return validate(raw)
 
     @model_validator(mode="before")
     @classmethod
     def _from_yaml(cls, raw: Any) -> Any:
         """Accept the recipe's short form, and the long form that `model_dump` writes."""
-        if not isinstance(raw, Mapping) or "kind" in raw:
+        if not isinstance(raw, Mapping):
             return raw
-        kinds = [key for key in raw if key in KINDS]
-        if len(kinds) != 1:
-            raise ValueError(
-                f"a search space needs exactly one of {', '.join(KINDS)}; got {sorted(raw)}"
-            )
-        kind = kinds[0]
-        allowed = {kind, "default", "when", *(["log"] if kind == "int" else [])}
+        kind = cls.model_fields["kind"].default
+        if kind not in raw:
+            foreign = _OF_SOME_KINDS.keys() - cls.model_fields.keys()
+            return {name: value for name, value in raw.items() if name not in foreign}
+        allowed = {kind, "default", "when", *cls.options}
         if unknown := set(raw) - allowed:
             raise ValueError(f"{kind} does not take {sorted(unknown)}; allowed: {sorted(allowed)}")
-        fields = _choice(raw) if kind == "choice" else _interval(kind, raw)
-        return {**fields, "when": _when(raw["when"]) if "when" in raw else {}}
+        return {**cls.parse(raw), "when": _when(raw["when"]) if "when" in raw else {}}
 
+    @model_serializer
+    def _long_form(self) -> dict[str, Any]:
+        names = self.long_form_names()
+        return {name: getattr(self, name, _OF_SOME_KINDS.get(name)) for name in names}
+
+    @classmethod
+    def long_form_names(cls) -> list[str]:
+        """The fields of the long form, in order."""
+        return list(dict.fromkeys(("kind", *_OF_SOME_KINDS, *cls.model_fields)))
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields, without `when`, from the short form. ValueError says what is wrong."""
+
+    @abstractmethod
+    def checked(self, parse: Callable[[Any], Any], words: str, number: Number | None) -> Space:
+        """The space, with its values as the field's `parse` returns them.
+
+        `parse` raises ValueError for a value that the field may not hold. `number` is the type of
+        a numeric field, None for a field that takes no numbers; `words` describe what it takes.
+        ValueError if the field cannot be searched by this kind.
+        """
+
+    @abstractmethod
     def contains(self, value: Value) -> bool:
         """Whether `value` lies in the space."""
-        if self.kind == "choice":
-            return any(same(value, choice) for choice in self.values)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        integral = self.kind != "int" or value == int(value)
-        return self.low <= value <= self.high and integral
 
+    @abstractmethod
     def read(self, value: Value) -> Value:
         """Convert a value from a recipe (YAML reads 1e-3 as text) to a trial's value.
 
         ValueError if the space does not contain it.
         """
-        if self.kind == "choice":
-            match = next(
-                (choice for choice in self.values if same(_number(value), _number(choice))), None
-            )
-            if match is None:
-                raise ValueError(f"{value!r} is not among {self._told()}{self._near(value)}")
-            return match
-        number = _number(value)
-        if not self.contains(number):
-            raise ValueError(f"{value!r} lies outside {self._told()}")
-        return int(number) if self.kind == "int" else float(number)
 
+    @abstractmethod
     def ends(self) -> tuple[Value, ...]:
         """The lowest and the highest value, or every choice."""
-        if self.kind == "choice":
-            return self.values
-        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
     def spread(self, count: int) -> tuple[Value, ...]:
-        """Every choice, the ends of an interval, or up to `count` spread values of an `int`."""
-        if self.kind != "int":
-            return self.ends()
-        low, high = int(self.low), int(self.high)
-        pieces = max(1, min(count - 1, high - low))
-        between = {low + (high - low) * piece // pieces for piece in range(pieces + 1)}
-        return tuple(sorted(between))
+        """Values that represent the space: its ends, or up to `count` between and with them."""
+        return self.ends()
+
+    def every(self, limit: int) -> tuple[Value, ...] | None:
+        """Every value, or the first `limit` of very many; None if they cannot be counted."""
+        return None
+
+    @abstractmethod
+    def distribution(self) -> dict[str, Any]:
+        """Optuna's distribution over the values, on the same scale.
+
+        It has the form of `optuna.distributions.distribution_to_json`, as a dictionary: the name
+        of the class and its `attributes`.
+        """
+
+    @abstractmethod
+    def place(self, value: Value) -> float:
+        """Position of a value on the axis of a plot: 0 and 1 are the ends of the space."""
+
+    @abstractmethod
+    def marks(self) -> tuple[Value, ...]:
+        """Values that are labelled on the axis of a plot."""
+
+    @abstractmethod
+    def in_words(self) -> str:
+        """`choice 8, 16` or `loguniform 1e-05 to 0.001`; without default and conditions."""
 
     def short(self) -> dict[str, Any]:
         """The short form, as written in a recipe."""
-        bounds: list[Value] = list(self.ends())
-        extra: dict[str, Any] = {"log": True} if self.kind == "int" and self.log else {}
         conditions = {
             name: values[0] if len(values) == 1 else list(values)
             for name, values in self.when.items()
         }
         return {
-            self.kind: bounds,
-            **extra,
+            self.kind: list(self.ends()),
+            **{name: getattr(self, name) for name in self.options if getattr(self, name)},
             "default": self.default,
             **({"when": conditions} if conditions else {}),
         }
@@ -119,9 +158,9 @@ class Space(BaseModel):
     def _told(self) -> str:
         return str({self.kind: list(self.ends())})
 
-    def _near(self, value: Value) -> str:
-        words = [choice for choice in self.values if isinstance(choice, str)]
-        return did_you_mean(str(value), words, before="; ")
+
+#: The classes of all kinds, by the name that a recipe writes.
+KINDS: dict[str, type[Space]] = {}
 
 
 class Expression(BaseModel):
@@ -144,7 +183,17 @@ def same(first: Value, second: Value) -> bool:
 
 def alike(first: Value, second: Value) -> bool:
     """Like `same`, but text that is a number (YAML's 1e-3) counts as that number."""
-    return same(_number(first), _number(second))
+    return same(as_number(first), as_number(second))
+
+
+def as_number(value: Value) -> Value:
+    """The number that a text holds; other values, and text that is no number, are unchanged."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def scalar(value: Any) -> Any:
@@ -168,21 +217,29 @@ def listed(text: str) -> list[str]:
 
 def is_space(raw: Any) -> bool:
     """Whether raw data have the form of a search space."""
-    names = {"default", "log", "when"}
+    options = {name for kind in KINDS.values() for name in kind.options}
     return (
         isinstance(raw, Mapping)
         and any(isinstance(raw.get(kind), list) for kind in KINDS)
-        and set(raw) <= {*KINDS, *names}
+        and set(raw) <= {*KINDS, *options, "default", "when"}
     )
 
 
-def _number(value: Value) -> Value:
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
+def _kind_of(raw: Mapping[str, Any]) -> type[Space]:
+    """The class for a space's plain data. ValueError if they name no kind, or several."""
+    if "kind" not in raw:
+        kinds = [key for key in raw if key in KINDS]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"a search space needs exactly one of {', '.join(KINDS)}; got {sorted(raw)}"
+            )
+        return KINDS[kinds[0]]
+    if raw["kind"] in KINDS:
+        return KINDS[raw["kind"]]
+    *others, last = map(repr, KINDS)
+    context = {"expected": f"{', '.join(others)} or {last}"}
+    wrong = InitErrorDetails(type="literal_error", loc=("kind",), input=raw["kind"], ctx=context)
+    raise ValidationError.from_exception_data(Space.__name__, [wrong])
 
 
 def _when(raw: Any) -> When:
@@ -195,44 +252,3 @@ def _when(raw: Any) -> When:
             raise ValueError(f"when: {name} needs a value or a list of values; got {values!r}")
         conditions[str(name)] = allowed
     return conditions
-
-
-def _choice(raw: Mapping[str, Any]) -> dict[str, Any]:
-    values = raw["choice"]
-    if not isinstance(values, list | tuple) or not values:
-        raise ValueError("empty search space: choice needs a list with at least one value")
-    choices = [scalar(value) for value in values]
-    default = scalar(raw.get("default", choices[0]))
-    if not any(alike(default, choice) for choice in choices):
-        raise ValueError(f"default {default!r} is not among the choices {choices}")
-    return {"kind": "choice", "values": tuple(choices), "default": default}
-
-
-def _interval(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    bounds = raw[kind]
-    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
-        raise ValueError(f"{kind} needs two numbers [low, high]; got {bounds!r}")
-    try:
-        low, high = (float(bound) for bound in bounds)
-    except (TypeError, ValueError):
-        raise ValueError(f"{kind} needs two numbers [low, high]; got {bounds!r}") from None
-    if not (math.isfinite(low) and math.isfinite(high)) or low > high:
-        raise ValueError(f"empty search space: {kind} [{low:g}, {high:g}] holds no value")
-    log = kind == "loguniform" or bool(raw.get("log", False))
-    if log and low <= 0:
-        raise ValueError(f"{kind} on a log scale needs low > 0; got {low:g}")
-    middle = math.sqrt(low * high) if log else (low + high) / 2
-    if kind == "int":
-        if low != int(low) or high != int(high):
-            raise ValueError(f"int needs two whole numbers; got [{low:g}, {high:g}]")
-        middle = round(middle)
-    try:
-        default = float(raw.get("default", middle))
-    except (TypeError, ValueError):
-        raise ValueError(f"default {raw['default']!r} is not a number") from None
-    if not low <= default <= high:
-        raise ValueError(f"default {default:g} lies outside [{low:g}, {high:g}]")
-    if kind == "int" and default != int(default):
-        raise ValueError(f"int needs a whole number as its default; got {default:g}")
-    value: float | int = int(default) if kind == "int" else default
-    return {"kind": kind, "low": low, "high": high, "log": log, "default": value}

@@ -100,7 +100,7 @@ def accuracy(model: Any, tokenizer: Any, rows: list[Any], max_new_tokens: int) -
     """The share of right answers, greedy."""
     import torch
 
-    from align.rewards.answers import correctness
+    from align.rewards import correctness
 
     model.eval()
     tokenizer.padding_side = "left"

@@ -83,8 +83,8 @@ def task_of(recipe: Recipe, folder: Path, concurrent: int, fixed: bool) -> Task:
         batch=int(stage.resolve().per_device_train_batch_size),
         max_length=int(stage.resolve().max_length),
         max_new_tokens=recipe.evaluation.max_new_tokens,
-        learning_rate=[rate.low, rate.high],
-        ranks=[int(value) for value in rank.values],
+        learning_rate=[float(end) for end in rate.ends()],
+        ranks=[int(value) for value in rank.ends()],
         points=points_of(recipe, fixed),
     )
 
@@ -93,14 +93,15 @@ def points_of(recipe: Recipe, fixed: bool) -> list[dict[str, Value]]:
     """The recipe's defaults, and with `fixed` as many more as there are trials."""
     stage = recipe.stages[STAGE]
     points = [stage.defaults()]
-    rate, rank = stage.space()["learning_rate"], stage.space()["lora.r"]
+    ranks = stage.space()["lora.r"].ends()
+    low, high = map(float, stage.space()["learning_rate"].ends())
     draw = random.Random(f"points {recipe.seed}")
     while fixed and len(points) < stage.sweep.trials:
         share = draw.random()
         points.append(
             {
-                "learning_rate": rate.low * (rate.high / rate.low) ** share,
-                "lora.r": draw.choice(rank.values),
+                "learning_rate": low * (high / low) ** share,
+                "lora.r": draw.choice(ranks),
             }
         )
     return points

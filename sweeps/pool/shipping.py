@@ -15,7 +15,8 @@ from pathlib import Path
 
 from align.data.user_rows import KINDS
 from align.recipe import DataConfig, Recipe
-from align.recipe.rewards import PythonConfig, RewardConfig
+from align.rewards.base import RewardConfig
+from align.rewards.functions import PythonConfig
 from cluster.settings import Settings
 from cluster.storage import Storage
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from align.space import Choice, Interval
 from align.space.spaces import Space, Value
 from sweeps.finalists import Standing
 from sweeps.progress import short
@@ -23,15 +24,12 @@ class Parameter:
     @property
     def log(self) -> bool:
         """Whether it is drawn on a logarithmic axis."""
-        return self.space.kind == "loguniform" or (self.space.kind == "int" and self.space.log)
+        return isinstance(self.space, Interval) and self.space.log
 
     @property
     def choices(self) -> tuple[Value, ...]:
         """All values of a `choice` space, sorted if they are numbers; empty for other spaces."""
-        values = self.space.values
-        if any(isinstance(value, str | bool) for value in values):
-            return values
-        return tuple(sorted(values, key=float))
+        return self.space.ordered() if isinstance(self.space, Choice) else ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from align.space.spaces import Value, same
+from align.space.spaces import Value
 from sweeps.progress import value_text
 from sweeps.report.data import Parameter, StageReport
 from sweeps.report.style import CHOSEN, INK, MUTED, PAPER, SCALE, blank
@@ -55,7 +54,7 @@ def parallel(stage: StageReport) -> Figure | None:
     last = len(stage.parameters)
     for trial in sorted(trials, key=lambda trial: (trial is stage.best, trial.state == "COMPLETE")):
         points = [
-            (index, place(parameter, trial.params[parameter.name]))
+            (index, parameter.space.place(trial.params[parameter.name]))
             for index, parameter in enumerate(stage.parameters)
             if parameter.name in trial.params
         ]
@@ -95,34 +94,10 @@ def pairs(stage: StageReport) -> list[tuple[str, Figure]]:
     ]
 
 
-def place(parameter: Parameter, value: Value) -> float:
-    """Position of a value between the ends of its space, from 0 to 1."""
-    if parameter.choices:
-        index = next(
-            (position for position, choice in enumerate(parameter.choices) if same(choice, value)),
-            0,
-        )
-        return 0.5 if len(parameter.choices) == 1 else index / (len(parameter.choices) - 1)
-    low, high, number = parameter.space.low, parameter.space.high, float(value)
-    if parameter.log:
-        low, high, number = math.log(low), math.log(high), math.log(number)
-    return 0.5 if low == high else (number - low) / (high - low)
-
-
 def ticks(parameter: Parameter) -> list[tuple[float, str]]:
     """Positions and labels of a parameter's ticks: choices, decades, or ends and middle."""
-    if parameter.choices:
-        values: Sequence[Value] = parameter.choices
-    elif parameter.log:
-        low, high = parameter.space.low, parameter.space.high
-        first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-        between = [10.0**power for power in range(first, last + 1)]
-        ends = [end for end in (low, high) if all(abs(math.log10(end / x)) > 0.2 for x in between)]
-        values = sorted([*between, *ends])
-    else:
-        low, high = parameter.space.low, parameter.space.high
-        values = [low, (low + high) / 2, high] if parameter.space.kind != "int" else [low, high]
-    return [(place(parameter, value), _text(value)) for value in values]
+    space = parameter.space
+    return [(space.place(value), _text(value)) for value in space.marks()]
 
 
 def _pair(stage: StageReport, x: Parameter, y: Parameter) -> Figure:
@@ -173,7 +148,7 @@ def _spread(parameter: Parameter, trial: TrialSummary) -> float:
 
 
 def _at(parameter: Parameter, trial: TrialSummary) -> float:
-    return place(parameter, trial.params[parameter.name])
+    return parameter.space.place(trial.params[parameter.name])
 
 
 def _lines(title: str) -> str:

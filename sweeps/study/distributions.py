@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    json_to_distribution,
 )
 
 from align.recipe import Space, StageConfig
@@ -19,11 +21,7 @@ Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
 def distribution(space: Space) -> Distribution:
     """The distribution over the values of `space`, on the same scale."""
-    if space.kind == "choice":
-        return CategoricalDistribution(space.values)
-    if space.kind == "int":
-        return IntDistribution(int(space.low), int(space.high), log=space.log)
-    return FloatDistribution(space.low, space.high, log=space.log)
+    return cast(Distribution, json_to_distribution(json.dumps(space.distribution())))
 
 
 def words(over: Distribution) -> str:
@@ -65,5 +63,5 @@ def _suggest(trial: Any, path: str, target: Distribution) -> Any:
     if isinstance(target, CategoricalDistribution):
         return trial.suggest_categorical(path, target.choices)
     if isinstance(target, IntDistribution):
-        return trial.suggest_int(path, target.low, target.high, log=target.log)
-    return trial.suggest_float(path, target.low, target.high, log=target.log)
+        return trial.suggest_int(path, target.low, target.high, step=target.step, log=target.log)
+    return trial.suggest_float(path, target.low, target.high, step=target.step, log=target.log)

@@ -9,6 +9,7 @@ from typing import Any
 from align.recipe import Space, StageConfig
 from align.space.spaces import Value
 from sweeps.errors import SweepError
+from sweeps.study.distributions import distribution, words
 
 _FIELD = "sweep.sampler_options.search_space"
 
@@ -78,13 +79,10 @@ def _values(path: str, space: Space, lists: Mapping[str, Any]) -> tuple[Value, .
             return tuple(dict.fromkeys(space.read(value) for value in values))
         except ValueError as error:
             raise SweepError(f"{_FIELD}.{path}: {error}") from None
-    if space.kind == "choice":
-        return space.values
-    if space.kind == "int":
-        low, high = int(space.low), int(space.high)
-        return tuple(range(low, min(high, low + MOST) + 1))
+    if (every := space.every(MOST + 1)) is not None:
+        return every
     raise SweepError(
-        f"sweep.sampler: a grid cannot hold every value of {path}: {space.kind} "
-        f"[{space.low:g}, {space.high:g}]; make it a choice, take another sampler, or with grid "
+        f"sweep.sampler: a grid cannot hold every value of {path}: "
+        f"{words(distribution(space))}; make it a choice, take another sampler, or with grid "
         f"list its values in sampler_options: {{search_space: {{{path}: [...]}}}}"
     )

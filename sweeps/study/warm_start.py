@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from align.recipe import Recipe, StageConfig
 from align.recipe.field_paths import value_of
-from align.recipe.rewards import PythonConfig
+from align.rewards.functions import PythonConfig
 from align.space.spaces import Value, scalar
 from cluster.database import Database
 from cluster.database.tables import Sweep

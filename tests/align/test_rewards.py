@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from align.errors import AdapterError, DataError, RecipeError
-from align.recipe.rewards import BUILTIN, RewardConfig, configure, located
+from align.recipe.rewards import configure, located
 from align.rewards import Judge, RewardFailure, Rewards, columns_of, mathematics, reward_functions
+from align.rewards.base import RewardConfig
+from align.rewards.builtin import BUILTIN
 
 ASK = [{"role": "user", "content": "What is 3 + 4?"}]
 
@@ -376,7 +378,7 @@ def test_wrong_rewards_name_what_is_allowed(raw, message):
 
 def test_reasoning_gym_scores_by_the_rows_entry(monkeypatch):
     module = SimpleNamespace(score=lambda text, entry: 0.5 * (text == entry["answer"]))
-    monkeypatch.setitem(sys.modules, "align.data.reasoning", module)
+    monkeypatch.setitem(sys.modules, "align.reasoning_tasks", module)
     assert value({"reasoning_gym": 1}, "7", entry={"answer": "7"}) == 0.5
     with pytest.raises(DataError, match="'reasoning_gym' needs the column entry"):
         parts({"reasoning_gym": 1}, ["7"], {"answer": ["7"]})

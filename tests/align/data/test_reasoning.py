@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from align.data.problems import SPLITS
-from align.data.reasoning import problem_rows, score
+from align.data.reasoning import problem_rows
 from align.data.splits import check_disjoint, fingerprint, load_answers, load_split
 from align.errors import DataError
 from align.preflight import check_inputs
+from align.reasoning_tasks import _decoded, score
 from align.recipe import Recipe, parse_recipe
 
 needs_package = pytest.mark.skipif(
@@ -88,7 +89,7 @@ def test_scoring_is_the_tasks_own(task: str) -> None:
     """Entries survive JSON: tuples, keys that are numbers, and numpy's scalars among them."""
     from reasoning_gym import create_dataset
 
-    from align.data.reasoning import _decoded, _row
+    from align.data.reasoning import _row
 
     dataset = create_dataset(task, seed=3, size=4)
     for index in range(4):

@@ -61,7 +61,7 @@ def test_correctness_takes_the_last_number(text, answer, reward):
 
 def test_part_of_the_credit_is_no_right_answer(monkeypatch):
     """Tasks of reasoning_gym give a little for an answer that is nearly right, or only there."""
-    monkeypatch.setattr("align.data.reasoning.score", lambda text, entry: float(text))
+    monkeypatch.setattr("align.reasoning_tasks.score", lambda text, entry: float(text))
     problems = [{"answer": "7", "entry": "{}"}] * 4
     assert accuracies(problems, ["1.0", "0.99", "0.01", "0.0"]) == [1.0, 0.0, 0.0, 0.0]
     assert accuracies([{"answer": "7"}] * 2, ["It is 7.", "It is 8."]) == [1.0, 0.0]

@@ -17,8 +17,9 @@ from align.recipe import (
     parse_recipe,
 )
 from align.recipe.lora import NOT_COMPOSED
-from align.recipe.rewards import BUILTIN, PythonConfig
 from align.recipe.trl_fields.unsupported import patterns
+from align.rewards.builtin import BUILTIN
+from align.rewards.functions import PythonConfig
 from align.space.spaces import KINDS
 
 TEXT = (Path(__file__).parents[3] / "docs/recipes.md").read_text(encoding="utf-8")

@@ -1,13 +1,38 @@
-"""Rewards that are pure functions of an answer's text. Imports no torch."""
+"""The reward of a right answer."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 from align.rewards import mathematics
+from align.rewards.base import AnswerReward, ScoredAnswer, Scorer
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+Verify = Literal["auto", "numbers", "math"]
+
+
+class Correctness(AnswerReward):
+    """1 if the answer is right, else 0.
+
+    `numbers` compares the last number in the text with the last of the column `answer`; `math`
+    parses both as mathematics with math-verify (the extra `math`), so that 1/2 equals 0.5; `auto`
+    uses `math` for answers that are expressions, such as x^2+1, if math-verify is installed.
+    """
+
+    compared: ClassVar[tuple[str, ...]] = ("answer",)
+
+    verify: Verify = "auto"
+
+    def scorer(self, name: str) -> Scorer:
+        """`score`. RecipeError for `math` without math-verify."""
+        if self.verify == "math":
+            mathematics.check_installed(f"reward '{name}' with verify: math")
+        return super().scorer(name)
+
+    def score(self, answer: ScoredAnswer) -> float:
+        """See `correctness`."""
+        return correctness(answer.text, str(answer.column("answer")), self.verify)
 
 
 def last_number(text: str) -> str | None:
@@ -16,9 +41,7 @@ def last_number(text: str) -> str | None:
     return numbers[-1] if numbers else None
 
 
-def correctness(
-    text: str, answer: str, verify: Literal["auto", "numbers", "math"] = "auto"
-) -> float:
+def correctness(text: str, answer: str, verify: Verify = "auto") -> float:
     """1.0 if the text ends in the answer, else 0.0.
 
     `numbers` compares the last numbers of both; `math` reads both as mathematics with
@@ -41,33 +64,3 @@ def correctness(
 def _same_number(text: str, answer: str) -> bool:
     last, expected = last_number(text), last_number(answer)
     return last is not None and expected is not None and float(last) == float(expected)
-
-
-def brevity(text: str) -> float:
-    """From 1.0 for nothing down to 0.0 for 200 characters and more: max(0, 1 - characters/200)."""
-    return max(0.0, 1 - len(text) / 200)
-
-
-def matches(text: str, pattern: str) -> float:
-    """1.0 if the regular expression matches in the text, else 0.0.
-
-    A dot matches a newline too; ^ and $ match the text's ends. `re.error` if the pattern is
-    invalid.
-    """
-    return float(re.search(pattern, text, re.DOTALL) is not None)
-
-
-def within(text: str, target: int) -> float:
-    """1.0 up to `target` characters, then falling linearly to 0.0 at twice as many."""
-    return min(1.0, max(0.0, 2 - len(text) / target))
-
-
-def repeated(text: str, ngram: int) -> float:
-    """The share of a text's word n-grams that occurred earlier in it; 0.0 if it has none.
-
-    1 - unique / all, as in Yeo et al., Demystifying Long Chain-of-Thought Reasoning, appendix C.2
-    (arXiv 2502.03373), who count tokens.
-    """
-    words = text.split()
-    ngrams = [tuple(words[start : start + ngram]) for start in range(len(words) - ngram + 1)]
-    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0

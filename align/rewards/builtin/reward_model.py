@@ -1,12 +1,23 @@
-"""A trained reward model as a judge of answers."""
+"""The reward of a trained reward model, which judges answers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from align.inference.types import Engine, Messages
+from align.rewards.base import RewardConfig
+
+if TYPE_CHECKING:
+    from align.inference.types import Engine, Messages
+
+
+class RewardModel(RewardConfig):
+    """The preference of the stage's judge, from 0 to 1."""
+
+    def scorer(self, name: str) -> None:
+        """None: a `Judge` scores all answers in a batch."""
 
 
 @dataclass(frozen=True)
