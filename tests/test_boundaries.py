@@ -49,7 +49,7 @@ LAYERS = {
         "commands",
     ),
     "sweeps": (
-        "errors heartbeat trials",
+        "errors heartbeat search_options trials",
         "dependencies finalists study_lock sweep_store",
         "events pool run_store study",
         "cleanup planning results resume submission",

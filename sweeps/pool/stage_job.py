@@ -16,6 +16,7 @@ from align.recipe import Recipe
 from align.space.spaces import Value
 from cluster.settings import Settings
 from cluster.storage import Storage
+from sweeps.pool.shipping import localise
 
 #: The default factory of trials in a worker: `module:attribute`.
 TRIAL = "align.training.trial:Trial"
@@ -121,6 +122,24 @@ def import_dotted(name: str) -> Any:
     """Import the object that `module:attribute` names."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """A job's recipe with local files, and the folders of the adapters that its stage builds on."""
+
+    recipe: Recipe
+    parent: Path | None
+    reward_model: Path | None
+
+
+def stage_inputs(job: StageJob, storage: Storage) -> StageInputs:
+    """Fetch what the job's trials read from storage. StorageError if that fails."""
+    return StageInputs(
+        localise(job.recipe, storage),
+        adapter_folder(storage, job.parent_id),
+        adapter_folder(storage, job.reward_model_id),
+    )
 
 
 def adapter_folder(storage: Storage, identity: str | None) -> Path | None:
