@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from align.errors import RecipeError
+from align.json_output import JsonObjectOption
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -49,9 +50,7 @@ def demo(
     keep_serving: Annotated[
         bool, typer.Option("--keep-serving", help="Leave the endpoint up until Ctrl-C.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """Run the whole loop on a small real model: search, promote, serve, ask, compare."""
     from align.recipe import load_recipe
