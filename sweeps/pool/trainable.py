@@ -6,7 +6,6 @@ import gc
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,12 +25,12 @@ from sweeps.pool.stage_job import (
     StageJob,
     TrialFactory,
     TrialProtocol,
-    import_dotted,
     read_unseen,
     stage_inputs,
     trial_key,
     unseen_key,
 )
+from sweeps.pool.worker_process import import_for
 from sweeps.pool.workspace import Workspace
 from sweeps.trials import Assignment, Milestone
 
@@ -162,13 +161,9 @@ class TrialRunner(Actor):
         """
         gc.collect()
         job = self._job
-        os.environ["ALIGNERY_HOME"] = str(job.open_settings().home)
-        os.environ["OMP_NUM_THREADS"] = str(job.cpus)
         import_started = time.monotonic()
-        attribute = import_dotted(dotted)
+        attribute = import_for(job.open_settings(), job.cpus, dotted)
         self._importing = time.monotonic() - import_started
-        if (torch := sys.modules.get("torch")) is not None:
-            torch.set_num_threads(job.cpus)
         hold_to_share(job.gpus)
         use_shelf(job.shelf)
         return attribute
