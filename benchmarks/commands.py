@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from align.json_output import JsonObjectOption
 from align.sources import SMOLLM2, TINY, check_base
 from benchmarks.cases import chosen_cases
 from benchmarks.errors import BenchmarkError
@@ -58,9 +59,7 @@ def engine(
     quick: Annotated[
         bool, typer.Option("--quick", help="A tiny random model and one short run of each.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """Tokens a second with many adapters on one base, beside PEFT, TRL and vLLM.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from align.atomic_write import write_atomically
 from benchmarks.errors import BenchmarkError
 
 
@@ -19,4 +20,4 @@ def claim(folder: Path, options: Mapping[str, Any], runs: str) -> None:
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != wanted:
         raise BenchmarkError(f"{folder} holds {runs} with other options: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps(wanted), encoding="utf-8")
+    write_atomically(known, json.dumps(wanted))

@@ -1,4 +1,4 @@
-"""The forms of names: `line`, `line:number`, `line@alias`, with line = `<recipe>/<stage>`."""
+"""Names of adapters: `line`, `line:number`, `line@alias`, with line = `<recipe>/<stage>`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 FORMS = "expected <recipe>/<stage>:<number>, <recipe>/<stage>@<alias> or <recipe>/<stage>"
+
+
+def adapter_key(identity: str) -> str:
+    """Storage key of a registered adapter, by its id."""
+    return f"adapters/{identity}"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cluster.aliases import alias_history, locked_alias, move_alias, target_of
 from cluster.database import Database, open_database
 from cluster.database.tables import Adapter, Alias, AliasChange, Version
 from cluster.errors import AdapterNotFound, DatabaseError, RegistryError, StorageError
-from cluster.names import CHAMPION, Name, check_alias, check_line, parse_name
+from cluster.names import CHAMPION, Name, adapter_key, check_alias, check_line, parse_name
 from cluster.promotion import (
     ANY,
     AliasTarget,
@@ -205,7 +205,7 @@ class Registry:
         try:
             stored_adapter(self._storage, identity)
         except (StorageError, AdapterError):
-            self._storage.put_folder(folder, _key(identity))
+            self._storage.put_folder(folder, adapter_key(identity))
 
     def _write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction, again if a concurrent writer added the same row first."""
@@ -255,13 +255,9 @@ def stored_adapter(storage: Storage, identity: str) -> Path:
 
     StorageError, AdapterError.
     """
-    folder = storage.get_folder(_key(identity))
+    folder = storage.get_folder(adapter_key(identity))
     verify_folder(folder, identity)
     return folder
-
-
-def _key(identity: str) -> str:
-    return f"adapters/{identity}"
 
 
 def _adapter(manifest: Manifest) -> Adapter:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from align.atomic_write import atomic_path
 from cluster.errors import StorageError
 from cluster.settings import Settings
 
@@ -273,18 +274,18 @@ class RemoteFolders:
             return self._fs.open_output_stream(path)
 
     def _download(self, source: str, folder: Path) -> None:
-        scratch = folder.with_name(f".{uuid.uuid4().hex}")
         try:
-            for info in self._list(source):
-                if info.is_file:
-                    target = scratch / PurePosixPath(info.path).relative_to(source)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with self._fs.open_input_stream(info.path) as stream, target.open("wb") as file:
-                        shutil.copyfileobj(stream, file, 1 << 20)
-            try:
-                scratch.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was faster with the same files
-                    raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            with atomic_path(folder) as partial:
+                for info in self._list(source):
+                    if info.is_file:
+                        self._copy(
+                            info.path, partial / PurePosixPath(info.path).relative_to(source)
+                        )
+        except OSError:
+            if not folder.is_dir():  # else another process was faster with the same files
+                raise
+
+    def _copy(self, source: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._fs.open_input_stream(source) as stream, target.open("wb") as file:
+            shutil.copyfileobj(stream, file, 1 << 20)

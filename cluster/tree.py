@@ -1,4 +1,11 @@
-"""A working tree packed as a zip file, which is shipped with a job."""
+"""A working tree packed as a zip file, which is shipped with a job.
+
+Ray gets this file as its `working_dir`. Ray could pack a folder itself, by `excludes` and
+`.gitignore` files, but it then ships files that git does not track, files that `.git/info/exclude`
+or a user's own ignore file names, and what a linked folder outside the project contains; it leaves
+out tracked files that a `.gitignore` matches, and from a subfolder packs that subfolder alone. It
+also decides while it uploads, so that nothing could be checked for secrets or shown before.
+"""
 
 from __future__ import annotations
 

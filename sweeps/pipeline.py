@@ -22,6 +22,7 @@ from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import ship_data
 from sweeps.pool.stage_job import TRIAL, StageJob, portable
 from sweeps.results.sweep_result import SweepResult
+from sweeps.run_store import choose
 from sweeps.sweep_store import Search, begin
 
 
@@ -56,6 +57,8 @@ def run_pipeline(
     on_event: OnEvent | None = None,
     placement: Placement | None = None,
     control: Asked | None = None,
+    outside: Mapping[str, AdapterVersion] | None = None,
+    sent: Recipe | None = None,
     cpus_per_trial: int = 1,
     max_concurrent: int | None = None,
     factory: str = TRIAL,
@@ -66,16 +69,18 @@ def run_pipeline(
     on the best adapters of this run's sweeps; on the champion, else the newest version, of a
     stage that is not part of this run; or on a registered adapter named in the recipe. Adapters
     from outside this run are resolved before it starts, so an alias that moves meanwhile changes
-    nothing. With `promote`, each best adapter becomes its line's champion as soon as it is known.
+    nothing; `outside` has them by name if the caller has resolved them. `sent` is the recipe that
+    other machines get, with files in storage; default: `recipe`, whose local files are stored then.
+    With `promote`, each best adapter becomes its line's champion as soon as it is known.
 
     `control` is polled for requests to pause (SweepPaused; all open searches can be continued) and
     to stop: the best complete trials are the result, and later stages do not start. SweepError
     names the command to run first, or the adapter that does not fit. PromotionConflict if another
     process promoted meanwhile. Also raises what `run_sweep` raises. An error of one stage ends all.
     """
-    order = chosen(recipe, stages)
+    order = choose(recipe, stages)
     registry = open_registry(settings)
-    outside = find_needs(registry, recipe, order)
+    resolved = find_needs(registry, recipe, order) if outside is None else outside
     results: dict[str, SweepResult] = {}
     champions: dict[str, AdapterVersion | None] = {}
 
@@ -85,7 +90,7 @@ def run_pipeline(
         if any(name in order and name not in results for name in names):
             return None
         champions[stage] = _champion(registry, recipe.line(stage))
-        return Needs(*(_needed(name, results, outside) for name in names))
+        return Needs(*(_needed(name, results, resolved) for name in names))
 
     def done(stage: str, result: SweepResult) -> None:
         results[stage] = result
@@ -109,6 +114,7 @@ def run_pipeline(
         placement=placement
         or make_placement(settings, recipe, order, cpus_per_trial, max_concurrent=max_concurrent),
         control=control,
+        sent=sent,
         factory=factory,
     )
 
@@ -124,17 +130,18 @@ def search(
     on_event: OnEvent | None,
     placement: Placement,
     control: Asked | None = None,
+    sent: Recipe | None = None,
     factory: str,
 ) -> dict[str, SweepResult]:
     """Search the stages of `order` in one pool of workers.
 
-    `done` is called with each stage's result as soon as it is known.
+    `done` is called with each stage's result as soon as it is known. `sent`: see `run_pipeline`.
     """
     from sweeps.pool.ray_artifact_cache import shelf_session
     from sweeps.pool.tune import run_trials  # imports Ray
 
     database = open_database(settings)
-    graph = _Graph(recipe, order, needs, done, on_event or ignore, control)
+    graph = _Graph(recipe, sent or recipe, order, needs, done, on_event or ignore, control)
     pool = Dispatcher(graph, placement)
     driver = Driver(settings, database, on_event or ignore, pool.slots)
     try:
@@ -157,6 +164,7 @@ class _Graph:
     def __init__(
         self,
         recipe: Recipe,
+        sent: Recipe,
         order: Sequence[str],
         needs: FindNeeds,
         done: Callable[[str, SweepResult], None] | None,
@@ -164,7 +172,7 @@ class _Graph:
         control: Asked | None,
     ) -> None:
         self.results: dict[str, SweepResult] = {}
-        self._recipe, self._needs, self._done = recipe, needs, done
+        self._recipe, self._sent, self._needs, self._done = recipe, sent, needs, done
         self._on_event, self._control = on_event, control
         self._waiting = list(order)
         self._open: list[OpenSweep] = []
@@ -177,7 +185,7 @@ class _Graph:
         self._fresh, settings = fresh, driver.settings
         on_cluster = settings.ray_address is not None
         self._travelling = (
-            ship_data(settings, self._recipe, code=True) if on_cluster else self._recipe
+            ship_data(settings, self._sent, code=True) if on_cluster else self._recipe
         )
         self._settle()
 
@@ -274,15 +282,6 @@ class _Graph:
             factory=self._factory,
         )
         return OpenSweep(self._driver, job, row)
-
-
-def chosen(recipe: Recipe, stages: Sequence[str] | None) -> list[str]:
-    """The stages to search, each after its dependencies. SweepError names an unknown stage."""
-    if unknown := [stage for stage in stages or () if stage not in recipe.stages]:
-        raise SweepError(
-            f"recipe '{recipe.name}' has no stage '{unknown[0]}'; it has {', '.join(recipe.stages)}"
-        )
-    return [stage for stage in recipe.order() if not stages or stage in stages]
 
 
 def _needed(

@@ -200,7 +200,7 @@ def check_files(launch: Launch) -> None:
             )
 
 
-def choose(recipe: Recipe, only: Sequence[str] | None, start: str | None) -> list[str]:
+def choose(recipe: Recipe, only: Sequence[str] | None, start: str | None = None) -> list[str]:
     """The stages to search, each after its dependencies.
 
     All stages; or those of `only`; or `start` and all that build on it. SweepError if both `only`

@@ -1,16 +1,22 @@
-"""Runs one launch to its end, on a local Ray of its own or on an existing cluster."""
+"""Runs a launch: resolves its inputs once, and searches on a local Ray of its own or a cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from align.preflight import check_inputs
 from align.recipe import Recipe
 from cluster.database import Database
 from cluster.database.tables import Launch
 from cluster.jobs import own_job_id
 from cluster.ray import ray_session
+from cluster.registry import AdapterVersion, open_registry
 from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps import run_store
 from sweeps.control import driving, noting
+from sweeps.dependencies import find_needs
 from sweeps.events import OnEvent
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import Placement, make_placement
@@ -20,21 +26,70 @@ from sweeps.results.sweep_result import SweepResult
 from sweeps.run_store import RunOptions
 
 
+@dataclass(frozen=True)
+class RunInputs:
+    """The recipe that a run searches, with its files and the adapters that it builds on.
+
+    `recipe` is what the launch stores: its files may be in storage, where a resume on another
+    machine finds them. `local` is the same with files of this machine and with the versions of
+    adapters. `outside` has the adapters that `stages` need and do not train, by their name in
+    `local`.
+    """
+
+    recipe: Recipe
+    stages: list[str]
+    options: RunOptions
+    local: Recipe
+    outside: Mapping[str, AdapterVersion]
+
+
+def new_inputs(
+    settings: Settings, recipe: Recipe, stages: Sequence[str], options: RunOptions
+) -> RunInputs:
+    """The inputs of a new launch; records its adapters and its files' digests in its options.
+
+    AligneryError if local data or rewards cannot be used, or an adapter is missing or does not fit.
+    """
+    local = localise(recipe, Storage(settings))
+    if settings.ray_address is None:  # a cluster's machines may see other files
+        check_inputs(local, stages)
+    outside = find_needs(open_registry(settings), recipe, stages)
+    needs = {name: version.name for name, version in outside.items()}
+    files = run_store.files_of(local, stages)
+    return RunInputs(
+        recipe,
+        list(stages),
+        options.model_copy(update={"needs": needs, "files": files}),
+        run_store.with_needs(local, needs),
+        {version.name: version for version in outside.values()},
+    )
+
+
+def recorded_inputs(
+    settings: Settings, recipe: Recipe, stages: Sequence[str], options: RunOptions
+) -> RunInputs:
+    """The inputs of a launch whose adapters `options` record; errors as of `new_inputs`."""
+    local = run_store.with_needs(localise(recipe, Storage(settings)), options.needs)
+    outside = find_needs(open_registry(settings), local, stages)
+    return RunInputs(recipe, list(stages), options, local, outside)
+
+
 def drive_launch(
     settings: Settings,
     database: Database,
-    recipe: Recipe,
-    stages: list[str],
-    options: RunOptions,
+    inputs: RunInputs,
     launch: Launch | None = None,
     *,
     on_event: OnEvent,
 ) -> tuple[Launch, dict[str, SweepResult]]:
-    """Search `stages`, continuing `launch` or creating one; returns its final row and the results.
+    """Search the stages of `inputs`, continuing `launch` or creating a launch if None.
+
+    Returns the launch's final row and the results by stage.
 
     Pool, database and storage are checked before a launch is created. Raises what `run_pipeline`
     raises.
     """
+    recipe, stages, options = inputs.recipe, inputs.stages, inputs.options
     with driving(settings, database) as begin, ray_session(settings):
         placement = placement_of(settings, recipe, stages, options)
         check_workers(settings, placement, recipe)
@@ -43,8 +98,10 @@ def drive_launch(
         control = begin(launch)
         results = run_pipeline(
             settings,
-            run_store.with_needs(localise(recipe, Storage(settings)), options.needs),
+            inputs.local,
             stages,
+            outside=inputs.outside,
+            sent=run_store.with_needs(recipe, options.needs),
             fresh=options.fresh,
             promote=options.promote,
             on_event=noting(database, launch.id, on_event),

@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy import make_url, text
 
+from align.atomic_write import write_atomically
 from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.errors import SweepLocked
@@ -55,7 +56,7 @@ class StudyLock:
                 else "another process"
             )
             raise self._locked(owner) from None
-        owner_file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        write_atomically(owner_file, f"process {os.getpid()} on {socket.gethostname()}")
         self._file = lock
 
     def _lock_session(self, database: Database) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from align.preflight import check_inputs
@@ -19,6 +18,7 @@ from cluster.jobs import RayJob, Submission, find_job, stop_job
 from cluster.secrets import check_clean, known_secrets, needed_variables, read_environment
 from cluster.settings import Settings
 from cluster.tree import Tree, working_tree, write_package
+from sweeps.search_options import SearchOptions
 
 #: Folder in the job's working directory for files of this job.
 FOLDER = ".alignery-job"
@@ -34,39 +34,10 @@ _GUARD = (
 )
 
 
-@dataclass(frozen=True)
-class SubmittedOptions:
-    """Options of `alignery sweep run` on the cluster; fields are named like its flags."""
-
-    only: Sequence[str] = ()
-    from_: str | None = None
-    fresh: bool = False
-    promote: bool = False
-    trials: int | None = None
-    cpus_per_trial: int | None = None
-    max_concurrent: int | None = None
-    accelerator: str | None = None
-    label: Sequence[str] = ()
-    grow: bool = False
-
-    def arguments(self) -> list[str]:
-        """Words of the command line, only for options that are set."""
-        words: list[str] = []
-        for name, value in vars(self).items():
-            flag = f"--{name.rstrip('_').replace('_', '-')}"
-            if value is True:
-                words.append(flag)
-            elif isinstance(value, int | str) and value is not False:
-                words += [flag, str(value)]
-            elif isinstance(value, Sequence):
-                words += [word for item in value for word in (flag, item)]
-        return words
-
-
 def prepare(
     settings: Settings,
     recipe: Recipe,
-    options: SubmittedOptions,
+    options: SearchOptions,
     package: Path,
     *,
     ship: bool = True,
@@ -109,7 +80,7 @@ def _check_here(recipe: Recipe, stages: Sequence[str]) -> None:
     check_inputs(recipe, stages, hub=False)
 
 
-def entrypoint(options: SubmittedOptions, needed: Sequence[str]) -> str:
+def entrypoint(options: SearchOptions, needed: Sequence[str]) -> str:
     """The job's command: check that the `needed` variables are set, then run the sweep."""
     command = f"exec alignery sweep run {shlex.join([RECIPE_FILE, *options.arguments()])}"
     return (_GUARD.format(names=" ".join(needed)) if needed else "") + command

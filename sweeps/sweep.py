@@ -16,6 +16,7 @@ from sweeps.pipeline import Needs, search
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.stage_job import TRIAL, StageJob, portable
 from sweeps.results.sweep_result import SweepResult
+from sweeps.run_store import choose
 
 __all__ = ["SweepResult", "finish_without_workers", "run_sweep"]
 
@@ -82,10 +83,7 @@ def finish_without_workers(settings: Settings, row: Sweep) -> SweepResult | None
 def _check(
     recipe: Recipe, stage: str, parent: AdapterVersion | None, reward_model: AdapterVersion | None
 ) -> None:
-    if stage not in recipe.stages:
-        raise SweepError(
-            f"recipe '{recipe.name}' has no stage '{stage}'; it has {', '.join(recipe.stages)}"
-        )
+    choose(recipe, [stage])
     config = recipe.stages[stage]
     for field, adapter in (("parent", parent), ("reward_model", reward_model)):
         needed = getattr(config, field)

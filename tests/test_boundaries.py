@@ -27,7 +27,7 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache compat errors json_output lru_cache suggestions",
+        "artifact_cache atomic_write compat errors json_output lru_cache suggestions",
         "space",
         "digests precision reasoning_tasks sources",
         "adapters base",
@@ -50,7 +50,7 @@ LAYERS = {
         "commands",
     ),
     "sweeps": (
-        "errors heartbeat trials",
+        "errors heartbeat search_options trials",
         "dependencies finalists study_lock sweep_store",
         "events pool run_store study",
         "cleanup planning results resume submission",

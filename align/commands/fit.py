@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from align.commands.common import RecipeArgument, recipe_app
-from align.errors import RecipeError
+from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.json_output import JsonOption, print_json
 from align.memory.fit import StageFit, TrialOnCard, fit_stages
 from align.memory.machines import GIB, GPUS, gpu
@@ -56,10 +55,8 @@ def fit(
     """
     loaded, machine = load_recipe(recipe), gpu(card)
     stages = [stage] if stage else loaded.order()
-    if stages[0] not in loaded.stages:
-        raise RecipeError(
-            f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
-        )
+    for name in stages:
+        check_stage(loaded, name)
     shape = read_shape(loaded.base, config)
     stage_fits = fit_stages(loaded, stages, shape, machine, prompt_tokens)
     if as_json:

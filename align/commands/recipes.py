@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from align.commands.common import RecipeArgument, recipe_app
+from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.data.formats import Findings, inspect_file
-from align.errors import RecipeError
 from align.json_output import JsonOption, print_json
 from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
@@ -115,10 +114,7 @@ def sample(
     """Print rows of a stage's data as JSON lines."""
     loaded = load_recipe(recipe)
     stage = stage or loaded.order()[0]
-    if stage not in loaded.stages:
-        raise RecipeError(
-            f"{loaded.name} has no stage '{stage}'; allowed: {', '.join(loaded.stages)}"
-        )
+    check_stage(loaded, stage)
     from align.data.splits import load_split
 
     rows = load_split(loaded, stage, split.value, seed)[:count]

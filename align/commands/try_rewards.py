@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from align.commands.common import RecipeArgument, recipe_app
+from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.commands.rewards_table import plain, show
 from align.errors import RecipeError
 from align.json_output import JsonOption, print_json
@@ -85,10 +85,8 @@ def try_rewards(
 
 def _stage(recipe: Recipe, name: str) -> str:
     """The named stage, or the first with rewards. RecipeError if it is unknown or has none."""
-    if name and name not in recipe.stages:
-        raise RecipeError(
-            f"{recipe.name} has no stage '{name}'; allowed: {', '.join(recipe.stages)}"
-        )
+    if name:
+        check_stage(recipe, name)
     with_rewards = [stage for stage in recipe.order() if recipe.stages[stage].rewards]
     if not with_rewards:
         raise RecipeError(

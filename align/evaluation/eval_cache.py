@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from align.artifact_cache import shelf
+from align.atomic_write import write_atomically
 from align.precision import device, precision
 from align.sources import cache_folder
 
@@ -43,9 +43,7 @@ def kept(content: Any, compute: Callable[[], T]) -> T:
             result = _read(file)
         if result is None:
             result = compute()
-            partial = file.with_name(f".{uuid.uuid4().hex}")
-            partial.write_text(json.dumps(result), encoding="utf-8")
-            partial.replace(file)
+            write_atomically(file, json.dumps(result))
     shelf().offer("evaluations", key, file)
     return result
 

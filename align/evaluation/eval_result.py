@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align.atomic_write import write_atomically
 from align.evaluation.comparison import compare_examples
 from align.evaluation.examples import examples
 from align.evaluation.metrics import Evaluation
@@ -67,9 +67,7 @@ def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, flo
 
 def write_measured(checkpoint: Path, measured: EvalResult) -> None:
     """Write the checkpoint's `measured.json`, whole or not at all."""
-    partial = checkpoint / f".{uuid.uuid4().hex}"
-    partial.write_text(json.dumps(asdict(measured)), encoding="utf-8")
-    partial.replace(checkpoint / MEASURED)
+    write_atomically(checkpoint / MEASURED, json.dumps(asdict(measured)))
 
 
 def read_measured(checkpoint: Path | None) -> EvalResult | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from align.adapters.folder import ADAPTER_FILES
 from align.adapters.manifest import MANIFEST
 from align.adapters.provenance import code_commit, versions
 from align.adapters.tensors import read_factors
+from align.atomic_write import atomic_path
 from align.base import Base, load_base
 from align.data.problems import Split
 from align.data.splits import fingerprint, load_split
@@ -48,9 +48,8 @@ class Origin:
 
 def publish(origin: Origin, checkpoint: Path, target: Path, metrics: dict[str, float]) -> Manifest:
     """Put a checkpoint's adapter into `target`, whole or not at all."""
-    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    partial.mkdir(parents=True)
-    try:
+    with atomic_path(target) as partial:
+        partial.mkdir(parents=True)
         for name in ADAPTER_FILES:
             shutil.copy2(checkpoint / PUBLISHED / name, partial / name)
         measured = read_measured(checkpoint)
@@ -60,9 +59,6 @@ def publish(origin: Origin, checkpoint: Path, target: Path, metrics: dict[str, f
         if measured is not None:
             write_examples(partial, measured.evaluation)
         shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 

@@ -22,6 +22,7 @@ import torch
 from filelock import FileLock
 
 from align.artifact_cache import shelf
+from align.atomic_write import write_atomically
 from align.sources import cache_folder
 
 Values = dict[str, tuple[float, float]]
@@ -112,7 +113,7 @@ def _values(
             _compute(trainer, batches, names, values)
         finally:
             if len(values) > count_before:
-                _write(path, values)
+                write_atomically(path, json.dumps(values))
     _offer(key, path.parent, {name: values[name] for name in needed})
     return values
 
@@ -191,9 +192,3 @@ def _read(path: Path) -> Values:
         return {name: (a, b) for name, (a, b) in json.loads(path.read_text()).items()}
     except FileNotFoundError:
         return {}
-
-
-def _write(path: Path, values: Values) -> None:
-    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")
-    partial.write_text(json.dumps(values))
-    partial.replace(path)

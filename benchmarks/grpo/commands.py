@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from align.json_output import JsonObjectOption
 from align.sources import SMOLLM2, check_base
 
 
@@ -24,9 +25,7 @@ def grpo(
         Path | None,
         typer.Option(help="Keeps finished runs; a later call with the same options goes on."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """Mean rewards and seconds of GRPO steps, on the engine and with TRL's own generation.
 

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from trl import GRPOTrainer
 
+from align.atomic_write import write_atomically
 from align.base import Base, load_base
 from align.data.splits import load_split
 from align.evaluation.evaluate import shared_engine
@@ -81,7 +82,7 @@ def measure(settings: Settings, folder: Path) -> tuple[list[Run], dict[str, obje
     engine = shared_engine(settings.base)
     for writer, seed in left:
         run = _train(settings, recipe, base, parent, engine, Run(writer, seed))
-        _file(folder, writer, seed).write_text(json.dumps(run.to_json()), encoding="utf-8")
+        write_atomically(_file(folder, writer, seed), json.dumps(run.to_json()))
         mean = sum(run.rewards) / len(run.rewards)
         progress.run(f"{writer}, seed {seed}: mean reward {mean:.3f}")
     runs = [Run(**json.loads(_file(folder, *pair).read_text(encoding="utf-8"))) for pair in plan]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from align.json_output import JsonObjectOption
 from benchmarks.errors import BenchmarkError
 
 FILES = ("sft.jsonl", "preference.jsonl")
@@ -21,9 +22,7 @@ def gsm8k(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Search anew instead of going on with earlier sweeps.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """Search SFT and a reward model on GSM8K's data, and judge the best of each on unseen rows.
 

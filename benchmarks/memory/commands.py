@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from align.json_output import JsonObjectOption
 from align.memory.machines import gpu as gpu_named
 from benchmarks.errors import BenchmarkError
 
@@ -28,9 +29,7 @@ def memory(
     quick: Annotated[
         bool, typer.Option("--quick", help="A small model of the same layout, short sequences.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """Peak memory of the tutorial's stages, predicted and measured.
 

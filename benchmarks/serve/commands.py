@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from align.json_output import JsonObjectOption
 from align.sources import SMOLLM2, check_base
 
 
@@ -21,9 +22,7 @@ def serve(
         Path | None,
         typer.Option(help="A Python that has vLLM, transformers or both: they are measured, too."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """The endpoint over HTTP, beside its own engine, a stub that only streams, and other servers.
 

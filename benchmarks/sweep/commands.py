@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from align.json_output import JsonObjectOption
 from align.sources import SMOLLM2, check_base
 
 
@@ -28,9 +29,7 @@ def sweep(
         Path | None,
         typer.Option(help="Keeps finished searches; a later call with the same options goes on."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout; progress on stderr.")
-    ] = False,
+    as_json: JsonObjectOption = False,
 ) -> None:
     """A search from start to best adapter, beside the loops that people write with Ray Tune.
 

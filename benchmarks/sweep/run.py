@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from align.atomic_write import write_atomically
 from benchmarks.errors import BenchmarkError
 from benchmarks.folder import claim
 from benchmarks.progress import Progress
@@ -124,5 +125,5 @@ def _judged(settings: Settings, folder: Path, seed: int, contender: Contender) -
         adapter = Path(str(outcome.best.folder))
         found = evaluate_adapter(recipe, adapter, system=contender, stage="sft", split="test")
         kept.mkdir(exist_ok=True)
-        file.write_text(json.dumps(found.correct), encoding="utf-8")
+        write_atomically(file, json.dumps(found.correct))
     return Run(contender, seed, outcome, json.loads(file.read_text(encoding="utf-8")))

@@ -23,6 +23,12 @@ sweep_app = typer.Typer(
 #: Wide enough that each row of a table in a pipe takes a single line.
 _PIPE_COLUMNS = 1000
 
+RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe's name or a YAML file.")]
+NameArgument = Annotated[str, typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>.")]
+NewestArgument = Annotated[
+    str | None,
+    typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>. Default: the newest."),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout; progress is on stderr.")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.commands.common import JsonOption, open_all, sweep_app, version_of
+from sweeps.commands.common import JsonOption, NameArgument, open_all, sweep_app, version_of
 from sweeps.commands.run import drive, tell
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 #: States as the tables store them; importing the tables' modules is slow.
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 
-NameArgument = Annotated[str, typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>.")]
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Wait until the driver has done it.")
 ]
@@ -54,6 +53,7 @@ def resume(
     from sweeps import run_store
     from sweeps.control import check_free
     from sweeps.resume import Change, prepare
+    from sweeps.runner import recorded_inputs
 
     change = Change(trials, add, failed)
     settings, database = open_all()
@@ -69,15 +69,8 @@ def resume(
         typer.echo("nothing to do: there are so many trials already, and none has failed", err=True)
         _tell_finished(settings, database, launch, as_json)
         return
-    drive(
-        settings,
-        database,
-        resumed.recipe,
-        resumed.stages,
-        resumed.options,
-        resumed.launch,
-        as_json,
-    )
+    inputs = recorded_inputs(settings, resumed.recipe, resumed.stages, resumed.options)
+    drive(settings, database, inputs, resumed.launch, as_json)
     if resumed.launch is None and target.row is not None:
         _tell_children(database, resumed.recipe, target.row)
 

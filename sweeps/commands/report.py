@@ -8,15 +8,12 @@ from typing import Annotated
 import typer
 
 from align.json_output import print_json
-from sweeps.commands.common import JsonOption, open_all, sweep_app
+from sweeps.commands.common import JsonOption, NewestArgument, open_all, sweep_app
 
 
 @sweep_app.command()
 def report(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>. Default: the newest."),
-    ] = None,
+    name: NewestArgument = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write, or an earlier report's. Default: report-<name>."),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from align.json_output import print_json
-from sweeps.commands.common import JsonOption, plain_sweep, show, sweep_app
+from sweeps.commands.common import JsonOption, RecipeArgument, plain_sweep, show, sweep_app
+from sweeps.commands.search_options import with_search_options
+from sweeps.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from align.recipe import Recipe
@@ -17,54 +19,14 @@ if TYPE_CHECKING:
     from cluster.settings import Settings
     from sweeps.results.sweep_result import SweepResult
     from sweeps.run_store import RunOptions
-
-TrialsOption = Annotated[
-    int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
-]
+    from sweeps.runner import RunInputs
 
 
 @sweep_app.command()
+@with_search_options
 def run(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name or a YAML file.")],
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Search this stage and all that build on it. Default: all stages."
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", help="Search this stage alone; repeat for several."),
-    ] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option("--fresh", help="Start new sweeps instead of continuing or reusing old ones."),
-    ] = False,
-    promote: Annotated[
-        bool,
-        typer.Option("--promote/--no-promote", help="Make each best adapter its line's champion."),
-    ] = False,
-    trials: TrialsOption = None,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs, and threads, a trial.")] = 1,
-    max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once. Default: as many as fit on Ray.")
-    ] = None,
-    accelerator: Annotated[
-        str | None, typer.Option(help="The kind of GPU that trials need, as Ray names it: T4.")
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A label of the nodes that trials run on, key=value; repeat for several."
-        ),
-    ] = None,
-    grow: Annotated[
-        bool,
-        typer.Option(
-            "--grow",
-            help="Hand out --max-concurrent trials before there is room, so that nodes come.",
-        ),
-    ] = False,
+    recipe: RecipeArgument,
+    options: SearchOptions,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and what it would cost; run nothing.")
     ] = False,
@@ -86,65 +48,44 @@ def run(
     as it is, as long as recipe, data and parents are the same; more --trials
     continue it.
     """
-    from align.preflight import check_inputs
     from align.recipe import load_recipe
     from cluster.database import open_database
-    from cluster.registry import open_registry
     from cluster.settings import Settings
-    from cluster.storage import Storage
     from sweeps import run_store
-    from sweeps.dependencies import find_needs
     from sweeps.errors import SweepError
-    from sweeps.pool.shipping import localise
+    from sweeps.runner import new_inputs
 
     for name, value in (("--price", price), ("--gpus", gpus)):
         if value is not None and not dry_run:
             raise SweepError(f"{name} is for the plan: give --dry-run too")
-    if gpus is not None and accelerator is None:
+    if gpus is not None and options.accelerator is None:
         raise SweepError("--gpus: which ones? give --accelerator too, for example T4")
-    labels, loaded, settings = _labels(label or []), load_recipe(recipe), Settings()
-    stages = run_store.choose(loaded, only, start)
-    local_recipe = localise(loaded, Storage(settings))
-    if settings.ray_address is None:  # a cluster's machines may see other files
-        check_inputs(local_recipe, stages)
-    needs = find_needs(open_registry(settings), loaded, stages)
-    if trials is not None:
-        loaded = with_trials(loaded, dict.fromkeys(stages, trials))
-    options = run_store.RunOptions(
-        fresh=fresh,
-        promote=promote,
-        cpus_per_trial=cpus_per_trial,
-        max_concurrent=max_concurrent,
-        accelerator=accelerator,
-        labels=labels,
-        grow=grow,
-        needs={name: version.name for name, version in needs.items()},
-        files=run_store.files_of(local_recipe, stages),
-    )
+    recorded, loaded, settings = _recorded(options), load_recipe(recipe), Settings()
+    stages = run_store.choose(loaded, options.only, options.from_)
+    if options.trials is not None:
+        loaded = with_trials(loaded, dict.fromkeys(stages, options.trials))
+    inputs = new_inputs(settings, loaded, stages, recorded)
     if dry_run:
-        _show_plan(settings, loaded, stages, options, price, gpus, as_json)
+        _show_plan(settings, inputs, price, gpus, as_json)
         return
-    drive(settings, open_database(settings), loaded, stages, options, as_json=as_json)
+    drive(settings, open_database(settings), inputs, as_json=as_json)
 
 
 def drive(
     settings: Settings,
     database: Database,
-    recipe: Recipe,
-    stages: list[str],
-    options: RunOptions,
+    inputs: RunInputs,
     launch: Launch | None = None,
     as_json: bool = False,
 ) -> None:
-    """Search `stages` and print the results. Continues `launch`, or creates a launch if None."""
+    """Search the stages of `inputs` and print the results; creates a launch if `launch` is None."""
     from sweeps.progress import Progress
     from sweeps.runner import drive_launch
 
+    recipe, stages = inputs.recipe, inputs.stages
     planned = {stage: recipe.steps(stage) * recipe.stages[stage].sweep.trials for stage in stages}
     with Progress(planned=planned) as progress:
-        launch, results = drive_launch(
-            settings, database, recipe, stages, options, launch, on_event=progress
-        )
+        launch, results = drive_launch(settings, database, inputs, launch, on_event=progress)
     if as_json:
         tell(settings, database, launch)
     else:
@@ -170,18 +111,13 @@ def with_trials(recipe: Recipe, trials: Mapping[str, int]) -> Recipe:
 
 
 def _show_plan(
-    settings: Settings,
-    recipe: Recipe,
-    stages: list[str],
-    options: RunOptions,
-    price: float | None,
-    gpus: int | None,
-    as_json: bool,
+    settings: Settings, inputs: RunInputs, price: float | None, gpus: int | None, as_json: bool
 ) -> None:
     from cluster.ray import ray_session
     from sweeps.planning.plan import plan_pipeline
     from sweeps.runner import placement_of
 
+    recipe, stages, options = inputs.recipe, inputs.stages, inputs.options
     if settings.ray_address is None and options.accelerator is not None:
         plan = plan_pipeline(  # for machines that are not connected
             settings,
@@ -201,6 +137,21 @@ def _show_plan(
         print_json(plan.plain())
     else:
         show(*plan.table())
+
+
+def _recorded(options: SearchOptions) -> RunOptions:
+    """The options as the launch stores them, except recipe and stages."""
+    from sweeps.run_store import RunOptions
+
+    return RunOptions(
+        fresh=options.fresh,
+        promote=options.promote,
+        cpus_per_trial=options.cpus_per_trial,
+        max_concurrent=options.max_concurrent,
+        accelerator=options.accelerator,
+        labels=_labels(options.label or []),
+        grow=options.grow,
+    )
 
 
 def _labels(texts: list[str]) -> dict[str, str]:

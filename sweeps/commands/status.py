@@ -10,6 +10,7 @@ import typer
 from align.json_output import print_json
 from sweeps.commands.common import (
     JsonOption,
+    NewestArgument,
     open_all,
     plain_launch,
     plain_row,
@@ -32,10 +33,7 @@ _GOES_ON = ("paused", "stopped", "failed", "interrupted")
 
 @sweep_app.command()
 def status(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>. Default: the newest."),
-    ] = None,
+    name: NewestArgument = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how a run stands, with all trials of its stages.

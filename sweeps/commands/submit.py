@@ -17,7 +17,9 @@ from cluster.dashboard import (
     check_cluster,
     dashboard_address,
 )
-from sweeps.commands.common import JsonOption, sweep_app
+from sweeps.commands.common import JsonOption, RecipeArgument, sweep_app
+from sweeps.commands.search_options import with_search_options
+from sweeps.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from cluster.jobs import RayJob
@@ -28,46 +30,10 @@ _NAMED = 3
 
 
 @sweep_app.command()
+@with_search_options
 def submit(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name or a YAML file.")],
-    only: Annotated[
-        list[str] | None, typer.Option(help="Search this stage only; repeat for several.")
-    ] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", help="Search this stage and all that build on it.")
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start new sweeps instead of continuing old ones.")
-    ] = False,
-    promote: Annotated[
-        bool,
-        typer.Option("--promote/--no-promote", help="Make each best adapter its line's champion."),
-    ] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials a stage. Default: what the recipe says.")
-    ] = None,
-    cpus_per_trial: Annotated[
-        int | None, typer.Option(min=1, help="CPUs, and threads, a trial.")
-    ] = None,
-    max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once. Default: as many as fit.")
-    ] = None,
-    accelerator: Annotated[
-        str | None, typer.Option(help="Run trials on GPUs of this type only, e.g. T4.")
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run trials on nodes with this label only, e.g. ray.io/market-type=spot; "
-            "repeat for several."
-        ),
-    ] = None,
-    grow: Annotated[
-        bool,
-        typer.Option(
-            "--grow", help="Let an autoscaler add machines, for up to --max-concurrent trials."
-        ),
-    ] = False,
+    recipe: RecipeArgument,
+    options: SearchOptions,
     address: AddressOption = None,
     trust_network: TrustNetworkOption = False,
     ship: Annotated[
@@ -103,23 +69,11 @@ def submit(
     from align.recipe import load_recipe
     from cluster.jobs import SUCCEEDED, submit_job
     from cluster.settings import Settings
-    from sweeps.submission import SubmittedOptions, prepare
+    from sweeps.submission import prepare
 
     settings, loaded = Settings(), load_recipe(recipe)
     dashboard = dashboard_address(settings, address)
     check_cluster(dashboard, trust_network)  # before data are uploaded
-    options = SubmittedOptions(
-        only=only or (),
-        from_=from_,
-        fresh=fresh,
-        promote=promote,
-        trials=trials,
-        cpus_per_trial=cpus_per_trial,
-        max_concurrent=max_concurrent,
-        accelerator=accelerator,
-        label=label or (),
-        grow=grow,
-    )
     with TemporaryDirectory() as folder:
         package = Path(folder) / "package.zip"
         submission, tree = prepare(

@@ -7,7 +7,6 @@ the worker computes the artifact itself. A shelf is one such cache.
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from align.artifact_cache import Kind, NoArtifactCache, install
+from align.atomic_write import atomic_path
 
 #: Largest total size of a shelf in bytes; the least recently used entries are evicted first.
 MOST_BYTES = 256 * 2**20
@@ -152,19 +152,13 @@ def _pack(path: Path) -> Content:
 
 def _unpack(content: Content, target: Path) -> bool:
     """Write the content to `target` atomically; False if writing fails or `target` exists."""
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for name, data in content.items():
-            file = temporary / name if name else temporary
-            file.parent.mkdir(parents=True, exist_ok=True)
-            data.tofile(file)
-        temporary.rename(target)
+        with atomic_path(target) as partial:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            for name, data in content.items():
+                file = partial / name if name else partial
+                file.parent.mkdir(parents=True, exist_ok=True)
+                data.tofile(file)
     except OSError:
         return False
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
     return True

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel
 
 from align.adapters import Manifest
 from align.recipe import Recipe
 from align.space.spaces import Value
+from cluster.names import adapter_key
 from cluster.settings import Settings
 from cluster.storage import Storage
+from sweeps.pool.shipping import localise
 
 #: The default factory of trials in a worker: `module:attribute`.
 TRIAL = "align.training.trial:Trial"
@@ -117,15 +118,27 @@ def portable(settings: Settings) -> dict[str, str | None]:
     return settings.model_dump(mode="json")
 
 
-def import_dotted(name: str) -> Any:
-    """Import the object that `module:attribute` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+@dataclass(frozen=True)
+class StageInputs:
+    """A job's recipe with local files, and the folders of the adapters that its stage builds on."""
+
+    recipe: Recipe
+    parent: Path | None
+    reward_model: Path | None
+
+
+def stage_inputs(job: StageJob, storage: Storage) -> StageInputs:
+    """Fetch what the job's trials read from storage. StorageError if that fails."""
+    return StageInputs(
+        localise(job.recipe, storage),
+        adapter_folder(storage, job.parent_id),
+        adapter_folder(storage, job.reward_model_id),
+    )
 
 
 def adapter_folder(storage: Storage, identity: str | None) -> Path | None:
     """The folder of a registered adapter, by id; None for None."""
-    return None if identity is None else storage.get_folder(f"adapters/{identity}")
+    return None if identity is None else storage.get_folder(adapter_key(identity))
 
 
 def unseen_key(study: str, name: str) -> str:

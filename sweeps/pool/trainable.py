@@ -6,7 +6,6 @@ import gc
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,6 @@ from cluster.storage import Storage
 from sweeps.pool.actor import Actor
 from sweeps.pool.gpu_sharing import hold_to_share
 from sweeps.pool.ray_artifact_cache import use_shelf
-from sweeps.pool.shipping import localise
 from sweeps.pool.stage_job import (
     METRICS,
     Measurement,
@@ -27,12 +25,12 @@ from sweeps.pool.stage_job import (
     StageJob,
     TrialFactory,
     TrialProtocol,
-    adapter_folder,
-    import_dotted,
     read_unseen,
+    stage_inputs,
     trial_key,
     unseen_key,
 )
+from sweeps.pool.worker_process import import_for
 from sweeps.pool.workspace import Workspace
 from sweeps.trials import Assignment, Milestone
 
@@ -112,14 +110,14 @@ class TrialRunner(Actor):
     def _open(self, assignment: Assignment) -> tuple[TrialProtocol, Workspace]:
         job = self._job
         factory: TrialFactory = self._prepare(job.factory)
-        storage = job.storage()
         workspace = Workspace(job.open_settings(), job.study, assignment.number)
+        inputs = stage_inputs(job, job.storage())
         trial = factory(
-            localise(job.recipe, storage),
+            inputs.recipe,
             job.stage,
             assignment.params,
-            parent=adapter_folder(storage, job.parent_id),
-            reward_model=adapter_folder(storage, job.reward_model_id),
+            parent=inputs.parent,
+            reward_model=inputs.reward_model,
             folder=workspace.folder,
             on_checkpoint=workspace.keep_checkpoint,
         )
@@ -133,16 +131,16 @@ class TrialRunner(Actor):
         storage, key = job.storage(), unseen_key(job.study, measurement.name)
         if (metrics := read_unseen(storage, key)) is None:
             measure: MeasureUnseen = self._prepare(job.measure)
-            parent = adapter_folder(storage, job.parent_id)
+            inputs = stage_inputs(job, storage)
             with tempfile.TemporaryDirectory(prefix="alignery-unseen-") as folder:
                 target = Path(folder)
                 metrics = measure(
-                    localise(job.recipe, storage),
+                    inputs.recipe,
                     job.stage,
                     measurement.params,
-                    self._adapter(storage, measurement, parent),
-                    parent=parent,
-                    reward_model=adapter_folder(storage, job.reward_model_id),
+                    self._adapter(storage, measurement, inputs.parent),
+                    parent=inputs.parent,
+                    reward_model=inputs.reward_model,
                     target=target,
                 )
                 (target / METRICS).write_text(json.dumps(metrics), encoding="utf-8")
@@ -163,13 +161,9 @@ class TrialRunner(Actor):
         """
         gc.collect()
         job = self._job
-        os.environ["ALIGNERY_HOME"] = str(job.open_settings().home)
-        os.environ["OMP_NUM_THREADS"] = str(job.cpus)
         import_started = time.monotonic()
-        attribute = import_dotted(dotted)
+        attribute = import_for(job.open_settings(), job.cpus, dotted)
         self._importing = time.monotonic() - import_started
-        if (torch := sys.modules.get("torch")) is not None:
-            torch.set_num_threads(job.cpus)
         hold_to_share(job.gpus)
         use_shelf(job.shelf)
         return attribute

@@ -19,12 +19,9 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.errors import SweepError
 from sweeps.pool.placement import Placement
-from sweeps.pool.shipping import localise, ship_data
 from sweeps.pool.stage_job import portable
 from sweeps.pool.worker_probe import Probe, find_fault, lock_number, nonce_key
 from sweeps.study_lock import lock_folder
-
-__all__ = ["check_workers", "localise", "ship_data"]
 
 #: Seconds to wait for a machine's answer; its first task waits for Python to start there.
 ANSWER_SECONDS = 120

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from align.atomic_write import atomic_path, write_atomically
 from cluster.errors import StorageError
 from cluster.settings import Settings
 from cluster.storage import Storage
@@ -40,13 +41,11 @@ class Workspace:
 
     def _fetch(self, settings: Settings) -> None:
         """Replace the local folder, which may be older, by the last upload."""
-        download = self.folder.with_name(f".{self.folder.name}-{uuid.uuid4().hex}")
         try:
-            shutil.copytree(self._storage.get_folder(self._key), download)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            download.rename(self.folder)
+            with atomic_path(self.folder) as download:
+                shutil.copytree(self._storage.get_folder(self._key), download)
+                shutil.rmtree(self.folder, ignore_errors=True)
         finally:
-            shutil.rmtree(download, ignore_errors=True)
             _drop_download(settings, self._key)
 
     def measured(self) -> dict[int, dict[str, float]]:
@@ -59,10 +58,8 @@ class Workspace:
 
     def keep(self, step: int, metrics: dict[str, float]) -> None:
         """Store a milestone's metrics, and make its checkpoint durable."""
-        log = self.folder / _LOG
-        temporary = log.with_name(f".{_LOG}.{uuid.uuid4().hex}")  # an orphan worker may write too
-        temporary.write_text(json.dumps({**self.measured(), step: metrics}), encoding="utf-8")
-        temporary.replace(log)
+        # An orphan worker may write too.
+        write_atomically(self.folder / _LOG, json.dumps({**self.measured(), step: metrics}))
         if self._remote:
             self._storage.put_folder(self.folder, self._key)
 
@@ -75,7 +72,7 @@ class Workspace:
             return
         log = self.folder / _LOG
         if not log.exists():  # a key in storage has a file directly in its folder
-            log.write_text("{}", encoding="utf-8")
+            write_atomically(log, "{}")
         try:
             self._storage.put_folder(self.folder, self._key)
         except StorageError as error:

@@ -1,4 +1,10 @@
-"""Plots of a stage: its trials and their results. Pure: each function makes a Figure."""
+"""Plots of a stage: its trials and their results. Pure: each function makes a Figure.
+
+Optuna's plots (`optuna.visualization.matplotlib`) are not used. All of them are experimental, and
+warn so. They set a global style sheet and leave figures open in pyplot. Their history and parallel
+coordinates show complete trials alone, so no pruned ones, and they know neither the default and the
+chosen trial nor the rungs.
+"""
 
 from __future__ import annotations
 

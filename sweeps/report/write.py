@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from align.atomic_write import atomic_path
 from sweeps.errors import SweepError
 from sweeps.report.data import SweepReport
 from sweeps.report.page import GENERATOR, PAGE_NAME, page, plots
@@ -29,20 +30,18 @@ def write(report: SweepReport, target: Path) -> list[str]:
     SweepError if the target holds anything but a report, or cannot be written.
     """
     check_target(target)
-    aside = target.parent / f".{target.name}-{uuid.uuid4().hex[:8]}"
-    old = aside.with_name(f"{aside.name}-old")
+    old = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}-old")
     try:
-        aside.mkdir(parents=True)
-        names = _fill(report, aside)
-        if target.exists():
-            target.rename(old)
-        aside.rename(target)
+        with atomic_path(target) as partial:
+            partial.mkdir(parents=True)
+            names = _fill(report, partial)
+            if target.exists():
+                target.rename(old)
     except OSError as error:
         if old.exists() and not target.exists():
             old.rename(target)
         raise SweepError(f"{target}: the report cannot be written there: {error}") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return names
 

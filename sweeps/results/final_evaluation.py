@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,8 @@ from cluster.registry import AdapterVersion
 from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.errors import SweepError
-from sweeps.pool.stage_job import adapter_folder, import_dotted, portable
+from sweeps.pool.stage_job import adapter_folder, portable
+from sweeps.pool.worker_process import import_for
 
 if TYPE_CHECKING:
     from align.evaluation.metrics import Evaluation
@@ -96,11 +95,7 @@ def _measure(
 ) -> Evaluation:
     """Evaluate a system in a worker."""
     opened = Settings(**settings)
-    os.environ["ALIGNERY_HOME"] = str(opened.home)
-    os.environ["OMP_NUM_THREADS"] = str(cpus)
-    function = import_dotted(evaluate)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(cpus)
+    function = import_for(opened, cpus, evaluate)
     storage = Storage(opened)
     evaluation: Evaluation = function(
         Recipe.model_validate_json(recipe),

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from align.adapters import Manifest, adapter_id, write_manifest
 from align.recipe import parse_recipe
+from cluster.registry import open_registry
 from cluster.settings import Settings
 from tests.sweeps.submitted_project import write_project
 from tests.sweeps.toy_recipe import RECIPE
@@ -67,3 +69,20 @@ def project(settings, tmp_path, monkeypatch):
     monkeypatch.delenv("ALIGNERY_JOBS_ADDRESS", raising=False)
     monkeypatch.setenv("ALIGNERY_HOME", str(settings.home))
     return folder
+
+
+@pytest.fixture
+def register(settings, tmp_path):
+    """Register a new version of a line, as another recipe would; fields are the manifest's."""
+
+    def write(line, **fields):
+        registry = open_registry(settings)
+        folder = tmp_path / f"{line.replace('/', '-')}-{len(registry.versions(line))}"
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps({"r": 8}))
+        (folder / "adapter_model.safetensors").write_bytes(folder.name.encode())
+        made = {"base": "tiny-random", "base_digest": "0" * 64, "method": "sft", "rank": 8} | fields
+        write_manifest(folder, Manifest(id=adapter_id(folder), line=line, **made))
+        return registry.register(line, folder)
+
+    return write

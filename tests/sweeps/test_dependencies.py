@@ -1,11 +1,9 @@
 """What stages build on that is not searched with them, without Ray."""
 
 import copy
-import json
 
 import pytest
 
-from align.adapters import Manifest, adapter_id, write_manifest
 from align.recipe import parse_recipe
 from align.recipe.lora import MAX_RANK
 from cluster.registry import open_registry
@@ -17,22 +15,6 @@ from tests.sweeps.toy_recipe import RECIPE
 @pytest.fixture
 def registry(settings):
     return open_registry(settings)
-
-
-@pytest.fixture
-def register(registry, tmp_path):
-    """Register one more version of a line; fields are the manifest's."""
-
-    def write(line, **fields):
-        folder = tmp_path / f"{line.replace('/', '-')}-{len(registry.versions(line))}"
-        folder.mkdir()
-        (folder / "adapter_config.json").write_text(json.dumps({"r": 8}))
-        (folder / "adapter_model.safetensors").write_bytes(folder.name.encode())
-        made = {"base": "tiny-random", "base_digest": "0" * 64, "method": "sft", "rank": 8} | fields
-        write_manifest(folder, Manifest(id=adapter_id(folder), line=line, **made))
-        return registry.register(line, folder)
-
-    return write
 
 
 def toy(**ranks):

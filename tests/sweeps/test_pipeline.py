@@ -1,17 +1,16 @@
 """Stages that build on each other."""
 
 import functools
-import json
 
 import pytest
 
-from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import DataError
 from align.recipe import parse_recipe
 from cluster.registry import open_registry
 from sweeps.errors import SweepError
-from sweeps.pipeline import chosen, run_pipeline
+from sweeps.pipeline import run_pipeline
 from sweeps.results.final_evaluation import System, evaluate_many
+from sweeps.run_store import choose
 from tests.sweeps.toy_recipe import FAKE, RECIPE
 
 
@@ -40,22 +39,6 @@ def test_each_stage_builds_on_the_best_before_it_and_is_promoted(pipeline, setti
 def test_a_stage_whose_parent_is_missing_names_the_command(pipeline):
     with pytest.raises(SweepError, match=r"`alignery sweep run RECIPE --only sft`"):
         pipeline(["grpo"])
-
-
-@pytest.fixture
-def register(settings, tmp_path):
-    """Register an adapter as another recipe would have left it; fields are the manifest's."""
-
-    def write(line, **fields):
-        folder = tmp_path / line.replace("/", "-")
-        folder.mkdir()
-        (folder / "adapter_config.json").write_text(json.dumps({"r": 8}))
-        (folder / "adapter_model.safetensors").write_bytes(line.encode())
-        made = {"base": "tiny-random", "base_digest": "0" * 64, "method": "sft", "rank": 8} | fields
-        write_manifest(folder, Manifest(id=adapter_id(folder), line=line, **made))
-        return open_registry(settings).register(line, folder)
-
-    return write
 
 
 def naming(**stages):
@@ -102,10 +85,10 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_starts(
 
 
 def test_stages_run_in_an_order_that_fits(recipe):
-    assert chosen(recipe, None) == ["sft", "reward", "grpo"]
-    assert chosen(recipe, ["grpo", "sft"]) == ["sft", "grpo"]
+    assert choose(recipe, None) == ["sft", "reward", "grpo"]
+    assert choose(recipe, ["grpo", "sft"]) == ["sft", "grpo"]
     with pytest.raises(SweepError, match="no stage 'dpo'; it has sft, reward, grpo"):
-        chosen(recipe, ["dpo"])
+        choose(recipe, ["dpo"])
 
 
 def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, settings, recipe):

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from cluster.errors import ClusterError, SettingsError
 from cluster.jobs import RayJob, Submission
 from cluster.settings import Settings
 from cluster.tree import LIMIT_BYTES, Tree, check_size, working_tree, write_package
-from sweeps.submission import RECIPE_FILE, SubmittedOptions, entrypoint, prepare
+from sweeps.search_options import SearchOptions
+from sweeps.submission import RECIPE_FILE, entrypoint, prepare
 from tests.fake_dashboard import fake_dashboard
 from tests.sweeps.submitted_project import (
     DATABASE,
@@ -35,7 +37,7 @@ def packed(project: Path, recipe: dict[str, Any] | None = None, **options: Any) 
     package = project.parent / "package.zip"
     loaded = parse_recipe(recipe or RECIPE, folder=project)
     submission, tree = prepare(
-        Settings(_env_file=None), loaded, SubmittedOptions(), package, **options
+        Settings(_env_file=None), loaded, SearchOptions(), package, **options
     )
     with zipfile.ZipFile(package) as file:
         return submission, tree, {one: file.read(one) for one in file.namelist()}
@@ -173,7 +175,7 @@ def test_a_value_given_as_the_name_of_a_secret_is_not_repeated(project: Path) ->
 
 
 def test_every_option_reaches_sweep_run() -> None:
-    options = SubmittedOptions(
+    options = SearchOptions(
         only=["sft", "dpo"],
         from_="sft",
         fresh=True,
@@ -191,13 +193,26 @@ def test_every_option_reaches_sweep_run() -> None:
     command = alignery.load_command("sweep").commands["run"]
     known = {flag for one in command.params for flag in one.opts}
     assert {one for one in words if one.startswith("--")} <= known
-    assert SubmittedOptions().arguments() == []
+    assert SearchOptions().arguments() == []
+
+
+def test_both_commands_have_the_same_options_of_a_search() -> None:
+    commands = alignery.load_command("sweep").commands
+    run, submit = (
+        {
+            option.name: (option.opts, option.secondary_opts, option.default, option.help)
+            for option in commands[name].params
+        }
+        for name in ("run", "submit")
+    )
+    for name in (field.name for field in fields(SearchOptions)):
+        assert run[name] == submit[name]
 
 
 def test_the_job_names_all_variables_that_are_missing(tmp_path: Path) -> None:
     (tmp_path / "alignery").write_text("#!/bin/sh\necho ran $*\n")
     (tmp_path / "alignery").chmod(0o755)
-    command = entrypoint(SubmittedOptions(trials=2), ["FIRST", "SECOND", "THIRD"])
+    command = entrypoint(SearchOptions(trials=2), ["FIRST", "SECOND", "THIRD"])
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SECOND": "s3cret"}
 
     def run(**more: str) -> subprocess.CompletedProcess[str]:

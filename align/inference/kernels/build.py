@@ -11,7 +11,6 @@ import shlex
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from align.atomic_write import atomic_path
 from align.sources import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -108,18 +108,16 @@ def _opened(target: Path) -> ctypes.CDLL | None:
 
 
 def _compile(command: tuple[str, ...], target: Path) -> None:
-    """Compile to a temporary file and rename it, so that no process reads a partial file.
+    """Compile to `target` at once, so that no process reads a partial file.
 
     The digest of the library is appended to the file, where the loader ignores it.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        compiled_file = Path(folder) / target.name
+    with atomic_path(target) as compiled_file:
         run = [*command, str(_SOURCE), "-o", str(compiled_file)]
         subprocess.run(run, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS)
         digest = hashlib.sha256(compiled_file.read_bytes()).digest()
         with compiled_file.open("ab") as file:
             file.write(digest)
-        compiled_file.replace(target)
 
 
 def _folders() -> Iterator[Path]:

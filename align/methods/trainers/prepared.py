@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -23,6 +22,7 @@ from datasets import enable_progress_bars as enable_bars
 from filelock import FileLock
 
 from align.artifact_cache import shelf
+from align.atomic_write import atomic_path
 from align.digests import tokenizer_digest
 from align.lru_cache import Remembered
 from align.sources import cache_folder
@@ -164,13 +164,9 @@ def _read(entry: Path) -> Dataset | None:
 
 
 def _write(entry: Path, rows: Dataset) -> None:
-    partial = entry.with_name(f".{entry.name}-{uuid.uuid4().hex}")
-    try:
+    with atomic_path(entry) as partial:
         rows.save_to_disk(str(partial))
         (partial / _DIGEST).write_text(json.dumps(_digests(partial)))
-        partial.rename(entry)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _digests(entry: Path) -> dict[str, str]:

@@ -15,8 +15,9 @@ from cluster.storage import Storage
 from sweeps.errors import SweepError
 from sweeps.pool import worker_preflight
 from sweeps.pool.placement import make_placement
+from sweeps.pool.shipping import localise, ship_data
 from sweeps.pool.stage_job import portable
-from sweeps.pool.worker_preflight import check_workers, localise, ship_data
+from sweeps.pool.worker_preflight import check_workers
 from sweeps.pool.worker_probe import Probe, find_fault
 from tests.sweeps.toy_recipe import RECIPE
 
