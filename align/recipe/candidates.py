@@ -6,14 +6,11 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import TYPE_CHECKING
 
 from align.recipe.field_paths import locate
 from align.recipe.resolution import conditions, is_active, search_order
+from align.recipe.schema import StageSchema
 from align.space.spaces import Expression, Value, alike
-
-if TYPE_CHECKING:
-    from align.recipe.stage import StageConfig
 
 #: The most trials that combine several fields' values; a larger grid is sampled.
 LIMIT = 256
@@ -23,7 +20,7 @@ SINGLE = 64
 _COUNTED = ("num_train_epochs", "warmup_steps")
 
 
-def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | None:
+def reaching(stage: StageSchema, path: str, value: Value) -> dict[str, Value] | None:
     """The fewest parameters of a trial in which the field is active and has this value.
 
     None if there is no such trial.
@@ -44,7 +41,7 @@ def reaching(stage: StageConfig, path: str, value: Value) -> dict[str, Value] | 
     return ordered if all(is_active(stage, name, ordered) for name in ordered) else None
 
 
-def variants(stage: StageConfig) -> list[dict[str, Value]]:
+def variants(stage: StageSchema) -> list[dict[str, Value]]:
     """Parameters of trials: trial 0, each field's ends and choices, and combinations of them.
 
     Combined are the fields whose values, alone or together, may be invalid: choices, whole numbers,
@@ -58,7 +55,7 @@ def variants(stage: StageConfig) -> list[dict[str, Value]]:
     return list(unique.values())
 
 
-def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
+def _combined(stage: StageSchema) -> Iterator[dict[str, Value]]:
     spaces, tied = stage.space(), _tied(stage)
     paths = [
         path
@@ -79,7 +76,7 @@ def _combined(stage: StageConfig) -> Iterator[dict[str, Value]]:
         yield _active(stage, dict(zip(paths, combination, strict=True)))
 
 
-def _tied(stage: StageConfig) -> set[str | None]:
+def _tied(stage: StageSchema) -> set[str | None]:
     """Fields that other fields are computed from."""
     return {
         locate(stage, name, path)
@@ -89,7 +86,7 @@ def _tied(stage: StageConfig) -> set[str | None]:
     }
 
 
-def _active(stage: StageConfig, values: Mapping[str, Value]) -> dict[str, Value]:
+def _active(stage: StageSchema, values: Mapping[str, Value]) -> dict[str, Value]:
     active: dict[str, Value] = {}
     for path, value in values.items():
         if is_active(stage, path, active):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from align.methods import Kind
+from align.recipe.schema import StageSchema
 from align.space.constraints import Constraint, needed, read_constraint
 from align.suggestions import did_you_mean
-
-if TYPE_CHECKING:
-    from align.recipe.stage import StageConfig
 
 _BY_OBJECTIVE: dict[str, tuple[Kind, ...]] = {
     "accuracy": ("answers",),
@@ -46,7 +43,7 @@ METRICS: dict[Kind, tuple[str, ...]] = {
 LENGTHS = ("length", "tokens", "truncated")
 
 
-def at_rung(stage: StageConfig) -> tuple[Kind, ...]:
+def at_rung(stage: StageSchema) -> tuple[Kind, ...]:
     """The kinds that the objective needs, and `answers` if a constraint bounds their length."""
     measured = stage.training_method.measured
     if stage.objective == "pair_accuracy":
@@ -58,19 +55,19 @@ def at_rung(stage: StageConfig) -> tuple[Kind, ...]:
     return ("answers", *kinds) if bound else kinds
 
 
-def at_end(stage: StageConfig) -> tuple[Kind, ...]:
+def at_end(stage: StageSchema) -> tuple[Kind, ...]:
     """All kinds that the stage's method and its reward model allow."""
     judged = stage.reward_model is not None and not stage.training_method.trains_reward_model
     kinds: tuple[Kind, ...] = (*stage.training_method.measured, *(("wins",) if judged else ()))
     return tuple(dict.fromkeys((*at_rung(stage), *kinds)))
 
 
-def kind_of(stage: StageConfig, metric: str) -> Kind | None:
+def kind_of(stage: StageSchema, metric: str) -> Kind | None:
     """The kind that gives this metric of a trial; None if the stage does not measure it."""
     return next((kind for kind in at_end(stage) if _gives(kind, metric)), None)
 
 
-def kind_beside(stage: StageConfig, metric: str) -> Kind | None:
+def kind_beside(stage: StageSchema, metric: str) -> Kind | None:
     """The kind that gives this metric of the stage's parent and base; None if none does.
 
     A reward model's margin is not comparable: it is of scores, a parent's of log-probabilities.
@@ -81,14 +78,14 @@ def kind_beside(stage: StageConfig, metric: str) -> Kind | None:
     return next((kind for kind in kinds if _gives(kind, metric)), None)
 
 
-def measures(stage: StageConfig, beside: bool = False) -> list[str]:
+def measures(stage: StageSchema, beside: bool = False) -> list[str]:
     """The metrics of a trial at its last step, or with `beside` of its parent and base."""
     find = kind_beside if beside else kind_of
     names = dict.fromkeys(metric for names in METRICS.values() for metric in names)
     return [name for name in names if find(stage, name)]
 
 
-def unmeasured(stage: StageConfig) -> Iterator[tuple[int, str]]:
+def unmeasured(stage: StageSchema) -> Iterator[tuple[int, str]]:
     """Indices of constraints that cannot be parsed or use metrics not measured; the reasons."""
     for index, text in enumerate(stage.constraints):
         try:
@@ -98,7 +95,7 @@ def unmeasured(stage: StageConfig) -> Iterator[tuple[int, str]]:
         yield from ((index, reason) for reason in reasons)
 
 
-def _lacking(stage: StageConfig, constraint: Constraint) -> Iterator[str]:
+def _lacking(stage: StageSchema, constraint: Constraint) -> Iterator[str]:
     if kind_of(stage, constraint.metric) is None:
         judge = (
             "; it needs a judge: the field reward_model" if constraint.metric == "win_rate" else ""
@@ -115,7 +112,7 @@ def _lacking(stage: StageConfig, constraint: Constraint) -> Iterator[str]:
             yield f"nothing measures {name}; allowed: {_listed(measured)}"
 
 
-def _near(metric: str, stage: StageConfig) -> str:
+def _near(metric: str, stage: StageSchema) -> str:
     metrics = measures(stage)
     return did_you_mean(metric, metrics, before="; ") or f"; allowed: {_listed(metrics)}"
 

@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from align.errors import RecipeError
 from align.methods import names_of
 from align.recipe.blocks import Block, DataConfig, EvaluationConfig
-from align.recipe.field_paths import value_of
 from align.recipe.lora import MAX_RANK
-from align.recipe.stage import MINIMISED, StageConfig
+from align.recipe.schema import MINIMISED
+from align.recipe.stage import StageConfig
 from align.rewards.base import RewardConfig
 from align.space.constraints import needed
 from align.space.spaces import Expression, Space, Value
@@ -170,7 +170,7 @@ class Recipe(Block):
     def _every_steps(self, stage: str) -> list[int]:
         config = self.stages[stage]
         counted = (*_STEPS, *(_ONLINE_STEPS if config.training_method.online else ()))
-        if not any(isinstance(value_of(config, name), Space | Expression) for name in counted):
+        if not any(isinstance(config.value(name), Space | Expression) for name in counted):
             return [self._steps_of(stage, config)]
         return [self._steps_of(stage, config.resolve(params)) for params in config.variants()]
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from align.errors import RecipeError
-from align.recipe.field_paths import locate, near, put, reader, value_of
+from align.recipe.field_paths import locate, near, put, reader
+from align.recipe.schema import StageSchema
 from align.space import expressions
 from align.space.spaces import Expression, Space, Value, When, alike, scalar
 from align.suggestions import did_you_mean
 
-if TYPE_CHECKING:
-    from align.recipe.stage import StageConfig
+Stage = TypeVar("Stage", bound=StageSchema)
 
 
-def conditions(stage: StageConfig, path: str) -> When:
+def conditions(stage: StageSchema, path: str) -> When:
     """The `when` of a searched field, with full paths of the fields."""
-    space = value_of(stage, path)
+    space = stage.value(path)
     return {locate(stage, name, path) or name: values for name, values in space.when.items()}
 
 
-def search_order(stage: StageConfig) -> list[str]:
+def search_order(stage: StageSchema) -> list[str]:
     """Searched fields, each after the fields that decide whether it is active.
 
     ValueError names a cycle.
@@ -34,7 +34,7 @@ def search_order(stage: StageConfig) -> list[str]:
     )
 
 
-def tie_order(stage: StageConfig) -> list[str]:
+def tie_order(stage: StageSchema) -> list[str]:
     """Computed fields, each after those that it is computed from. ValueError names a cycle."""
     ties = {path: value for path, value in stage.fields() if isinstance(value, Expression)}
 
@@ -46,7 +46,7 @@ def tie_order(stage: StageConfig) -> list[str]:
     return _sorted(ties, needs)
 
 
-def is_active(stage: StageConfig, path: str, values: Mapping[str, Value]) -> bool:
+def is_active(stage: StageSchema, path: str, values: Mapping[str, Value]) -> bool:
     """Whether a trial with these values searches the field.
 
     Fields that `values` lacks have their defaults. Fields that depend on an inactive field are
@@ -59,13 +59,13 @@ def is_active(stage: StageConfig, path: str, values: Mapping[str, Value]) -> boo
                 return False
             value = values.get(field, spaces[field].default)
         else:
-            value = scalar(value_of(stage, field))
+            value = scalar(stage.value(field))
         if not any(alike(value, choice) for choice in allowed):
             return False
     return True
 
 
-def resolve(stage: StageConfig, params: Mapping[str, Value] | None = None) -> StageConfig:
+def resolve(stage: Stage, params: Mapping[str, Value] | None = None) -> Stage:
     """See `StageConfig.resolve`."""
     params, spaces = dict(params or {}), stage.space()
     if unsearched := set(params) - set(spaces):
@@ -79,7 +79,7 @@ def resolve(stage: StageConfig, params: Mapping[str, Value] | None = None) -> St
     for path, space in spaces.items():
         put(copy, path, params.get(path, space.default))
     for path in tie_order(stage):
-        put(copy, path, _tied(copy, path, value_of(stage, path)))
+        put(copy, path, _tied(copy, path, stage.value(path)))
     copy.sweep.points = []  # a resolved stage has no spaces
     try:
         return type(stage).model_validate(copy.model_dump(warnings=False))
@@ -87,7 +87,7 @@ def resolve(stage: StageConfig, params: Mapping[str, Value] | None = None) -> St
         raise RecipeError("; ".join(_line(detail) for detail in error.errors())) from None
 
 
-def inactive(stage: StageConfig, path: str) -> str:
+def inactive(stage: StageSchema, path: str) -> str:
     """Why a field is not searched, as the end of a message."""
     requirement = " and ".join(
         f"{field} is {' or '.join(map(str, values))}"
@@ -96,7 +96,7 @@ def inactive(stage: StageConfig, path: str) -> str:
     return f"the field is only searched where {requirement}"
 
 
-def wrong_conditions(stage: StageConfig) -> Iterator[tuple[str, str]]:
+def wrong_conditions(stage: StageSchema) -> Iterator[tuple[str, str]]:
     """Errors in the `when` of searched fields, by path."""
     problems = [
         (path, f"when: {text}")
@@ -109,7 +109,7 @@ def wrong_conditions(stage: StageConfig) -> Iterator[tuple[str, str]]:
         yield from _circle(lambda: search_order(stage), "when: active only if each other is")
 
 
-def wrong_ties(stage: StageConfig) -> Iterator[tuple[str, str]]:
+def wrong_ties(stage: StageSchema) -> Iterator[tuple[str, str]]:
     """Errors in computed fields, by path."""
     problems = [
         (path, f"{value.tie}: {text}")
@@ -121,7 +121,7 @@ def wrong_ties(stage: StageConfig) -> Iterator[tuple[str, str]]:
         yield from _circle(lambda: tie_order(stage), "tied to each other")
 
 
-def _wrong_tie(stage: StageConfig, path: str, tie: Expression) -> str | None:
+def _wrong_tie(stage: StageSchema, path: str, tie: Expression) -> str | None:
     try:
         unknown = [name for name in tie.names if locate(stage, name, path) is None]
     except ValueError as error:
@@ -129,7 +129,7 @@ def _wrong_tie(stage: StageConfig, path: str, tie: Expression) -> str | None:
     return f"unknown name '{unknown[0]}'{near(stage, unknown[0], path)}" if unknown else None
 
 
-def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Value]:
+def read_point(stage: StageSchema, point: Mapping[str, Value]) -> dict[str, Value]:
     """A point's values as a trial's parameters, in the order of `search_order`.
 
     Fields that the point lacks have their defaults. ValueError says what is wrong with the point.
@@ -149,9 +149,9 @@ def read_point(stage: StageConfig, point: Mapping[str, Value]) -> dict[str, Valu
     return params
 
 
-def _tied(stage: StageConfig, path: str, tie: Expression) -> float:
+def _tied(stage: StageSchema, path: str, tie: Expression) -> float:
     def number(name: str) -> float:
-        value = value_of(stage, locate(stage, name, path) or name)
+        value = stage.value(locate(stage, name, path) or name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"'{name}' is {value!r} and no number")
         return value
@@ -163,12 +163,12 @@ def _tied(stage: StageConfig, path: str, tie: Expression) -> float:
 
 
 def _wrong_condition(
-    stage: StageConfig, path: str, name: str, values: tuple[Value, ...]
+    stage: StageSchema, path: str, name: str, values: tuple[Value, ...]
 ) -> str | None:
     field = locate(stage, name, path)
     if field is None:
         return f"no field '{name}'{near(stage, name, path)}"
-    current = value_of(stage, field)
+    current = stage.value(field)
     if isinstance(current, Expression):
         return f"'{name}' is tied to other fields; name what it is computed from"
     if isinstance(current, Space) and not current.discrete:

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from align.recipe.field_paths import value_of
 from align.recipe.model import Recipe
 from align.space.spaces import Expression, Space
 
@@ -32,7 +31,7 @@ def space_table(recipe: Recipe) -> list[tuple[str, str, str, str]]:
         for path, value in stage.fields():
             if isinstance(value, Space | Expression):
                 idle = isinstance(value, Space) and path not in drawn
-                text = _short(value_of(first, path)) + (" (not searched)" if idle else "")
+                text = _short(first.value(path)) + (" (not searched)" if idle else "")
                 rows.append((name, path, in_words(value), text))
     return rows
 

@@ -8,15 +8,13 @@ TRL makes most of these checks too, but in a worker, after its imports and the b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from align.recipe.schema import StageSchema
 from align.space import Interval
 
-if TYPE_CHECKING:
-    from align.recipe.stage import StageConfig
 
-
-def complaints(stage: StageConfig) -> Iterator[str]:
+def complaints(stage: StageSchema) -> Iterator[str]:
     """Messages about everything that is wrong between the stage's fields.
 
     Searched and computed fields are not checked here, but when trials are resolved (`Recipe`).
@@ -27,7 +25,7 @@ def complaints(stage: StageConfig) -> Iterator[str]:
     yield from stage.training_method.complaints(stage)
 
 
-def _length_and_rewards(stage: StageConfig) -> Iterator[str]:
+def _length_and_rewards(stage: StageSchema) -> Iterator[str]:
     if (stage.max_steps is None) == (stage.num_train_epochs is None):
         yield "name one of max_steps and num_train_epochs"
     if "reward_model" in stage.rewards and stage.reward_model is None:
@@ -36,7 +34,7 @@ def _length_and_rewards(stage: StageConfig) -> Iterator[str]:
         yield "objective 'win_rate' needs a judge: the field reward_model: <stage>"
 
 
-def _schedule(stage: StageConfig) -> Iterator[str]:
+def _schedule(stage: StageSchema) -> Iterator[str]:
     kind, options = stage.fixed("lr_scheduler_type"), _mapping(stage, "lr_scheduler_kwargs")
     if kind in ("reduce_lr_on_plateau", "greedy"):
         yield (
@@ -51,7 +49,7 @@ def _schedule(stage: StageConfig) -> Iterator[str]:
     yield from _warmup(stage)
 
 
-def _warmup(stage: StageConfig) -> Iterator[str]:
+def _warmup(stage: StageSchema) -> Iterator[str]:
     value: Any = stage.warmup_steps
     if isinstance(value, Interval) and not value.discrete and value.high >= 1:
         yield (
@@ -64,7 +62,7 @@ def _warmup(stage: StageConfig) -> Iterator[str]:
         )
 
 
-def _loading(stage: StageConfig) -> Iterator[str]:
+def _loading(stage: StageSchema) -> Iterator[str]:
     if not stage.fixed("dataloader_num_workers"):
         for name in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
             if stage.fixed(name):
@@ -79,6 +77,6 @@ def _loading(stage: StageConfig) -> Iterator[str]:
         yield "gradient_checkpointing_kwargs needs gradient_checkpointing: true"
 
 
-def _mapping(stage: StageConfig, name: str) -> Mapping[str, Any]:
+def _mapping(stage: StageSchema, name: str) -> Mapping[str, Any]:
     value = stage.fixed(name)
     return value if isinstance(value, Mapping) else {}

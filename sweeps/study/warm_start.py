@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from align.recipe import Recipe, StageConfig
-from align.recipe.field_paths import value_of
 from align.rewards.functions import PythonConfig
 from align.space.spaces import Value, scalar
 from cluster.database import Database
@@ -222,7 +221,7 @@ def _values(resolved: StageConfig, stage: StageConfig) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for path in stage.space():
         try:
-            value = scalar(value_of(resolved, path))
+            value = scalar(resolved.value(path))
         except (AttributeError, KeyError):  # the other method has no such field
             continue
         if isinstance(value, int | float | str):

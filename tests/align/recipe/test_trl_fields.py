@@ -15,8 +15,8 @@ import yaml
 from align.errors import RecipeError, TrainingError
 from align.methods import METHODS, MethodName
 from align.recipe import Recipe, StageConfig, parse_recipe
+from align.recipe.schema import Scheduler
 from align.recipe.show import plain, space_table, to_yaml
-from align.recipe.stage import Scheduler
 from align.recipe.trl_fields.installed import (
     enum_values,
     methods_with,
