@@ -19,6 +19,7 @@ from align.methods import is_reward_model
 from align.recipe import Recipe
 from align.rewards import RewardFailure, Rewards, columns_of
 from align.rewards.base import RewardConfig
+from align.rewards.builtin.reward_model import RewardModel
 
 __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 
@@ -102,7 +103,7 @@ class Evaluator:
         prompts, columns = [row["prompt"] for row in rows], columns_of(rows)
         parts = {
             name: self._systems.preferences(adapter, prompts, texts)
-            if name == "reward_model"
+            if isinstance(rewards.configs[name], RewardModel)
             else rewards.part(name, prompts, texts, columns)
             for name in rewards.weights
         }

@@ -70,18 +70,6 @@ def quantized() -> Iterator[type[Space]]:
     del KINDS["quantized"]
 
 
-def test_every_kind_has_an_example() -> None:
-    assert set(EXAMPLES) == set(KINDS)
-
-
-@pytest.mark.parametrize("kind", EXAMPLES)
-def test_each_kind_is_read_back_from_both_forms(kind: str) -> None:
-    space = Space.model_validate(EXAMPLES[kind])
-    assert type(space) is KINDS[kind] and space.short() == EXAMPLES[kind]
-    assert Space.model_validate(space.model_dump(mode="json")) == space
-    assert list(space.model_dump()) == ["kind", "low", "high", "values", "log", "default", "when"]
-
-
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -97,16 +85,12 @@ def test_each_kind_has_its_distribution(kind: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_a_space_contains_what_it_lists_and_draws_it_between_its_ends(kind: str) -> None:
+def test_each_kind_is_drawn_from(kind: str) -> None:
     space = Space.model_validate(EXAMPLES[kind])
-    values = (*space.ends(), *space.spread(5), *(space.every(40) or ()), space.default)
-    assert all(space.contains(value) and space.read(value) == value for value in values)
-    assert all(0 <= space.place(value) <= 1 for value in (*values, *space.marks()))
-    assert space.every(40) is None or space.discrete
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     stage: StageConfig = recipe_with(weight_decay=EXAMPLES[kind]).stages["a"]
     drawn = [suggest(study.ask(), stage, lambda path: None)["weight_decay"] for _ in range(9)]
-    assert all(space.contains(value) for value in drawn)
+    assert len(set(drawn)) > 2 and all(space.contains(value) for value in drawn)
 
 
 def test_a_new_kind_is_one_class(quantized: type[Space]) -> None:
