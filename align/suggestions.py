@@ -12,6 +12,7 @@ def did_you_mean(
     n: int = 1,
     *,
     cutoff: float = 0.6,
+    ignore_case: bool = False,
     before: str = "",
     after: str = "",
 ) -> str:
@@ -19,10 +20,14 @@ def did_you_mean(
 
     With `n` above 1, up to `n` names without quotes, joined by "or". `before` and `after` surround
     the suggestion where there is one. `cutoff` is the least similarity, from 0 to 1
-    (`difflib.get_close_matches`).
+    (`difflib.get_close_matches`). With `ignore_case`, upper and lower case compare as equal, and
+    the suggestion is spelled as in `known`.
     """
-    matches = difflib.get_close_matches(name, list(known), n=n, cutoff=cutoff)
-    if not matches:
+    spellings = {text.lower() if ignore_case else text: text for text in known}
+    sought = name.lower() if ignore_case else name
+    close = difflib.get_close_matches(sought, list(spellings), n=n, cutoff=cutoff)
+    if not close:
         return ""
+    matches = [spellings[text] for text in close]
     text = f"'{matches[0]}'" if n == 1 else " or ".join(matches)
     return f"{before}did you mean {text}?{after}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from align.suggestions import did_you_mean
 
 #: Ray names a node's accelerator by a resource `accelerator_type:T4`.
 ACCELERATOR = "accelerator_type:"
@@ -76,8 +77,7 @@ def accelerator_named(name: str, nodes: Iterable[Node]) -> str:
     known |= {node.accelerator for node in nodes if node.accelerator}
     spellings = {value.lower(): value for value in known if isinstance(value, str)}
     if name.lower() not in spellings:
-        matches = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=0.5)
-        hint = f"did you mean '{spellings[matches[0]]}'? " if matches else ""
+        hint = did_you_mean(name, spellings.values(), cutoff=0.5, ignore_case=True, after=" ")
         examples = "T4, L4, A10G, V100, A100, H100"
         raise ValueError(f"unknown accelerator '{name}'; {hint}Ray's names are such as {examples}")
     return spellings[name.lower()]

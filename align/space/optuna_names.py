@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
+
+from align.suggestions import did_you_mean
 
 #: Short names of `optuna.samplers`; class names are accepted too.
 SAMPLERS: dict[str, str] = {
@@ -37,8 +38,6 @@ def class_name(name: str, table: Mapping[str, str]) -> str:
         return name
     if name in table:
         return table[name]
-    lower = {known.lower(): known for known in (*table, *table.values())}
-    near = difflib.get_close_matches(name.lower(), lower, n=1)
     allowed = f"allowed: {', '.join(table)}, or the name of Optuna's class"
-    hint = f"did you mean '{lower[near[0]]}'? " if near else ""
+    hint = did_you_mean(name, (*table, *table.values()), ignore_case=True, after=" ")
     raise ValueError(f"{hint}{allowed}; got {name!r}")
