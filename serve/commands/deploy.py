@@ -23,6 +23,7 @@ from serve.commands.common import (
     KvGib,
     Slots,
     SlotTokens,
+    WithoutKeys,
     champions_base,
     serve_app,
     sizes,
@@ -71,13 +72,7 @@ def deploy(
         str, typer.Option(help="The address to listen on, on every machine that serves.")
     ] = "0.0.0.0",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
-    without_keys: Annotated[
-        bool,
-        typer.Option(
-            "--without-keys",
-            help="Ask nobody for an API key: everyone who reaches the port may use it.",
-        ),
-    ] = False,
+    without_keys: WithoutKeys = False,
     write: Annotated[
         Path | None,
         typer.Option(help="Write the Serve config to this file ('-': print it), deploy nothing."),

@@ -11,13 +11,14 @@ import typer
 
 from align.sources import check_base
 from cluster.settings import Settings
-from serve.addresses import is_loopback
+from serve.addresses import listens_on_loopback
 from serve.commands.common import (
     BankAdapters,
     Base,
     KvGib,
     Slots,
     SlotTokens,
+    WithoutKeysHere,
     champions_base,
     serve_app,
     sizes,
@@ -48,18 +49,10 @@ def run(
     slot_tokens: SlotTokens = None,
     kv_gib: KvGib = 4.0,
     adapters: BankAdapters = 16,
-    without_keys: Annotated[
-        bool,
-        typer.Option(
-            "--without-keys",
-            help="Ask nobody for an API key: everyone who reaches the port may use it. Default: "
-            "keys are asked for once there is one (`alignery serve key create`), and beyond this "
-            "machine always.",
-        ),
-    ] = False,
+    without_keys: WithoutKeysHere = False,
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
-    remote = not is_loopback(host)
+    remote = not listens_on_loopback(host)
     size = sizes(slots, slot_tokens, kv_gib, adapters)
     settings = Settings()
     from cluster.database import open_database
