@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from align.errors import AligneryError
+from align.inference.options import EngineOptions
 from align.inference.types import Engine
 from serve.batching.adapters import AdapterCache
 from serve.batching.engine_metrics import EngineMeter
@@ -42,7 +43,7 @@ LONGEST_PAUSE = 0.2
 class ReplicaLimits:
     """Limits of a replica."""
 
-    slots: int = 64  # rows that the engine works on at once
+    slots: int = EngineOptions.slots  # rows that the engine works on at once
     waiting: int = 1024  # rows that wait; more are refused with status 503
     known_adapters: int = 128  # adapters that stay loaded
     adapter_seconds: float = 60  # a request's longest wait for its adapter's files

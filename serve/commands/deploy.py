@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.inference.options import EngineOptions
 from align.json_output import JsonOption, print_json
 from cluster.dashboard import (
     AddressOption,
@@ -64,10 +65,10 @@ def deploy(
     accelerator: Annotated[
         str | None, typer.Option(help="Run engines on GPUs of this type only, e.g. T4.")
     ] = None,
-    slots: Slots = 64,
-    slot_tokens: SlotTokens = None,
-    kv_gib: KvGib = 4.0,
-    adapters: BankAdapters = 16,
+    slots: Slots = EngineOptions.slots,
+    slot_tokens: SlotTokens = EngineOptions.slot_tokens,
+    kv_gib: KvGib = EngineOptions.kv_bytes / 2**30,
+    adapters: BankAdapters = EngineOptions.adapters,
     host: Annotated[
         str, typer.Option(help="The address to listen on, on every machine that serves.")
     ] = "0.0.0.0",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from align.inference.options import EngineOptions
 from align.sources import check_base
 from cluster.settings import Settings
 from serve.addresses import listens_on_loopback
@@ -45,10 +46,10 @@ def run(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
     ] = None,
-    slots: Slots = 64,
-    slot_tokens: SlotTokens = None,
-    kv_gib: KvGib = 4.0,
-    adapters: BankAdapters = 16,
+    slots: Slots = EngineOptions.slots,
+    slot_tokens: SlotTokens = EngineOptions.slot_tokens,
+    kv_gib: KvGib = EngineOptions.kv_bytes / 2**30,
+    adapters: BankAdapters = EngineOptions.adapters,
     without_keys: WithoutKeysHere = False,
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
