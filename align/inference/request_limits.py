@@ -9,6 +9,11 @@ from align.inference.sampling_params import PARAMETERS
 from align.inference.types import GenerationRequest
 
 MOST_STOPS = 16
+_BOUNDED = [
+    (parameter.name, parameter.default, parameter.metadata["bounds"])
+    for parameter in PARAMETERS
+    if "bounds" in parameter.metadata
+]
 
 
 def check_request(
@@ -54,11 +59,10 @@ def _check_length(request: GenerationRequest, slot_tokens: int) -> None:
 
 
 def _check_bounds(request: GenerationRequest) -> None:
-    for parameter in PARAMETERS:
-        bounds, value = parameter.metadata.get("bounds"), getattr(request, parameter.name)
-        left_out = value is None and parameter.default is None
-        if bounds is not None and not left_out and value not in bounds:
-            raise RequestError(f"{parameter.name} is {value!r}: it must be {bounds.allowed}")
+    for name, default, bounds in _BOUNDED:
+        value = getattr(request, name)
+        if value != default and value not in bounds:
+            raise RequestError(f"{name} is {value!r}: it must be {bounds.allowed}")
 
 
 def _check_biases(request: GenerationRequest, vocabulary: int) -> None:

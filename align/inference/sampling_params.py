@@ -86,5 +86,5 @@ class SamplingParams:
 
 
 #: All sampling parameters, in the order of their declaration. The metadata of most numbers have
-#: their `bounds`; a parameter whose default is None may also be None.
+#: their `bounds`; the default, which may be None, is valid besides.
 PARAMETERS = fields(SamplingParams)

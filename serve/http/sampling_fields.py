@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -27,6 +27,11 @@ from align.inference.sampling_params import PARAMETERS, SamplingParams
 MAXIMUM_TOKENS = 1_000_000
 MAXIMUM_BIASES = 1024
 _TOKEN = re.compile(r"[0-9]{1,9}")
+#: The parameters of OpenAI's API. Clients of other servers of open models send the others.
+_OPENAI = (
+    "temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "n", "stop",
+    "seed",
+)  # fmt: skip
 #: Not derived: log-probabilities have different fields in chats and in completions.
 _LEFT_OUT = {"logprobs"}
 
@@ -121,12 +126,27 @@ def _same(parameter: dataclasses.Field[Any], hint: Any) -> _Difference:
 _BODY_FIELDS = tuple(_body_fields())
 
 
-def with_sampling_fields(model: type[Model]) -> type[Model]:
-    """Decorates a model of bodies: the sampling parameters become fields after its own fields."""
-    fields: dict[str, Any] = {field.name: (field.type, None) for field in _BODY_FIELDS}
-    return create_model(
-        model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **fields
-    )
+def with_sampling_fields(*, openai: bool) -> Callable[[type[Model]], type[Model]]:
+    """Decorates a model of bodies: sampling parameters become fields after its own fields.
+
+    With `openai` those of OpenAI's API, without it all others.
+    """
+    fields: dict[str, Any] = {
+        field.name: (field.type, None)
+        for field in _BODY_FIELDS
+        if (field.parameter in _OPENAI) == openai
+    }
+
+    def decorate(model: type[Model]) -> type[Model]:
+        return create_model(
+            model.__name__,
+            __base__=model,
+            __module__=model.__module__,
+            __doc__=model.__doc__,
+            **fields,
+        )
+
+    return decorate
 
 
 def sampling_of(body: BaseModel) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-@with_sampling_fields
+@with_sampling_fields(openai=True)
 class _Sampled(Body):
     """A model, and how it continues a prompt."""
 
@@ -96,6 +96,7 @@ class _Sampled(Body):
     max_tokens: Tokens | None = None
 
 
+@with_sampling_fields(openai=False)
 class _Generation(_Sampled):
     """What chats and completions have in common. Null means the default, as in OpenAI's API."""
 
