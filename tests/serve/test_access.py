@@ -21,7 +21,6 @@ from serve.access.limits import Counter
 from serve.errors import AccessError, KeyNameError
 from serve.http.api import create_api
 from serve.http.backend import Backend
-from serve.http.scoped_router import ScopedRouter
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -169,15 +168,6 @@ def test_each_scope_has_its_routes(closed, keys):
     assert status("admin") == (200, 404)  # 404: there is no such answer
     assert status("infer") == (200, 403)
     assert status("feedback") == (403, 404)
-
-
-def test_a_route_is_declared_with_its_scope():
-    router = ScopedRouter()
-    for path, scope in (("/open", None), ("/models/{name:path}", "admin"), ("/text", "infer")):
-        router.scoped("GET", path, scope)(lambda: None)
-    assert router.scope_of("/open") is None
-    assert router.scope_of("/models/a/b") == "admin"
-    assert {router.scope_of(path) for path in ("/text", "/open/", "/open\n", "/other")} == {"infer"}
 
 
 @pytest.mark.parametrize("path", ["/metrics%0A", "/metrics/", "//metrics", "/v1/feedback%0A"])
