@@ -15,13 +15,14 @@ def did_you_mean(
     ignore_case: bool = False,
     before: str = "",
     after: str = "",
+    quoted: bool = True,
 ) -> str:
     """`did you mean 'x'?` with the closest known name; empty if no known name is close.
 
-    With `n` above 1, up to `n` names without quotes, joined by "or". `before` and `after` surround
-    the suggestion where there is one. `cutoff` is the least similarity, from 0 to 1
-    (`difflib.get_close_matches`). With `ignore_case`, upper and lower case compare as equal, and
-    the suggestion is spelled as in `known`.
+    With `n` above 1, up to `n` names without quotes, joined by "or". `quoted` False leaves the
+    quotes out of one name, too. `before` and `after` surround the suggestion where there is one.
+    `cutoff` is the least similarity, from 0 to 1 (`difflib.get_close_matches`). With `ignore_case`,
+    upper and lower case compare as equal, and the suggestion is spelled as in `known`.
     """
     spellings = {text.lower() if ignore_case else text: text for text in known}
     sought = name.lower() if ignore_case else name
@@ -29,5 +30,5 @@ def did_you_mean(
     if not close:
         return ""
     matches = [spellings[text] for text in close]
-    text = f"'{matches[0]}'" if n == 1 else " or ".join(matches)
+    text = f"'{matches[0]}'" if n == 1 and quoted else " or ".join(matches)
     return f"{before}did you mean {text}?{after}"

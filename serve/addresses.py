@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 
+from cluster.authentication import is_loopback
 from serve.errors import ServeError
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. ServeError if `host` is not an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        raise ServeError(
-            f"host {host}: expected an IP address to listen on, or localhost"
-        ) from None
+def listens_on_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on `host`.
+
+    ServeError if `host` is neither an IP address nor localhost, and so cannot be listened on.
+    """
+    if host != "localhost":
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ServeError(
+                f"host {host}: expected an IP address to listen on, or localhost"
+            ) from None
+    return is_loopback(host)

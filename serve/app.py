@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,17 +21,7 @@ from cluster.registry import Registry, stored_adapter
 from cluster.settings import Settings
 from cluster.storage import Storage
 from serve.access.keys import Keys
-from serve.batching.jobs import (
-    AdapterRef,
-    Event,
-    GenerateJob,
-    Outcome,
-    Prompt,
-    Refused,
-    ScoreJob,
-    Scores,
-    Tokens,
-)
+from serve.batching.jobs import AdapterRef
 from serve.batching.token_text import TokenizerVocabulary
 from serve.batching.worker import Worker
 from serve.catalogue import SnapshotSource
@@ -150,8 +139,8 @@ def _scale(args: AppArgs) -> dict[str, Any]:
 
 # A base that fails to load fails at every attempt, so the error is reported after the first.
 @serve.deployment(max_constructor_retry_count=1)
-class EngineReplica:
-    """An engine in its own process; implements `EngineClient` for Ray Serve handles."""
+class EngineReplica(Worker):
+    """The worker around an engine in a process of its own."""
 
     def __init__(self, args: AppArgs, tally: Any) -> None:
         listen_on_node_address()
@@ -167,38 +156,8 @@ class EngineReplica:
         def folder_of(adapter: AdapterRef) -> Path:
             return stored_adapter(storage, adapter.adapter_id)
 
-        self._worker = Worker(engine, folder_of, vocabulary, args.limits())
-        registry = self._worker.meter.registry
-        report_regularly(uuid.uuid4().hex, registry, tally.report.remote)
-
-    async def complete(self, job: GenerateJob) -> Outcome | Refused:
-        """See `EngineClient`."""
-        return await self._worker.complete(job)
-
-    async def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
-        """See `EngineClient`."""
-        async for events in self._worker.stream(job):
-            yield events
-
-    async def score(self, job: ScoreJob) -> Scores | Refused:
-        """See `EngineClient`."""
-        return await self._worker.score(job)
-
-    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
-        """See `EngineClient`."""
-        return await self._worker.tokenize(prompt, generate)
-
-    async def prepare(self, adapter: AdapterRef) -> Refused | None:
-        """See `EngineClient`."""
-        return await self._worker.prepare(adapter)
-
-    async def keep(self, adapters: tuple[AdapterRef, ...]) -> None:
-        """See `EngineClient`."""
-        await self._worker.keep(adapters)
-
-    async def ready(self) -> bool:
-        """See `EngineClient`."""
-        return await self._worker.ready()
+        super().__init__(engine, folder_of, vocabulary, args.limits())
+        report_regularly(uuid.uuid4().hex, self.meter.registry, tally.report.remote)
 
 
 @serve.deployment(

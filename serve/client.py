@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, cast
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ray.exceptions import (
     NodeDiedError,
@@ -29,20 +30,19 @@ from serve.batching.jobs import (
     Accepted,
     AdapterRef,
     Done,
+    EngineClient,
     Event,
     GenerateJob,
-    Outcome,
-    Prompt,
     Refused,
-    ScoreJob,
-    Scores,
     Text,
-    Tokens,
 )
 from serve.errors import ServeError
 from serve.metrics.snapshots import MetricsSnapshot
 
 _log = logging.getLogger("ray.serve")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 READY_SECONDS = 5
 #: Replicas on which a request is tried in turn, as long as each dies while it has the request.
@@ -97,6 +97,25 @@ class CoordinatorClient:
             raise ServeError(f"nobody counts just now: {type(error).__name__}") from error
 
 
+def _forwarded(
+    method: Callable[Concatenate[EngineClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[ReplicaClient, P], Coroutine[Any, Any, T | Refused]]:
+    """A method of `ReplicaClient` that calls `method` of a replica, with its parameters."""
+
+    async def call(client: ReplicaClient, /, *args: P.args, **kwargs: P.kwargs) -> T | Refused:
+        for _ in range(ATTEMPTS):
+            try:
+                remote = getattr(client._handle, method.__name__).remote
+                return cast("T | Refused", await remote(*args, **kwargs))
+            except _LOST as error:
+                last = error
+            except (BackPressureError, DeploymentUnavailableError) as error:
+                return no_room(error)
+        return lost(last)
+
+    return wraps(method)(call)
+
+
 class ReplicaClient:
     """`EngineClient` over a handle to `EngineReplica`.
 
@@ -108,13 +127,9 @@ class ReplicaClient:
         self._handle = handle
         self._streaming = handle.options(stream=True)
 
-    async def complete(self, job: GenerateJob) -> Outcome | Refused:
-        """See `EngineClient`."""
-        return cast("Outcome | Refused", await self._ask("complete", job))
-
-    async def score(self, job: ScoreJob) -> Scores | Refused:
-        """See `EngineClient`."""
-        return cast("Scores | Refused", await self._ask("score", job))
+    complete = _forwarded(EngineClient.complete)
+    score = _forwarded(EngineClient.score)
+    tokenize = _forwarded(EngineClient.tokenize)
 
     async def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
         """See `EngineClient`."""
@@ -144,10 +159,6 @@ class ReplicaClient:
                 with suppress(RayError, RayServeException):
                     response.cancel()
 
-    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
-        """See `EngineClient`."""
-        return cast("Tokens | Refused", await self._ask("tokenize", prompt, generate))
-
     async def prepare(self, adapter: AdapterRef) -> Refused | None:
         """Call every replica. Replicas that die meanwhile are ignored if any other answered."""
         try:
@@ -171,13 +182,3 @@ class ReplicaClient:
             async with asyncio.timeout(READY_SECONDS):
                 return bool(await self._handle.ready.remote())
         return False
-
-    async def _ask(self, method: str, *arguments: Any) -> Any:
-        for _ in range(ATTEMPTS):
-            try:
-                return await getattr(self._handle, method).remote(*arguments)
-            except _LOST as error:
-                last = error
-            except (BackPressureError, DeploymentUnavailableError) as error:
-                return no_room(error)
-        return lost(last)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from align.inference import EngineOptions
 from serve.batching.worker import ReplicaLimits
-
-if TYPE_CHECKING:
-    from align.inference import EngineOptions
 
 
 class Sizes(BaseModel):
@@ -27,15 +23,15 @@ class Sizes(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    slots: int = Field(default=64, ge=1)
-    slot_tokens: int | None = Field(default=None, ge=2)
-    kv_gib: FiniteFloat = Field(default=4, gt=0)
-    adapters: int = Field(default=16, ge=1)
-    known_adapters: int = Field(default=128, ge=1)
-    adapter_seconds: FiniteFloat = Field(default=60, gt=0)
-    waiting_rows: int = Field(default=1024, ge=1)
-    default_max_tokens: int = Field(default=512, ge=1)
-    stream_parts: int = Field(default=150, ge=1)
+    slots: int = Field(default=EngineOptions.slots, ge=1)
+    slot_tokens: int | None = Field(default=EngineOptions.slot_tokens, ge=2)
+    kv_gib: FiniteFloat = Field(default=EngineOptions.kv_bytes / 2**30, gt=0)
+    adapters: int = Field(default=EngineOptions.adapters, ge=1)
+    known_adapters: int = Field(default=ReplicaLimits.known_adapters, ge=1)
+    adapter_seconds: FiniteFloat = Field(default=ReplicaLimits.adapter_seconds, gt=0)
+    waiting_rows: int = Field(default=ReplicaLimits.waiting, ge=1)
+    default_max_tokens: int = Field(default=ReplicaLimits.default_tokens, ge=1)
+    stream_parts: int = Field(default=ReplicaLimits.stream_parts, ge=1)
 
     def limits(self) -> ReplicaLimits:
         """The worker's limits."""
@@ -50,8 +46,6 @@ class Sizes(BaseModel):
 
     def engine_options(self) -> EngineOptions:
         """The engine's options."""
-        from align.inference import EngineOptions
-
         return EngineOptions(
             slots=self.slots,
             slot_tokens=self.slot_tokens,

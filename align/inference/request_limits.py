@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from align.errors import RequestError
+from align.inference.sampling_params import PARAMETERS
 from align.inference.types import GenerationRequest
 
-MOST_COMPLETIONS = 128
 MOST_STOPS = 16
-MOST_LOGPROBS = 20
+_BOUNDED = [
+    (parameter.name, parameter.default, parameter.metadata["bounds"])
+    for parameter in PARAMETERS
+    if "bounds" in parameter.metadata
+]
 
 
 def check_request(
@@ -24,8 +27,8 @@ def check_request(
     _check_prompt(request, vocabulary)
     _check_counts(request)
     _check_length(request, slot_tokens)
-    _check_sampling(request)
-    _check_adjustments(request, vocabulary)
+    _check_bounds(request)
+    _check_biases(request, vocabulary)
     _check_stops(request, vocabulary)
     _check_reading(request, reward)
 
@@ -37,7 +40,6 @@ def _check_prompt(request: GenerationRequest, vocabulary: int) -> None:
 
 
 def _check_counts(request: GenerationRequest) -> None:
-    _check_range("n", request.n, 1, MOST_COMPLETIONS)
     if request.max_new_tokens < 0:
         raise RequestError(f"max_new_tokens is {request.max_new_tokens}: it must be 0 or more")
     if not 0 <= request.min_new_tokens <= request.max_new_tokens:
@@ -56,28 +58,14 @@ def _check_length(request: GenerationRequest, slot_tokens: int) -> None:
         )
 
 
-def _check_sampling(request: GenerationRequest) -> None:
-    if not (math.isfinite(request.temperature) and request.temperature >= 0):
-        raise RequestError(
-            f"temperature is {request.temperature}: it must be 0 (greedy) or a positive number"
-        )
-    if not 0 < request.top_p <= 1:
-        raise RequestError(f"top_p is {request.top_p}: it must be above 0 and at most 1")
-    if request.top_k < 0:
-        raise RequestError(f"top_k is {request.top_k}: it must be 0 (all tokens) or more")
-    if request.seed is not None and not _is_seed(request.seed):
-        raise RequestError(
-            f"seed is {request.seed!r}: it must be an integer from -2^63 to 2^63 - 1, or left out"
-        )
+def _check_bounds(request: GenerationRequest) -> None:
+    for name, default, bounds in _BOUNDED:
+        value = getattr(request, name)
+        if value != default and value not in bounds:
+            raise RequestError(f"{name} is {value!r}: it must be {bounds.allowed}")
 
 
-def _is_seed(seed: object) -> bool:
-    return isinstance(seed, int) and -(2**63) <= seed < 2**63
-
-
-def _check_adjustments(request: GenerationRequest, vocabulary: int) -> None:
-    _check_range("presence_penalty", request.presence_penalty, -2, 2)
-    _check_range("frequency_penalty", request.frequency_penalty, -2, 2)
+def _check_biases(request: GenerationRequest, vocabulary: int) -> None:
     _check_ids("logit_bias", request.logit_bias, vocabulary)
     for token, bias in request.logit_bias.items():
         _check_range(f"logit_bias of token {token}", bias, -100, 100)
@@ -94,8 +82,6 @@ def _check_stops(request: GenerationRequest, vocabulary: int) -> None:
 
 
 def _check_reading(request: GenerationRequest, reward: bool) -> None:
-    if request.logprobs is not None:
-        _check_range("logprobs", request.logprobs, 0, MOST_LOGPROBS)
     if request.prompt_logprobs is not None:
         _check_range("prompt_logprobs", request.prompt_logprobs, 1, len(request.prompt_ids))
     if request.score and request.max_new_tokens > 0:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from align.inference.sampling_params import SamplingParams
+
 if TYPE_CHECKING:
     from align.adapters.tensors import LoraFactors  # imports torch, which this module must not
 
@@ -14,40 +16,17 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True)
-class GenerationRequest:
-    """One prompt and how to continue it.
+class GenerationRequest(SamplingParams):
+    """A prompt, and how it is continued.
 
-    `adapter` is the id of a loaded adapter, or None for the base alone. `n` is the number of
-    completions; completion i samples with `seed + i`. `temperature` 0 is greedy. `top_k` 0 and
-    `top_p` 1 keep the whole vocabulary. Penalties and `logit_bias` (token id → added to its logit)
-    are those of OpenAI: presence and frequency count generated tokens only. `stop` ends the text
-    before any of these strings, `stop_ids` after any of these tokens (omitted, like the end of
-    turn). Neither these nor the end of turn can occur before `min_new_tokens`;
-    `ignore_eos` treats the end of turn as an ordinary token. `logprobs` requests the
-    log-probability of each token and of that many likeliest tokens (0: of the token only), under
-    the model's distribution before temperature, penalties and bias. A `seed` makes sampling
-    repeatable in any batch.
-
-    With `max_new_tokens` 0 the prompt is only read: for `prompt_logprobs`, the log-probability of
-    every prompt token from that position on (at least 1), or for `score`, a reward adapter's score.
+    `adapter` is the id of a loaded adapter, or None for the base alone. With `max_new_tokens` 0 the
+    prompt is only read: for `prompt_logprobs`, the log-probability of every prompt token from that
+    position on (at least 1), or for `score`, a reward adapter's score.
     """
 
     prompt_ids: Sequence[int]
     adapter: str | None = None
     max_new_tokens: int = 64
-    n: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    stop_ids: tuple[int, ...] = ()
-    min_new_tokens: int = 0
-    ignore_eos: bool = False
-    logprobs: int | None = None
     prompt_logprobs: int | None = None
     score: bool = False
 

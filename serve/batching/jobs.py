@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Protocol
 
+from align.inference.sampling_params import SamplingParams
 from align.inference.types import FinishReason
 
 #: A chat with roles, for the base's template.
@@ -23,30 +24,17 @@ class AdapterRef:
 
 
 @dataclass(frozen=True)
-class GenerateJob:
+class GenerateJob(SamplingParams):
     """A request for `n` completions of each prompt. `adapter` None is the base.
 
-    `max_tokens` None: as many as the replica allows by default. Penalties, `logit_bias`,
-    `stop_ids`, `ignore_eos` and `logprobs` are those of `align.inference.GenerationRequest`.
-    `streamed` requests text as it is generated; otherwise only finished rows are returned.
+    `max_tokens` None: as many as the replica allows by default. Unlike in the engine's requests,
+    `top_p` may be 0, which is greedy, and row i of all rows samples with `seed + i`. `streamed`
+    requests text as it is generated; otherwise only finished rows are returned.
     """
 
     prompts: tuple[Prompt, ...]
     adapter: AdapterRef | None = None
-    n: int = 1
     max_tokens: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    stop_ids: tuple[int, ...] = ()
-    min_tokens: int = 0
-    ignore_eos: bool = False
-    logprobs: int | None = None
     streamed: bool = False
 
     @property

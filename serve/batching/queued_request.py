@@ -41,8 +41,8 @@ def generation_requests(
         param = "prompt" if isinstance(job.prompts[0], str) else "messages"
         return too_long(longest, job.max_tokens, context, param)
     tokens = job.max_tokens or min(room, default_tokens)
-    if job.min_tokens > tokens:
-        return too_few(job.min_tokens, tokens)
+    if job.min_new_tokens > tokens:
+        return too_few(job.min_new_tokens, tokens)
     return [_row(job, row, prompts[row // job.n], tokens) for row in range(job.rows)]
 
 
@@ -58,22 +58,11 @@ def score_requests(
 
 
 def _row(job: GenerateJob, row: int, prompt: Sequence[int], tokens: int) -> GenerationRequest:
-    greedy = job.temperature < _COLDEST or job.top_p == 0
-    return GenerationRequest(
-        prompt_ids=prompt,
-        adapter=job.adapter.adapter_id if job.adapter else None,
-        max_new_tokens=tokens,
-        temperature=0.0 if greedy else job.temperature,
-        top_p=1.0 if greedy else job.top_p,
-        top_k=job.top_k,
-        presence_penalty=job.presence_penalty,
-        frequency_penalty=job.frequency_penalty,
-        logit_bias=job.logit_bias,
+    sampling = job.sampling() | {"n": 1}
+    if job.temperature < _COLDEST or job.top_p == 0:
+        sampling |= {"temperature": 0.0, "top_p": 1.0}
+    if job.seed is not None:
         # Each row has its own random numbers, or all n completions would be the same.
-        seed=None if job.seed is None else (job.seed + row) % _SEEDS,
-        stop=job.stop,
-        stop_ids=job.stop_ids,
-        min_new_tokens=job.min_tokens,
-        ignore_eos=job.ignore_eos,
-        logprobs=job.logprobs,
-    )
+        sampling["seed"] = (job.seed + row) % _SEEDS
+    adapter = job.adapter.adapter_id if job.adapter else None
+    return GenerationRequest(prompt, adapter, tokens, **sampling)

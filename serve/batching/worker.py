@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from align.errors import AligneryError
+from align.inference.options import EngineOptions
 from align.inference.types import Engine
 from serve.batching.adapters import AdapterCache
 from serve.batching.engine_metrics import EngineMeter
@@ -42,7 +43,7 @@ LONGEST_PAUSE = 0.2
 class ReplicaLimits:
     """Limits of a replica."""
 
-    slots: int = 64  # rows that the engine works on at once
+    slots: int = EngineOptions.slots  # rows that the engine works on at once
     waiting: int = 1024  # rows that wait; more are refused with status 503
     known_adapters: int = 128  # adapters that stay loaded
     adapter_seconds: float = 60  # a request's longest wait for its adapter's files
@@ -92,12 +93,43 @@ class Worker:
         done = [event for event in events if isinstance(event, Done)]
         return Outcome(_prompt_tokens(events), tuple(sorted(done, key=lambda event: event.row)))
 
-    def stream(self, job: GenerateJob) -> AsyncGenerator[list[Event], None]:
+    async def stream(self, job: Job) -> AsyncGenerator[list[Event], None]:
         """Do the job and yield new events as they come. Closing the generator cancels the job.
 
         With few streams each token is sent separately, with many several are sent together.
         """
-        return self._events(job)
+        if (refused := self._overload(job.rows)) is not None:
+            yield [refused]
+            return
+        remaining, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
+        self._unfinished += remaining
+        self._streams += streams
+        try:
+            try:
+                await self._adapters.acquire(job.adapter)
+            except AligneryError as error:
+                yield [refused_by(error)]
+                return
+            order = QueuedRequest(job)
+            self._loop.take(order)
+            try:
+                while remaining:
+                    events = await _waiting(order)
+                    ended = sum(isinstance(event, Done | Scored) for event in events)
+                    remaining -= ended
+                    self._unfinished -= ended
+                    yield _merged(events)
+                    if any(isinstance(event, Refused) for event in events):
+                        return
+                    if remaining and any(isinstance(event, Text) for event in events):
+                        await _rest(order, self._pause())
+            finally:
+                if remaining:
+                    self._loop.cancel(order)
+                self._adapters.release(job.adapter)
+        finally:
+            self._unfinished -= remaining
+            self._streams -= streams
 
     async def score(self, job: ScoreJob) -> Scores | Refused:
         """A score for each conversation; they share batches with completions."""
@@ -134,7 +166,7 @@ class Worker:
     async def _all(self, job: Job) -> list[Event] | Refused:
         """All events of a job until its end, or its refusal."""
         collected: list[Event] = []
-        async with aclosing(self._events(job)) as batches:
+        async with aclosing(self.stream(job)) as batches:
             async for events in batches:
                 collected += events
         refused = (event for event in collected if isinstance(event, Refused))
@@ -147,40 +179,6 @@ class Worker:
         share the engine's processor, the engine stops meanwhile.
         """
         return min(LONGEST_PAUSE, self._streams / self._limits.stream_parts)
-
-    async def _events(self, job: Job) -> AsyncGenerator[list[Event], None]:
-        if (refused := self._overload(job.rows)) is not None:
-            yield [refused]
-            return
-        remaining, streams = job.rows, int(isinstance(job, GenerateJob) and job.streamed)
-        self._unfinished += remaining
-        self._streams += streams
-        try:
-            try:
-                await self._adapters.acquire(job.adapter)
-            except AligneryError as error:
-                yield [refused_by(error)]
-                return
-            order = QueuedRequest(job)
-            self._loop.take(order)
-            try:
-                while remaining:
-                    events = await _waiting(order)
-                    ended = sum(isinstance(event, Done | Scored) for event in events)
-                    remaining -= ended
-                    self._unfinished -= ended
-                    yield _merged(events)
-                    if any(isinstance(event, Refused) for event in events):
-                        return
-                    if remaining and any(isinstance(event, Text) for event in events):
-                        await _rest(order, self._pause())
-            finally:
-                if remaining:
-                    self._loop.cancel(order)
-                self._adapters.release(job.adapter)
-        finally:
-            self._unfinished -= remaining
-            self._streams -= streams
 
     def _overload(self, rows: int) -> Refused | None:
         max_rows = self._limits.slots + self._limits.waiting

@@ -44,6 +44,16 @@ BankAdapters = Annotated[
         "beyond take turns.",
     ),
 ]
+_WITHOUT_KEYS = "Ask nobody for an API key: everyone who reaches the port may use it."
+WithoutKeys = Annotated[bool, typer.Option("--without-keys", help=_WITHOUT_KEYS)]
+WithoutKeysHere = Annotated[
+    bool,
+    typer.Option(
+        "--without-keys",
+        help=f"{_WITHOUT_KEYS} Default: keys are asked for once there is one (`alignery serve key "
+        "create`), and beyond this machine always.",
+    ),
+]
 
 
 def sizes(slots: int, slot_tokens: int | None, kv_gib: float, adapters: int) -> Sizes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.inference.options import EngineOptions
 from align.json_output import JsonOption, print_json
 from cluster.dashboard import (
     AddressOption,
@@ -23,6 +24,7 @@ from serve.commands.common import (
     KvGib,
     Slots,
     SlotTokens,
+    WithoutKeys,
     champions_base,
     serve_app,
     sizes,
@@ -63,21 +65,15 @@ def deploy(
     accelerator: Annotated[
         str | None, typer.Option(help="Run engines on GPUs of this type only, e.g. T4.")
     ] = None,
-    slots: Slots = 64,
-    slot_tokens: SlotTokens = None,
-    kv_gib: KvGib = 4.0,
-    adapters: BankAdapters = 16,
+    slots: Slots = EngineOptions.slots,
+    slot_tokens: SlotTokens = EngineOptions.slot_tokens,
+    kv_gib: KvGib = EngineOptions.kv_bytes / 2**30,
+    adapters: BankAdapters = EngineOptions.adapters,
     host: Annotated[
         str, typer.Option(help="The address to listen on, on every machine that serves.")
     ] = "0.0.0.0",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
-    without_keys: Annotated[
-        bool,
-        typer.Option(
-            "--without-keys",
-            help="Ask nobody for an API key: everyone who reaches the port may use it.",
-        ),
-    ] = False,
+    without_keys: WithoutKeys = False,
     write: Annotated[
         Path | None,
         typer.Option(help="Write the Serve config to this file ('-': print it), deploy nothing."),

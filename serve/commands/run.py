@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from align.inference.options import EngineOptions
 from align.sources import check_base
 from cluster.settings import Settings
-from serve.addresses import is_loopback
+from serve.addresses import listens_on_loopback
 from serve.commands.common import (
     BankAdapters,
     Base,
     KvGib,
     Slots,
     SlotTokens,
+    WithoutKeysHere,
     champions_base,
     serve_app,
     sizes,
@@ -44,22 +46,14 @@ def run(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
     ] = None,
-    slots: Slots = 64,
-    slot_tokens: SlotTokens = None,
-    kv_gib: KvGib = 4.0,
-    adapters: BankAdapters = 16,
-    without_keys: Annotated[
-        bool,
-        typer.Option(
-            "--without-keys",
-            help="Ask nobody for an API key: everyone who reaches the port may use it. Default: "
-            "keys are asked for once there is one (`alignery serve key create`), and beyond this "
-            "machine always.",
-        ),
-    ] = False,
+    slots: Slots = EngineOptions.slots,
+    slot_tokens: SlotTokens = EngineOptions.slot_tokens,
+    kv_gib: KvGib = EngineOptions.kv_bytes / 2**30,
+    adapters: BankAdapters = EngineOptions.adapters,
+    without_keys: WithoutKeysHere = False,
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
-    remote = not is_loopback(host)
+    remote = not listens_on_loopback(host)
     size = sizes(slots, slot_tokens, kv_gib, adapters)
     settings = Settings()
     from cluster.database import open_database

@@ -6,7 +6,6 @@ option would have no effect. Here it is an error that names the nearest known ke
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import make_url
 
-from serve.addresses import is_loopback
+from align.suggestions import did_you_mean
+from serve.addresses import listens_on_loopback
 from serve.errors import ServeError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _check_args(arguments: Mapping[str, Any], host: str, where: str) -> None:
             f"{where}: args.database_url has a password, which everybody who may look at the "
             "cluster could read; leave it out, and set ALIGNERY_DATABASE_URL on its machines"
         )
-    if not is_loopback(host) and args.keys_asked is None:
+    if not listens_on_loopback(host) and args.keys_asked is None:
         raise ServeError(
             f"{where}: {host} can be reached from other machines: set args.keys_asked to true "
             "(`alignery serve key create` makes keys), or to false if whoever reaches the port may "
@@ -194,8 +194,7 @@ def _unknown(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {matches[0]}?" if matches else f"expected {', '.join(known)}"
+    return did_you_mean(name, known, quoted=False) or f"expected {', '.join(known)}"
 
 
 def _types(kind: Any) -> list[Any]:

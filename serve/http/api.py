@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from cluster.errors import DatabaseError
+from serve.access.key import Scope
 from serve.batching.jobs import Refused, ScoreJob
 from serve.http.auth_middleware import AuthMiddleware, key_of
 from serve.http.backend import Backend, backend_of
@@ -32,6 +33,7 @@ from serve.http.schemas import (
     TokenizeRequest,
     chat,
 )
+from serve.http.scoped_router import ScopedRouter
 from serve.metrics.requests import Metered
 from serve.metrics.snapshots import collect, page
 
@@ -41,7 +43,7 @@ FLUSH_SECONDS = 1.0
 _log = logging.getLogger("ray.serve")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-router = APIRouter()
+router = ScopedRouter()
 
 
 def create_api(backend: Backend) -> FastAPI:
@@ -60,10 +62,19 @@ def create_api(backend: Backend) -> FastAPI:
                 await to_thread.run_sync(backend.exposures.flush)
 
     app = FastAPI(title="Alignery", redoc_url=None, lifespan=running)
+    documentation = {app.docs_url, app.swagger_ui_oauth2_redirect_url, app.openapi_url}
+
+    def scope_of(path: str) -> Scope | None:
+        return None if path in documentation else router.scope_of(path)
+
     app.state.backend = backend
     app.add_middleware(Intake)
     app.add_middleware(  # the middleware added last sees a request first
-        AuthMiddleware, catalogue=backend.catalogue, limits=backend.tally, asked=backend.keys_asked
+        AuthMiddleware,
+        catalogue=backend.catalogue,
+        limits=backend.tally,
+        asked=backend.keys_asked,
+        scope_of=scope_of,
     )
     app.add_middleware(Metered, meter=backend.meter)
     app.include_router(router)
@@ -71,37 +82,31 @@ def create_api(backend: Backend) -> FastAPI:
     return app
 
 
-@router.post("/v1/chat/completions")
+@router.scoped("POST", "/v1/chat/completions")
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a chat, whole or streamed."""
-    backend = backend_of(request)
-    target = await backend.names.chat(body.model, body.user)
-    job = body.job(target.adapter)
-    return await answered(request, body, target, job, ChatForm(), _ignored(body))
+    return await answered(request, body, ChatForm(), _ignored(body))
 
 
-@router.post("/v1/completions")
+@router.scoped("POST", "/v1/completions")
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue text, whole or streamed."""
-    backend = backend_of(request)
-    target = await backend.names.chat(body.model, body.user)
-    job = body.job(target.adapter)
-    return await answered(request, body, target, job, TextForm(), _ignored(body))
+    return await answered(request, body, TextForm(), _ignored(body))
 
 
-@router.get("/v1/models")
+@router.scoped("GET", "/v1/models")
 async def models(request: Request) -> Any:
     """Every name that is served now."""
     return {"object": "list", "data": await backend_of(request).names.models()}
 
 
-@router.get("/v1/models/{name:path}")
+@router.scoped("GET", "/v1/models/{name:path}")
 async def model(name: str, request: Request) -> Any:
     """One of them."""
     return await backend_of(request).names.model(name)
 
 
-@router.post("/v1/score")
+@router.scoped("POST", "/v1/score")
 async def score(body: ScoreRequest, request: Request, response: Response) -> Any:
     """A reward adapter's score for each conversation; higher is better."""
     backend = backend_of(request)
@@ -115,7 +120,7 @@ async def score(body: ScoreRequest, request: Request, response: Response) -> Any
     return {"object": "scores", "model": body.model, "scores": scores.values, "usage": usage}
 
 
-@router.post("/tokenize")
+@router.scoped("POST", "/tokenize")
 async def tokenize(body: TokenizeRequest, request: Request, response: Response) -> Any:
     """The tokens of a text or chat, and how many fit with what is written behind them."""
     backend = backend_of(request)
@@ -128,7 +133,7 @@ async def tokenize(body: TokenizeRequest, request: Request, response: Response) 
     return {"count": len(tokens.ids), "max_model_len": tokens.context, "tokens": tokens.ids}
 
 
-@router.post("/v1/feedback")
+@router.scoped("POST", "/v1/feedback", scope="feedback")
 async def feedback(body: FeedbackRequest, request: Request, response: Response) -> Any:
     """Keep what a user said of an experiment's answer."""
     backend = backend_of(request)
@@ -142,7 +147,7 @@ async def feedback(body: FeedbackRequest, request: Request, response: Response) 
     return {"object": "feedback", "request_id": body.request_id, "experiment": experiment}
 
 
-@router.get("/metrics")
+@router.scoped("GET", "/metrics", scope="admin")
 async def metrics(request: Request) -> Response:
     """What all replicas have counted, as Prometheus reads it."""
     backend = backend_of(request)
@@ -150,13 +155,13 @@ async def metrics(request: Request) -> Response:
     return PlainTextResponse(page(await backend.tally.total()), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/healthz")
+@router.scoped("GET", "/healthz", scope=None)
 async def healthz() -> Any:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.scoped("GET", "/readyz", scope=None)
 async def readyz(request: Request) -> Any:
     """The engine answers, too; with what is wrong beside it though known names are served.
 

@@ -17,25 +17,28 @@ from serve.catalogue import Catalogue
 from serve.errors import AccessError
 from serve.http.errors import ApiError
 
-#: Paths that need no key: health checks and the API's documentation.
-_OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
-_SCOPES: dict[str, keys.Scope] = {"/v1/feedback": "feedback", "/metrics": "admin"}
-
 
 class AuthMiddleware:
     """Passes requests that have a valid key and are within its limits.
 
-    `asked` True requires keys always, False never, None once any key was created. A request that
-    passes has its `Key` (or None) as `request.state.key`.
+    `asked` True requires keys always, False never, None once any key was created. `scope_of` is the
+    scope that a path requires, None if it needs no key. A request that passes has its `Key` (or
+    None) as `request.state.key`.
     """
 
     def __init__(
-        self, app: ASGIApp, catalogue: Catalogue, limits: RateLimits, asked: bool | None
+        self,
+        app: ASGIApp,
+        catalogue: Catalogue,
+        limits: RateLimits,
+        asked: bool | None,
+        scope_of: Callable[[str], keys.Scope | None],
     ) -> None:
         self._app = app
         self._catalogue = catalogue
         self._limits = limits
         self._asked = asked
+        self._scope_of = scope_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -48,10 +51,9 @@ class AuthMiddleware:
 
     async def _key(self, scope: Scope) -> Key | None:
         asked = bool(self._catalogue.now.keys) if self._asked is None else self._asked
-        path = _path(scope)
-        if not asked or path in _OPEN:
+        required = self._scope_of(_path(scope))
+        if not asked or required is None:
             return None
-        required = _SCOPES.get(path, "infer")
         presented = Headers(scope=scope).get("authorization")
         try:
             key = await self._known(

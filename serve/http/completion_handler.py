@@ -25,13 +25,13 @@ VARIANT_HEADER = "x-alignery-variant"
 async def answered(
     request: Request,
     body: ChatRequest | CompletionRequest,
-    target: ModelTarget,
-    job: GenerateJob,
     form: Form,
     headers: dict[str, str],
 ) -> Response:
-    """The response, sent with `headers`. ApiError if the engine refuses the job."""
+    """The response in `form`, with `headers`. ApiError for an unknown model or a refused job."""
     backend, key = backend_of(request), key_of(request)
+    target = await backend.names.chat(body.model, body.user)
+    job = body.job(target.adapter)
     request.state.adapter = target.adapter.name if target.adapter else "base"
     fingerprint = target.adapter.adapter_id if target.adapter else "base"
     answer = AnswerFormat(

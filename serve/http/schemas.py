@@ -6,7 +6,6 @@ response. Known fields that are not supported and would change the answer are re
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,15 +19,18 @@ from pydantic import (
 )
 
 from serve.batching.jobs import AdapterRef, Chat, GenerateJob
+from serve.http.sampling_fields import (
+    MAXIMUM_TOKENS,
+    as_list,
+    sampling_of,
+    with_sampling_fields,
+)
 
 #: Characters of a message or prompt: far more than any context, few enough to be processed fast.
 MAXIMUM_TEXT = 1_000_000
 MAXIMUM_MESSAGES = 1000
 MAXIMUM_CONVERSATIONS = 256
-MAXIMUM_CHOICES = 128
-MAXIMUM_TOKENS = 1_000_000
-MAXIMUM_BIASES = 1024
-_TOKEN = re.compile(r"[0-9]{1,9}")
+MAXIMUM_PROMPTS = 128
 
 
 def _joined(content: Any) -> Any:
@@ -53,25 +55,10 @@ def _neutral(value: Any) -> Any:
     return value
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _by_token(value: Any) -> Any:
-    """Token ids as integers, since JSON keys are strings. The field's validation checks others."""
-    if not isinstance(value, dict):
-        return value
-    return {int(key) if _TOKEN.fullmatch(str(key)) else key: bias for key, bias in value.items()}
-
-
 PlainText = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
 Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
 Neutral = Annotated[Any, AfterValidator(_neutral)]
-StopText = Annotated[str, Field(min_length=1, max_length=1000)]
 Tokens = Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-Penalty = Annotated[FiniteFloat, Field(ge=-2, le=2)]
-Bias = Annotated[FiniteFloat, Field(ge=-100, le=100)]
 
 
 class Body(BaseModel):
@@ -101,31 +88,21 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-class _Generation(Body):
-    """What chats and completions have in common. Null means the default, as in OpenAI's API."""
+@with_sampling_fields(openai=True)
+class _Sampled(Body):
+    """A model, and how it continues a prompt."""
 
     model: Key
     max_tokens: Tokens | None = None
-    temperature: Annotated[FiniteFloat, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    logit_bias: (
-        Annotated[dict[TokenId, Bias], Field(max_length=MAXIMUM_BIASES), BeforeValidator(_by_token)]
-        | None
-    ) = None
-    n: Annotated[int, Field(ge=1, le=MAXIMUM_CHOICES)] | None = None
-    stop: Annotated[list[StopText], Field(max_length=4), BeforeValidator(_as_list)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+
+
+@with_sampling_fields(openai=False)
+class _Generation(_Sampled):
+    """What chats and completions have in common. Null means the default, as in OpenAI's API."""
+
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: Key | None = None
-
-    # Not part of OpenAI's API, but sent by clients of other servers of open models.
-    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=MAXIMUM_TOKENS)] | None = None
-    stop_token_ids: Annotated[list[TokenId], Field(max_length=64)] | None = None
-    ignore_eos: bool | None = None
 
     @property
     def include_usage(self) -> bool:
@@ -134,21 +111,7 @@ class _Generation(Body):
 
     def _job(self, prompts: tuple[Chat, ...] | tuple[str, ...], **fields: Any) -> GenerateJob:
         return GenerateJob(
-            prompts=prompts,
-            n=self.n or 1,
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            top_k=self.top_k or 0,
-            presence_penalty=self.presence_penalty or 0.0,
-            frequency_penalty=self.frequency_penalty or 0.0,
-            logit_bias=self.logit_bias or {},
-            seed=self.seed,
-            stop=tuple(self.stop or ()),
-            stop_ids=tuple(self.stop_token_ids or ()),
-            min_tokens=self.min_tokens or 0,
-            ignore_eos=bool(self.ignore_eos),
-            streamed=bool(self.stream),
-            **fields,
+            prompts=prompts, streamed=bool(self.stream), **sampling_of(self), **fields
         )
 
 
@@ -185,8 +148,8 @@ class CompletionRequest(_Generation):
 
     prompt: Annotated[
         list[Annotated[PlainText, Field(min_length=1)]],
-        Field(min_length=1, max_length=MAXIMUM_CHOICES),
-        BeforeValidator(_as_list),
+        Field(min_length=1, max_length=MAXIMUM_PROMPTS),
+        BeforeValidator(as_list),
     ]
 
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None

@@ -230,7 +230,7 @@ def test_as_many_tokens_may_be_demanded_as_are_allowed(make_worker):
     worker = make_worker(FakeEngine())
 
     def ask(least: int) -> Outcome | Refused:
-        return go(worker.complete(GenerateJob((CHAT,), max_tokens=4, min_tokens=least)))
+        return go(worker.complete(GenerateJob((CHAT,), max_tokens=4, min_new_tokens=least)))
 
     assert isinstance(ask(4), Outcome)
     refused = ask(5)
