@@ -17,8 +17,14 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
         sampler = super()._get_train_sampler(dataset)
-        sampler.__class__ = _BySeedAndEpoch
-        return sampler
+        return _BySeedAndEpoch(
+            sampler.data_source,
+            mini_repeat_count=sampler.mini_repeat_count,
+            batch_size=sampler.batch_size,
+            repeat_count=sampler.repeat_count,
+            shuffle=sampler.shuffle,
+            seed=sampler.seed,
+        )
 
 
 class _BySeedAndEpoch(RepeatSampler):  # type: ignore[misc]
