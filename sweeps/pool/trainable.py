@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
 
 from align.errors import AligneryError, TrainingError
 from cluster.storage import Storage
-from sweeps.pool.actor import Actor
 from sweeps.pool.gpu_sharing import hold_to_share
 from sweeps.pool.ray_artifact_cache import use_shelf
 from sweeps.pool.shipping import localise
@@ -37,7 +37,7 @@ from sweeps.pool.workspace import Workspace
 from sweeps.trials import Assignment, Milestone
 
 
-class TrialRunner(Actor):
+class TrialRunner(tune.Trainable):
     """Runs trials in one process, one after another, so that imports and models load once.
 
     One `step()` is one milestone, or one finalist on unseen items. `setup` and `reset_config` only

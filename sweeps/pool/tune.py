@@ -18,9 +18,9 @@ from ray import tune
 
 from sweeps.errors import SweepError
 from sweeps.pool.dispatch import Dispatcher
-from sweeps.pool.lean import Stand
 from sweeps.pool.placement import Placement
-from sweeps.pool.searcher import Left, StudyScheduler, StudySearcher, TuneRun
+from sweeps.pool.searcher import Left, StudyScheduler, StudySearcher, TrialStarts, TuneRun
+from sweeps.pool.trainable import TrialRunner
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -58,7 +58,7 @@ def run_trials(dispatcher: Dispatcher) -> None:
 
 def _tuner(run: TuneRun, placement: Placement, folder: str) -> tune.Tuner:
     return tune.Tuner(
-        tune.with_resources(Stand, lambda config: placement.resources(config["stage"])),
+        tune.with_resources(TrialRunner, lambda config: placement.resources(config["stage"])),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(run),
             scheduler=StudyScheduler(run),
@@ -71,6 +71,7 @@ def _tuner(run: TuneRun, placement: Placement, folder: str) -> tune.Tuner:
             name="tune",
             storage_path=folder,  # temporary: checkpoints and results go elsewhere
             verbose=0,
+            callbacks=[TrialStarts(run)],
             failure_config=tune.FailureConfig(max_failures=0),  # retries are asked for again
             # The default saves a checkpoint after STOP, which turns a finished trial into an error.
             checkpoint_config=tune.CheckpointConfig(
