@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from cluster.compat.ray_tune import end_workers, translate_errors
+from cluster.compat.ray_tune import end_workers, start_workers_plainly, translate_errors
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.failures import classify, node_lost, worker_ended
 from sweeps.pool.idle_workers import IdleWorkers
@@ -37,6 +37,7 @@ class TuneRun:
         """Handle a new trial of Tune's; the first comes before any worker."""
         if self._controller is None:
             self._controller = controller
+            start_workers_plainly(controller)
             translate_errors(controller, worker_ended)
 
     def next(self, trial_id: str) -> Any:

@@ -47,6 +47,11 @@ class TrialRunner(tune.Trainable):
     machine's fault: they end the process, and a new worker continues from the newest checkpoint.
     """
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        # Relative paths in a recipe start from the working directory, which Tune would change.
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        super().__init__(*arguments, **keywords)
+
     def setup(self, config: dict[str, Any]) -> None:
         self._open_trial: tuple[TrialProtocol, Workspace] | None = None
         self._take(config)

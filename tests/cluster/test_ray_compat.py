@@ -15,12 +15,18 @@ import ray
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.serve._private import replica
+from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
 
 from align.compat.attributes import replaced
 from cluster.compat import RAY, ray_core
 from cluster.compat.ray_serve import listen_on_node_address
-from cluster.compat.ray_tune import ERROR_HOOKS, end_workers, translate_errors
+from cluster.compat.ray_tune import (
+    ERROR_HOOKS,
+    end_workers,
+    start_workers_plainly,
+    translate_errors,
+)
 
 
 def test_the_installed_ray_is_the_version_that_the_modules_were_written_for() -> None:
@@ -39,6 +45,22 @@ def test_an_attribute_is_replaced_for_a_block_and_must_exist() -> None:
 
 
 # Ray Tune
+
+
+def test_workers_start_without_a_runtime_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[type] = []
+    monkeypatch.setattr(ray, "remote", lambda kind: registered.append(kind) or kind.__name__)
+    controller = SimpleNamespace(_tune_controller=SimpleNamespace(_class_cache=None))
+    start_workers_plainly(controller)
+    actors = controller._tune_controller._class_cache
+    assert [actors.get(kind) for kind in (int, str, int)] == ["int", "str", "int"]
+    assert registered == [int, str]
+
+
+def test_tune_still_sends_the_credentials_of_the_environment() -> None:
+    """If this fails, `start_workers_plainly` may have become unnecessary."""
+    assert "AWS_SECRET_ACCESS_KEY" in class_cache.ENV_VARS_TO_PROPAGATE
+    assert "runtime_env=runtime_env" in inspect.getsource(class_cache._ActorClassCache.get)
 
 
 def test_errors_are_translated_before_tune_handles_them() -> None:
@@ -64,7 +86,10 @@ def test_tune_has_the_names_that_are_replaced() -> None:
     for name in ERROR_HOOKS:
         assert "exception" in inspect.signature(getattr(RayActorManager, name)).parameters
     assert "self" in inspect.signature(RayActorManager.cleanup).parameters
-    assert "self._actor_manager = RayActorManager(" in inspect.getsource(TuneController.__init__)
+    source = inspect.getsource(TuneController)
+    assert "self._actor_manager = RayActorManager(" in source
+    assert "self._class_cache = _ActorClassCache()" in source
+    assert "self._class_cache.get(trainable_cls)" in source
     assert "self._tune_controller = " in inspect.getsource(TrialRunnerWrapper.__init__)
 
 
@@ -84,7 +109,11 @@ def test_within_the_block_this_machine_is_127_0_0_1() -> None:
         "import ray; from cluster.compat.ray_core import loopback\n"
         "with loopback(): print(ray.util.get_node_ip_address())"
     )
-    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(ray_core.__file__).parents[2]),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
