@@ -24,7 +24,6 @@ from sweeps.pool.trainable import TrialRunner
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a recipe start from the working directory
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would turn Ctrl-C into an ordinary return
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the dispatcher limits them
