@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import psutil  # type: ignore[import-untyped]
 
 from cluster.authentication import check_token, lacks_token, warn_open
+from cluster.compat.ray_core import loopback, own_sessions
 from cluster.errors import ClusterError
 from cluster.head import Head, knock
 from cluster.settings import Settings
@@ -78,11 +78,11 @@ def _joined(address: str) -> Iterator[str]:
     import ray
     from ray.exceptions import AuthenticationError, RayError
 
-    loopback, demands_token = False, None
+    on_loopback, demands_token = False, None
     if address != "auto":  # Ray itself resolves it
-        loopback, demands_token = _check_reachable(address), check_token(address)
+        on_loopback, demands_token = _check_reachable(address), check_token(address)
     try:
-        with _loopback() if loopback else nullcontext():
+        with loopback() if on_loopback else nullcontext():
             _init(address=address)
     except AuthenticationError:
         raise ClusterError(f"the Ray at {address} {lacks_token(os.environ)}") from None
@@ -130,7 +130,7 @@ def _local(num_cpus: int | None) -> Iterator[str]:
 
 def _start(folder: Path, num_cpus: int | None) -> str:
     try:
-        with _loopback(), _own_sessions():
+        with loopback(), own_sessions():
             context = _init(
                 address="local",
                 num_cpus=num_cpus,
@@ -211,37 +211,6 @@ def _environment() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Make Ray use 127.0.0.1 as this machine's address, by a private name of Ray 2.60.
-
-    Child processes read the variable in `_LOCAL`; in this process Ray may have been imported before
-    the variable was set.
-    """
-    from ray._private import ray_constants
-
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextmanager
-def _own_sessions() -> Iterator[None]:
-    """Keep signals to our process group from Ray's processes, by a private name of Ray 2.60.
-
-    Ray itself only blocks SIGINT in them. A SIGTERM for the whole group, as shells and `timeout`
-    send it, would end the GCS, and make this process, which still uses it, wait a minute.
-    """
-    from ray._private import services
-
-    popen = partial(services.ConsolePopen, start_new_session=True)
-    with patch.object(services, "ConsolePopen", popen):
-        yield
 
 
 def _check_reachable(address: str) -> bool:

@@ -12,8 +12,9 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from cluster.compat.ray_core import loopback, write_address
 from cluster.pool import ACCELERATOR
-from cluster.ray import _end, _environment, _loopback, _processes, _temp_dir
+from cluster.ray import _end, _environment, _processes, _temp_dir
 from cluster.token import local_token
 
 #: Size of each node's object store; all of them take this machine's memory.
@@ -45,7 +46,7 @@ class SimulatedPool:
     ) -> Any:
         """Add a node and return its handle; `accelerator` is the type that it reports."""
         resources = {} if accelerator is None else {f"{ACCELERATOR}{accelerator}": 1}
-        with _environment(), _loopback():
+        with _environment(), loopback():
             return self._cluster.add_node(
                 wait=wait,
                 num_cpus=cpus,
@@ -89,8 +90,6 @@ def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
     Yields the address at which it takes jobs. It demands a token, which this process and its
     children have within the block.
     """
-    from ray._private.utils import write_ray_address
-
     # Below the ephemeral ports, so that no other process gets these while the head starts.
     ports = random.Random().sample(range(20_000, 32_768), 2)
     with local_token(folder):
@@ -105,7 +104,7 @@ def simulated_head(folder: Path, cpus: int = 2) -> Iterator[str]:
         )
         try:
             # As `ray start` does: jobs find the address of their own cluster in this file.
-            write_ray_address(cluster.address, str(folder))
+            write_address(cluster.address, folder)
             yield f"http://127.0.0.1:{ports[0]}"
         finally:
             _shut_down(cluster, folder)
@@ -123,7 +122,7 @@ def _head(folder: Path, **options: Any) -> Any:
     os.environ["RAY_TMPDIR"] = str(folder)
     (folder / "ray").mkdir(exist_ok=True)
     try:
-        with _environment(), _loopback():
+        with _environment(), loopback():
             return Cluster(
                 initialize_head=True,
                 head_node_args={"include_dashboard": False, "temp_dir": str(folder), **options},

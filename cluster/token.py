@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster.compat.ray_core import reload_token
 from cluster.errors import ClusterError
 
 #: Ray's own variables: whether callers need a token, the token, and a file that holds it.
@@ -44,7 +45,7 @@ def local_token(folder: Path) -> Iterator[Path]:
     try:
         os.environ.pop(TOKEN, None)  # Ray would take it before the file
         os.environ.update({MODE: "token", TOKEN_PATH: str(file)})
-        _reload()
+        reload_token()
         yield file
     finally:
         for name, value in before.items():
@@ -52,7 +53,7 @@ def local_token(folder: Path) -> Iterator[Path]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        _reload()
+        reload_token()
 
 
 def own_token(environment: Mapping[str, str], home: Path | None = None) -> Token | None:
@@ -108,17 +109,3 @@ def _write_private(file: Path, text: str) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(text)
-
-
-def _reload() -> None:
-    """Make Ray in this process read its variables again. Private names of Ray 2.60.
-
-    Ray reads the mode when it is imported and caches the first token.
-    """
-    from ray._raylet import (  # type: ignore[attr-defined]  # compiled, without types
-        AuthenticationTokenLoader,
-        Config,
-    )
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()

@@ -15,6 +15,7 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
+from cluster.compat.ray_serve import listen_on_node_address
 from cluster.database import open_database
 from cluster.pool import accelerator_named
 from cluster.registry import Registry, stored_adapter
@@ -31,7 +32,7 @@ from serve.experiments import Experiments
 from serve.http.api import create_api
 from serve.http.backend import Backend
 from serve.metrics.reporter import report_regularly
-from serve.replica_port import check_closed, listen_on_node_address
+from serve.replica_port import check_closed
 from serve.sizes import Sizes
 
 #: Autoscaling adds engines once the existing ones use more than this share of their slots.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ray import serve
 
+from cluster.compat.ray_serve import listen_on_node_address
 from serve.access.key import Key
 from serve.access.limits import Counter
 from serve.metrics.aggregator import MetricsAggregator
 from serve.metrics.snapshots import MetricsSnapshot
-from serve.replica_port import listen_on_node_address
 
 #: Ray Serve's own default, 5, is meant for deployments that compute.
 MAX_ONGOING = 2000

@@ -41,7 +41,7 @@ LAYERS = {
         "commands training",
     ),
     "cluster": (
-        "errors pool signals threads",
+        "compat errors pool signals threads",
         "head names promotion settings token tree",
         "authentication database secrets storage",
         "aliases dashboard ray",

@@ -3,7 +3,7 @@
 torch's own backward pass works in blocks that suit long rows; at some hundred tokens it took a
 quarter of an SFT step. Here the forward pass is torch's. The backward pass recomputes the attention
 weights, a few heads at a time, and takes the gradient as in arXiv 2205.14135 (appendix B.2), so
-only the inputs are saved.
+only the inputs are saved. Models receive it through transformers' `AttentionInterface`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,75 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
+from torch import nn
 from torch.nn import functional
+from transformers import AttentionInterface
 
 #: The most attention weights of a sample, over all heads, for which this backward pass is used.
 MOST = 2**20
 #: Attention weights computed at a time: 1 MB in fp32, which fits a core's own cache.
 _BLOCK = 2**18
 
-_forward = functional.scaled_dot_product_attention
+_SDPA = "sdpa"
 
 
 @contextmanager
 def short_attention() -> Iterator[None]:
-    """Replace `scaled_dot_product_attention` by `attention`."""
-    with patch.object(functional, "scaled_dot_product_attention", attention):
+    """Make transformers' `sdpa` attention take its gradient by `attention` within the block.
+
+    The name stays, so that masks are made as for `sdpa`.
+    """
+    original = AttentionInterface()[_SDPA]
+
+    def forward(
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        dropout: float = 0.0,
+        scaling: float | None = None,
+        is_causal: bool | None = None,
+        **more: Any,
+    ) -> tuple[torch.Tensor, None]:
+        groups = getattr(module, "num_key_value_groups", 1)
+        causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        if not _fits(query, key, attention_mask, groups, dropout, more):
+            result: tuple[torch.Tensor, None] = original(
+                module, query, key, value, attention_mask, dropout, scaling, is_causal, **more
+            )
+            return result
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
+        causal = causal and attention_mask is None
+        out = attention(query, key, value, attention_mask, is_causal=causal, scale=scaling)
+        return out.transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register(_SDPA, forward)
+    try:
         yield
+    finally:
+        AttentionInterface.register(_SDPA, original)
+
+
+def _fits(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    groups: int,
+    dropout: float,
+    more: dict[str, Any],
+) -> bool:
+    """Whether `attention` may compute this call: rows of tokens in training, without extras.
+
+    Without a mask, transformers leaves grouped heads to torch, which does not copy them.
+    """
+    if dropout or any(more.get(name) is not None for name in ("position_bias", "cache", "softcap")):
+        return False
+    length = query.shape[-2]
+    whole = length > 1 and (mask is not None or length == key.shape[-2])
+    return query.requires_grad and whole and (groups == 1 or mask is not None)
 
 
 def attention(
@@ -52,7 +103,7 @@ def attention(
     if supported and needed and fits and not (attn_mask is not None and attn_mask.requires_grad):
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         return _Short.apply(query, key, value, attn_mask, is_causal, scale)  # type: ignore[no-untyped-call, no-any-return]
-    return _forward(
+    return functional.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
 
@@ -70,7 +121,9 @@ class _Short(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(query, key, value, mask)
         ctx.causal, ctx.scale = causal, scale
-        return _forward(query, key, value, mask, is_causal=causal, scale=scale)
+        return functional.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=causal, scale=scale
+        )
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

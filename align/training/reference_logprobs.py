@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from filelock import FileLock
 
 from align.artifact_cache import shelf
@@ -124,7 +125,8 @@ def _compute(trainer: Any, batches: list[list[int]], names: dict[int, str], valu
     for batch in batches:
         if all(names[index] in values for index in batch):
             continue
-        inputs = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in batch]))
+        collated = trainer.data_collator([rows[index] for index in batch])
+        inputs = send_to_device(collated, trainer.args.device)
         with without_dropout(trainer.model):
             sides = trainer.compute_ref_log_probs(trainer.model, inputs)
         for index, chosen, rejected in zip(batch, *(side.tolist() for side in sides), strict=True):

@@ -13,12 +13,12 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
-from unittest.mock import patch
 
 from trl import GRPOTrainer
 
 from align.atomic_write import write_atomically
 from align.base import Base, load_base
+from align.compat.attributes import replaced
 from align.data.splits import load_split
 from align.evaluation.evaluate import shared_engine
 from align.inference import Engine
@@ -161,7 +161,7 @@ def _timed_generation(seconds: list[float]) -> Iterator[None]:
         seconds.append(time.perf_counter() - start)
         return result
 
-    with patch.object(GRPOTrainer, "_generate", timed):
+    with replaced(GRPOTrainer, "_generate", timed):
         yield
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from align.compat import trl_logits
+from align.compat.attributes import replaced
 from align.compat.lm_head import LogProbabilities
 
 
@@ -45,7 +45,7 @@ def observed() -> Iterator[Batches]:
 
     hook = register_module_forward_pre_hook(look)
     try:
-        with patch.object(trl_logits, "LogProbabilities", Watched):
+        with replaced(trl_logits, "LogProbabilities", Watched):
             yield seen
     finally:
         hook.remove()

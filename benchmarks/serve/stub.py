@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import serve
 
+from cluster.compat.ray_serve import listen_on_node_address
 from serve.app import AppArgs, compose
 from serve.batching.jobs import (
     Accepted,
@@ -18,7 +19,6 @@ from serve.batching.jobs import (
     Outcome,
     Text,
 )
-from serve.replica_port import listen_on_node_address
 
 #: Tokens of its every prompt.
 PROMPT = 60

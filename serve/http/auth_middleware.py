@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -51,7 +50,7 @@ class AuthMiddleware:
 
     async def _key(self, scope: Scope) -> Key | None:
         asked = bool(self._catalogue.now.keys) if self._asked is None else self._asked
-        required = self._scope_of(_path(scope))
+        required = self._scope_of(route_path(scope))
         if not asked or required is None:
             return None
         presented = Headers(scope=scope).get("authorization")
@@ -77,9 +76,13 @@ class AuthMiddleware:
             return find()
 
 
-def _path(scope: Scope) -> str:
+def route_path(scope: Scope) -> str:
     """The path as routes match it: relative to the root path, without a final newline."""
-    return get_route_path(scope).removesuffix("\n")
+    path, root = scope["path"], scope.get("root_path", "")
+    relative = path.removeprefix(root)
+    # ASGI's path contains the root path; a root that ends within a segment is not the path's.
+    is_below = path.startswith(root) and relative[:1] in ("", "/")
+    return str(relative if is_below else path).removesuffix("\n")
 
 
 def key_of(request: Request) -> Key | None:

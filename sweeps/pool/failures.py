@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
 
 import ray
-from ray._private import state
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
+from cluster.compat.ray_core import node_of_actor
 from sweeps.pool.protocols import End
 
 #: Parts of Ray 2.60's messages, in lower case, that mean that a worker was lost with its machine.
@@ -86,27 +85,9 @@ def worker_ended(error: BaseException) -> BaseException:
     return WorkerEnded(str(error), "", actor)
 
 
-def watch_workers(controller: Any) -> None:
-    """Pass all errors of this Tune run's workers through `worker_ended`.
-
-    Uses private names of Ray 2.60.
-    """
-    manager = controller._actor_manager
-    for name in ("_actor_task_failed", "_actor_start_failed"):
-        setattr(manager, name, _translated(getattr(manager, name)))
-
-
-def _translated(hook: Callable[..., None]) -> Callable[..., None]:
-    def translated(*arguments: Any, exception: BaseException, **keywords: Any) -> None:
-        hook(*arguments, exception=worker_ended(exception), **keywords)
-
-    return translated
-
-
 def node_lost(actor: str) -> bool:
     """Whether the node of an actor is gone: for Ray, or because it refuses connections."""
-    actor_state = state.actors(actor) or {}
-    node_id = actor_state.get("Address", {}).get("NodeID")
+    node_id = node_of_actor(actor)
     node = next((entry for entry in ray.nodes() if entry["NodeID"] == node_id), None)
     if node is None or not node["Alive"]:
         return node_id is not None

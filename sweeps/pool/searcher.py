@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweeps.pool.actor_cache import WarmWorkers
+from cluster.compat.ray_tune import end_workers, start_workers_plainly, translate_errors
 from sweeps.pool.dispatch import Dispatcher
-from sweeps.pool.failures import classify, node_lost, watch_workers
-from sweeps.pool.lean import without_tune
-from sweeps.pool.trainable import TrialRunner
+from sweeps.pool.failures import classify, node_lost, worker_ended
+from sweeps.pool.idle_workers import IdleWorkers
 
 
 class Left(Exception):
@@ -23,43 +23,75 @@ class Left(Exception):
 
 
 class TuneRun:
-    """State shared by searcher and scheduler: dispatcher, Tune's controller, the first error."""
+    """State shared by searcher and scheduler: dispatcher, idle workers, the first error."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
         self.fatal: BaseException | None = None
         self._controller: Any = None
-        self._warm = WarmWorkers()
+        self._idle = IdleWorkers()
+        self._started: set[str] = set()
+        self._handed_out = False
 
-    def meet(self, controller: Any, trial: Any) -> None:
-        """Handle a new trial of Tune's; the first comes before any worker.
-
-        Uses a private name of Ray 2.60.
-        """
+    def meet(self, controller: Any) -> None:
+        """Handle a new trial of Tune's; the first comes before any worker."""
         if self._controller is None:
-            self._controller = controller._tune_controller
-            watch_workers(self._controller)
-            without_tune(self._controller, TrialRunner)
-        self._warm.know(trial.placement_group_factory)
+            self._controller = controller
+            start_workers_plainly(controller)
+            translate_errors(controller, worker_ended)
 
-    def look(self) -> None:
-        """Handle requests and revoked tasks; called in each round of Tune's loop.
+    def next(self, trial_id: str) -> Any:
+        """The next task, None for "later", or FINISHED.
+
+        While workers are idle there is one task in a round, for which a worker is then reused.
+        """
+        self.look()  # Tune calls only this while nothing runs
+        if self._idle and self._handed_out:
+            return None
+        task = self.safely(self.dispatcher.next, trial_id)
+        self._handed_out = task is not None
+        if task is None and self.fatal is None and self.dispatcher.work.finished:
+            return Searcher.FINISHED
+        return task
+
+    def begin_round(self) -> None:
+        """Poll and assign idle workers; called in each round of Tune's loop.
 
         Tune places workers afterwards.
         """
+        self.look()
+        self._handed_out = False
+        if self._controller is None:
+            return
+        if self.dispatcher.work.finished:
+            self._idle.release(self._controller)
+        else:
+            self._idle.assign(self._controller)
+
+    def look(self) -> None:
+        """Handle requests and revoked tasks."""
         self.safely(self.dispatcher.work.look)
         if self.fatal is not None:
             self._kill([trial.trial_id for trial in self._trials()])
             raise Left
         if revoked_ids := self.dispatcher.revoked():
             self._kill(revoked_ids)
-        if self._controller is not None:
-            self._warm.keep(self._controller)
 
     def abandon(self) -> None:
         """End all workers and free their resources, after Tune's loop was interrupted."""
         if self._controller is not None:
-            self._controller._actor_manager.cleanup()
+            end_workers(self._controller)
+
+    def started(self, trial: Trial) -> None:
+        """Handle the start of a Tune trial by its worker, new or reused."""
+        self._started.add(trial.trial_id)
+
+    def result(self, trial: Trial, result: dict[str, Any]) -> str:
+        """Handle a result of a Tune trial; after its last one its worker is idle."""
+        if self.safely(self.dispatcher.result, trial.trial_id, result):
+            return TrialScheduler.CONTINUE
+        self._idle.add(trial)
+        return TrialScheduler.NOOP
 
     def safely(self, hook: Callable[..., Any], *arguments: Any, otherwise: Any = None) -> Any:
         """Call `hook`; store its error for the next round, as Tune would wrap, print or drop it."""
@@ -69,11 +101,13 @@ class TuneRun:
             self.fatal = self.fatal or error
             return otherwise
 
-    def ended(self, controller: Any, trial: Any) -> None:
+    def ended(self, trial: Trial) -> None:
         """Handle the end of the worker of a Tune trial."""
         file = trial.pickled_error_file
         error = ray.cloudpickle.loads(Path(file).read_bytes()) if file else None
-        begun = trial not in controller._resetting_trials
+        # A worker that is reused is the trial's before it has begun the trial.
+        is_new = trial.temporary_state.ray_actor is None
+        begun = is_new or trial.trial_id in self._started
         self.dispatcher.ended(trial.trial_id, classify(error, begun, node_lost))
 
     def _trials(self) -> list[Any]:
@@ -102,12 +136,7 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """A configuration, None for "later", or FINISHED."""
-        run = self._run
-        run.look()  # Tune calls only this while nothing runs
-        next_ = run.safely(run.dispatcher.next, trial_id)
-        if next_ is None and run.fatal is None and run.dispatcher.work.finished:
-            return Searcher.FINISHED
-        return next_
+        return self._run.next(trial_id)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -129,20 +158,33 @@ class StudyScheduler(FIFOScheduler):
         self._run = run
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._run.meet(tune_controller, trial)
+        self._run.meet(tune_controller)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Poll, as this is called in each round, and choose as the base class does."""
-        self._run.look()
+        """Begin a round of Tune's loop, and choose as the base class does."""
+        self._run.begin_round()
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        run = self._run
-        continues = run.safely(run.dispatcher.result, trial.trial_id, result)
-        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
+        return self._run.result(trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._run.safely(self._run.ended, tune_controller, trial)
+        self._run.safely(self._run.ended, trial)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class TrialStarts(tune.Callback):
+    """Passes on which trials their workers have begun."""
+
+    def __init__(self, run: TuneRun) -> None:
+        self._run = run
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._run.started(trial)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
 
 from align.errors import AligneryError, TrainingError
 from cluster.storage import Storage
-from sweeps.pool.actor import Actor
 from sweeps.pool.gpu_sharing import hold_to_share
 from sweeps.pool.ray_artifact_cache import use_shelf
 from sweeps.pool.stage_job import (
@@ -35,7 +35,7 @@ from sweeps.pool.workspace import Workspace
 from sweeps.trials import Assignment, Milestone
 
 
-class TrialRunner(Actor):
+class TrialRunner(tune.Trainable):
     """Runs trials in one process, one after another, so that imports and models load once.
 
     One `step()` is one milestone, or one finalist on unseen items. `setup` and `reset_config` only
@@ -44,6 +44,11 @@ class TrialRunner(Actor):
     the cause may hit every trial of the stage. Other exceptions than AligneryError may be the
     machine's fault: they end the process, and a new worker continues from the newest checkpoint.
     """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        # Relative paths in a recipe start from the working directory, which Tune would change.
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        super().__init__(*arguments, **keywords)
 
     def setup(self, config: dict[str, Any]) -> None:
         self._open_trial: tuple[TrialProtocol, Workspace] | None = None

@@ -18,13 +18,12 @@ from ray import tune
 
 from sweeps.errors import SweepError
 from sweeps.pool.dispatch import Dispatcher
-from sweeps.pool.lean import Stand
 from sweeps.pool.placement import Placement
-from sweeps.pool.searcher import Left, StudyScheduler, StudySearcher, TuneRun
+from sweeps.pool.searcher import Left, StudyScheduler, StudySearcher, TrialStarts, TuneRun
+from sweeps.pool.trainable import TrialRunner
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a recipe start from the working directory
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would turn Ctrl-C into an ordinary return
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the dispatcher limits them
@@ -58,7 +57,7 @@ def run_trials(dispatcher: Dispatcher) -> None:
 
 def _tuner(run: TuneRun, placement: Placement, folder: str) -> tune.Tuner:
     return tune.Tuner(
-        tune.with_resources(Stand, lambda config: placement.resources(config["stage"])),
+        tune.with_resources(TrialRunner, lambda config: placement.resources(config["stage"])),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(run),
             scheduler=StudyScheduler(run),
@@ -71,6 +70,7 @@ def _tuner(run: TuneRun, placement: Placement, folder: str) -> tune.Tuner:
             name="tune",
             storage_path=folder,  # temporary: checkpoints and results go elsewhere
             verbose=0,
+            callbacks=[TrialStarts(run)],
             failure_config=tune.FailureConfig(max_failures=0),  # retries are asked for again
             # The default saves a checkpoint after STOP, which turns a finished trial into an error.
             checkpoint_config=tune.CheckpointConfig(

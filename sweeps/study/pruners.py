@@ -12,7 +12,6 @@ pruner is made for each decision, since Hyperband has internal state.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,14 +59,17 @@ class Pruning:
         """The pruner's resource for the rung `index` (0, 1, …) at optimizer step `step`."""
         return int(self._sweep.reduction_factor**index) if self._halves else step
 
-    def judge(self, study: Any, trial: Any) -> Verdict:
-        """The decision on a FrozenTrial whose newest value is reported. Writes nothing."""
-        notes = _Notes(study._storage)
-        study_copy = copy.copy(study)
-        study_copy._storage = notes
+    def judge(self, study: str, storage: Any, trial: Any) -> Verdict:
+        """The decision on a FrozenTrial of `study` whose newest value is reported.
+
+        Reads `storage`, Optuna's, and writes nothing.
+        """
+        notes: Any = _Notes(storage)  # Optuna accepts any object with a storage's methods
+        pruner, sampler = self.make(), optuna.samplers.RandomSampler()
+        reader = optuna.load_study(study_name=study, storage=notes, sampler=sampler, pruner=pruner)
         with warnings.catch_warnings():  # for percentiles of infinities, and from Wilcoxon
             warnings.simplefilter("ignore")
-            pruned = bool(self.make().prune(study_copy, trial))
+            pruned = bool(pruner.prune(reader, trial))
         return Verdict(not pruned, notes.kept)
 
     def make(self) -> Any:

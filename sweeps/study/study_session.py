@@ -10,7 +10,6 @@ import math
 from types import TracebackType
 from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 
 from align.recipe import StageConfig
@@ -134,11 +133,7 @@ class StudySession:
             return None
         self._study.sampler = self._sampling.make(number)
         self._contents.changed()
-        trial = (
-            self._study.ask()
-            if orphan is None
-            else optuna.trial.Trial(self._study, orphan._trial_id)
-        )
+        trial = self._study.ask() if orphan is None else self._contents.trial(number)
         self._live[trial.number] = trial
         params = self._params(trial)
         self._contents.changed()
@@ -214,10 +209,12 @@ class StudySession:
     def stop_open(self, reason: str) -> None:
         """End all open trials as FAIL; this session hands out no more."""
         self._stopped = True
+        storage = self._contents.storage
         for trial in self._contents.open_trials():
+            trial_id = self._contents.trial_id(trial.number)
             if trial.state == TrialState.WAITING:
-                self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-            self._study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+                storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            storage.set_trial_user_attr(trial_id, REASON, reason)
             self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         self._live.clear()
         self._contents.changed()
@@ -234,7 +231,7 @@ class StudySession:
         then drawn from a random generator of its own.
         """
         number = trial.number
-        system_attrs = trial.storage.get_trial_system_attrs(trial._trial_id)
+        system_attrs = trial.storage.get_trial_system_attrs(self._contents.trial_id(number))
         queued_params = system_attrs.get("fixed_params", {})
         assigned = {**queued_params, **trial.params}
         if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
@@ -251,16 +248,16 @@ class StudySession:
 
         The pruner also decides on the default, as other trials are compared with its notes.
         """
-        storage, identity = trial.storage, trial._trial_id
+        storage, trial_id = trial.storage, self._contents.trial_id(trial.number)
         resource = self._pruning.resource(milestone.index, milestone.step)
         value = told(metrics["objective"], metrics, self._stage.minimised)
-        storage.set_trial_intermediate_value(identity, resource, value)
-        frozen = storage.get_trial(identity)
-        verdict = self._pruning.judge(self._study, frozen)
+        storage.set_trial_intermediate_value(trial_id, resource, value)
+        frozen = storage.get_trial(trial_id)
+        verdict = self._pruning.judge(self.name, storage, frozen)
         continues = verdict.goes_on or trial.number == DEFAULT
         trial.set_user_attr(DECIDED if continues else PRUNED, milestone.step)
         for key, note in verdict.notes.items():
-            storage.set_trial_system_attr(identity, key, note)
+            storage.set_trial_system_attr(trial_id, key, note)
         if not continues:
             constrain(trial, metrics)
             self._tell(trial, TrialState.PRUNED)
@@ -269,7 +266,7 @@ class StudySession:
     def _settle(self) -> None:
         """Complete decisions on trials that a killed driver had stored only in part."""
         for trial in (trial for trial in self._contents.begun() if _is_running(trial)):
-            attrs, storage = trial.user_attrs, self._study._storage
+            attrs = trial.user_attrs
             if REASON in attrs:
                 self._study.tell(trial.number, state=TrialState.FAIL)
                 continue
@@ -277,10 +274,12 @@ class StudySession:
             decided = sum(rung <= step for rung in measured(trial))
             if decided == 0 or decided < len(trial.intermediate_values):
                 continue  # decided when the milestone is reported again
-            for key, note in self._pruning.judge(self._study, trial).notes.items():
-                storage.set_trial_system_attr(trial._trial_id, key, note)
+            live_trial = self._contents.trial(trial.number)
+            trial_id = self._contents.trial_id(trial.number)
+            verdict = self._pruning.judge(self.name, live_trial.storage, trial)
+            for key, note in verdict.notes.items():
+                live_trial.storage.set_trial_system_attr(trial_id, key, note)
             if PRUNED in attrs:
-                live_trial = optuna.trial.Trial(self._study, trial._trial_id)
                 constrain(live_trial, attrs[f"{RUNG}{step}"])
                 self._tell(live_trial, TrialState.PRUNED)
         self._contents.changed()

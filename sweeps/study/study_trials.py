@@ -42,11 +42,12 @@ class StudyTrials:
         self._grid = grid
         self._trials: list[Any] | None = None
         self.notes: list[str] = []
-        self._storage = open_storage(settings)
+        self.storage = open_storage(settings)
         try:
             self.study = self._open(settings, database, study)
+            self._study_id = self.storage.get_study_id_from_name(study)
         except BaseException:
-            self._storage.engine.dispose()
+            self.storage.engine.dispose()
             raise
         points = [*stage.sweep.points, *self._warm.get("points", [])]
         self._points = [whole(stage, point) for point in points]
@@ -54,7 +55,16 @@ class StudyTrials:
 
     def close(self) -> None:
         """Close the database connections."""
-        self._storage.engine.dispose()
+        self.storage.engine.dispose()
+
+    def trial_id(self, number: int) -> int:
+        """The identifier by which Optuna's storage knows the trial `number`."""
+        storage = self.storage
+        return int(storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+    def trial(self, number: int) -> Any:
+        """Optuna's handle of a RUNNING trial, as `Study.ask` returns it."""
+        return optuna.trial.Trial(self.study, self.trial_id(number))
 
     def changed(self) -> None:
         """Clear the cache of trials."""
@@ -151,7 +161,7 @@ class StudyTrials:
             self._warm = lesson(settings, database, name, self._stage).plain()
         if study is None:
             study = optuna.create_study(
-                storage=self._storage,
+                storage=self.storage,
                 study_name=name,
                 direction=direction_of(self._stage),
                 load_if_exists=True,
@@ -169,7 +179,7 @@ class StudyTrials:
     def _load(self, name: str) -> Any:
         try:
             return optuna.load_study(
-                storage=self._storage,
+                storage=self.storage,
                 study_name=name,
                 sampler=optuna.samplers.RandomSampler(),
                 pruner=optuna.pruners.NopPruner(),

@@ -12,12 +12,14 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 from sqlalchemy import text
+from starlette.routing import Match, Route
 
 from serve.access.key import Key, UnknownKey, admitted, digest_of, new_secret
 from serve.access.keys import Keys
 from serve.access.limits import Counter
 from serve.errors import AccessError, KeyNameError
 from serve.http.api import create_api
+from serve.http.auth_middleware import route_path
 from serve.http.backend import Backend
 from tests.serve.serve_fakes import BASE, CHAT, LocalTally, ask
 from tests.waiting import wait_until
@@ -179,6 +181,26 @@ def test_no_spelling_of_a_path_gets_around_its_scope(closed, keys, path):
     assert answer.status_code in (403, 404) and "alignery_" not in answer.text
     if answer.status_code == 404:
         assert "no answer of an experiment" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        ("/v1/models", ""),
+        ("/v1/models", "/x"),
+        ("/x/v1/models", "/x"),
+        ("/x/x/v1", "/x"),
+        ("/xy/v1", "/x"),
+        ("/x/", "/x"),
+        ("/x/v1", "/x/"),
+    ],
+)
+def test_the_path_that_is_checked_is_the_path_that_routes_match(path: str, root: str) -> None:
+    """Starlette matches routes by a private function; this compares with what a route receives."""
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root}
+    match, received = Route("/{rest:path}", lambda request: None).matches(scope)
+    assert match == Match.FULL
+    assert route_path(scope) == f"/{received['path_params']['rest']}"
 
 
 def test_below_a_prefix_the_same_paths_need_the_same_keys(app, keys):

@@ -18,7 +18,7 @@ from sweeps.events import (
     TrialStarted,
 )
 from sweeps.pipeline import run_pipeline
-from sweeps.pool import failures
+from sweeps.pool import failures, searcher
 from sweeps.pool.placement import Placement
 from sweeps.study.storage import read_trials
 from sweeps.sweep_store import newest
@@ -220,7 +220,7 @@ def test_what_ray_ends_for_memory_is_run_again_with_fewer_at_a_time(
         found = translate(error)
         return failures.WorkerEnded(str(found), "memory") if found is not error else found
 
-    monkeypatch.setattr(failures, "worker_ended", as_memory)
+    monkeypatch.setattr(searcher, "worker_ended", as_memory)
     behave(die=[1], waits_for={"quick/0": "opened-quick-1"})  # so that it has one beside it
     events = []
     result = pipeline(graph(retries=0), ["quick"], on_event=events.append)["quick"]

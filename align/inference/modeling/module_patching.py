@@ -44,7 +44,7 @@ def equip(model: Any, bank: Bank, cache: KVCache) -> None:
             layer.self_attn.slots = _Slots(bank, cache.layers[index])
     if fused:
         body.norm = FusedNorm(body.norm, bank)
-    config._attn_implementation = _NAME
+    model.set_attn_implementation(_NAME)
 
 
 def _window(config: Any, layer: int) -> int | None:

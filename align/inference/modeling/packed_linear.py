@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-Product = Callable[[torch.Tensor], torch.Tensor]
+from align.compat.torch_linear import Product, pack
 
 
 def product(linears: Sequence[nn.Linear]) -> Product:
@@ -27,7 +27,8 @@ def product(linears: Sequence[nn.Linear]) -> Product:
                 linears, weight.split([layer.out_features for layer in linears]), strict=True
             ):
                 linear.weight.data = part
-    return _packed(weight, bias) if packing else _Plain(weight, bias)
+    packed = pack(weight, bias) if packing else None
+    return _Plain(weight, bias) if packed is None else packed
 
 
 class _Plain:
@@ -36,27 +37,6 @@ class _Plain:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, self._weight, self._bias)
-
-
-class _Packed:
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
-        self._weight, self._bias = torch.ops.mkldnn._reorder_linear_weight(weight), bias
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._weight, self._bias, "none", [], ""
-        )
-        return out
-
-
-def _packed(weight: torch.Tensor, bias: torch.Tensor | None) -> Product:
-    """The packed product, or the plain product where torch lacks the private operators."""
-    try:
-        packed = _Packed(weight, bias)
-        packed(weight.new_zeros(1, weight.shape[1]))
-    except (AttributeError, RuntimeError):
-        return _Plain(weight, bias)
-    return packed
 
 
 def _bias(linears: Sequence[nn.Linear]) -> torch.Tensor | None:

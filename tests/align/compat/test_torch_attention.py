@@ -1,8 +1,12 @@
 """Attention's gradient on a CPU is torch's."""
 
+import inspect
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional
+from transformers import AttentionInterface
 
 from align.compat.torch_attention import MOST, _Short, attention, short_attention
 
@@ -101,7 +105,41 @@ def test_what_is_not_done_here_is_left_to_torch():
     assert attention(*fewer, enable_gqa=True).shape == tensors[0].shape
 
 
-def test_torchs_function_is_put_back():
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_models_use_it_within_the_block_alone(masked, groups):
+    original = AttentionInterface()["sdpa"]
+    (query, key, value), gradient = inputs()
+    heads = HEADS // groups
+    tensors = [query, *(one[:, :heads].detach().requires_grad_() for one in (key, value))]
+    mask = torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril()[None, None] if masked else None
+    module = SimpleNamespace(num_key_value_groups=groups, is_causal=True)
+
+    def attend(*tensors):
+        out, weights = AttentionInterface()["sdpa"](module, *tensors, mask)
+        assert weights is None
+        return out
+
+    theirs, their_slopes = slopes(attend, tensors, gradient.transpose(1, 2))
     with short_attention():
-        assert functional.scaled_dot_product_attention is attention
-    assert functional.scaled_dot_product_attention is TORCH
+        assert AttentionInterface()["sdpa"] is not original
+        ours, our_slopes = slopes(attend, tensors, gradient.transpose(1, 2))
+        used = "_Short" in names(attend(*tensors).grad_fn)
+        assert used == (masked or groups == 1)
+    assert AttentionInterface()["sdpa"] is original
+    assert torch.equal(ours, theirs)
+    for one, other in zip(our_slopes, their_slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def names(node):
+    """The functions behind a result, in one string."""
+    return str(node) + "".join(names(before) for before, _ in node.next_functions if before)
+
+
+def test_transformers_attention_has_the_arguments_that_are_passed_on():
+    parameters = list(inspect.signature(AttentionInterface()["sdpa"]).parameters)
+    expected = ["module", "query", "key", "value", "attention_mask", "dropout", "scaling"]
+    assert parameters[:8] == [*expected, "is_causal"]
+    # Arguments that `_fits` leaves to transformers; a new one may have to join them.
+    assert parameters[8:] == ["position_bias", "cache", "kwargs"]

@@ -1,11 +1,9 @@
 """Who runs what, without Ray."""
 
-import inspect
 import json
 from types import SimpleNamespace
 
 import pytest
-from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
@@ -16,7 +14,7 @@ from ray.exceptions import (
 
 from cluster.pool import Node
 from sweeps.pool.dispatch import Dispatcher
-from sweeps.pool.failures import WorkerEnded, classify, watch_workers, worker_ended
+from sweeps.pool.failures import classify, worker_ended
 from sweeps.pool.placement import Placement
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import StageJob
@@ -206,18 +204,9 @@ def test_whose_fault_an_end_is(error, begun, lost, counts, says):
     assert end.memory == ("nearly full" in end.reason)
 
 
-def test_every_end_comes_to_tune_as_one_that_it_knows():
-    heard = []
-    manager = SimpleNamespace(
-        _actor_task_failed=lambda task, exception: heard.append(exception),
-        _actor_start_failed=lambda tracked_actor, exception: heard.append(exception),
-    )
-    watch_workers(SimpleNamespace(_actor_manager=manager))
-    manager._actor_task_failed("task", exception=OutOfMemoryError("3 worker(s) were killed"))
-    manager._actor_start_failed(tracked_actor="actor", exception=ActorUnschedulableError("gone"))
+def test_every_end_comes_to_tune_as_an_error_that_it_handles():
+    assert isinstance(worker_ended(OutOfMemoryError("3 worker(s) were killed")), RayActorError)
+    assert worker_ended(OutOfMemoryError("3 worker(s) were killed")).kind == "memory"
+    assert worker_ended(ActorUnschedulableError("gone")).kind == "lost"
     own = RayTaskError("step", "", ValueError())
-    manager._actor_task_failed("task", exception=own)
-    assert [type(one) for one in heard] == [WorkerEnded, WorkerEnded, RayTaskError]
-    assert [heard[0].kind, heard[1].kind] == ["memory", "lost"]
-    for name in ("_actor_task_failed", "_actor_start_failed"):  # private names of Ray
-        assert "exception" in inspect.signature(getattr(RayActorManager, name)).parameters
+    assert worker_ended(own) is own
