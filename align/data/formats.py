@@ -17,7 +17,7 @@ from align.methods import METHODS, MethodName
 
 
 @dataclass(frozen=True)
-class Format:
+class DataFormat:
     """A data format: its name and columns; `advice` is given where no stage is drafted."""
 
     name: str
@@ -33,17 +33,17 @@ class Format:
 #: Formats by TRL's names. A method reads rows in the first of its formats whose columns exist. For
 #: `recipe new`, a format hides later formats whose columns it contains.
 FORMATS = (
-    Format("unpaired preference", ("prompt", "completion", "label")),
-    Format("prompt-completion", ("prompt", "completion")),
-    Format("conversations", ("messages",)),
-    Format("preference", ("chosen", "rejected")),
-    Format("prompt with answer", ("prompt", "answer")),
-    Format(
+    DataFormat("unpaired preference", ("prompt", "completion", "label")),
+    DataFormat("prompt-completion", ("prompt", "completion")),
+    DataFormat("conversations", ("messages",)),
+    DataFormat("preference", ("chosen", "rejected")),
+    DataFormat("prompt with answer", ("prompt", "answer")),
+    DataFormat(
         "language modelling",
         ("text",),
         advice="stages train on answers to prompts; split the text into prompt and completion",
     ),
-    Format(
+    DataFormat(
         "prompt only",
         ("prompt",),
         advice="GRPO needs an answer column to check completions against, or a recipe of your "
@@ -56,7 +56,7 @@ _SPEAKERS = {"human": "user", "gpt": "assistant"}
 MIN_PROMPTS = 10
 
 
-def format_for(method: MethodName, source: str, rows: dict[int, Row]) -> Format:
+def format_for(method: MethodName, source: str, rows: dict[int, Row]) -> DataFormat:
     """The format in which a stage of this method reads the rows. DataError if there is none.
 
     `source` begins the message.
@@ -125,7 +125,7 @@ class Findings:
     path: Path
     rows: int
     columns: tuple[str, ...]
-    formats: tuple[Format, ...]
+    formats: tuple[DataFormat, ...]
     prompts: int
     repeats: int
     characters: int
@@ -181,8 +181,8 @@ def inspect_file(path: Path) -> Findings:
     )
 
 
-def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
-    matches: list[Format] = []
+def _recognise(path: Path, columns: Iterable[str]) -> tuple[DataFormat, ...]:
+    matches: list[DataFormat] = []
     for candidate in FORMATS:
         hidden = any(set(candidate.columns) <= set(other.columns) for other in matches)
         if set(candidate.columns) <= set(columns) and not hidden:
@@ -198,7 +198,9 @@ def _recognise(path: Path, columns: Iterable[str]) -> tuple[Format, ...]:
     )
 
 
-def _checkable(path: Path, rows: dict[int, Row], formats: tuple[Format, ...]) -> tuple[Format, ...]:
+def _checkable(
+    path: Path, rows: dict[int, Row], formats: tuple[DataFormat, ...]
+) -> tuple[DataFormat, ...]:
     """Formats without `answer` if an answer has no number. DataError if no format is left."""
     without = [n for n, row in rows.items() if not re.search(r"\d", str(row.get("answer", 0)))]
     remaining = tuple(data_format for data_format in formats if "answer" not in data_format.columns)
