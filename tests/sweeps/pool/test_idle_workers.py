@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,3 +119,18 @@ def test_workers_replace_no_private_name_of_their_base_class() -> None:
     source = inspect.getsource(Trainable)
     fields = ("_open_trial", "_job", "_assignment", "_measurement", "_done", "_importing")
     assert not [name for name in fields if f"self.{name}" in source]
+
+
+def test_a_worker_stays_in_its_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "1")
+    monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(tmp_path))  # else it would stay set
+    monkeypatch.setattr(TrialRunner, "setup", lambda self, config: None)
+    storage = SimpleNamespace(
+        trial_fs_path="trial", trial_working_directory=str(tmp_path / "trial")
+    )
+    TrialRunner({}, storage)
+    assert Path.cwd() == tmp_path
+    assert os.environ["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
