@@ -19,6 +19,8 @@ from cluster.errors import ClusterError
 
 #: Ray's own variables: whether callers need a token, the token, and a file that holds it.
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+#: The file in which Ray looks for the user's token.
+DEFAULT_FILE = Path.home() / ".ray" / "auth_token"
 HOW_TO_SET = (
     f"set {MODE}=token and {TOKEN}, or {TOKEN_PATH} to a file of mode 600, to that cluster's token"
 )
@@ -71,7 +73,7 @@ def own_token(environment: Mapping[str, str], home: Path | None = None) -> Token
         return Token(value, TOKEN)
     if path := environment.get(TOKEN_PATH, ""):
         return Token(_read(Path(path).expanduser(), f"{TOKEN_PATH}={path}"), TOKEN_PATH)
-    file = (home or Path.home()) / ".ray" / "auth_token"
+    file = DEFAULT_FILE if home is None else home / ".ray" / "auth_token"
     return Token(_read(file, str(file)), str(file)) if file.exists() else None
 
 

@@ -71,6 +71,12 @@ def _rays_default_folder_stays_unused() -> Iterator[None]:
     assert folder.is_file() and folder.stat().st_size == 0
 
 
+@pytest.fixture(autouse=True)
+def _no_token_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever uses Ray with tokens has one at home, which tests must not send."""
+    monkeypatch.setattr("cluster.token.DEFAULT_FILE", Path(_HOME.name) / "no-token")
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home folder; base models stay shared, since unpacking one takes seconds."""

@@ -115,7 +115,9 @@ def test_scoring_is_the_tasks_own(task: str) -> None:
 def test_it_is_for_grpo_and_its_answers_can_be_checked() -> None:
     check_inputs(recipe())
     assert len(load_answers(recipe(), "validation")) == 8
-    with pytest.raises(DataError, match="no worked solutions, so it is for grpo alone; sft needs"):
+    with pytest.raises(
+        DataError, match="no worked solutions, so it is for grpo and rloo alone; sft needs"
+    ):
         check_inputs(recipe(method="sft"))
 
 
