@@ -40,9 +40,11 @@ bench: $(VENV)/.runtime
 	@$(BIN)/alignery bench engine $(ARGS)
 
 # Of the four packages' docstrings. A module that cannot be imported, or an annotation that cannot be
-# resolved, is a warning of pdoc's, and so an error.
+# resolved, is a warning of pdoc's, and so an error. pdoc looks for fields in the text of their class,
+# and those of sampling parameters are made from their declarations.
 docs: $(VENV)/.docs
-	$(BIN)/python -W error::UserWarning -m pdoc --docformat markdown --no-show-source \
+	$(BIN)/python -W error::UserWarning \
+	  -W 'ignore:Cannot determine where serve.http.schemas:UserWarning' -m pdoc --docformat markdown --no-show-source \
 	  --output-directory build/docs align cluster sweeps serve '!cluster.database.migrations'
 
 # pip reports on stderr, so that `make -s demo ARGS=--json` prints one JSON object and nothing else.

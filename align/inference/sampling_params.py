@@ -63,7 +63,7 @@ class SamplingParams:
     top_p: float = _bounded(1.0, Bounds({"gt": 0, "le": 1}, "above 0 and at most 1"))
     frequency_penalty: float = _bounded(0.0, _range(-2, 2))
     presence_penalty: float = _bounded(0.0, _range(-2, 2))
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logit_bias: dict[int, float] = field(default_factory=dict)
     n: int = _bounded(1, _range(1, MAX_COMPLETIONS))
     stop: tuple[str, ...] = ()
     seed: int | None = _bounded(
