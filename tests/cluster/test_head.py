@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cluster.head import patience_of
 
-
 #: Seconds after which a test hangs.
 PATIENCE = 120
 
