@@ -4,53 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from align.data.formats import FORMATS, inspect_file
-from align.data.lengths import measure_lengths, trainable
 from align.data.splits import load_split
 from align.errors import DataError, RecipeError
 from align.evaluation.metrics import key_of
-from align.memory.activations import activations
-from align.memory.machines import GPUS
-from align.memory.shape import read_shape
-from align.memory.workload import workload
 from align.methods import METHODS, is_reward_model, names_of
-from align.recipe import Recipe, parse_recipe
-from align.recipe.metric_schedule import at_end, kind_of
+from align.recipe import parse_recipe
 from align.scaffold import draft_recipe
 from align.training.model_card import card
 from align.training.trial import Trial
-
-
-def recipe(method: str, **fields: Any) -> Recipe:
-    """A stage of three steps on the built-in task; online methods write few short completions."""
-    own: dict[str, Any] = {"max_length": 512}
-    if METHODS[method].online:
-        own = {"num_generations": 2, "max_completion_length": 4, "rewards": {"correctness": 1.0}}
-    return parse_recipe(
-        {
-            "name": "tiny",
-            "base": "tiny-random",
-            "data": {"task": "arithmetic", "train": 16, "validation": 8, "test": 4},
-            "evaluation": {"max_new_tokens": 4},
-            "stages": {
-                "one": {
-                    "method": method,
-                    "objective": METHODS[method].objectives[-1],
-                    "learning_rate": 1.0e-3,
-                    "max_steps": 3,
-                    "per_device_train_batch_size": 4,
-                    "sweep": {"rungs": [1]},
-                    **own,
-                    **fields,
-                }
-            },
-        }
-    )
+from tests.align.methods.tiny_recipe import recipe
 
 
 def test_methods_are_told_apart() -> None:
@@ -101,59 +68,6 @@ def test_a_trial_is_trained_resumed_and_published(tmp_path: Path, method: str) -
     assert (manifest.method, manifest.data["train"].rows) == (method, 16)
     assert METHODS[method].description in card(manifest)
     assert (tmp_path / "published" / "adapter_model.safetensors").is_file()
-
-
-def test_rloo_generates_on_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import GenerationMixin
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("TRL generated the completions itself")
-
-    monkeypatch.setattr(GenerationMixin, "generate", refuse)
-    trial = Trial(recipe("rloo"), "one", {}, parent=None, reward_model=None, folder=tmp_path)
-    assert 0 <= trial.advance(1)["mean_reward"] <= 1
-
-
-def test_orpo_leaves_out_pairs_of_which_nothing_is_left(tiny: Any) -> None:
-    """TRL would train on them, and their loss is NaN."""
-    rows = load_split(recipe("orpo"), "one", "train")
-    long = {**rows[0], "prompt": [{"role": "user", "content": "add " * 200}]}
-    lengths = measure_lengths(tiny.tokenizer, [*rows, long], "orpo", 256)
-    assert (lengths.rows, lengths.left_out) == (17, 1)
-    assert trainable(tiny.tokenizer, [*rows, long], "orpo", 256) == rows
-    assert trainable(tiny.tokenizer, [*rows, long], "dpo", 256) == [*rows, long]
-    with pytest.raises(DataError, match="max_length 8 leaves no row"):
-        measure_lengths(tiny.tokenizer, rows, "orpo", 8)
-
-
-def test_a_run_with_such_a_pair_has_finite_losses(tiny: Any, tmp_path: Path) -> None:
-    from align.training.train import train
-
-    stage = recipe("orpo", max_length=256, sweep={"rungs": []}).stages["one"].resolve()
-    rows = load_split(recipe("orpo"), "one", "train")
-    rows = [{**rows[0], "prompt": [{"role": "user", "content": "add " * 200}]}, *rows[1:]]
-    losses: list[float] = []
-    train(
-        tiny, stage, rows, tmp_path, to=3, steps=3, seed=0,
-        on_step=lambda _, logs: losses.append(logs["loss"]),
-    )  # fmt: skip
-    assert len(losses) == 3 and all(0 < loss < 100 for loss in losses)
-
-
-def test_orpo_ranks_pairs_by_its_own_likelihood() -> None:
-    """It has no reference, so no log-ratio to a parent is its implicit reward, as DPO's is."""
-    stage = recipe("orpo").stages["one"]
-    assert kind_of(stage, "pair_accuracy") == "pairs" and "implied" not in at_end(stage)
-    assert key_of("pair_accuracy", "orpo") == "pair_accuracy"
-    assert key_of("pair_accuracy", "dpo") == "implicit_pair_accuracy"
-
-
-def test_memory_counts_the_logits_that_orpo_holds() -> None:
-    shape, card = read_shape("smollm2-135m-instruct"), GPUS["T4"]
-    orpo, dpo = (workload(recipe(name).stages["one"].resolve(), shape) for name in ("orpo", "dpo"))
-    assert orpo.tokens == dpo.tokens == 2 * 4 * 512
-    predicted = activations(orpo, shape, card).logits
-    assert predicted == orpo.tokens * shape.vocab * 8 > activations(dpo, shape, card).logits
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ import copy
 
 import pytest
 import torch
-from transformers.trainer_callback import TrainerControl, TrainerState
 
 from align import base as bases
 from align import precision as policy
 from align.base import load_base
-from align.errors import ModelError, TrainingError
+from align.errors import ModelError
 from align.methods import METHODS
 from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.precision import (
@@ -20,7 +19,6 @@ from align.precision import (
     memory_fraction,
     precision,
 )
-from align.training.callbacks import SKIPPED_AT_MOST, DivergenceCallback
 from tests.align.training.short_runs import rows_of, stage_of
 
 
@@ -136,51 +134,3 @@ def test_a_forced_card_needs_cuda_and_a_base_says_so_as_it_loads(monkeypatch):
     monkeypatch.setattr(policy.torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="no CUDA card here"):
         bases.load_base.__wrapped__("tiny-random")
-
-
-class Driven:
-    """The callback that looks at the numbers, driven step by step."""
-
-    def __init__(self, fp16, on_step=None):
-        self.args = type("Arguments", (), {"fp16": fp16, "learning_rate": 0.1})
-        self.state, self.control = TrainerState(), TrainerControl()
-        self.callback = DivergenceCallback(on_step)
-
-    def log(self, loss=1.0, grad_norm=1.0):
-        self.state.global_step += 1
-        logs = {"loss": loss, "grad_norm": grad_norm, "learning_rate": 0.1}
-        self.callback.on_log(self.args, self.state, self.control, logs=logs)
-
-
-@pytest.mark.parametrize("norm", [float("inf"), float("nan")])
-def test_fp16_may_overflow_while_the_scaler_finds_its_scale(norm):
-    told = []
-    driven = Driven(fp16=True, on_step=lambda step, logs: told.append((step, logs)))
-    for _ in range(SKIPPED_AT_MOST):
-        driven.log(grad_norm=norm)
-    driven.log()
-    for _ in range(SKIPPED_AT_MOST):
-        driven.log(grad_norm=norm)
-    assert len(told) == 2 * SKIPPED_AT_MOST + 1
-    assert "grad_norm" not in told[0][1], "no infinite number is told"
-    with pytest.raises(TrainingError, match=r"step 42: gradients overflowed fp16 for 21 steps"):
-        driven.log(grad_norm=norm)
-
-
-@pytest.mark.parametrize("norm", [float("inf"), float("nan")])
-def test_without_a_scaler_a_gradient_that_is_no_number_ends_the_run_at_once(norm):
-    driven = Driven(fp16=False)
-    driven.log()
-    with pytest.raises(TrainingError, match=r"step 2: the gradient.*lower learning_rate"):
-        driven.log(grad_norm=norm)
-
-
-@pytest.mark.parametrize("fp16", [True, False])
-def test_a_loss_that_is_no_number_ends_the_run_at_once(fp16):
-    with pytest.raises(TrainingError, match=r"step 1: the loss became nan.*lower learning_rate"):
-        Driven(fp16).log(loss=float("nan"))
-
-
-def test_trls_summary_at_the_end_is_no_step():
-    driven = Driven(fp16=False)
-    driven.callback.on_log(driven.args, driven.state, driven.control, logs={"train_loss": 1.0})

@@ -14,10 +14,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from align.adapters import Manifest, adapter_id, write_manifest
+from cluster.authentication import warn_open
 from cluster.database import Database, open_database
 from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
+from tests.fake_dashboard import Dashboard, fake_dashboard
 
 POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 
@@ -83,3 +85,13 @@ def database(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def registry(database: Database, settings: Settings) -> Registry:
     return Registry(database, Storage(settings))
+
+
+@pytest.fixture
+def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """A dashboard of Ray that asks nobody for a token, in an environment that names none."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    warn_open.cache_clear()
+    with fake_dashboard() as server:
+        yield server

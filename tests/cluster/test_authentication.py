@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,20 +10,9 @@ from cluster.authentication import (
     check_dashboard_token,
     check_token,
     reached_from_outside,
-    warn_open,
 )
-from cluster.dashboard import check_cluster
 from cluster.errors import ClusterError
-from tests.fake_dashboard import Dashboard, fake_dashboard
-
-
-@pytest.fixture
-def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    warn_open.cache_clear()
-    with fake_dashboard() as server:
-        yield server
+from tests.fake_dashboard import Dashboard
 
 
 def test_the_right_token_is_let_in(dashboard: Dashboard, capsys) -> None:
@@ -68,33 +56,9 @@ def test_a_tunnel_does_not_hide_who_reaches_a_cluster(dashboard: Dashboard) -> N
     assert reached_from_outside("http://ray.example.com:8265")
 
 
-def test_what_is_no_dashboard_is_not_taken_for_an_open_one(dashboard: Dashboard) -> None:
-    dashboard.status = 502
-    with pytest.raises(ClusterError, match="says 502 where Ray lists its jobs"):
-        check_cluster(dashboard.address, trust_network=True)
-
-
 def test_a_ray_that_does_not_answer_is_not_taken_for_an_open_one() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ClusterError, match=f"the Ray at {address} does not answer"):
             check_token(address, {"RAY_AUTH_MODE": "disabled"})
-
-
-def test_an_open_cluster_is_warned_of_once_and_gets_no_code(dashboard: Dashboard, capsys) -> None:
-    dashboard.ips = ["10.0.0.7"]
-    with pytest.raises(ClusterError, match=r"asks nobody for a token: whoever .* can run code.*"):
-        check_cluster(dashboard.address, trust_network=False)
-    for _ in range(2):
-        check_cluster(dashboard.address, trust_network=True)
-    warned = capsys.readouterr().err
-    assert warned.startswith(f"warning: the Ray at {dashboard.address} asks nobody for a token")
-    assert warned.count("\n") == 1 and "RAY_AUTH_MODE=token" in warned
-
-
-def test_an_open_cluster_that_only_this_machine_reaches_may_have_it(
-    dashboard: Dashboard, capsys
-) -> None:
-    check_cluster(dashboard.address, trust_network=False)
-    assert "asks nobody for a token" in capsys.readouterr().err

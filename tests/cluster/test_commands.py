@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cluster.check import Check, check_all
 from cluster.commands import adapter_app, cluster_app
 from cluster.errors import AdapterNotFound, PromotionConflict
 from cluster.registry import open_registry
@@ -118,10 +117,3 @@ def test_check_with_everything_in_order(monkeypatch: pytest.MonkeyPatch, home: P
     assert "problem" not in result.stdout and str(home) in result.stdout
     assert open_registry(Settings()).versions() == []
     assert not list((home / "storage").rglob("probe"))
-
-
-def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    settings = Settings(home=tmp_path / "file" / "home", ray_address="127.0.0.1:1")
-    assert [one.ok for one in check_all(settings)] == [False] * 4
-    assert all(isinstance(one, Check) and one.detail for one in check_all(settings))

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from cluster.errors import ClusterError
-from cluster.head import patience_of
 from cluster.ray import ray_session
 from cluster.settings import Settings
 
@@ -286,11 +285,3 @@ def test_a_head_that_died_ends_the_session_with_what_to_do() -> None:
     assert f"Ray's head at {address} does not answer any more" in error
     assert "`alignery sweep resume`" in error
     assert_gone(folder)
-
-
-def test_patience_is_always_less_than_rays_own() -> None:
-    name = "RAY_gcs_rpc_server_reconnect_timeout_s"
-    assert patience_of({}) == 45
-    assert patience_of({name: "300"}) == 285
-    assert patience_of({name: "10"}) == 5
-    assert patience_of({name: "soon"}) == 45

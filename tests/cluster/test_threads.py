@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -78,65 +75,3 @@ def test_a_command_prints_its_error_and_no_traceback_of_a_thread(debug: bool) ->
         assert "ZeroDivisionError" in done.stderr
     else:
         assert (done.returncode, done.stderr) == (2, "error: one line\n")
-
-
-STRANGE = """
-import time
-import cluster.head as head
-from cluster.errors import ClusterError
-
-def knock(host, port):
-    raise UnicodeError("label too long")
-
-head.knock, head.KNOCK_SECONDS = knock, 0.01
-try:
-    with head.Head("127.0.0.1:9", patience=0.0).watched():
-        time.sleep(1000)
-except ClusterError as error:
-    print(error)
-"""
-
-
-def test_a_head_that_cannot_be_asked_is_lost_and_not_forgotten() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGE],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 2
-    assert done.stdout.startswith("Ray's head at 127.0.0.1:9 does not answer")
-    assert done.stderr == ""
-
-
-HANGS = """
-import signal, sys, time
-from pathlib import Path
-import cluster.head as head
-
-signal.pthread_sigmask(signal.SIG_BLOCK, {head.LOST})  # as if it hung in C++
-head.KNOCK_SECONDS = head.CLEAN_UP_SECONDS = 0.01
-
-def last_act():
-    Path(sys.argv[1]).touch()
-    raise OSError("no such process")
-
-with head.Head("127.0.0.1:9", patience=0.0, last_act=last_act).watched():
-    time.sleep(1000)
-"""
-
-
-def test_a_main_thread_that_hangs_is_ended_even_if_nobody_reads_why(tmp_path: Path) -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = tmp_path / "done"
-    with subprocess.Popen(
-        [sys.executable, "-c", HANGS, str(done)],
-        stderr=write,
-    ) as process:
-        os.close(write)
-        try:
-            assert process.wait(PATIENCE) == 2
-        finally:
-            process.send_signal(signal.SIGKILL)
-    assert done.exists()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from align.evaluation.checking import accuracies
 from align.evaluation.metrics import Evaluation, key_of, objective, paired, wilson
 from align.evaluation.statistics import auc, divergence, longer_rule, paired_auc
 from align.precision import choose
@@ -57,15 +56,6 @@ def test_the_bootstraps_interval_is_that_of_95_percent():
 )
 def test_correctness_takes_the_last_number(text, answer, reward):
     assert correctness(text, answer) == reward
-
-
-def test_part_of_the_credit_is_no_right_answer(monkeypatch):
-    """Tasks of reasoning_gym give a little for an answer that is nearly right, or only there."""
-    monkeypatch.setattr("align.reasoning_tasks.score", lambda text, entry: float(text))
-    problems = [{"answer": "7", "entry": "{}"}] * 4
-    assert accuracies(problems, ["1.0", "0.99", "0.01", "0.0"]) == [1.0, 0.0, 0.0, 0.0]
-    assert accuracies([{"answer": "7"}] * 2, ["It is 7.", "It is 8."]) == [1.0, 0.0]
-    assert accuracies([{"answer": "7"}, {}], ["7", "7"]) == []  # nothing for some rows alone
 
 
 def test_weighted_rewards():

@@ -6,33 +6,11 @@ from typing import Any
 import pytest
 
 from align.errors import RecipeError
-from align.methods import METHODS, MethodName
-from align.methods.online import generation_period
-from align.recipe import LoraConfig, Recipe, StageConfig, parse_recipe
+from align.methods import MethodName
+from align.recipe import LoraConfig, Recipe
 from align.recipe.lora import MAX_RANK, NOT_COMPOSED
 from align.recipe.model import is_reference
-
-Raw = dict[str, Any]
-
-
-def stage(method: MethodName, **fields: Any) -> Raw:
-    raw = {
-        "method": method,
-        "learning_rate": 1e-3,
-        "max_steps": 12,
-        "objective": METHODS[method].objectives[-1],
-        "rewards": {"correctness": 1.0} if method == "grpo" else {},
-    }
-    return {**raw, **fields}
-
-
-def recipe(**stages: Raw) -> Recipe:
-    data = {"task": "arithmetic", "train": 64}
-    return parse_recipe({"name": "tiny", "base": "tiny-random", "data": data, "stages": stages})
-
-
-def one(method: MethodName, **fields: Any) -> StageConfig:
-    return recipe(one=stage(method, **fields)).stages["one"]
+from tests.align.recipe.tiny_stages import Raw, one, recipe, stage
 
 
 def refusal(**stages: Raw) -> str:
@@ -125,22 +103,6 @@ def test_what_goes_wrong_later_is_refused_now(method: MethodName, given: Raw, me
 )
 def test_what_fits_is_taken(method: MethodName, given: Raw) -> None:
     assert one(method, **given).method == method
-
-
-@pytest.mark.parametrize("accumulation", [1, 2, 3, 4])
-@pytest.mark.parametrize("batches", [None, 1, 2, 3, 4, 6])
-@pytest.mark.parametrize("iterations", [1, 2, 3])
-def test_generation_boundaries_are_where_trl_writes_new_completions(
-    accumulation: int, batches: int | None, iterations: int
-) -> None:
-    """As `GRPOTrainer._prepare_inputs` counts: `_step` goes up by one each micro-batch."""
-    given: Raw = {"gradient_accumulation_steps": accumulation, "num_iterations": iterations}
-    if batches is not None:
-        given["steps_per_generation"] = batches
-    period = generation_period(one("grpo", **given))
-    generate_every = (batches or accumulation) * iterations
-    fresh = [step for step in range(1, 25) if step * accumulation % generate_every == 0]
-    assert fresh == [step for step in range(1, 25) if step % period == 0]
 
 
 def test_a_choice_that_cannot_be_trained_is_found_before_the_search() -> None:

@@ -1,6 +1,5 @@
 """Checkpoints: whole or not there, one at a time, and a run goes on from them as if unbroken."""
 
-import math
 import os
 import signal
 import subprocess
@@ -13,9 +12,7 @@ from align.base import Base, load_base
 from align.inference.engine import BankEngine
 from align.inference.options import EngineOptions
 from align.methods.online import generation_period
-from align.training import attempt as running
 from align.training.checkpoints import make_visible, newest_checkpoint
-from align.training.train_record import last_metrics, read_record
 from tests.align.training.short_runs import METHODS, rows_of, run, same, stage_of
 
 
@@ -116,17 +113,6 @@ def test_a_killed_process_is_continued_and_printed_nothing_of_its_own(base, tmp_
     assert [path.name for path in (tmp_path / "broken").iterdir()] == ["step_000008"]
 
 
-@pytest.mark.parametrize("at", ["write_factors", "write_record", "make_visible"])
-def test_what_was_not_finished_is_not_there(base, tmp_path, monkeypatch, at):
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(running, at, killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(base, "sft", tmp_path, to=1)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_partial_checkpoint_is_never_taken_for_a_whole_one(tmp_path):
     (tmp_path / ".work-1" / "checkpoint-3").mkdir(parents=True)
     assert newest_checkpoint(tmp_path) == (0, None)
@@ -145,26 +131,3 @@ def test_a_step_that_another_worker_wrote_a_moment_ago_stays_as_it_is(tmp_path):
     make_visible(tmp_path / ".work-1", tmp_path, 4)
     assert visible(tmp_path) == ["step_000004"]
     assert (tmp_path / "step_000004" / "record.json").read_text() == "step_000004"
-
-
-def test_records_add_up_over_segments(base, tmp_path):
-    seconds = []
-    for step in (1, 2):
-        losses, checkpoint = run(base, "sft", tmp_path, to=step)
-        record = read_record(checkpoint)
-        seconds.append(record.wall_seconds)
-    assert 0 < seconds[0] < seconds[1]
-    assert record.accelerator_seconds == 0  # no CUDA here
-    assert record.peak_bytes > 2**26
-    assert (record.per_device_train_batch_size, record.gradient_accumulation_steps) == (4, 1)
-    assert record.metrics["train/loss"] == losses[2]
-    assert "train/mean_token_accuracy" in record.metrics
-
-
-def test_recorded_metrics_are_finite_means_over_the_last_tenth_of_the_steps():
-    history = [
-        {"step": step, "epoch": 0.1, "loss": float(step), "grad_norm": math.inf if step < 20 else 1}
-        for step in range(1, 21)
-    ]
-    assert last_metrics(history, 20) == {"train/loss": 19.5, "train/grad_norm": 1.0}
-    assert last_metrics(history, 5) == {"train/loss": 5.0}

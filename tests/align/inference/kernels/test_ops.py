@@ -3,125 +3,15 @@
 import pytest
 import torch
 
-from align.adapters.tensors import LoraFactors
-from align.inference.kernels import Batch, Heads, LayerCache, LoraPart
-from align.inference.kernels.build import compiled
-from align.inference.kernels.native import NativeOps
-from align.inference.kernels.plain import PlainOps
-from align.inference.modeling.bank import Bank
+from align.inference.kernels import Heads, LoraPart
 from align.inference.options import TALLEST
-
-#: Relative to the largest value: sums in another order; in bf16 one rounding more or less.
-NEAR = {torch.float32: 3e-6, torch.bfloat16: 1.6e-2}
-SLOTS, TOKENS = 11, 260
-NAN = float("nan")
-
-
-@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def dtype(request):
-    return request.param
-
-
-@pytest.fixture
-def native(dtype):
-    library = compiled(dtype)
-    if library is None:
-        pytest.skip("no C compiler")
-    return NativeOps(library)
-
-
-@pytest.fixture(params=["native", "torch"])
-def ops(request, dtype):
-    return request.getfixturevalue("native") if request.param == "native" else PlainOps()
-
-
-def random(dtype, *shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def assert_near(ours, theirs):
-    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-    assert torch.equal(ours.isnan(), theirs.isnan())
-    largest = theirs.float().nan_to_num().abs().max()
-    difference = (ours.float() - theirs.float()).nan_to_num().abs().max()
-    assert float(difference) <= NEAR[ours.dtype] * float(largest)
-
-
-def decoding(positions, bank=None, slots=None):
-    """A batch of rows, each in a slot of its own unless `slots` says otherwise."""
-    rows = len(positions)
-    ints = {
-        "slots": slots or [(3 * row + 2) % SLOTS for row in range(rows)],
-        "positions": positions,
-        "bank": bank or [-1] * rows,
-    }
-    adapted = any(one >= 0 for one in ints["bank"])
-    tensors = {name: torch.tensor(values, dtype=torch.int32) for name, values in ints.items()}
-    return Batch(**tensors, longest=max(positions) + 1, adapted=adapted)
-
-
-def random_cache(dtype, heads):
-    shape = (SLOTS, heads.kv_heads, TOKENS, heads.head)
-    return LayerCache(random(dtype, *shape, seed=3), random(dtype, *shape, seed=4))
-
-
-@pytest.mark.parametrize("width", [1, 15, 16, 17, 64, 1000])
-@pytest.mark.parametrize("rows", [1, 5, 9])
-def test_rms_norm(native, dtype, rows, width):
-    x, weight = random(dtype, 1, rows, width), random(dtype, width, seed=1)
-    x[0, 0, width // 2] = NAN
-    assert_near(native.rms_norm(x, weight, 1e-5), PlainOps().rms_norm(x, weight, 1e-5))
-
-
-@pytest.mark.parametrize("width", [1, 15, 16, 17, 1000])
-@pytest.mark.parametrize("rows", [1, 5, 9])
-def test_silu_mul(native, dtype, rows, width):
-    x = random(dtype, 1, rows, 2 * width) * 30
-    x[0, rows - 1, width - 1] = x[0, 0, -1] = NAN
-    assert_near(native.silu_mul(x), PlainOps().silu_mul(x))
-
-
-@pytest.mark.parametrize("normed", [False, True], ids=["", "normed"])
-@pytest.mark.parametrize(("heads", "kv_heads", "head"), [(4, 2, 16), (7, 1, 48), (3, 3, 128)])
-@pytest.mark.parametrize("rows", [1, 6])
-def test_rotate_and_store(native, dtype, rows, heads, kv_heads, head, normed):
-    norms = [random(dtype, head, seed=seed) if normed else None for seed in (5, 6)]
-    shape = Heads(heads, kv_heads, head, 0.1, None, *norms)
-    qkv = random(dtype, rows, shape.width)
-    qkv[0, 3] = qkv[rows - 1, -2] = NAN
-    cosine, sine = random(dtype, rows, head, seed=1), random(dtype, rows, head, seed=2)
-    batch, results = decoding([7 * row % TOKENS for row in range(rows)]), []
-    for ops in (native, PlainOps()):
-        cache = random_cache(dtype, shape)
-        done = ops.attention(shape, cache).rotate_and_store(qkv.clone(), cosine, sine, batch)
-        results.append((done[:, : heads * head], cache.keys, cache.values))
-    for ours, theirs in zip(*results, strict=True):
-        assert_near(ours, theirs)
-
-
-@pytest.mark.parametrize("window", [None, 1, 5, 64, 100])
-@pytest.mark.parametrize(
-    ("heads", "kv_heads", "head"),
-    [
-        *((group, 1, 16) for group in range(1, 8)),
-        *((group, 1, 64) for group in range(1, 8)),
-        *((2 * group, 2, 128) for group in (1, 2, 5)),
-        (4, 2, 32),
-        (3, 1, 48),
-        (4, 2, 80),
-        (2, 1, 256),
-        (4, 2, 24),
-        (2, 1, 272),
-    ],
+from tests.align.inference.kernels.random_batches import (
+    NAN,
+    assert_near,
+    decoding,
+    random,
+    random_cache,
 )
-def test_attend(native, dtype, heads, kv_heads, head, window):
-    shape = Heads(heads, kv_heads, head, head**-0.5, window)
-    cache, qkv = random_cache(dtype, shape), 2 * random(dtype, 9, shape.width)
-    batch = decoding([0, 1, 15, 62, 63, 64, 65, 130, TOKENS - 1])
-    assert_near(
-        native.attention(shape, cache).attend(qkv, batch),
-        PlainOps().attention(shape, cache).attend(qkv, batch),
-    )
 
 
 @pytest.mark.parametrize("window", [None, 4])
@@ -237,16 +127,3 @@ def test_lora_keeps_a_rows_nan_to_itself(ops, dtype):
     assert y[1].isnan().all()
     keep = [0, 2, 3, 4]
     assert_near(y[keep], want[keep])
-
-
-def test_a_slice_is_as_good_as_its_copy(ops, dtype):
-    """Some families hand a linear layer half of another's output."""
-    bank = Bank(2, 8, ops)
-    linear = torch.nn.Linear(24, 40, bias=False).to(dtype).requires_grad_(False)
-    layer = bank.linear({"it": linear})
-    parts = random(torch.float32, 4, 24), random(torch.float32, 40, 4, seed=1)
-    bank.put(1, bank.prepare(LoraFactors({"it": parts}), "test"))
-    bank.batch = decoding([0] * 3, [1, -1, 1])
-    x = random(dtype, 1, 3, 48)[..., 24:]
-    assert torch.equal(layer(x), layer(x.clone(memory_format=torch.contiguous_format)))
-    assert not torch.equal(layer(x)[0, 0], linear(x)[0, 0])

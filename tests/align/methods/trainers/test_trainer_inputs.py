@@ -8,10 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 from trl import SFTTrainer
 
-from align.adapters import Manifest, write_manifest
-from align.adapters.tensors import read_factors
 from align.base import load_base, model_source
-from align.errors import AdapterError, DataError, ModelError, RecipeError, TrainingError
+from align.errors import DataError, ModelError, RecipeError, TrainingError
 from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.training.train_record import read_record
 from tests.align.training.short_runs import rows_of, run, stage_of
@@ -48,42 +46,6 @@ def test_a_loss_that_is_no_number_is_not_averaged_away(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"step 2: the loss became nan.*learning_rate"):
         run(load_base("tiny-random"), "sft", tmp_path, to=3)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_weights_that_are_no_numbers_are_not_published(tmp_path, monkeypatch):
-    def broken(folder):
-        raise AdapterError(f"{folder}: tensor x holds NaN or infinite values")
-
-    monkeypatch.setattr("align.training.attempt.read_factors", broken)
-    with pytest.raises(TrainingError, match=r"step 1: .*not finite.*learning_rate"):
-        run(load_base("tiny-random"), "sft", tmp_path, to=1)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_parent_of_another_base_is_refused(tiny, make_adapter, tmp_path):
-    parent = make_adapter("parent", 1)
-    manifest = Manifest(
-        id="1" * 64, base="other/base", base_digest="f" * 64, line="x/sft", method="sft", rank=4
-    )
-    write_manifest(parent, manifest)
-    with pytest.raises(AdapterError, match=r"'other/base' \(f{12}\).*'tiny-random'"):
-        run(tiny, "sft", tmp_path / "run", parent=parent)
-    write_manifest(parent, manifest.model_copy(update={"base_digest": tiny.digest}))
-    run(tiny, "sft", tmp_path / "run", to=1, parent=parent)
-
-
-def test_a_chain_that_is_too_deep_for_the_bank_is_refused_before_training(
-    tiny, make_adapter, tmp_path
-):
-    parent = make_adapter("parent", 1, r=126, target_modules=["q_proj"])
-    with pytest.raises(AdapterError, match=r"rank 126; .*lora.r 4 .* 130, and the bank holds 128"):
-        run(tiny, "sft", tmp_path / "run", parent=parent)
-    assert not (tmp_path / "run").exists()
-    # Other modules than the parent's: nothing is as deep as the sum.
-    beside = stage_of("sft")
-    beside.lora.target_modules = ["v_proj"]
-    _, checkpoint = run(tiny, "sft", tmp_path / "run", to=1, parent=parent, stage=beside)
-    assert read_factors(checkpoint / "published").rank == 126
 
 
 def test_rows_that_are_too_long_are_counted_and_told(tmp_path, caplog):

@@ -1,59 +1,19 @@
+"""Opening the database, and what its sessions promise to several readers and writers."""
+
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, func, select, text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import func, select, text
 
 from cluster.database import Database, open_database
-from cluster.database.migrate import MIGRATIONS, differences
-from cluster.database.tables import Alias, Experiment, Launch, Sweep, TableBase, Variant
+from cluster.database.tables import Alias, Experiment
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
 
 OPEN = "from cluster.database import open_database as o; from cluster.settings import Settings as S"
-
-OLD_SWEEP = """
-INSERT INTO sweeps (line, run, study, digest, recipe, stage, state, seconds, created_at)
-VALUES ('toy/sft', 1, 'toy/sft/1', 'abc', '{}', 'sft', 'finished', 1.5, '2026-11-01 10:00:00')
-"""
-
-
-def test_migrations_give_exactly_the_tables(database: Database) -> None:
-    with database.engine.connect() as connection:
-        assert differences(connection) == []
-
-
-def test_a_forgotten_migration_is_seen(database: Database) -> None:
-    with database.engine.begin() as connection:
-        connection.execute(text("ALTER TABLE sweeps DROP COLUMN seconds"))
-    with database.engine.connect() as connection:
-        assert "add_column" in str(differences(connection))
-
-
-def test_tables_of_others_are_let_alone(settings: Settings) -> None:
-    database = open_database(settings)
-    with database.engine.begin() as connection:
-        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
-        connection.execute(text("CREATE TABLE studies (study_id INTEGER)"))
-    database.close()
-    again = open_database(settings)
-    with again.engine.connect() as connection:
-        assert differences(connection) == []
-        assert connection.scalar(text("SELECT count(*) FROM alembic_version")) == 0
-        assert connection.scalar(text("SELECT version_num FROM alignery_version")) is not None
-    again.close()
-
-
-def test_tables_compile_for_postgresql() -> None:
-    for table in TableBase.metadata.sorted_tables:
-        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
 
 
 def test_a_session_commits_or_rolls_back(database: Database) -> None:
@@ -67,11 +27,6 @@ def test_a_session_commits_or_rolls_back(database: Database) -> None:
         (kept,) = session.scalars(select(Experiment)).all()
     assert kept.name == "kept"
     assert kept.created_at.utcoffset() is not None and kept.created_at.utcoffset().seconds == 0
-
-
-def test_foreign_keys_hold(database: Database) -> None:
-    with pytest.raises(IntegrityError), database.session() as session:
-        session.add(Variant(experiment="nobody", name="a", model="base"))
 
 
 def test_a_writer_that_reads_first_loses_no_update(database: Database) -> None:
@@ -146,16 +101,6 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         open_database(Settings(database_url=f"sqlite:///{tmp_path}/file/alignery.db"))
 
 
-def test_tables_of_a_newer_version(settings: Settings) -> None:
-    open_database(settings).close()
-    engine = create_engine(settings.database_url)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE alignery_version SET version_num = '9999'"))
-    engine.dispose()
-    with pytest.raises(DatabaseError, match=r"9999.*install the newest"):
-        open_database(settings)
-
-
 def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:
     settings = Settings(database_url="postgresql://me:sesame@127.0.0.1:1/alignery")
     with pytest.raises(DatabaseError) as caught:
@@ -169,34 +114,3 @@ def test_a_lost_table_is_one_clear_error(database: Database) -> None:
         connection.execute(text("DROP TABLE aliases"))
     with pytest.raises(DatabaseError, match="aliases"), database.session(write=False) as session:
         session.scalars(select(Alias)).all()
-
-
-def test_rows_of_the_first_tables_survive_the_next_migration(database: Database) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with database.engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0001")
-        connection.execute(text(OLD_SWEEP))
-        connection.commit()
-        command.upgrade(config, "head")
-        connection.commit()
-        assert differences(connection) == []
-    with database.session(write=False) as session:
-        (row,) = session.scalars(select(Sweep)).all()
-    assert (row.line, row.launch_id, row.request, row.unseen) == ("toy/sft", None, "", None)
-
-
-def test_a_sweep_names_a_launch_that_there_is(database: Database) -> None:
-    with database.session() as session:
-        launch = Launch(name="toy", recipe={}, stages=["sft"], options={})
-        session.add(launch)
-    kept = {"line": "toy/sft", "digest": "0" * 64, "recipe": {}, "stage": "sft"}
-    with database.session() as session:
-        session.add(Sweep(run=1, study="a", launch_id=launch.id, unseen=None, **kept))
-    with pytest.raises(IntegrityError), database.session() as session:
-        session.add(Sweep(run=2, study="b", launch_id=launch.id + 1, **kept))
-    with database.session(write=False) as session:
-        read = session.get_one(Launch, launch.id)
-        assert session.scalar(select(func.count()).where(Sweep.unseen.is_(None))) == 1
-    assert (read.state, read.stages, read.request, read.beat_at) == ("running", ["sft"], "", None)

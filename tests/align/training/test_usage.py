@@ -1,0 +1,43 @@
+"""What a run has cost so far, over its segments and retries."""
+
+import time
+
+from align.training.train_record import OutOfMemory, TrainRecord
+from align.training.usage import Costs, peak_bytes
+from tests.align.training.short_runs import stage_of
+
+STAGE = stage_of("sft", per_device_train_batch_size=4, gradient_accumulation_steps=1)
+SMALLER = stage_of("sft", per_device_train_batch_size=2, gradient_accumulation_steps=2)
+
+
+def test_a_first_segment_counts_from_its_beginning():
+    costs = Costs(None, {"rows": 8})
+    time.sleep(0.01)
+    record = costs.record(STAGE, [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], 2)
+    assert 0.01 <= record.wall_seconds < 60
+    assert record.metrics == {"train/loss": 1.0} and record.lengths == {"rows": 8}
+    assert (record.per_device_train_batch_size, record.gradient_accumulation_steps) == (4, 1)
+    assert record.out_of_memory == []
+
+
+def test_a_later_segment_adds_to_what_was_recorded():
+    retry = OutOfMemory(step=1, before=(8, 1), after=(4, 2))
+    before = TrainRecord(
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=1,
+        out_of_memory=[retry],
+        wall_seconds=1000.0,
+        accelerator_seconds=900.0,
+        peak_bytes=2**60,
+    )
+    costs = Costs(before, {})
+    costs.ran_out(7, STAGE, SMALLER)
+    record = costs.record(SMALLER, [], 8)
+    assert 1000 < record.wall_seconds < 1060 and record.accelerator_seconds >= 900
+    assert record.peak_bytes == 2**60
+    assert record.out_of_memory == [retry, OutOfMemory(step=7, before=(4, 1), after=(2, 2))]
+    assert before.out_of_memory == [retry]
+
+
+def test_this_process_holds_more_than_torch_alone_and_less_than_a_terabyte():
+    assert 2**26 < peak_bytes() < 2**40
