@@ -18,7 +18,6 @@ from ray.serve._private import replica
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
 
-from align.compat.attributes import replaced
 from cluster.compat import RAY, ray_core
 from cluster.compat.ray_serve import listen_on_node_address
 from cluster.compat.ray_tune import (
@@ -32,19 +31,6 @@ from cluster.compat.ray_tune import (
 def test_the_installed_ray_is_the_version_that_the_modules_were_written_for() -> None:
     advice = "read what each module of cluster.compat says, then change cluster.compat.RAY"
     assert ray.__version__.startswith(f"{RAY}."), advice
-
-
-def test_an_attribute_is_replaced_for_a_block_and_must_exist() -> None:
-    library = SimpleNamespace(size=1)
-    with pytest.raises(ValueError, match="within"), replaced(library, "size", 2):
-        assert library.size == 2
-        raise ValueError("within")
-    assert library.size == 1
-    with pytest.raises(AttributeError, match="length"), replaced(library, "length", 2):
-        pass
-
-
-# Ray Tune
 
 
 def test_workers_start_without_a_runtime_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +85,6 @@ def test_tune_still_ends_the_run_for_other_errors_of_ray() -> None:
     task = SimpleNamespace(_tracked_actor=None)
     with pytest.raises(RuntimeError, match="unexpected"):
         RayActorManager._actor_task_failed(None, task, OutOfMemoryError("killed"))  # type: ignore[arg-type]
-
-
-# Ray itself
 
 
 def test_within_the_block_this_machine_is_127_0_0_1() -> None:
@@ -162,9 +145,6 @@ def test_the_node_of_an_actor_comes_from_its_last_address(monkeypatch: pytest.Mo
     known = {"a": {"Address": {"NodeID": "n"}}, "b": {"Address": {"NodeID": ""}}}
     monkeypatch.setattr(state, "actors", lambda actor: known.get(actor))
     assert [ray_core.node_of_actor(actor) for actor in ("a", "b", "c")] == ["n", None, None]
-
-
-# Ray Serve
 
 
 def test_a_replica_opens_its_port_by_the_function_that_is_replaced(

@@ -1,7 +1,10 @@
 """A user's own rows: refused with the row's number where they cannot be used."""
 
+from pathlib import Path
+
 import pytest
 
+from align.data.formats import inspect_file
 from align.data.splits import load_split
 from align.errors import DataError
 from tests.align.data.recipes import recipe
@@ -25,3 +28,24 @@ from tests.align.data.recipes import recipe
 def test_rows_that_cannot_be_used_are_named(tmp_path, rows, words):
     with pytest.raises(DataError, match=words):
         load_split(recipe(tmp_path, rows), "one", "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data.txt", b"x", "allowed: .jsonl, .json, .csv, .parquet"),
+        ("data.jsonl", b"\xff\xfe\x00", "not UTF-8"),
+        ("data.parquet", b"nonsense", "not Parquet"),
+        ("data.csv", b"prompt,completion\na,b,c\n", "row 1: not as many fields"),
+        ("data.json", b"[{]", "not a JSON list"),
+    ],
+)
+def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        inspect_file(tmp_path / name)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        inspect_file(tmp_path / "none.jsonl")
