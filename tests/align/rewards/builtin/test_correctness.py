@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from align.rewards import mathematics
+from align.rewards import last_number, mathematics
 from tests.align.rewards.scoring import parts, value
 
 
@@ -38,3 +38,17 @@ def test_an_answer_that_is_no_mathematics_fails_its_sample_alone():
     found, rewards = parts(raw, ["7", "7"], {"answer": ["", "7"]})
     assert math.isnan(found["correctness"][0]) and found["correctness"][1] == 1.0
     assert "'' cannot be read as mathematics" in rewards.failures[0].error
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("3 + 4 = 7", "7"),
+        ("1,234,567 in all", "1234567"),
+        ("1, 234", "234"),
+        ("it is -0.5.", "-0.5"),
+        ("none", None),
+    ],
+)
+def test_the_last_number_of_a_text(text, number):
+    assert last_number(text) == number

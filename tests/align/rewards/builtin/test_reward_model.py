@@ -31,3 +31,11 @@ def test_only_a_judge_scores_what_has_no_function() -> None:
     judge = Judge(SimpleNamespace(score=lambda turns, adapter: [0.0] * len(turns)), "rm")  # type: ignore[arg-type]
     rewards = Rewards(configs, judge)
     assert rewards.parts([ASK], [""], {}) == {"brevity": [1.0], "reward_model": [0.5]}
+
+
+def test_a_preference_is_relative_to_the_scores_of_chosen_answers() -> None:
+    judge = Judge(SimpleNamespace(), "rm", mean=3.0, std=2.0)  # type: ignore[arg-type]
+    assert judge.preference(3.0) == 0.5
+    assert judge.preference(5.0) == pytest.approx(0.7310586)  # the logistic of 1
+    assert judge.preference(1.0) == pytest.approx(0.2689414)
+    assert 0 < judge.preference(-1e9) < judge.preference(1e9) <= 1
