@@ -10,6 +10,7 @@ import yaml
 from align.methods import MethodName
 from align.recipe import Recipe, parse_recipe
 from align.recipe.show import plain, space_table, to_yaml
+from align.recipe.trl_fields.passthrough import elsewhere
 from tests.align.recipe.trl_fields.stages import config, recipe, refusal
 
 GIVEN: list[tuple[MethodName, dict[str, Any]]] = [
@@ -148,3 +149,11 @@ def test_a_wrong_field_is_told(method: MethodName, given: dict[str, Any], messag
 def test_typed_fields_at_their_defaults_are_no_fields_of_another_method() -> None:
     made = recipe("reward")
     assert Recipe.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_field_of_other_methods_names_them() -> None:
+    assert (
+        elsewhere("sft", "beta") == "'beta' is a field of dpo, kto, orpo, grpo, rloo; sft has none"
+    )
+    assert elsewhere("dpo", "beta") is None
+    assert elsewhere("sft", "no_such_field") is None
