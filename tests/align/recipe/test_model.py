@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from align.errors import RecipeError
 from align.methods import MethodName
 from align.recipe import Recipe, parse_recipe
 from align.recipe.model import is_reference
@@ -57,3 +58,45 @@ def test_steps_count_epochs_over_whole_batches() -> None:
     raw = changed("data", {"task": "arithmetic", "train": 300})
     raw["stages"]["sft"] |= {"max_steps": None, "num_train_epochs": 2}
     assert parse_recipe(raw).steps("sft") == 75
+
+
+def test_stages_come_after_those_that_they_need() -> None:
+    made = recipe(
+        grpo=stage("grpo", parent="dpo", reward_model="judge"),
+        dpo=stage("dpo", parent="sft"),
+        judge=stage("reward", parent="sft"),
+        sft=stage("sft"),
+    )
+    assert made.order() == ["sft", "dpo", "judge", "grpo"]
+    assert made.needs("grpo") == ["dpo", "judge"]
+    assert made.chain("grpo") == ["grpo", "dpo", "sft"]
+    assert made.line("grpo") == "tiny/grpo"
+
+
+def test_stages_that_need_each_other_are_told() -> None:
+    told = refusal(
+        a=stage("dpo", parent="b"), b=stage("dpo", parent="c"), c=stage("dpo", parent="b")
+    )
+    assert "stages.b.parent: stages need each other in a circle: b -> c -> b" in told
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        (
+            {"reward_model": "sft"},
+            "'sft' is a sft stage; a stage of method reward is needed",
+        ),
+        ({"parent": "judge"}, "stages.dpo.parent: a reward model cannot be a parent"),
+    ],
+)
+def test_a_stage_is_linked_to_what_it_can_use(links: Raw, message: str) -> None:
+    assert message in refusal(sft=stage("sft"), judge=stage("reward"), dpo=stage("dpo", **links))
+
+
+def test_rows_are_the_stages_own_or_the_recipes() -> None:
+    made = recipe(sft=stage("sft"), dpo=stage("dpo", data={"task": "arithmetic", "train": 8}))
+    assert (made.data_of("sft").train, made.data_of("dpo").train) == (64, 8)
+    raw = made.model_dump(mode="json")
+    with pytest.raises(RecipeError, match=r"stages\.sft: no data here nor at the top"):
+        parse_recipe({**raw, "data": None})
