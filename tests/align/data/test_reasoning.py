@@ -1,4 +1,4 @@
-"""Tasks of reasoning_gym: rows, splits that cannot meet, their own scoring, clear refusals."""
+"""Tasks of reasoning_gym as data: rows, splits that cannot meet, and what they are for."""
 
 from __future__ import annotations
 
