@@ -19,7 +19,6 @@ BEHAVIOURS = {
     "align/inference": "engine_failures engine_refusals engine_requests engine_soak",
     "align/inference/scheduling": "scheduler_properties",
     "align/recipe": "constraints recipe_docs",
-    "align/space": "conditions",
     "align/training": "packing warm_worker",
     "serve": "readme_examples",
     "serve/chaos": "database_away replicas schemas soak",

@@ -1,4 +1,6 @@
-"""A tiny base in fp32, so that equalities can be tight, and adapters made on it."""
+"""A tiny base in fp32, so that equalities can be tight, its tokenizer, and adapters made on it."""
+
+from __future__ import annotations
 
 import copy
 from collections.abc import Callable
@@ -9,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import AutoTokenizer
 
-from align.base import Base, load_base
+from align.base import Base, load_base, model_source
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,8 @@ def make_adapter(tiny: Base, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(model_source("tiny-random"))

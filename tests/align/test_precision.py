@@ -70,12 +70,6 @@ def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch,
     assert frozen == {dtype}
 
 
-def test_a_base_attends_with_sdpa_and_is_no_hub_revision():
-    base = load_base("tiny-random")
-    assert base.model.config._attn_implementation == "sdpa"
-    assert base.revision is None
-
-
 class Asked:
     """What was asked of torch's CUDA in place of a card."""
 

@@ -1,11 +1,10 @@
 """What is known of a published adapter, and what its id depends on."""
 
 import json
-import subprocess
 
 import pytest
 
-from align.adapters import adapter_id, provenance, read_manifest, write_manifest
+from align.adapters import adapter_id, read_manifest, write_manifest
 from align.errors import AdapterError
 from align.evaluation.examples import read_examples
 from align.recipe import load_recipe, parse_recipe
@@ -161,35 +160,3 @@ def test_rewards_that_gave_no_number_are_counted_and_shown(tmp_path):
     assert first["reward"] == "mine" and "no good letter" in first["error"] and "text" in first
     assert "gave no number" in (tmp_path / "published" / "README.md").read_text()
     assert 0 <= metrics["reward/mine"] < 10  # over the answers that it did score
-
-
-@pytest.fixture
-def asked_anew():
-    provenance.code_commit.cache_clear()
-    yield
-    provenance.code_commit.cache_clear()
-
-
-def test_the_code_of_a_checkout_is_named(asked_anew, tmp_path, monkeypatch):
-    def git(*words):
-        user = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", "-C", str(tmp_path), *user, *words], check=True, capture_output=True)
-
-    module = tmp_path / "align" / "adapter" / "provenance.py"
-    module.parent.mkdir(parents=True)
-    module.write_text("1")
-    monkeypatch.setattr(provenance, "__file__", str(module))
-    monkeypatch.delenv("ALIGNERY_COMMIT", raising=False)
-    assert provenance.code_commit() is None  # no checkout
-    provenance.code_commit.cache_clear()
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "first")
-    commit = provenance.code_commit()
-    assert commit is not None and len(commit) == 40
-    provenance.code_commit.cache_clear()
-    module.write_text("2")
-    assert provenance.code_commit() == f"{commit}-dirty"
-    provenance.code_commit.cache_clear()
-    monkeypatch.setenv("ALIGNERY_COMMIT", "v1.2")
-    assert provenance.code_commit() == "v1.2"

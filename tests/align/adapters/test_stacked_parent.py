@@ -1,17 +1,11 @@
 """Parent and child as one adapter, loaded by plain PEFT, give the trained model's logits."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
 
-from align.adapters import adapter_id
 from align.adapters.stacked_parent import put_beneath
 from align.adapters.tensors import read_factors, write_factors
-from align.errors import AdapterError
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]
@@ -86,57 +80,3 @@ def test_adapter_off_is_the_parent(tiny, make_adapter, options):
     alone = PeftModel.from_pretrained(tiny.shell(), folder).eval()
     with torch.no_grad(), child.disable_adapter():
         torch.testing.assert_close(child(ids).logits, alone(ids).logits, rtol=1e-4, atol=1e-4)
-
-
-def test_id_follows_content_not_place(make_adapter, tmp_path):
-    folder = make_adapter("one", 1)
-    first = adapter_id(folder)
-    moved = folder.rename(tmp_path / "elsewhere")
-    config = json.loads((moved / "adapter_config.json").read_text())
-    for change, same in (({"base_model_name_or_path": "/else/where"}, True), ({"r": 99}, False)):
-        (moved / "adapter_config.json").write_text(json.dumps({**config, **change}))
-        assert (adapter_id(moved) == first) is same
-    assert adapter_id(make_adapter("two", 2)) != first
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"use_dora": True}, "use_dora"),
-        ({"bias": "lora_only"}, "biases do not compose"),
-    ],
-)
-def test_what_does_not_compose_is_refused(make_adapter, change, words):
-    with pytest.raises(AdapterError, match=words):
-        read_factors(make_adapter("bad", 1, **change))
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("alora_invocation_tokens", [1]),
-        ("use_qalora", True),
-        ("init_lora_weights", "pissa"),
-        ("init_lora_weights", "olora"),
-    ],
-)
-def test_what_needs_more_than_its_tensors_is_refused(make_adapter, field, value):
-    folder = make_adapter("bad", 1)
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    with pytest.raises(AdapterError, match=field):
-        read_factors(folder)
-
-
-def test_damaged_folders_are_refused(make_adapter, tmp_path):
-    folder = make_adapter("bad", 1)
-    tensors = load_file(folder / "adapter_model.safetensors")
-    name = next(iter(tensors))
-    save_file({**tensors, name: tensors[name] * float("nan")}, folder / "adapter_model.safetensors")
-    with pytest.raises(AdapterError, match="NaN"):
-        read_factors(folder)
-    (folder / "adapter_model.safetensors").write_bytes(b"short")
-    with pytest.raises(AdapterError, match="damaged"):
-        read_factors(folder)
-    with pytest.raises(AdapterError, match="expected a PEFT adapter folder"):
-        read_factors(Path(tmp_path / "nowhere"))

@@ -6,8 +6,10 @@ from itertools import islice
 import pytest
 
 from align.data import arithmetic
+from align.data.splits import load_split
 from align.evaluation.metrics import longer_rule
 from align.rewards import correctness
+from tests.align.data.recipes import generated
 
 SPLITS = ("train", "validation", "test", "live")
 
@@ -61,3 +63,20 @@ def test_expressions_of_the_tutorial():
     for row in rows:
         expression = row["prompt"][0]["content"].split(". ")[-1].removesuffix(" =")
         assert str(eval(expression)) == row["answer"]
+
+
+def test_the_built_in_task_labels_right_answers_for_kto():
+    from align.rewards import correctness
+
+    rows = load_split(generated("kto"), "one", "train")
+    liked = [row for row in rows if row["label"]]
+    assert 0.4 < len(liked) / len(rows) < 0.6
+    texts = [row["completion"][0]["content"] for row in liked]
+    assert all(correctness(t, row["answer"]) for t, row in zip(texts, liked, strict=True))
+    assert {row["kind"] for row in rows if not row["label"]} == {"wrong", "rambling"}
+    for row in rows:
+        right = correctness(row["completion"][0]["content"], row["answer"])
+        assert right == (row["kind"] != "wrong")
+    shown = {row["prompt"][0]["content"] for row in rows}
+    others = load_split(generated("dpo"), "one", "train")
+    assert len(shown & {row["prompt"][0]["content"] for row in others}) < 0.1 * len(rows)

@@ -12,26 +12,15 @@ from align.data.problems import Split
 from align.data.splits import load_split
 from align.errors import DataError
 from align.preflight import check_inputs
-from align.recipe import Recipe, load_recipe, parse_recipe
+from align.recipe import Recipe, load_recipe
+from tests.align.data.chains import recipe
 
 ROW = {"completion": "c", "chosen": "good", "rejected": "bad", "answer": "1"}
-OBJECTIVES = {"sft": "nll", "reward": "pair_accuracy", "dpo": "pair_accuracy", "grpo": "reward"}
 
 
 def jsonl(path: Path, prompts: list[str]) -> str:
     path.write_text("".join(json.dumps({"prompt": one, **ROW}) + "\n" for one in prompts))
     return str(path)
-
-
-def recipe(**stages: dict[str, Any]) -> Recipe:
-    common = {"learning_rate": 1e-4, "max_steps": 1}
-    raw = {}
-    for name, own in stages.items():
-        method = own.get("method", name)
-        raw[name] = {"method": method, "objective": OBJECTIVES[method], **common, **own}
-        if method == "grpo":
-            raw[name].setdefault("rewards", {"correctness": 1.0})
-    return parse_recipe({"name": "mine", "base": "tiny-random", "stages": raw})
 
 
 @pytest.fixture
@@ -167,17 +156,3 @@ def test_a_leak_is_found_before_anything_starts(file: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"^stages\.dpo: .* of stage 'dpo' would be trained on"):
         check_inputs(leaky)
     check_inputs(leaky, ["sft"])
-
-
-def test_rewards_have_the_columns_that_they_need(tmp_path: Path) -> None:
-    path = tmp_path / "prompts.jsonl"
-    rows = [{"prompt": f"p{n}", "hint": "x" if n else None} for n in range(20)]
-    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
-    data = {"path": str(path), "train": 10, "validation": 4, "test": 4}
-    (tmp_path / "mine.py").write_text("def fits(completion, hint): return hint in completion\n")
-    own = {"weight": 1.0, "python": "mine:fits", "folder": str(tmp_path)}
-    check_inputs(recipe(grpo={"data": data, "rewards": {"brevity": 1.0, "repetition": 1.0}}))
-    with pytest.raises(DataError, match="no row has column 'answer', and reward 'correctness'"):
-        check_inputs(recipe(grpo={"data": data, "rewards": {"brevity": 1.0, "correctness": 1.0}}))
-    with pytest.raises(DataError, match="row 1: nothing in column 'hint', and reward 'fits'"):
-        check_inputs(recipe(grpo={"data": data, "rewards": {"fits": own}}))

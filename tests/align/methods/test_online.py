@@ -3,7 +3,7 @@
 import pytest
 
 from align.methods.online import generation_period
-from tests.align.recipe.tiny_stages import Raw, one
+from tests.align.recipe.stages import Raw, one
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3, 4])

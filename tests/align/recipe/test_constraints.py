@@ -4,21 +4,18 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from align.errors import DataError, RecipeError
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.metrics import Evaluation
-from align.methods import METHODS, MethodName
+from align.methods import MethodName
 from align.preflight import check_inputs
-from align.recipe import Recipe, load_recipe, parse_recipe
-from align.recipe.metric_schedule import METRICS, at_end, kind_of, measures
+from align.recipe import load_recipe, parse_recipe
 from align.space.constraints import broken, needed, read_constraint
 from align.training.trial import Trial
-
-Raw = dict[str, Any]
+from tests.align.recipe.constrained import Raw, recipe
 
 
 @pytest.mark.parametrize(
@@ -53,46 +50,6 @@ def test_names_with_a_stroke_are_metrics() -> None:
     assert one.metric == "reward/brevity"
     assert one.beside == (("parent", "reward/brevity"), ("base", "length"), ("base", "tokens"))
     assert needed(["reward >= 0.5 * parent.reward"]) == {"mean_reward"}
-
-
-def recipe(method: MethodName, *constraints: str, **fields: Any) -> Recipe:
-    def stage(of: MethodName, **more: Any) -> Raw:
-        rewards = {"correctness": 1.0, "brevity": 0.2} if METHODS[of].online else {}
-        fixed = {"learning_rate": 1e-3, "max_steps": 8, "rewards": rewards}
-        return {"method": of, "objective": METHODS[of].objectives[-1], **fixed, **more}
-
-    judge = stage("reward") if method != "reward" else stage("sft")
-    return parse_recipe(
-        {
-            "name": "tiny",
-            "base": "tiny-random",
-            "data": {"task": "arithmetic", "train": 64},
-            "stages": {
-                "first": stage("sft"),
-                "judge": judge,
-                "one": stage(
-                    method, **{"parent": "first", "constraints": list(constraints), **fields}
-                ),
-            },
-        }
-    )
-
-
-@pytest.mark.parametrize(
-    ("method", "constraint"),
-    [
-        ("sft", "nll <= base.nll"),
-        ("reward", "pair_accuracy >= base.pair_accuracy"),
-        ("dpo", "length <= 1.2 * parent.length"),
-        ("dpo", "implicit_pair_accuracy >= 0.5"),
-        ("kto", "kl_per_token <= 0.2"),
-        ("grpo", "reward/brevity >= 0.5 * parent.reward/brevity"),
-        ("grpo", "reward >= base.reward"),
-        ("grpo", "truncated <= 0.1"),
-    ],
-)
-def test_what_a_method_measures_can_be_constrained(method: MethodName, constraint: str) -> None:
-    assert recipe(method, constraint).stages["one"].constraints == [constraint]
 
 
 WRONG: list[tuple[MethodName, str, Raw, str]] = [
@@ -134,27 +91,6 @@ def test_with_a_judge_wins_can_be_constrained() -> None:
     assert recipe("dpo", "win_rate >= 0.5", reward_model="judge")
     with pytest.raises(RecipeError, match=r"nothing measures parent\.win_rate"):
         recipe("dpo", "win_rate >= parent.win_rate", reward_model="judge")
-
-
-def test_the_table_of_metrics_has_what_is_measured() -> None:
-    """Held against the measures themselves: every name there is, none that is not."""
-    found = Evaluation(
-        "", "", ["a b c d"] * 2, [1.0, 0.0], [1.0, 2.0], {"brevity": [1.0, 0.5]}, [4.0, 7.0], [1.0],
-        [0.0], [1.0], ["style"], [0.1], [0.2], [1.0], [0.5], [1.0], [0.5], [0.1], [0.2], [0.3, 0.1],
-        [1.0, 0.0],
-    ).metrics()  # fmt: skip
-    table = {name for names in METRICS.values() for name in names}
-    measured = {name.partition("/")[0] + "/" * ("/" in name) for name in found}
-    internal = {"chosen_mean", "chosen_std"}  # what a reward model's scores are read against
-    assert table == measured - internal
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_objectives_are_metrics_that_can_be_constrained(method: MethodName) -> None:
-    stage = recipe(method, reward_model="judge" if method != "reward" else None).stages["one"]
-    for name in METHODS[method].objectives:
-        assert kind_of(stage, "mean_reward" if name == "reward" else name) in at_end(stage)
-    assert len(measures(stage, beside=True)) < len(measures(stage))
 
 
 SMOKE = load_recipe("arithmetic-smoke")

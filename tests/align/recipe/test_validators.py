@@ -1,24 +1,11 @@
-"""Fields that are wrong together, LoRA that does not compose, adapters of other recipes."""
+"""Fields that are wrong together, and those that fit."""
 
 import re
-from typing import Any
 
 import pytest
 
-from align.errors import RecipeError
 from align.methods import MethodName
-from align.recipe import LoraConfig, Recipe
-from align.recipe.lora import MAX_RANK, NOT_COMPOSED
-from align.recipe.model import is_reference
-from tests.align.recipe.tiny_stages import Raw, one, recipe, stage
-
-
-def refusal(**stages: Raw) -> str:
-    with pytest.raises(RecipeError) as caught:
-        recipe(**stages)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from tests.align.recipe.stages import Raw, one, refusal, stage
 
 EPOCHS = {"max_steps": None, "num_train_epochs": 1}
 TOGETHER: list[tuple[MethodName, Raw, str]] = [
@@ -103,123 +90,3 @@ def test_what_goes_wrong_later_is_refused_now(method: MethodName, given: Raw, me
 )
 def test_what_fits_is_taken(method: MethodName, given: Raw) -> None:
     assert one(method, **given).method == method
-
-
-def test_a_choice_that_cannot_be_trained_is_found_before_the_search() -> None:
-    losses = {"choice": ["sigmoid", "exo_pair"]}
-    assert "'exo_pair' needs label_smoothing" in refusal(one=stage("dpo", loss_type=losses))
-    lora = {"r": {"choice": [16, 8]}, "lora_alpha": "r - 8"}
-    assert "lora_alpha: expected a number above 0" in refusal(one=stage("sft", lora=lora))
-
-
-DOES_NOT_COMPOSE: list[tuple[Raw, str]] = [
-    ({"use_dora": True}, "use_dora=True does not compose: its effect is not a sum of deltas"),
-    ({"lora_bias": True}, "lora_bias=True does not compose: its effect"),
-    ({"bias": "lora_only"}, "bias='lora_only' does not compose: trained biases"),
-    ({"init_lora_weights": "pissa"}, "'pissa' does not compose: .*other base weights"),
-    ({"init_lora_weights": "olora"}, "'olora' does not compose: .*other base weights"),
-    ({"init_lora_weights": "gaussian"}, "'gaussian' is not offered"),
-    ({"init_lora_weights": False}, "False is not offered"),
-    ({"modules_to_save": ["embed_tokens"]}, "does not compose: layers that are trained as a whole"),
-    ({"target_parameters": ["mlp.experts"]}, "does not compose: the bank holds LoRA of linear"),
-    ({"target_modules": ["q_proj", "lm_head"]}, "'lm_head' does not compose"),
-    ({"target_modules": ["model.embed_tokens"]}, "'embed_tokens' does not compose"),
-    ({"target_modules": ".*"}, "'lm_head' does not compose"),
-    ({"target_modules": "(q_proj"}, "no regular expression"),
-    ({"target_modules": []}, "no module to adapt"),
-    ({"target_modules": ["all-linear"]}, "write target_modules: all-linear"),
-    ({"rank": 8}, "unknown field 'stages.one.lora.rank'; allowed: r, "),
-]
-
-
-@pytest.mark.parametrize(("lora", "message"), DOES_NOT_COMPOSE)
-def test_lora_that_does_not_compose_is_refused(lora: Raw, message: str) -> None:
-    told = refusal(one=stage("sft", lora=lora))
-    assert "stages.one.lora" in told
-    assert re.search(message, told)
-
-
-def test_lora_as_peft_has_it_by_default_says_nothing_new() -> None:
-    plain = {"use_dora": False, "bias": "none", "init_lora_weights": True, "modules_to_save": None}
-    assert LoraConfig.model_validate(plain) == LoraConfig()
-
-
-def test_what_is_refused_here_is_what_an_adapter_folder_is_refused_for() -> None:
-    import dataclasses
-
-    from peft import LoraConfig as Peft
-
-    from align.adapters.tensors import _NOT_A_SUM
-    from align.inference import EngineOptions
-
-    assert set(_NOT_A_SUM) <= set(NOT_COMPOSED)
-    assert set(NOT_COMPOSED) <= {field.name for field in dataclasses.fields(Peft)}
-    assert EngineOptions().max_rank == MAX_RANK
-
-
-def test_ranks_of_a_chain_add_up() -> None:
-    def ranked(method: MethodName, ranks: list[int], **links: Any) -> Raw:
-        return stage(method, lora={"r": {"choice": ranks}}, **links)
-
-    sft, dpo = ranked("sft", [8, 64]), ranked("dpo", [16, 32], parent="sft")
-    reward = ranked("reward", [64], parent="sft")
-    assert recipe(sft=sft, dpo=dpo, reward=reward).chain("dpo") == ["dpo", "sft"]
-    told = refusal(sft=sft, dpo=dpo, grpo=ranked("grpo", [8, 64], parent="dpo"))
-    assert "stages.grpo.lora.r: " in told
-    assert "sft 64 + dpo 32 + grpo 64 makes 160, where at most 128 are served" in told
-
-
-def test_adapters_of_other_recipes_are_no_stages() -> None:
-    made = recipe(
-        dpo=stage("dpo", parent="chat/sft:3", reward_model="chat/reward@champion"),
-        grpo=stage("grpo", parent="dpo", reward_model="chat/reward@champion"),
-    )
-    assert made.order() == ["dpo", "grpo"]
-    assert (made.needs("dpo"), made.needs("grpo")) == ([], ["dpo"])
-    assert made.references("dpo") == {
-        "parent": "chat/sft:3",
-        "reward_model": "chat/reward@champion",
-    }
-    assert made.references("grpo") == {"reward_model": "chat/reward@champion"}
-    assert made.chain("grpo") == ["grpo", "dpo"]
-    assert Recipe.model_validate_json(made.model_dump_json()) == made
-    assert not is_reference("sft") and not is_reference(None)
-
-
-@pytest.mark.parametrize(
-    "name", ["sft:3", "chat/sft:0", "chat/sft@", "chat/sft:latest", ":", "a/b/c:1"]
-)
-def test_a_name_that_no_adapter_can_have(name: str) -> None:
-    told = refusal(dpo=stage("dpo", parent=name))
-    assert f"stages.dpo.parent: '{name}' is no adapter's name; expected <recipe>/<stage>:" in told
-
-
-def test_an_unknown_stage_says_that_adapters_can_be_named_too() -> None:
-    told = refusal(dpo=stage("dpo", parent="sftt"))
-    assert "unknown stage 'sftt'; allowed: dpo, or a registered adapter such as" in told
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"task": "reasoning_gym/chain_sum", "task_config": {"max_terms": 3}}, None),
-        (
-            {"task": "resoning_gym/chain_sum"},
-            "allowed: arithmetic, expressions, reasoning_gym/<",
-        ),
-        (
-            {"task": "arithmetic", "task_config": {}},
-            "task_config belongs to a task of",
-        ),
-        (
-            {"path": "rows.jsonl", "task_config": {}},
-            "task_config belongs to a task of",
-        ),
-    ],
-)
-def test_tasks_of_reasoning_gym(data: Raw, message: str | None) -> None:
-    given = stage("sft", data=data)
-    if message is None:
-        assert recipe(one=given).data_of("one").task_config == {"max_terms": 3}
-    else:
-        assert message in refusal(one=given)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -18,18 +16,11 @@ from align.evaluation.checking import measurable
 from align.preflight import check_inputs
 from align.recipe import Recipe, parse_recipe
 from align.recipe.rewards import configure
-from align.rewards import Judge, Rewards
+from align.rewards import Rewards
 from align.rewards.base import TOKENS, AnswerReward, RewardConfig, ScoredAnswer
 from align.rewards.builtin import BUILTIN
-from align.rewards.builtin.trl import TrlReward
+from tests.align.rewards.scoring import ASK, OPTIONS
 
-ASK = [{"role": "user", "content": "What is 3 + 4?"}]
-#: Options of the rewards that need any.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "format": {"pattern": "a"},
-    "get_cosine_scaled_reward": {"max_len": 10},
-    "get_soft_overlong_punishment": {"max_completion_len": 8, "soft_punish_cache": 4},
-}
 MATHEMATICAL = {"accuracy_reward", "reasoning_accuracy_reward", "get_cosine_scaled_reward"}
 COLUMNS: dict[str, Any] = {"answer": "7", "entry": "{}", TOKENS: [1, 2, 3]}
 
@@ -75,32 +66,6 @@ def test_the_function_takes_the_columns_that_it_declares_and_no_others(name: str
         without = {key: value for key, value in given.items() if key != column}
         with pytest.raises(ValueError, match=f"the row has no '{column}'"):
             scorer.score(ScoredAnswer(ASK, r"a $7$", without))
-
-
-@pytest.mark.parametrize("name", [one for one in BUILTIN if issubclass(BUILTIN[one], TrlReward)])
-def test_options_of_trls_rewards_are_arguments_of_trls_functions(name: str) -> None:
-    from trl import rewards
-
-    function = getattr(rewards, name)
-    arguments = inspect.signature(function).parameters
-    options = BUILTIN[name].model_fields.keys() - {"weight"}
-    assert options <= arguments.keys()
-    if name.startswith("get_"):
-        assert options == arguments.keys()
-        function = function(**OPTIONS.get(name, {"ngram_size": 3, "max_penalty": -1.0}))
-    takes = inspect.signature(function).parameters
-    kind = BUILTIN[name]
-    assert issubclass(kind, TrlReward)
-    assert kind.counts_tokens == (TOKENS in takes)
-    assert bool(kind.compared) == ("solution" in takes)
-
-
-def test_only_a_judge_scores_what_has_no_function() -> None:
-    configs = configure({"brevity": 1, "reward_model": 2})
-    assert list(Rewards(configs).weights) == ["brevity"]
-    judge = Judge(SimpleNamespace(score=lambda turns, adapter: [0.0] * len(turns)), "rm")  # type: ignore[arg-type]
-    rewards = Rewards(configs, judge)
-    assert rewards.parts([ASK], [""], {}) == {"brevity": [1.0], "reward_model": [0.5]}
 
 
 class Shout(AnswerReward):

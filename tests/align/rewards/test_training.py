@@ -13,6 +13,7 @@ from align.recipe import load_recipe
 from align.recipe.rewards import configure, located
 from align.rewards import Rewards, reward_functions
 from align.training.train import train
+from tests.align.rewards.scoring import ASK, MOODY
 
 SMOKE = load_recipe("arithmetic-smoke")
 STAGE = SMOKE.stages["grpo"].resolve({"beta": 0.0})
@@ -57,3 +58,22 @@ def test_training_goes_on_where_a_reward_fails(tiny: Any, tmp_path: Any, others:
     assert all(bool(torch.isfinite(one).all()) for one in tensors.values())
     if others:
         assert [one["rewards/brevity/failed"] for one in logs] == [0.0, 0.0, 0.0]
+
+
+def test_for_trl_a_failed_part_is_none_and_its_share_is_logged(own):
+    rewards = Rewards({**own(MOODY, "moody", weight=-1.0), **configure({"correctness": 1.0})})
+    functions = {name: (weight, function) for name, weight, function in reward_functions(rewards)}
+    weight, moody = functions["moody"]
+    logged = {}
+    call = {
+        "prompts": [ASK] * 2,
+        "completions": [[{"role": "assistant", "content": text}] for text in ("raise", "7")],
+        "completion_ids": [[1], [2]],
+        "answer": ["7", "7"],
+        "trainer_state": object(),
+        "log_extra": print,
+        "log_metric": logged.__setitem__,
+    }
+    assert (weight, moody.__name__, moody(**call)) == (-1.0, "moody", [None, 0.5])
+    assert functions["correctness"][1](**call) == [0.0, 1.0]
+    assert logged == {"rewards/moody/failed": 0.5, "rewards/correctness/failed": 0.0}

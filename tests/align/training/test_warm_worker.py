@@ -2,7 +2,6 @@
 
 import gc
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,9 @@ import torch
 from trl import DPOTrainer
 
 from align import artifact_cache, digests
-from align.base import load_base
 from align.data import lengths
 from align.evaluation import systems
-from align.lru_cache import Remembered
 from align.methods.trainers import prepared
-from align.precision import device, precision
 from align.recipe import load_recipe, parse_recipe
 from align.training import parents
 from align.training.trial import Trial
@@ -224,31 +220,3 @@ def test_an_engine_keeps_the_last_adapters_that_were_measured(home, make_adapter
     for one in many:
         systems.Systems(recipe, None, ()).forget(one)
     assert not {str(one) for one in many} & engine.loaded
-
-
-def test_the_last_results_are_remembered():
-    made = []
-    two: Remembered[int] = Remembered(2)
-    for key in (1, 2, 1, 3, 1, 2):
-        assert two.of(key, lambda key=key: made.append(key) or key) == key
-    assert made == [1, 2, 3, 2]
-    two.clear()
-    two.of(1, lambda: made.append(1) or 1)
-    assert made[-1] == 1
-
-
-@pytest.mark.skipif(
-    sys.platform != "linux" or device().type != "cpu", reason="reads /proc; weights in memory"
-)
-def test_weights_in_the_serving_dtype_are_pages_of_their_file(home, tiny, tmp_path):
-    """So all workers of a machine share them."""
-    folder = tmp_path / "base"
-    shell = load_base("tiny-random").shell().to(precision().dtype)
-    shell.save_pretrained(folder)
-    load_base("tiny-random").tokenizer.save_pretrained(folder)
-    mapped = []
-    weights = load_base.__wrapped__(str(folder)).model.get_input_embeddings().weight
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        if line.endswith(".safetensors") and str(folder) in line:
-            mapped.append([int(one, 16) for one in line.split()[0].split("-")])
-    assert any(low <= weights.data_ptr() < high for low, high in mapped)

@@ -15,10 +15,9 @@ import torch
 import trl
 from datasets import Dataset, are_progress_bars_disabled
 from peft import LoraConfig
-from transformers import AutoTokenizer, set_seed
+from transformers import set_seed
 
-from align.base import Base, model_source
-from align.digests import template_digest, tokenizer_digest
+from align.base import Base
 from align.methods import METHODS
 from align.methods.trainers import prepared
 from align.methods.trainers.prepared import entry_key, kept
@@ -40,11 +39,6 @@ KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 def own_home(home: Path) -> Path:
     prepared._OPEN.clear()
     return home / "prepared"
-
-
-@pytest.fixture
-def tokenizer() -> Any:
-    return AutoTokenizer.from_pretrained(model_source("tiny-random"))
 
 
 def rows(count: int = 8) -> list[dict[str, Any]]:
@@ -276,17 +270,3 @@ def test_workers_print_no_bars(
     build(tiny, tokenizer, "sft", tmp_path)
     assert "dataset" not in capfd.readouterr().err
     assert not are_progress_bars_disabled()
-
-
-def test_digests_are_of_content(tokenizer: Any, tmp_path: Path) -> None:
-    tokenizer.save_pretrained(tmp_path / "copy")
-    copy = AutoTokenizer.from_pretrained(tmp_path / "copy")
-    digest = tokenizer_digest(tokenizer)
-    assert tokenizer_digest(copy) == digest
-    tokenizer(["a", "bbbb"], padding=True, truncation=True, max_length=2)
-    assert tokenizer_digest(tokenizer) == digest
-    copy.chat_template += " "
-    assert template_digest(copy) != template_digest(tokenizer)
-    assert tokenizer_digest(copy) != digest
-    tokenizer.add_tokens(["<new>"])
-    assert tokenizer_digest(tokenizer) != digest

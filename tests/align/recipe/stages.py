@@ -1,7 +1,10 @@
-"""Stages and recipes on the built-in task, with what a test gives them."""
+"""Recipes of stages by method, and what is said of wrong ones."""
 
 from typing import Any
 
+import pytest
+
+from align.errors import RecipeError
 from align.methods import METHODS, MethodName
 from align.recipe import Recipe, StageConfig, parse_recipe
 
@@ -26,3 +29,10 @@ def recipe(**stages: Raw) -> Recipe:
 
 def one(method: MethodName, **fields: Any) -> StageConfig:
     return recipe(one=stage(method, **fields)).stages["one"]
+
+
+def refusal(**stages: Raw) -> str:
+    with pytest.raises(RecipeError) as caught:
+        recipe(**stages)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -1,4 +1,4 @@
-"""Spaces that are searched only where other fields have certain values."""
+"""Which fields a trial searches, in what order, and the values that it may have."""
 
 import re
 from typing import Any
@@ -9,6 +9,7 @@ import yaml
 from align.errors import RecipeError
 from align.recipe import Recipe, StageConfig, parse_recipe
 from align.recipe.show import plain, space_table, to_yaml
+from tests.align.recipe.raw import RAW, changed
 
 Raw = dict[str, Any]
 #: A chain of two conditions, one of them on a block's own field, and one on what is fixed.
@@ -202,3 +203,15 @@ def test_a_point_that_cannot_be_trained_is_told() -> None:
     assert len(stage(**alone, sweep=sweep).sweep.points) == 2
     sweep = {"points": [{"loss_type": "exo_pair", "label_smoothing": 0.0}]}
     assert "loss_type = exo_pair" in refusal(**alone, sweep=sweep)
+
+
+@pytest.mark.parametrize("value", [8.5, True, 17, "8"])
+def test_a_parameter_outside_its_space_is_refused(value: Any) -> None:
+    stage = parse_recipe(changed("stages.sft.lora.r", {"int": [4, 16]})).stages["sft"]
+    with pytest.raises(RecipeError, match="outside"):
+        stage.resolve({"lora.r": value})
+
+
+def test_a_parameter_that_is_not_searched_is_refused() -> None:
+    with pytest.raises(RecipeError, match="not searched here"):
+        parse_recipe(RAW).stages["sft"].resolve({"lora.r": 8})

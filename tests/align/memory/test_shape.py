@@ -1,0 +1,53 @@
+"""The shape of a model: its parameters, what an adapter adds, where it is read from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from align.base import load_base
+from align.errors import ModelError
+from align.memory.shape import read_shape, shape_of
+from align.sources import SMOLLM2, TINY
+from tests.align.memory.workloads import ATTENTION
+from tests.align.shapes import QWEN
+
+
+def test_weights_are_counted_as_the_published_models_have_them() -> None:
+    assert shape_of(QWEN, "qwen").parameters == 494_032_768
+    assert read_shape(SMOLLM2).parameters == 134_515_008
+
+
+def test_the_built_in_shapes_are_those_of_the_files() -> None:
+    config = load_base(TINY).model.config
+    assert read_shape(TINY) == shape_of(config.to_dict(), TINY)
+    assert read_shape(TINY).parameters == sum(p.numel() for p in load_base(TINY).model.parameters())
+
+
+def test_an_adapter_is_counted_by_its_targets() -> None:
+    shape = shape_of(QWEN, "qwen")
+    attention = shape.targets(ATTENTION)
+    assert shape.lora_parameters(8, attention) == 1_081_344  # what PEFT prints for the tutorial
+    assert shape.targets("all-linear") == frozenset(shape.linears)
+    assert shape.targets(r".*\.(gate|up)_proj") == {"gate_proj", "up_proj"}
+    assert shape.targets(["proj"]) == frozenset()  # PEFT wants whole names
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [("{", "cannot be read"), ("[]", "one JSON object"), ("{}", "no hidden_size"),
+     (json.dumps({**QWEN, "vocab_size": None}), "no vocab_size in it")],
+)  # fmt: skip
+def test_a_config_that_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=said) as error:
+        read_shape("anything", path)
+    assert str(path) in str(error.value)
+
+
+def test_a_base_is_read_from_its_folder_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN))
+    assert read_shape(str(tmp_path)).attention_bias
+    with pytest.raises(ModelError, match=r"cannot be reached.*--config"):
+        read_shape("nobody/nothing")
