@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from cluster.database import open_database
 from cluster.database.tables import now
 from cluster.registry import open_registry
 from sweeps import run_store, sweep_store
@@ -29,13 +28,6 @@ from sweeps.study.storage import read_trials
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
 from tests.sweeps.driving import at
-
-
-@pytest.fixture
-def database(settings):
-    opened = open_database(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
