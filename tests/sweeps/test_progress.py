@@ -4,12 +4,7 @@ from dataclasses import replace
 
 from align.evaluation.comparison import Compared
 from align.evaluation.statistics import Paired
-from sweeps.events import (
-    FinalistMeasured,
-    PoolChanged,
-    StageFinished,
-    TrialRetried,
-)
+from sweeps.events import FinalistMeasured, PoolChanged, StageFinished, TrialRetried
 from sweeps.finalists import Entry, FinalistDifference, Standing
 from sweeps.progress import SweepView, line, seconds_left
 from sweeps.trials import TrialSummary
