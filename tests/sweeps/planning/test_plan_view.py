@@ -1,5 +1,7 @@
 """How long a plan takes: stages beside and after each other."""
 
+from dataclasses import replace
+
 from align.memory.duration import Range
 from sweeps.planning.plan_view import PipelinePlan, StagePlan
 
@@ -27,3 +29,18 @@ def test_siblings_run_at_once_and_children_after_them():
 def test_siblings_are_no_quicker_than_the_pool():
     graph = tuple(stage_plan(name, hours=2.0, work=2.0) for name in "abc")
     assert plan_of(*graph).hours == Range(6.0, 6.0)
+
+
+def test_what_it_costs_is_of_all_machines_for_all_hours():
+    plan = plan_of(stage_plan("a", hours=3.0), price=0.5, machines=4)
+    assert plan.cost == Range(6.0, 6.0)
+    assert plan_of(stage_plan("a")).cost is None
+    assert plan.plain()["cost"] == {"low": 6.0, "high": 6.0}
+    assert plan.plain()["stages"][0]["hours"] == {"low": 3.0, "high": 3.0}
+
+
+def test_where_the_time_of_a_stage_is_not_known_that_of_the_whole_is_not():
+    unknown = replace(stage_plan("b"), hours=None, work=None, source=None)
+    plan = plan_of(stage_plan("a"), unknown, price=0.5)
+    assert plan.hours is None and plan.cost is None
+    assert (plan.plain()["hours"], plan.trials) == (None, 2)
