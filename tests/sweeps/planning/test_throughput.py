@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from align.memory.machines import GPUS, Machine
+from align.memory.shape import read_shape
+from align.recipe import load_recipe
 from cluster.database import open_database
-from sweeps.planning.throughput import Pace, measured_pace, pace_of
+from sweeps.planning.throughput import Pace, find_pace, measured_pace, pace_of
 from sweeps.sweep_store import FINISHED
 from sweeps.trials import TrialSummary
 
@@ -74,3 +76,22 @@ def test_the_newest_sweep_on_the_same_kind_of_machine_tells_the_pace(settings, m
     assert measured_pace(settings, "toy/sft", GPUS["T4"]).source == "study-2"
     assert measured_pace(settings, "toy/sft", CPU).source == "study-3"
     assert measured_pace(settings, "toy/sft", GPUS["A100-40"]) is None  # trains in another dtype
+
+
+def test_a_line_that_was_never_searched_has_a_calculated_pace(settings):
+    recipe, shape = load_recipe("arithmetic"), read_shape("smollm2-135m-instruct")
+
+    def pace(stage, machine):
+        return find_pace(settings, recipe, stage, machine, shape, cores=2)
+
+    cpu, gpu = pace("sft", CPU), pace("sft", GPUS["T4"])
+    assert (cpu.source, gpu.source) == ("rough", "rough")
+    assert 0 < gpu.step.low < gpu.step.high < cpu.step.high
+    assert pace("grpo", GPUS["T4"]).step.high > gpu.step.high  # which writes what it learns from
+    assert not (settings.home / "alignery.db").exists()  # looking makes nothing
+
+
+def test_without_a_database_nothing_was_measured(settings):
+    assert measured_pace(settings, "toy/sft", CPU) is None
+    assert not (settings.home / "alignery.db").exists()
+    assert pace_of([], "s") is None
