@@ -6,8 +6,10 @@ import pytest
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.recipe import parse_recipe
+from cluster.database import open_database
 from cluster.registry import open_registry
 from cluster.settings import Settings
+from sweeps.run_store import RunOptions, create, update
 from tests.sweeps.submitted_project import write_project
 from tests.sweeps.toy_recipe import RECIPE
 
@@ -35,6 +37,24 @@ def settings(tmp_path, monkeypatch):
 @pytest.fixture
 def recipe():
     return parse_recipe(RECIPE)
+
+
+@pytest.fixture
+def database(settings):
+    opened = open_database(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def launch(database, recipe):
+    """Begin a launch of the recipe, or of some of its stages; fields are the row's."""
+
+    def make(*stages, recipe=recipe, **fields):
+        made = create(database, recipe, stages or recipe.order(), RunOptions())
+        return update(database, made.id, **fields) if fields else made
+
+    return make
 
 
 @pytest.fixture

@@ -71,3 +71,18 @@ def search(settings, database, stage, study=STUDY, measure=value):
     """A whole search in one go."""
     with StudySession(settings, database, study, stage) as bridge:
         return run_all(bridge, measure)
+
+
+def publish(settings, recipe, study, trial, tmp_path):
+    """What a worker leaves of a complete trial."""
+    from cluster.storage import Storage
+    from sweeps.pool.stage_job import trial_key
+    from tests.sweeps.fake_trial import FakeTrial
+
+    folder = tmp_path / f"trial_{trial.number}"
+    (folder / "work").mkdir(parents=True)
+    given = {"parent": None, "reward_model": None, "folder": folder / "work"}
+    fake = FakeTrial(recipe, "sft", trial.params, **given)
+    fake.publish(folder / "published", {"objective": 0.5})
+    key = trial_key(study, trial.number, "published")
+    Storage(settings).put_folder(folder / "published", key)

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from cluster.database import open_database
 from cluster.database.tables import now
 from cluster.registry import open_registry
 from sweeps import run_store, sweep_store
@@ -23,19 +22,11 @@ from sweeps.control import (
 )
 from sweeps.errors import SweepLocked, SweepPaused
 from sweeps.events import StageStarted
-from sweeps.pool.stage_job import trial_key
 from sweeps.run_store import RunOptions
 from sweeps.study.storage import read_trials
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
-from tests.sweeps.driving import at
-
-
-@pytest.fixture
-def database(settings):
-    opened = open_database(settings)
-    yield opened
-    opened.close()
+from tests.sweeps.driving import at, publish
 
 
 @pytest.fixture
@@ -192,17 +183,3 @@ def test_stopping_without_a_driver_takes_the_best_there_is(
     names = [one.name for one in open_registry(settings).versions("toy/sft")]
     assert (now_row.state, names) == (("finished", ["toy/sft:1"]) if complete else ("stopped", []))
     assert run_store.read(database, launch.id).state == ("stopped" if whole else "running")
-
-
-def publish(settings, recipe, study, trial, tmp_path):
-    """What a worker leaves of a complete trial."""
-    from cluster.storage import Storage
-    from tests.sweeps.fake_trial import FakeTrial
-
-    work = tmp_path / f"trial_{trial.number}" / "work"
-    work.mkdir(parents=True)
-    fake = FakeTrial(recipe, "sft", trial.params, parent=None, reward_model=None, folder=work)
-    fake.publish(tmp_path / "published", {"objective": 0.5})
-    Storage(settings).put_folder(
-        tmp_path / "published", trial_key(study, trial.number, "published")
-    )

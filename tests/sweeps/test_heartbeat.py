@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from cluster.database import open_database
 from cluster.errors import DatabaseError
 from sweeps import run_store
 from sweeps.control import driving
@@ -18,13 +17,6 @@ from sweeps.run_store import RunOptions
 
 #: Seconds after which a test hangs.
 PATIENCE = 120
-
-
-@pytest.fixture
-def database(settings):
-    opened = open_database(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

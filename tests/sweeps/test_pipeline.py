@@ -4,12 +4,10 @@ import functools
 
 import pytest
 
-from align.errors import DataError
 from align.recipe import parse_recipe
 from cluster.registry import open_registry
 from sweeps.errors import SweepError
 from sweeps.pipeline import run_pipeline
-from sweeps.results.final_evaluation import System, evaluate_many
 from sweeps.run_store import choose
 from tests.sweeps.toy_recipe import FAKE, RECIPE
 
@@ -89,18 +87,3 @@ def test_stages_run_in_an_order_that_fits(recipe):
     assert choose(recipe, ["grpo", "sft"]) == ["sft", "grpo"]
     with pytest.raises(SweepError, match="no stage 'dpo'; it has sft, reward, grpo"):
         choose(recipe, ["dpo"])
-
-
-def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, settings, recipe):
-    heard = []
-    systems = [System("base"), System("four-shot", shots=4)]
-    measure = functools.partial(
-        evaluate_many, settings, recipe, evaluate="tests.sweeps.fake_trial:evaluate"
-    )
-    found = measure(systems, on_done=heard.append)
-    assert [one.system for one in found] == ["base", "four-shot"]
-    assert found[0].split == "test" and len(heard) == 2
-    judged = measure([System("base", earlier=found[0])])[0]
-    assert (judged.correct, judged.reward) == (found[0].correct, [1.0])
-    with pytest.raises(DataError, match=r"^no test split$"):
-        measure([System("broken"), System("base")])

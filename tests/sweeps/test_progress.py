@@ -1,103 +1,14 @@
 """What a person sees of a sweep."""
 
-import io
 from dataclasses import replace
-
-import pytest
-from rich.console import Console
 
 from align.evaluation.comparison import Compared
 from align.evaluation.statistics import Paired
-from sweeps.events import (
-    FinalistMeasured,
-    MilestoneReported,
-    PoolChanged,
-    StageFinished,
-    StageStarted,
-    TrialFinished,
-    TrialRetried,
-    TrialStarted,
-)
+from sweeps.events import FinalistMeasured, PoolChanged, StageFinished, TrialRetried
 from sweeps.finalists import Entry, FinalistDifference, Standing
-from sweeps.progress import Progress, SweepView, clock_time, line, seconds_left
-from sweeps.trials import Milestone, TrialSummary
-
-STARTED = StageStarted(
-    line="toy/dpo",
-    stage="dpo",
-    run=2,
-    trials=3,
-    steps=40,
-    objective="accuracy",
-    minimised=False,
-    concurrent=2,
-    budget_seconds=300.0,
-    seconds_before=60.0,
-)
-PARAMS = {"learning_rate": 0.0005, "lora.r": 8, "beta": 0.1}
-DONE = TrialSummary(0, "COMPLETE", PARAMS, 0.75, 40, {}, {20: {}, 40: {}}, 40.0)
-FAILED = TrialSummary(1, "FAIL", PARAMS, None, 0, reason="TrainingError: loss is NaN")
-EVENTS = [
-    STARTED,
-    TrialStarted("dpo", 0, PARAMS),
-    TrialStarted("dpo", 1, PARAMS),
-    MilestoneReported("dpo", 0, Milestone(20, 40, 0, {"objective": 0.5, "seconds": 20.0})),
-    TrialFinished("dpo", DONE),
-    TrialFinished("dpo", FAILED),
-]
-
-
-def text(view, width=120, height=40, finished=None):
-    console = Console(file=io.StringIO(), width=width, record=True)
-    console.print(view.render_finished(finished, width) if finished else view.render(width, height))
-    return console.export_text()
-
-
-def search(view, stage="dpo", trials=64, steps=40, running=6):
-    """A stage of many trials: some complete, most pruned, a few running."""
-    view.update(replace(STARTED, line=f"toy/{stage}", stage=stage, trials=trials, concurrent=4))
-    for number in range(trials):
-        params = PARAMS | {"lora.lora_dropout": 0.05, "lr_scheduler_type": "cosine"}
-        view.update(TrialStarted(stage, number, params))
-        metrics = {
-            "objective": 0.3 + number / 200,
-            "seconds": 10.0,
-            "violation": 0.2 * (number % 2),
-        }
-        if number < trials - running:
-            state = "COMPLETE" if number % 4 < 2 else "PRUNED"
-            step = steps if state == "COMPLETE" else steps // 2
-            rungs = {at: metrics for at in (steps // 2, steps) if at <= step}
-            broken = number % 2 == 1
-            done = TrialSummary(
-                number, state, params, metrics["objective"], step, metrics, rungs, 20.0,
-                violation=metrics["violation"], feasible=not broken,
-            )  # fmt: skip
-            view.update(TrialFinished(stage, done))
-
-
-def test_the_view_shows_trials_best_time_and_budget():
-    now = [100.0]
-    view = SweepView(clock=lambda: now[0])
-    for event in EVENTS[:4]:
-        view.update(event)
-    now[0] = 130.0
-    shown = text(view)
-    assert "toy/dpo  run 2  0/3 trials  1:30 of 5:00" in shown
-    # 20 steps took 20 s; 20 + 40 + 40 are open, two trials at a time.
-    assert "about 0:50 left" in shown
-    assert "20/40" in shown and "0.0005" in shown and "rank" in shown and "beta" in shown
-    assert "no trial is complete yet" in shown
-    for event in EVENTS[4:]:
-        view.update(event)
-    shown = text(view)
-    assert "COMPLETE" in shown and "FAIL" in shown
-    assert "best so far: trial 0, accuracy 0.75" in shown
-    view.update(StageFinished("toy/dpo", "dpo", "toy/dpo:1", DONE, (DONE, FAILED), 95.0, 300.0))
-    shown = text(view, finished="dpo")
-    assert "best, now toy/dpo:1: trial 0, accuracy 0.75; which is the default" in shown
-    assert "1:35 of 5:00" in shown and "left" not in shown
-    assert not text(view).strip()  # nothing is open any more
+from sweeps.progress import SweepView, line, seconds_left
+from sweeps.trials import TrialSummary
+from tests.sweeps.progress_events import DONE, EVENTS, PARAMS, STARTED, text
 
 
 def test_nothing_is_estimated_before_something_is_measured():
@@ -106,32 +17,6 @@ def test_nothing_is_estimated_before_something_is_measured():
     assert view.left is None
     view.update(STARTED)
     assert view.left is None
-
-
-def test_a_repeated_measurement_is_counted_once():
-    view = SweepView(clock=lambda: 0.0)
-    for event in [*EVENTS[:4], EVENTS[3]]:
-        view.update(event)
-    assert view.left == 50.0
-
-
-def test_plain_lines_where_there_is_no_terminal():
-    console = Console(file=io.StringIO(), width=40)
-    with Progress(console) as progress:
-        for event in EVENTS:
-            progress(event)
-        progress(StageFinished("toy/dpo", "dpo", "toy/dpo:1", DONE, (DONE,), 95.0, reused=True))
-    lines = console.file.getvalue().splitlines()
-    assert lines == [
-        "toy/dpo run 2: 3 trials of 40 steps, 2 at a time",
-        "dpo trial 0: lr 0.0005, rank 8, beta 0.1",
-        "dpo trial 1: lr 0.0005, rank 8, beta 0.1",
-        "dpo trial 0: step 20/40, objective 0.5, 20.0 s",
-        "dpo trial 0: COMPLETE",
-        "dpo trial 1: FAIL: TrainingError: loss is NaN",
-        "toy/dpo:1: trial 0, objective 0.75, which is the default, 95 s (searched before; --fresh "
-        "searches anew)",
-    ]
 
 
 def test_the_best_is_shown_against_the_default():
@@ -146,78 +31,6 @@ def test_the_best_is_shown_against_the_default():
     assert beside in " ".join(text(view, finished="dpo").split())
     unknown = replace(finished, trials=(replace(DONE, state="FAIL"), best), gain=None)
     assert "the default did not complete" in line(unknown)
-
-
-def test_a_terminal_gets_a_live_table_that_stays():
-    console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with Progress(console) as progress:
-        for event in EVENTS:
-            progress(event)
-    assert "best so far: trial 0" in console.file.getvalue()
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (75.4, "1:15"), (3723, "1:02:03")])
-def test_clock_time(seconds, shown):
-    assert clock_time(seconds) == shown
-
-
-def test_many_trials_fit_a_small_terminal():
-    view = SweepView(clock=lambda: 0.0)
-    search(view)
-    shown = text(view, width=80, height=24)
-    lines = shown.splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    rows = {one.split()[0]: one for one in lines if "/40" in one and "toy" not in one}
-    assert [rows[str(number)].split()[1] for number in range(58, 64)] == ["RUNNING"] * 6
-    # The best that keeps to the constraints, not the best of all.
-    assert "56*" in rows and "best so far: trial 56, accuracy 0.58" in shown
-    assert "not shown: 24 COMPLETE, 24 PRUNED" in shown
-    for title in ("accuracy", "step", "lr", "rank", "beta"):
-        assert title in shown
-    assert "seconds" not in shown  # what matters least is left out
-    assert "seconds" in text(view, width=200, height=24)
-
-
-def test_a_broken_constraint_is_seen():
-    view = SweepView(clock=lambda: 0.0)
-    search(view, trials=6, running=0)
-    shown = text(view)
-    assert "violation" in shown and "+0.2" in shown
-
-
-def test_siblings_are_shown_at_once_with_the_pool_and_what_comes_after():
-    view = SweepView({"sft": 80, "dpo": 2560, "reward": 2560, "grpo": 2560}, clock=lambda: 0.0)
-    view.update(PoolChanged(4, 8))
-    first = replace(STARTED, line="toy/sft", stage="sft", trials=2)
-    view.update(first)
-    view.update(StageFinished("toy/sft", "sft", "toy/sft:1", DONE, (DONE,), 40.0))
-    for stage in ("reward", "dpo"):
-        search(view, stage)
-    shown = text(view, width=80, height=40)
-    assert len(shown.splitlines()) <= 40
-    assert "toy/reward" in shown and "toy/dpo" in shown and "toy/sft" not in shown
-    assert "pool: 4 nodes, room for 8 trials at once, 12 running" in shown
-    # 6 trials of each are open, 240 steps at 1160 s for 1760 steps; grpo's 2560 at the mean pace.
-    assert "left in all, with grpo" in shown
-    assert view.left == pytest.approx((2 * 240 * 1160 / 1760 + 2560 * 2360 / 3560) / 8)
-    tiny = text(view, width=80, height=10)
-    assert len(tiny.splitlines()) <= 10 and "toy/reward" in tiny and "toy/dpo" in tiny
-
-
-def test_what_it_is_held_against_stands_above_the_trials():
-    view = SweepView(clock=lambda: 0.0)
-    view.update(STARTED)
-    view.update(TrialStarted("dpo", 0, PARAMS))
-    metrics = {"objective": 0.5, "seconds": 9.0, "parent_accuracy": 0.4, "base_accuracy": 0.1}
-    view.update(MilestoneReported("dpo", 0, Milestone(40, 40, 1, metrics)))
-    done = TrialSummary(0, "COMPLETE", PARAMS, 0.5, 40, metrics, {40: metrics}, 9.0)
-    view.update(TrialFinished("dpo", done))
-    view.update(TrialStarted("dpo", 1, PARAMS))
-    milestone = Milestone(40, 40, 1, {"objective": 0.6, "seconds": 9.0})
-    view.update(MilestoneReported("dpo", 1, milestone))
-    shown = text(view)
-    assert "default 0.5, parent 0.4, base 0.1" in shown
-    assert "to default" in shown and "+0.1" in shown
 
 
 def test_a_trial_that_changed_workers_and_finalists_are_told():
@@ -250,51 +63,3 @@ def test_the_last_word_is_of_unseen_items():
     view.update(STARTED)
     view.update(finished)
     assert told in " ".join(text(view, finished="dpo").split())
-
-
-def test_notes_of_a_stage_are_told():
-    assert line(replace(STARTED, notes=("warm start: 8 trials",))).endswith(
-        "; warm start: 8 trials"
-    )
-
-
-def test_trials_of_an_earlier_attempt_wait_until_a_worker_has_them():
-    view = SweepView(clock=lambda: 0.0)
-    begun = TrialSummary(1, "RUNNING", PARAMS, 0.5, 20, {}, {20: {}}, 20.0)
-    view.update(replace(STARTED, earlier=(DONE, begun)))
-    assert "WAITING" in text(view) and "pool: 0 running" in text(view)
-    view.update(TrialStarted("dpo", 1, PARAMS, 20))
-    assert "RUNNING" in text(view) and "pool: 1 running" in text(view)
-    view.update(TrialRetried("dpo", 1, "the node left"))
-    assert "WAITING" in text(view) and "20/40" in text(view)
-
-
-def test_finalists_are_measured_after_all_trials_or_after_a_stop():
-    view = SweepView(clock=lambda: 0.0)
-    for event in EVENTS[:5]:
-        view.update(event)
-    assert "measuring finalists" not in text(view)
-    view.update(FinalistMeasured("dpo", 0, 0.7, "default", 5))
-    view.update(FinalistMeasured("dpo", None, float("nan"), "parent", 5))
-    shown = text(view)
-    assert "measuring finalists, 2/5, on unseen items: default 0.7, parent –" in shown
-    assert "RUNNING" not in shown and "left" not in shown
-
-
-def test_siblings_and_their_result_fit_80_columns():
-    file = io.StringIO()
-    console = Console(file=file, width=80, height=30)
-    view = SweepView(clock=lambda: 0.0)
-    for stage in ("reward", "dpo"):
-        search(view, stage)
-    notes = ("warmed up with 12 trials of the study toy/dpo:1, " * 3,)
-    view.update(replace(STARTED, line="toy/kto", stage="kto", notes=notes))
-    console.print(view)
-    lines = file.getvalue().splitlines()
-    assert len(lines) < 30 and max(map(len, lines)) <= 80
-    assert all(any(f"toy/{stage}" in one for one in lines) for stage in ("reward", "dpo", "kto"))
-
-
-def test_an_event_is_one_line_whatever_a_worker_said():
-    failed = replace(FAILED, reason="OSError: first\nsecond")
-    assert line(TrialFinished("dpo", failed)) == "dpo trial 1: FAIL: OSError: first second"

@@ -12,9 +12,7 @@ from typer.testing import CliRunner
 
 import alignery
 from align.recipe import parse_recipe
-from cluster.database import open_database
 from sweeps import run_store
-from sweeps.report.timeline import Bar, idle_share, lanes
 from sweeps.study.distributions import distribution
 from sweeps.study.storage import open_storage
 from sweeps.sweep_store import FINISHED, Search, begin
@@ -124,13 +122,6 @@ STANDING = {
         system("base", None, 0.22),
     ],
 }
-
-
-@pytest.fixture
-def database(settings):
-    opened = open_database(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -283,17 +274,3 @@ def test_only_a_report_is_replaced(sweep, report, tmp_path):
 def test_a_name_that_is_nearly_right(sweep, report):
     sweep()
     assert "did you mean 'toy/sft'?" in report("toy/sfd", code=2)
-
-
-def test_a_column_for_each_worker_and_how_idle_they_were():
-    def bar(node, worker, began, ended):
-        return Bar("sft", 0, "COMPLETE", "10", node, worker, began, ended)
-
-    work = [bar("a", "1", 0, 10), bar("a", "2", 0, 4), bar("a", "3", 5, 10), bar("b", "9", 5, 10)]
-    pool = lanes(work)
-    assert [(one.node, one.workers) for one in pool] == [
-        ("a", ("1",)), ("a", ("2", "3")), ("b", ("9",)),
-    ]  # fmt: skip
-    assert idle_share(pool) == pytest.approx(1 / 25)  # of 10, 10 and 5 seconds
-    assert idle_share(pool, 0, 20) == pytest.approx(31 / 55)
-    assert idle_share([]) == 0

@@ -3,30 +3,11 @@
 import pytest
 
 from align.recipe import parse_recipe
-from cluster.database import open_database
-from cluster.database.tables import now
 from sweeps import run_store
 from sweeps.errors import SweepError, SweepNotFound
-from sweeps.run_store import RunOptions, choose, create, find, rows_of, to_resume, update
-from sweeps.sweep_store import FINISHED, STOPPED, Search, attach, begin
-from sweeps.sweep_store import update as update_row
+from sweeps.run_store import RunOptions, choose, create, find, to_resume, update
+from sweeps.sweep_store import FINISHED, Search, begin
 from tests.sweeps.toy_recipe import RECIPE
-
-
-@pytest.fixture
-def database(settings):
-    opened = open_database(settings)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def launch(database, recipe):
-    def make(*stages, recipe=recipe, **fields):
-        made = create(database, recipe, stages or recipe.order(), RunOptions())
-        return update(database, made.id, **fields) if fields else made
-
-    return make
 
 
 def test_a_launch_is_kept_as_it_was_asked(database, recipe):
@@ -105,48 +86,6 @@ def test_what_is_resumed_is_the_newest_that_did_not_finish_and_was_not_replaced(
     assert to_resume(database).launch.state == FINISHED
 
 
-def test_a_row_changes_hands_when_it_is_driven_and_forgets_what_was_asked(database, recipe, launch):
-    first, second = launch("sft"), launch("sft")
-    row = begin(database, Search(recipe, "sft"), launch=first.id)
-    update_row(database, row.id, request="stop")
-    assert begin(database, Search(recipe, "sft"), launch=second.id).launch_id == first.id
-    attach(database, "toy/sft", row.run, second.id)
-    assert rows_of(database, first) == []
-    (mine,) = rows_of(database, second)
-    assert (mine.id, mine.request) == (row.id, "")
-
-
-def test_a_fresh_launch_begins_each_sweep_anew_but_once(database, recipe, launch):
-    old = begin(database, Search(recipe, "sft"))
-    made = launch("sft")
-    fresh = begin(database, Search(recipe, "sft"), fresh=True, launch=made.id)
-    assert fresh.run == old.run + 1
-    assert begin(database, Search(recipe, "sft"), fresh=True, launch=made.id).run == fresh.run
-
-
-def test_the_name_of_a_parent_is_not_part_of_a_search_its_id_is(recipe):
-    named = run_store.with_needs(recipe, {"sft": "toy/sft:1"})
-    assert named.stages["reward"].parent == "toy/sft:1"
-    assert named.stages["grpo"].reward_model == "reward"
-    one, other = "1" * 64, "2" * 64
-    assert Search(named, "reward", one).digest == Search(recipe, "reward", one).digest
-    assert Search(named, "reward", one).digest != Search(recipe, "reward", other).digest
-
-
-def test_what_may_change_while_a_search_goes_on(recipe):
-    digest = Search(recipe, "sft").digest
-    for field, value in {
-        "trials": 9,
-        "finalists": 1,
-        "retries": 4,
-        "keep_checkpoints": "all",
-    }.items():
-        setattr(recipe.stages["sft"].sweep, field, value)
-    assert Search(recipe, "sft").digest == digest
-    recipe.stages["sft"].sweep.seed = 4
-    assert Search(recipe, "sft").digest != digest
-
-
 def test_a_data_file_that_changed_is_named(database, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "p", "completion": "c"}\n')
@@ -163,11 +102,3 @@ def test_a_data_file_that_changed_is_named(database, tmp_path):
     rows.unlink()
     with pytest.raises(SweepError, match="is not there any more"):
         run_store.check_files(made)
-
-
-def test_stopped_rows_are_begun_again(database, recipe, launch):
-    made = launch("sft")
-    row = begin(database, Search(recipe, "sft"), launch=made.id)
-    assert row.created_at <= now()
-    update_row(database, row.id, state=STOPPED)
-    assert begin(database, Search(recipe, "sft"), launch=made.id).id == row.id

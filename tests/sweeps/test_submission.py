@@ -1,12 +1,10 @@
-"""`alignery sweep submit` and `logs`: what travels, and what must not."""
+"""What a submitted job takes along, and what must not travel."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,14 @@ import pytest
 
 import alignery
 from align.recipe import parse_recipe
-from cluster import jobs
 from cluster.errors import SettingsError
-from cluster.jobs import RayJob, Submission
 from cluster.settings import Settings
 from sweeps.search_options import SearchOptions
 from sweeps.submission import RECIPE_FILE, entrypoint, prepare
-from tests.fake_dashboard import fake_dashboard
 from tests.sweeps.submitted_project import (
     DATABASE,
     PASSWORD,
     RECIPE,
-    invoke,
     own_data_and_rewards,
 )
 
@@ -149,19 +143,6 @@ def test_every_option_reaches_sweep_run() -> None:
     assert SearchOptions().arguments() == []
 
 
-def test_both_commands_have_the_same_options_of_a_search() -> None:
-    commands = alignery.load_command("sweep").commands
-    run, submit = (
-        {
-            option.name: (option.opts, option.secondary_opts, option.default, option.help)
-            for option in commands[name].params
-        }
-        for name in ("run", "submit")
-    )
-    for name in (field.name for field in fields(SearchOptions)):
-        assert run[name] == submit[name]
-
-
 def test_the_job_names_all_variables_that_are_missing(tmp_path: Path) -> None:
     (tmp_path / "alignery").write_text("#!/bin/sh\necho ran $*\n")
     (tmp_path / "alignery").chmod(0o755)
@@ -186,79 +167,3 @@ def test_the_same_recipe_and_options_have_the_same_name(project: Path) -> None:
     assert packed(project, recipe)[0].name == first
     assert first.startswith("toy-")
     assert packed(project, {**recipe, "seed": 1})[0].name != first
-
-
-# The commands.
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> list[Submission]:
-    """A cluster that takes everything."""
-    taken: list[Submission] = []
-
-    def submit(address: str, submission: Submission) -> tuple[RayJob, bool]:
-        new = submission.name not in [one.name for one in taken]
-        taken.append(submission)
-        return RayJob(submission.name, "toy", "PENDING", "", 1.0, None), new
-
-    monkeypatch.setattr(jobs, "submit_job", submit)
-    monkeypatch.setattr("sweeps.commands.submit.check_cluster", lambda *_: None)
-    return taken
-
-
-def test_a_cluster_that_lets_everybody_in_gets_nothing_unless_its_network_is_trusted(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[str] = []
-
-    def submit(address: str, submission: Submission) -> tuple[RayJob, bool]:
-        taken.append(submission.name)
-        return RayJob(submission.name, "toy", "PENDING", "", 1.0, None), True
-
-    monkeypatch.setattr(jobs, "submit_job", submit)
-    with fake_dashboard() as cluster:
-        cluster.ips = ["10.0.0.7"]
-        options = ("submit", "toy.yaml", "--address", cluster.address)
-        refused = invoke(*options)
-        assert refused.exit_code == 2 and taken == []
-        assert "can run code" in refused.stderr and "--trust-network" in refused.stderr
-        assert invoke(*options, "--trust-network").exit_code == 0 and len(taken) == 1
-
-
-def test_submit_says_what_travels_and_where_to_look(
-    project: Path, server: list[Submission]
-) -> None:
-    result = invoke("submit", "toy.yaml", "--address", "http://127.0.0.1:8265", "--trials", "3")
-    assert result.exit_code == 0, result.output
-    assert result.stdout == f"{server[0].name}\n"
-    assert "3 files" in result.stderr and "untracked.py" in result.stderr
-    assert f"alignery sweep logs {server[0].name} --follow" in result.stderr
-    again = invoke("submit", "toy.yaml", "--address", "http://127.0.0.1:8265", "--trials", "3")
-    assert again.stdout == result.stdout and "is pending already" in again.stderr
-
-
-def test_submit_in_json(
-    project: Path, server: list[Submission], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ALIGNERY_JOBS_ADDRESS", "http://127.0.0.1:8265/")
-    result = invoke("submit", "toy.yaml", "--json", "--no-ship")
-    told = json.loads(result.stdout)
-    assert told["id"] == server[0].name and told["new"] and told["status"] == "PENDING"
-    assert told["address"] == "http://127.0.0.1:8265"
-
-
-@pytest.mark.parametrize("command", [["submit", "toy.yaml"], ["logs"]])
-def test_without_an_address_it_says_what_to_set(project: Path, command: list[str]) -> None:
-    result = invoke(*command)
-    assert result.exit_code == 2
-    assert "ALIGNERY_JOBS_ADDRESS" in result.stderr and "port-forward" in result.stderr
-
-
-def test_nothing_is_sent_for_a_recipe_that_is_wrong(
-    project: Path, server: list[Submission]
-) -> None:
-    result = invoke("submit", "toy.yaml", "--address", "http://127.0.0.1:8265", "--only", "stf")
-    assert result.exit_code == 2 and "no stage 'stf'" in result.stderr
-    result = invoke("submit", "nowhere.yaml", "--address", "http://127.0.0.1:8265")
-    assert result.exit_code == 2 and "no recipe 'nowhere.yaml'" in result.stderr
-    assert server == []

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serve.access.key import Key
+from serve.access.key import Key, digest_of, new_secret
 from serve.access.limits import Counter
 
 FREE = Key("k1", "it", "0" * 64, frozenset({"infer"}), None, None, datetime(2026, 1, 1, tzinfo=UTC))
@@ -140,3 +140,36 @@ def test_the_clock_is_utc_unless_told() -> None:
     wait = asyncio.run(counter.admit(key))
     # At midnight between the two, the quota is new.
     assert wait == 0 or left - 60 <= wait <= left + 60
+
+
+@pytest.fixture
+def known() -> tuple[Key, str]:
+    identity, secret = new_secret()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Key(identity, "it", digest_of(secret), frozenset({"infer"}), None, None, at), secret
+
+
+def test_tokens_are_free_again_at_midnight(known):
+    key = replace(known[0], tokens_per_day=10)
+    clock = [datetime(2026, 1, 1, 22, tzinfo=UTC)]
+
+    async def go() -> list[float]:
+        counter = Counter(lambda: clock[0])
+        await counter.spend(key, 10)
+        waits = [await counter.admit(key)]
+        clock[0] = datetime(2026, 1, 2, 0, 0, 1, tzinfo=UTC)
+        return [*waits, await counter.admit(key)]
+
+    assert asyncio.run(go()) == [7200, 0]
+
+
+def test_a_counter_counts_each_key_for_itself(known):
+    key = replace(known[0], requests_per_minute=1)
+    other = replace(key, id="other")
+
+    async def ask_all() -> list[float]:
+        counter = Counter()
+        return [await counter.admit(one) for one in (key, other, key)]
+
+    first, second, third = asyncio.run(ask_all())
+    assert first == second == 0 and third >= 1

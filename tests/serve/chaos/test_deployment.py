@@ -18,7 +18,7 @@ from serve.access.keys import Keys
 from serve.errors import ServeError
 from serve.server import _reserved
 from tests.serve.asking import connect
-from tests.serve.deployment.test_config import invoke
+from tests.serve.deploying import invoke
 from tests.serve.real_adapters import installation, real_adapter
 
 pytestmark = pytest.mark.chaos

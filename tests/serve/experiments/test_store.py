@@ -7,7 +7,6 @@ import pytest
 from cluster.errors import AdapterNotFound
 from serve.errors import AnswerNotFound, ExperimentError, ExperimentNotFound
 from serve.experiments import Experiments, VariantSpec
-from serve.experiments.rules import check_design
 from tests.serve.serve_fakes import BASE
 
 ARMS = (
@@ -137,14 +136,6 @@ def test_a_stopped_experiment_takes_late_feedback_and_no_second_stop(experiments
         experiments.stop("trial")
 
 
-@pytest.mark.parametrize(
-    "name", ["base", "a/b", "a:1", "a@b", "Upper", "", "x" * 65, "a b", "-a", "a\n"]
-)
-def test_a_name_that_could_mean_something_else_is_refused(experiments, name):
-    with pytest.raises(ExperimentError, match="cannot name an experiment"):
-        experiments.start(name, ARMS, "control", 200)
-
-
 def test_a_name_is_taken_once(experiments):
     experiments.start("trial", ARMS, "control", 200)
     experiments.stop("trial")
@@ -174,34 +165,6 @@ def test_variants_of_two_bases_are_refused(experiments):
     ]
     with pytest.raises(ExperimentError, match=f"needs {BASE}.*needs another-base"):
         experiments.start("trial", arms, "control", 200)
-
-
-@pytest.mark.parametrize(("planned_users", "alpha"), [(2, 1e-6), (10**9, 0.5)])
-def test_each_bound_of_a_design_is_allowed_itself(planned_users, alpha):
-    check_design("a" * 64, ARMS, ARMS[1].name, planned_users, alpha)
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"planned_users": 1}, "planned users"),
-        ({"planned_users": 10**9 + 1}, "planned users"),
-        ({"alpha": 0.51}, "alpha"),
-        ({"alpha": 0.0000009}, "alpha"),
-        ({"alpha": float("nan")}, "alpha"),
-        ({"control": "nobody"}, "is no variant"),
-        ({"variants": ARMS[:1]}, "at least one treatment"),
-        ({"variants": (ARMS[0], ARMS[0])}, "one name"),
-        (
-            {"variants": (ARMS[0], ARMS[1].model_copy(update={"name": "b\n"}))},
-            "cannot name a variant",
-        ),
-    ],
-)
-def test_a_wrong_design_says_what_is_allowed(experiments, change, text):
-    design = {"variants": ARMS, "control": "control", "planned_users": 200, "alpha": 0.05}
-    with pytest.raises(ExperimentError, match=text):
-        experiments.start("trial", **(design | change))
 
 
 def test_unknown_names_and_answers(experiments):

@@ -1,15 +1,12 @@
 """What a trial claims of a machine, and how many a pool holds."""
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 
 from align.memory.machines import GPUS
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
-from sweeps.pool.gpu_sharing import MACHINES, _share, hold_to_share, tensor_fraction
+from sweeps.pool.gpu_sharing import MACHINES, _share
 from sweeps.pool.placement import Placement, place
 from tests.sweeps.toy_recipe import RECIPE
 
@@ -202,22 +199,3 @@ def test_gpus_of_unknown_memory_are_not_shared(recipe):
     node = Node("a", "a", "10.0.0.1", 8, 1, "L40S")
     found = place(recipe, ["sft"], [node])
     assert found.gpus == {"sft": 1.0} and "L40S" in found.notes[0]
-
-
-def test_a_process_is_held_to_its_share_less_the_context():
-    total = 16 * 2**30
-    assert tensor_fraction(0.5, total) == 0.5 - 1 / 32
-
-
-def test_holding_to_a_share_sets_what_torch_may_allocate(monkeypatch):
-    told = []
-    cuda = SimpleNamespace(
-        is_available=lambda: True,
-        current_device=lambda: 0,
-        get_device_properties=lambda device: SimpleNamespace(total_memory=16 * 2**30),
-        set_per_process_memory_fraction=told.append,
-    )
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    hold_to_share(0.25)
-    hold_to_share(1.0)
-    assert told == [0.25 - 1 / 32]  # a whole GPU is left as it is

@@ -9,7 +9,6 @@ import cluster.storage
 from cluster.errors import StorageError
 from cluster.settings import Settings
 from cluster.storage import RemoteFolders, Storage
-from sweeps.pool.trainable import next_milestone
 from sweeps.pool.workspace import Workspace, discard_checkpoints, discard_published
 
 STUDY = "toy/sft/1-abc"
@@ -177,20 +176,3 @@ def test_training_goes_on_elsewhere_from_the_newest_upload(place, recipe, monkey
         for one in (there, unbroken)
     ]
     assert weights[0] == weights[1]
-
-
-@pytest.mark.parametrize(
-    ("decided", "trained", "measured", "expected"),
-    [
-        (0, 0, set(), 10),
-        (10, 10, {10}, 20),
-        (0, 10, {10}, 10),  # measured, but its driver died before it was told
-        (0, 10, set(), 10),  # trained, but its worker died before it measured
-        (0, 20, set(), 20),
-        (20, 30, {30}, 30),
-        (20, 30, set(), 30),
-        (30, 30, {30}, 30),
-    ],
-)
-def test_the_next_milestone(decided, trained, measured, expected):
-    assert next_milestone((10, 20, 30), decided, trained, measured) == expected

@@ -1,23 +1,16 @@
-"""API keys: made, asked for, used up and taken back."""
+"""Keys over HTTP: which routes ask for them, and what becomes of requests that lack them."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
-from sqlalchemy import text
 from starlette.routing import Match, Route
 
-from serve.access.key import Key, UnknownKey, admitted, digest_of, new_secret
 from serve.access.keys import Keys
-from serve.access.limits import Counter
-from serve.errors import AccessError, KeyNameError
 from serve.http.api import create_api
 from serve.http.auth_middleware import route_path
 from serve.http.backend import Backend
@@ -32,86 +25,6 @@ def bearer(secret: str) -> dict[str, str]:
 def refusal(send: Callable[[], Response], expected: str) -> Response:
     """The first answer that is no 200: the endpoint looks at the database twice a second."""
     return wait_until(lambda: answer if (answer := send()).status_code != 200 else None, expected)
-
-
-# The decision
-
-
-@pytest.fixture
-def known() -> tuple[Key, str]:
-    identity, secret = new_secret()
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Key(identity, "it", digest_of(secret), frozenset({"infer"}), None, None, at), secret
-
-
-def test_a_good_key_is_admitted_however_bearer_is_written(known):
-    key, secret = known
-    for header in (f"Bearer {secret}", f"bearer {secret}", f"Bearer  {secret} "):
-        assert admitted(header, {key.id: key}, "infer") == key
-
-
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic abc", "Bearer alk-1-2"])
-def test_what_is_no_key_is_a_401(known, header):
-    key, _ = known
-    with pytest.raises(AccessError) as caught:
-        admitted(header, {key.id: key}, "infer")
-    assert caught.value.status == 401
-
-
-def test_a_key_with_another_secret_or_id_is_not_known(known):
-    key, secret = known
-    other = new_secret()[1]
-    forged = f"alk-{key.id}-{other.rpartition('-')[2]:0>43}"[: len(secret)]
-    for wrong in (other, forged, secret[:-1] + ("A" if secret[-1] != "A" else "B")):
-        with pytest.raises(AccessError):
-            admitted(f"Bearer {wrong}", {key.id: key}, "infer")
-    with pytest.raises(UnknownKey):
-        admitted(f"Bearer {secret}", {}, "infer")
-
-
-def test_scopes_and_revocation(known):
-    key, secret = known
-    with pytest.raises(AccessError, match="is for infer, and this needs feedback") as caught:
-        admitted(f"Bearer {secret}", {key.id: key}, "feedback")
-    assert caught.value.status == 403
-    admin = replace(key, scopes=frozenset({"admin"}))
-    assert admitted(f"Bearer {secret}", {key.id: admin}, "feedback") == admin
-    with pytest.raises(AccessError, match="'it' was revoked"):
-        admitted(f"Bearer {secret}", {key.id: replace(key, revoked_at=key.created_at)}, "infer")
-
-
-# The database
-
-
-def test_a_secret_is_kept_nowhere(keys, database):
-    key, secret = keys.create("website", ["infer"])
-    with database.session(write=False) as session:
-        rows = str(session.execute(text("select * from api_keys")).all())
-    assert key.id in rows and secret not in rows and secret.rpartition("-")[2] not in rows
-
-
-def test_keys_that_cannot_be_made_or_found(keys):
-    keys.create("website", ["infer"])
-    for name, scopes, words in (
-        ("website", ["infer"], "already"),
-        ("", ["infer"], "cannot name"),
-        ("a b", ["infer"], "cannot name"),
-        ("a\n", ["infer"], "cannot name"),
-        ("a" * 65, ["infer"], "cannot name"),
-        ("other", ["inference"], "'inference': expected one or more of infer, feedback, admin"),
-        ("other", [], "expected one or more"),
-    ):
-        with pytest.raises(KeyNameError, match=words):
-            keys.create(name, scopes)
-    with pytest.raises(KeyNameError, match="did you mean website"):
-        keys.revoke("websit")
-    keys.revoke("website")
-    with pytest.raises(KeyNameError, match="was revoked before"):
-        keys.revoke("website")
-    assert [one.name for one in keys.every()] == ["website"]
-
-
-# Over HTTP
 
 
 @pytest.fixture
@@ -268,29 +181,3 @@ def test_tokens_of_scores_count(closed, keys):
         return closed.post("/v1/score", json=body, headers=bearer(secret)).status_code
 
     assert [score() for _ in range(3)] == [200, 200, 429]
-
-
-def test_tokens_are_free_again_at_midnight(known):
-    key = replace(known[0], tokens_per_day=10)
-    clock = [datetime(2026, 1, 1, 22, tzinfo=UTC)]
-
-    async def go() -> list[float]:
-        counter = Counter(lambda: clock[0])
-        await counter.spend(key, 10)
-        waits = [await counter.admit(key)]
-        clock[0] = datetime(2026, 1, 2, 0, 0, 1, tzinfo=UTC)
-        return [*waits, await counter.admit(key)]
-
-    assert asyncio.run(go()) == [7200, 0]
-
-
-def test_a_counter_counts_each_key_for_itself(known):
-    key = replace(known[0], requests_per_minute=1)
-    other = replace(key, id="other")
-
-    async def ask_all() -> list[float]:
-        counter = Counter()
-        return [await counter.admit(one) for one in (key, other, key)]
-
-    first, second, third = asyncio.run(ask_all())
-    assert first == second == 0 and third >= 1

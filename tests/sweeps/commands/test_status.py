@@ -1,0 +1,101 @@
+"""`alignery sweep status`, `best` and `list`, as typed, of a study that is made here."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import alignery
+from sweeps.study.study_session import StudySession
+from sweeps.sweep_store import FINISHED, Search, begin, update
+from tests.sweeps.driving import at
+
+STANDING = {
+    "split": "test", "items": 200, "measure": "accuracy", "minimised": False,
+    "chosen": 1, "searched_best": 1,
+    "systems": [
+        {
+            "name": "trial 1", "number": 1, "objective": 0.61, "low": 0.55, "high": 0.67,
+            "metrics": {}, "feasible": True, "against_parent": None,
+            "against_default": {"difference": 0.1, "low": 0.02, "high": 0.18},
+        },
+        {
+            "name": "default", "number": 0, "objective": 0.51, "low": None, "high": None,
+            "metrics": {}, "feasible": False, "against_default": None, "against_parent": None,
+        },
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def row(settings, database, recipe, launch):
+    """A sweep with two complete trials and one that failed."""
+    made = begin(database, Search(recipe, "sft"), launch=launch("sft", "reward").id)
+    config = recipe.stages["sft"]
+    config.sweep.rungs = []
+    with StudySession(settings, database, made.study, config) as bridge:
+        for objective in (0.5, 0.625):
+            bridge.report(bridge.ask().number, at(2, objective))
+        bridge.fail(bridge.ask().number, "loss is NaN")
+    return made
+
+
+def call(*arguments):
+    result = CliRunner().invoke(alignery.app, ["sweep", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def words(text, first):
+    """The words of the line that begins with this."""
+    (line,) = (line for line in text.splitlines() if line.startswith(first))
+    return line.split()
+
+
+def test_each_trial_is_a_line_beside_the_default(row):
+    text = call("status", "toy/sft")
+    assert "toy/sft sweep 1: running, 0 s" in text
+    titles = words(text, "trial")
+    assert titles[:5] == ["trial", "state", "step", "rank", "lr"] and "violation" not in titles
+    assert words(text, "0 ")[:5] == ["0", "COMPLETE", "30", "8", "0.001"]
+    assert "+0.125" in words(text, "1 ") and "0.625" in words(text, "1 ")
+    assert words(text, "2 ")[1] == "FAIL" and "loss is NaN" in text
+
+
+def test_of_a_run_it_is_told_what_has_not_begun(row):
+    text = call("status", "toy")
+    assert text.startswith("toy: ") and "not begun: reward" in text
+    assert "not begun" in call("status", "toy/sft")
+
+
+def test_the_standing_on_unseen_items_marks_the_chosen(row, database):
+    update(database, row.id, state=FINISHED, best_trial=1, unseen=STANDING)
+    text = call("status", "toy/sft")
+    assert "on 200 unseen items (test), accuracy:" in text
+    line = words(text, "trial 1 *")
+    assert " ".join(line[3:]) == "0.61 0.55 to 0.67 +0.1 (+0.02 to +0.18)"
+    assert "0.51, breaks a constraint" in text
+    assert words(text, "1 ")[1:3] == ["COMPLETE", "*"]
+
+
+def test_as_json_it_is_what_the_study_holds(row):
+    told = json.loads(call("status", "--json"))
+    (sweep,) = told["sweeps"]
+    assert told["launch"]["stages"] == ["sft", "reward"]
+    assert [trial["state"] for trial in sweep["trials"]] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert (sweep["failed"], sweep["pruned"], sweep["adapter"], sweep["best"]) == (1, 0, None, None)
+
+
+def test_runs_and_sweeps_are_listed_beside_each_other(row):
+    told = json.loads(call("list", "--json"))
+    assert [one["recipe"] for one in told["launches"]] == ["toy"]
+    assert [(one["line"], one["run"], one["launch"]) for one in told["sweeps"]] == [
+        ("toy/sft", 1, told["launches"][0]["id"])
+    ]
+    assert words(call("list"), "toy/sft")[:3] == ["toy/sft", "1", "1"]
+
+
+def test_without_a_finished_sweep_there_is_no_best(row):
+    result = CliRunner().invoke(alignery.app, ["sweep", "best", "toy/sft"])
+    assert result.exit_code == 2
+    assert "no sweep of 'toy/sft' has finished; the newest is running" in result.stderr

@@ -1,0 +1,43 @@
+"""Figures and events of a sweep as text."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.events import PoolChanged, TrialFinished
+from sweeps.progress.formatting import clock_time, line, objective_text, pool_text, value_text
+from tests.sweeps.progress_events import FAILED, STARTED
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (75.4, "1:15"), (3723, "1:02:03")])
+def test_clock_time(seconds, shown):
+    assert clock_time(seconds) == shown
+
+
+def test_notes_of_a_stage_are_told():
+    assert line(replace(STARTED, notes=("warm start: 8 trials",))).endswith(
+        "; warm start: 8 trials"
+    )
+
+
+def test_an_event_is_one_line_whatever_a_worker_said():
+    failed = replace(FAILED, reason="OSError: first\nsecond")
+    assert line(TrialFinished("dpo", failed)) == "dpo trial 1: FAIL: OSError: first second"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, ""), (0.00012345, "0.000123"), (2e-5, "2e-05"), (16, "16"), ("cosine", "cosine")],
+)
+def test_a_parameter_is_a_few_characters(value, shown):
+    assert value_text(value) == shown
+
+
+def test_what_was_not_measured_is_a_dash():
+    assert (objective_text(None), objective_text(float("nan"))) == ("–", "–")
+    assert objective_text(0.123456) == "0.1235"
+
+
+def test_one_machine_and_one_place_are_no_plural():
+    assert pool_text(PoolChanged(1, 1)) == "1 node, room for 1 trial at once"
+    assert pool_text(PoolChanged(2, 8)) == "2 nodes, room for 8 trials at once"
