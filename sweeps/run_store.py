@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select
 
 from align.recipe import Recipe
@@ -150,14 +150,23 @@ def to_resume(database: Database, name: str | None = None) -> RunTarget:
 def rows_of(database: Database, launch: Launch) -> list[Sweep]:
     """The newest sweeps of a launch's stages that it began or took over, in the stages' order."""
     newest_rows = {row.line: row for row in sweeps(database) if row.launch_id == launch.id}
-    recipe = recipe_of(launch)
-    lines = [recipe.line(stage) for stage in launch.stages]
+    lines = [f"{launch.name}/{stage}" for stage in launch.stages]
     return [newest_rows[line] for line in lines if line in newest_rows]
 
 
-def recipe_of(launch: Launch) -> Recipe:
-    """The resolved recipe that the launch was started with."""
-    return Recipe.model_validate(launch.recipe)
+def recipe_of(row: Launch | Sweep) -> Recipe:
+    """The resolved recipe that the launch or the sweep was started with.
+
+    SweepError if it is of an earlier version that wrote what this version does not accept.
+    """
+    try:
+        return Recipe.model_validate(row.recipe)
+    except ValidationError:
+        name = row.line if isinstance(row, Sweep) else row.name
+        raise SweepError(
+            f"the recipe that {name} was searched with is of an earlier version, and this one does "
+            f"not read it; `alignery sweep status {name} --json` prints its trials"
+        ) from None
 
 
 def options_of(launch: Launch) -> RunOptions:

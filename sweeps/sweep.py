@@ -16,7 +16,7 @@ from sweeps.pipeline import Needs, search
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.stage_job import TRIAL, StageJob, portable
 from sweeps.results.sweep_result import SweepResult
-from sweeps.run_store import choose
+from sweeps.run_store import choose, recipe_of
 
 __all__ = ["SweepResult", "finish_without_workers", "run_sweep"]
 
@@ -63,7 +63,7 @@ def finish_without_workers(settings: Settings, row: Sweep) -> SweepResult | None
     None if it has no complete trial; it can be continued then. The best is chosen on validation
     items, unless finalists were measured already. SweepLocked if a process drives the sweep.
     """
-    recipe = Recipe.model_validate(row.recipe)
+    recipe = recipe_of(row)
     job = StageJob(
         settings=portable(settings),
         recipe=recipe,

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import optuna
-from pydantic import ValidationError
 
 from align.adapters.provenance import code_commit, versions
-from align.recipe import Recipe
 from align.recipe.show import to_yaml
 from cluster.database import Database
 from cluster.database.tables import Launch, Sweep
@@ -17,11 +15,10 @@ from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.control import state_of
-from sweeps.errors import SweepError
 from sweeps.finalists import Standing
 from sweeps.report.data import StageReport, SweepReport, parameters
 from sweeps.report.importance import importance
-from sweeps.run_store import RunTarget, rows_of
+from sweeps.run_store import RunTarget, recipe_of, rows_of
 from sweeps.study.storage import read_trials
 
 _PACKAGES = ("ray", "optuna")
@@ -35,7 +32,7 @@ def gather(settings: Settings, database: Database, target: RunTarget) -> SweepRe
     adapters = Registry(database, Storage(settings)).versions()
     names = {adapter.adapter_id: adapter.name for adapter in adapters}
     stages = tuple(_stage(settings, sweep, names) for sweep in rows)
-    recipe = _recipe(row or launch or rows[0])
+    recipe = recipe_of(row or launch or rows[0])
     begun = {stage.stage for stage in stages}
     waiting = () if row is not None or launch is None else tuple(launch.stages)
     state = "" if launch is None else state_of(settings, database, launch)
@@ -53,7 +50,7 @@ def gather(settings: Settings, database: Database, target: RunTarget) -> SweepRe
 
 
 def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport:
-    recipe = _recipe(row)
+    recipe = recipe_of(row)
     config = recipe.stages[row.stage]
     trials = [trial for trial in read_trials(settings, row.study) if trial.state != "WAITING"]
     return StageReport(
@@ -77,17 +74,6 @@ def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport
         reward_model=names.get(row.reward_model_id or "", config.reward_model or ""),
         seconds=row.seconds,
     )
-
-
-def _recipe(row: Sweep | Launch) -> Recipe:
-    try:
-        return Recipe.model_validate(row.recipe)
-    except ValidationError:
-        name = row.line if isinstance(row, Sweep) else row.name
-        raise SweepError(
-            f"the recipe that {name} was searched with is of an earlier version, and this one does "
-            f"not read it; `alignery sweep status {name} --json` prints its trials"
-        ) from None
 
 
 def _packages() -> dict[str, str]:

@@ -5,7 +5,7 @@ import pytest
 
 from sweeps.errors import SweepError
 from sweeps.report.gather import gather
-from sweeps.run_store import find, update
+from sweeps.run_store import find, recipe_of, rows_of, update
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
 from sweeps.sweep_store import update as update_row
@@ -51,3 +51,15 @@ def test_a_recipe_of_an_earlier_version_is_one_clear_error(settings, database, r
     update_row(database, row.id, recipe={"name": "toy", "stages": 3})
     with pytest.raises(SweepError, match=r"of an earlier version.*status toy/sft --json"):
         gather(settings, database, find(database, "toy/sft"))
+
+
+def test_so_is_that_of_a_whole_run(settings, database, row):
+    """Its sweeps are listed all the same."""
+    old = {"name": "toy", "stages": 3}
+    update(database, find(database, "toy").launch.id, recipe=old)
+    target = find(database, "toy")
+    assert [sweep.line for sweep in rows_of(database, target.launch)] == ["toy/sft"]
+    with pytest.raises(SweepError, match=r"toy was searched with is of an earlier version"):
+        gather(settings, database, target)
+    with pytest.raises(SweepError, match=r"of an earlier version.*status toy --json"):
+        recipe_of(target.launch)
