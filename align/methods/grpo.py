@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from align.methods.online import OnlineMethod
+from align.methods.online import OnlineMethod, trainer_arguments
 
 if TYPE_CHECKING:
     from align.methods.trainers.trainer_inputs import TrainerInputs
@@ -33,10 +33,7 @@ class Grpo(OnlineMethod):
     )
 
     def trainer(self, inputs: TrainerInputs) -> Any:
-        """Completions come from `inputs.rollouts`, or from TRL's own `generate` if it is None.
-
-        Rewards get every column of the rows.
-        """
+        """Completions come from `inputs.rollouts`, or from TRL's own `generate` if it is None."""
         from trl import GRPOConfig, GRPOTrainer
 
         from align.methods.trainers.repeat_sampler import resumable
@@ -45,13 +42,7 @@ class Grpo(OnlineMethod):
             # TRL warns that `rollout_func` may change in its next version; TRL is pinned.
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
             return resumable(GRPOTrainer)(
-                model=inputs.model,
-                reward_funcs=inputs.reward_functions(),
-                args=GRPOConfig(**inputs.arguments(), reward_weights=inputs.reward_weights()),
-                train_dataset=inputs.columns(*inputs.all_columns()),
-                processing_class=inputs.tokenizer,
-                peft_config=inputs.lora(),
-                rollout_func=inputs.rollouts,
+                **trainer_arguments(inputs, GRPOConfig), rollout_func=inputs.rollouts
             )
 
 

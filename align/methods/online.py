@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import gcd
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from align.methods.specification import Draft, Fate, Method, StageFields
+
+if TYPE_CHECKING:
+    from align.methods.trainers.trainer_inputs import TrainerInputs
 
 #: Completions of a prompt in a drafted recipe.
 GENERATIONS = 8
@@ -33,6 +36,18 @@ def generation_period(stage: StageFields) -> int:
     batches = generation_batch(stage) // stage.per_device_train_batch_size
     micro = batches * int(stage.trl_value("num_iterations"))
     return int(micro // gcd(micro, stage.gradient_accumulation_steps))
+
+
+def trainer_arguments(inputs: TrainerInputs, config: type[Any]) -> dict[str, Any]:
+    """The arguments that TRL's online trainers share; rewards get every column of the rows."""
+    return {
+        "model": inputs.model,
+        "reward_funcs": inputs.reward_functions(),
+        "args": config(**inputs.arguments(), reward_weights=inputs.reward_weights()),
+        "train_dataset": inputs.columns(*inputs.all_columns()),
+        "processing_class": inputs.tokenizer,
+        "peft_config": inputs.lora(),
+    }
 
 
 class OnlineMethod(Method):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from align.methods.online import OnlineMethod
+from align.methods.online import OnlineMethod, trainer_arguments
 
 if TYPE_CHECKING:
     from align.methods.trainers.trainer_inputs import TrainerInputs
@@ -22,23 +22,14 @@ class Rloo(OnlineMethod):
     draft_beta = "    beta: {choice: [0.0, 0.01, 0.05]}  # weight of the KL penalty in the reward"
 
     def trainer(self, inputs: TrainerInputs) -> Any:
-        """Completions come from `inputs.rollouts`, or from TRL's own `generate` if it is None.
-
-        Rewards get every column of the rows.
-        """
+        """Completions come from `inputs.rollouts`, or from TRL's own `generate` if it is None."""
         from trl import RLOOConfig, RLOOTrainer
 
         from align.methods.trainers.repeat_sampler import resumable
         from align.methods.trainers.rollouts import with_rollouts
 
-        return with_rollouts(resumable(RLOOTrainer), inputs.rollouts)(
-            model=inputs.model,
-            reward_funcs=inputs.reward_functions(),
-            args=RLOOConfig(**inputs.arguments(), reward_weights=inputs.reward_weights()),
-            train_dataset=inputs.columns(*inputs.all_columns()),
-            processing_class=inputs.tokenizer,
-            peft_config=inputs.lora(),
-        )
+        trainer = with_rollouts(resumable(RLOOTrainer), inputs.rollouts)
+        return trainer(**trainer_arguments(inputs, RLOOConfig))
 
 
 METHOD = Rloo()
