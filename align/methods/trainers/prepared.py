@@ -45,6 +45,7 @@ class Prepared:
     Progress bars are switched off.
     """
 
+    trainer_name: str
     prepared_by: tuple[str, ...]
 
     def _prepare_dataset(
@@ -57,8 +58,7 @@ class Prepared:
                 dataset, processing_class, args, *rest
             )
 
-        trainer = type(self).__mro__[2].__name__  # after the subclass and this mixin
-        key = entry_key(dataset, processing_class, trainer, self.prepared_by, args, rest)
+        key = entry_key(dataset, processing_class, self.trainer_name, self.prepared_by, args, rest)
         with no_progress_bars():
             return kept(key, make)
 
@@ -69,7 +69,8 @@ def prepared(trainer: type[Any], fields: tuple[str, ...]) -> type[Any]:
 
     A test compares them with TRL's sources.
     """
-    return type(f"Prepared{trainer.__name__}", (Prepared, trainer), {"prepared_by": fields})
+    attributes = {"trainer_name": trainer.__name__, "prepared_by": fields}
+    return type(f"Prepared{trainer.__name__}", (Prepared, trainer), attributes)
 
 
 def entry_key(

@@ -12,12 +12,13 @@ Raw = dict[str, Any]
 
 
 def stage(method: MethodName, **fields: Any) -> Raw:
+    """A stage of this method with fields changed."""
     raw = {
         "method": method,
         "learning_rate": 1e-3,
         "max_steps": 12,
         "objective": METHODS[method].objectives[-1],
-        "rewards": {"correctness": 1.0} if method == "grpo" else {},
+        "rewards": {"correctness": 1.0} if METHODS[method].online else {},
     }
     return {**raw, **fields}
 

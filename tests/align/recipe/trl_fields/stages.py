@@ -1,36 +1,16 @@
-"""Recipes of a stage, TRL's class for it, and what is said of a wrong one."""
+"""A recipe of a single stage, TRL's class for it, and what is said of a wrong stage."""
 
 from importlib import import_module
 from typing import Any
 
-import pytest
-
-from align.errors import RecipeError
 from align.methods import METHODS, MethodName
-from align.recipe import Recipe, StageConfig, parse_recipe
-
-
-def stage(method: MethodName, **fields: Any) -> dict[str, Any]:
-    """A stage of this method with fields changed."""
-    raw = {
-        "method": method,
-        "learning_rate": 1e-3,
-        "max_steps": 12,
-        "objective": METHODS[method].objectives[-1],
-        "rewards": {"correctness": 1.0} if METHODS[method].online else {},
-    }
-    return {**raw, **fields}
+from align.recipe import Recipe, StageConfig
+from tests.align.recipe import stages
 
 
 def recipe(method: MethodName, **fields: Any) -> Recipe:
-    return parse_recipe(
-        {
-            "name": "tiny",
-            "base": "tiny-random",
-            "data": {"task": "arithmetic"},
-            "stages": {"one": stage(method, **fields)},
-        }
-    )
+    """A recipe with a stage of this method, with fields changed."""
+    return stages.recipe(one=stages.stage(method, **fields))
 
 
 def config(method: MethodName, **fields: Any) -> StageConfig:
@@ -38,10 +18,7 @@ def config(method: MethodName, **fields: Any) -> StageConfig:
 
 
 def refusal(method: MethodName, **fields: Any) -> str:
-    with pytest.raises(RecipeError) as caught:
-        recipe(method, **fields)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return stages.refusal(one=stages.stage(method, **fields))
 
 
 def config_class(method: MethodName) -> Any:
