@@ -39,18 +39,18 @@ class OwnDtypeLinear(nn.Linear):
     def __init__(self, linear: nn.Linear, dtype: torch.dtype):
         nn.Module.__init__(self)  # no new weight: it is shared, unless its dtype changes
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.weight, self.bias = (
-            tensor if tensor is None or tensor.dtype == dtype else _frozen(tensor.to(dtype))
-            for tensor in (linear.weight, linear.bias)
-        )
+        self.weight = _frozen(linear.weight, dtype)
+        self.bias = None if linear.bias is None else _frozen(linear.bias, dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return nn.functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-def _frozen(tensor: torch.Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor.detach(), requires_grad=False)
+def _frozen(weight: torch.Tensor, dtype: torch.dtype) -> nn.Parameter:
+    if isinstance(weight, nn.Parameter) and weight.dtype == dtype:
+        return weight
+    return nn.Parameter(weight.detach().to(dtype), requires_grad=False)
 
 
 def settle(ref: str, model: Any, tokenizer: Any, fp32_modules: Sequence[str]) -> None:
@@ -172,7 +172,8 @@ def lora_in_fp32(model: Any) -> None:
     from peft.tuners.lora import LoraLayer
 
     wide = {id(linear) for linear in held_linears(model).values()}
-    for module in model.modules():
+    modules: list[nn.Module] = list(model.modules())
+    for module in modules:
         if isinstance(module, LoraLayer) and id(module.get_base_layer()) in wide:
             module.forward = partial(_in_fp32, module.forward)
 

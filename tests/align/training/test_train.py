@@ -44,8 +44,9 @@ def test_nothing_is_left_of_a_run_that_diverged(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(
+    ("method", "checkpointing"), [*((method, False) for method in METHODS), ("sft", True)]
+)
 def test_without_pefts_casts_autocast_learns_the_same_bits(
     tmp_path, monkeypatch, home, method, checkpointing
 ):
