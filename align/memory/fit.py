@@ -106,6 +106,7 @@ class _Case:
             beneath=_chain(self.recipe, self.config.parent, self.shape, largest),
             judge=_chain(self.recipe, self.config.reward_model, self.shape, largest),
             prompt_tokens=self.prompt_tokens,
+            fp32_modules=self.recipe.fp32_modules,
         )
         return self.of(params, work)
 

@@ -98,7 +98,7 @@ class BankLinear(nn.Module):
         batch = self._bank.batch
         if batch is None or not batch.adapted or self._lora is None:
             return y
-        rows = x.contiguous().view(-1, self.in_features)  # some families pass a slice
+        rows = x.to(y.dtype).contiguous().view(-1, self.in_features)  # some families pass a slice
         self._lora.add(rows, y.view(-1, self.out_features), batch)
         return y
 
