@@ -5,8 +5,8 @@ Within `Card()` a request for a CUDA device (`device="cuda"`, `.to("cuda")`, `.c
 
 - An operation on a card's tensor and a CPU tensor of one or more dimensions raises `CardError`, as
   torch does ("Expected all tensors to be on the same device"). CPU tensors without dimensions are
-  allowed, except in `cat` and `stack`. CPU tensors as an index are refused too: torch takes them,
-  with a transfer at each use.
+  allowed, except in `cat` and `stack`. CPU tensors as an index are refused too,
+  unless that is asked for: torch takes them, with a transfer at each use.
 - Copies to the card are counted as `uploads`, among them a list as an index.
 - Whatever makes the host wait for values of the card is counted as `reads`: `item`, `tolist`,
   `bool`, `cpu`, `nonzero`, boolean indexing, and others whose result's size depends on values.
@@ -105,11 +105,13 @@ class CardTensor(torch.Tensor):
 class Card(TorchFunctionMode):
     """Counts transfers of the code within its block, and makes tensors of its CUDA requests.
 
-    `reads` and `uploads` name each operation that transferred values.
+    `reads` and `uploads` name each operation that transferred values. With `cpu_indices` an index
+    from the CPU is an upload, as in code of libraries, and else an error.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_indices: bool = False) -> None:
         super().__init__()
+        self.cpu_indices = cpu_indices
         self.reads: list[str] = []
         self.uploads: list[str] = []
         self._limit: int | None = None
@@ -282,6 +284,9 @@ def _check(
         if isinstance(args[0], CardTensor):
             return lambda card: card.uploads.append("copy_")
         return lambda card: card.count_read("copy_")
+    lenient = bool(_active) and _active[-1].cpu_indices and name == "aten::index"
+    if lenient and on_cpu and isinstance(args[0], CardTensor):
+        return lambda card: card.uploads.append("an index from the CPU")
     wrong = [value for value in on_cpu if value.dim() or name in _STRICT]
     if wrong:
         shapes = ", ".join(f"{_place(value)} {tuple(value.shape)}" for value in tensors)

@@ -124,6 +124,16 @@ def test_a_copy_to_the_card_is_counted(card, matrix, operation):
     assert (len(card.uploads), card.reads) == (1, [])
 
 
+def test_an_index_from_the_cpu_is_an_upload_where_that_is_asked_for():
+    index = torch.tensor([2, 0])
+    with Card(cpu_indices=True) as card:
+        values = torch.arange(6, device="cuda").reshape(3, 2)[index]
+        assert card.uploads == ["an index from the CPU"]
+        assert values.tolist() == [[4, 5], [0, 1]]
+        with pytest.raises(CardError, match="mixes devices"):
+            torch.ones(3)[values[:, 0]]
+
+
 def test_tensors_say_that_they_are_on_the_card(matrix):
     for tensor in (matrix, matrix[1:].mT, matrix + 1, torch.empty(2, device="cuda:0", dtype=int)):
         assert tensor.device == DEVICE and tensor.is_cuda and not tensor.is_cpu
