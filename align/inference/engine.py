@@ -14,6 +14,7 @@ from align.adapters.tensors import LoraFactors
 from align.base import Base
 from align.errors import AdapterError
 from align.inference.batch_api import complete, scores, summed_log_probabilities
+from align.inference.card_sampler import choose_sampler
 from align.inference.families import check_layout, check_logits, is_fused
 from align.inference.loaded_adapters import LoadedAdapters
 from align.inference.modeling.cuda_graphs import capture_on_cuda
@@ -22,10 +23,9 @@ from align.inference.modeling.model import Model, Reading, Writing
 from align.inference.options import EngineOptions
 from align.inference.prompt_scoring import Read
 from align.inference.request_limits import check_request
-from align.inference.sampler import Sampler
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence as Scheduled
-from align.inference.stopping import Written
+from align.inference.stopping import Written, end_tokens
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
 
@@ -53,8 +53,8 @@ class BankEngine:
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
         self._vocabulary = int(model.config.vocab_size)
-        self._ends = _end_tokens(base)
-        self._sampler = Sampler(self._vocabulary, self._ends, weight.device)
+        self._ends = end_tokens(base)
+        self._sampler = choose_sampler(weight.device)(self._vocabulary, self._ends, weight.device)
         self._new_scheduler = partial(
             Scheduler,
             slots=options.slots,
@@ -292,9 +292,3 @@ class _Live:
     written: Written
     request: GenerationRequest
     read: Read
-
-
-def _end_tokens(base: Base) -> frozenset[int]:
-    eos = base.model.generation_config.eos_token_id
-    tokens = eos if isinstance(eos, list) else [eos]
-    return frozenset(token for token in (*tokens, base.tokenizer.eos_token_id) if token is not None)
