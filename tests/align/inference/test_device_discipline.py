@@ -20,19 +20,17 @@ from tests.card import Card, on_card
 
 OPTIONS = EngineOptions(slots=12, slot_tokens=128, adapters=2, max_rank=64, cuda_graphs=False)
 PROMPTS = [random_tokens(seed, 5 + 7 * seed) for seed in range(4)]
-#: A way to sample, and the reads of a step in which all rows are sampled in this way.
+#: Ways to sample.
 SAMPLING = {
-    "greedy": ({}, 1),
-    "all": ({"temperature": 1.0, "seed": 5}, 2),
-    "top_k": ({"temperature": 0.7, "top_k": 9, "top_p": 0.8, "seed": 5}, 2),
-    "nucleus": ({"temperature": 1.3, "top_p": 0.7, "seed": 5}, 8),
-    "penalties": ({"frequency_penalty": 0.4, "presence_penalty": 0.2}, 1),
-    "bias": ({"logit_bias": {7: 2.5, 9: -100.0}}, 1),
-    "late end": ({"min_new_tokens": 4}, 1),
-    "logprobs": ({"logprobs": 3}, 4),
+    "greedy": {},
+    "all": {"temperature": 1.0, "seed": 5},
+    "top_k": {"temperature": 0.7, "top_k": 9, "top_p": 0.8, "seed": 5},
+    "nucleus": {"temperature": 1.3, "top_p": 0.7, "seed": 5},
+    "penalties": {"frequency_penalty": 0.4, "presence_penalty": 0.2},
+    "bias": {"logit_bias": {7: 2.5, 9: -100.0}},
+    "late end": {"min_new_tokens": 4},
+    "logprobs": {"logprobs": 3},
 }
-#: Reads of a step in which each way has a row: those of rejected draws depend on the draws.
-READS_OF_ALL_KINDS = 12
 
 
 @pytest.fixture
@@ -69,6 +67,18 @@ def on_cpu(base, adapters, requests, monkeypatch):
         return engine.generate(requests)
 
 
+def check_same(ours, theirs):
+    """The same tokens, and their log-probabilities up to sums in another order.
+
+    A nucleus is drawn from in another way on a CPU, with the same distribution.
+    """
+    assert [one.token_ids for one in ours] == [one.token_ids for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        for token, expected in zip(one.logprobs, other.logprobs, strict=True):
+            assert token.logprob == pytest.approx(expected.logprob, abs=1e-4)
+            assert dict(token.top) == pytest.approx(dict(expected.top), abs=1e-4)
+
+
 def run(card, engine, requests):
     """Completions in order, and the reads of each step."""
     order = [sequence for request in requests for sequence in engine.submit(request)]
@@ -102,25 +112,28 @@ def requests(adapters, **sampling):
     ]
 
 
-@pytest.mark.parametrize(("sampling", "reads"), SAMPLING.values(), ids=SAMPLING.keys())
-def test_a_step_reads_back_what_was_sampled(
-    card, base, engine, adapters, monkeypatch, sampling, reads
+@pytest.mark.parametrize(("name", "sampling"), SAMPLING.items(), ids=SAMPLING.keys())
+def test_a_step_reads_back_once_what_was_sampled(
+    card, base, engine, adapters, monkeypatch, name, sampling
 ):
     asked = requests(adapters, **sampling)
     completions, steps = run(card, engine, asked)
-    assert max(steps) <= reads
+    assert set(steps) == {1}
     assert len(steps) >= 6
-    assert completions == on_cpu(base, adapters, asked, monkeypatch)
+    if name != "nucleus":
+        check_same(completions, on_cpu(base, adapters, asked, monkeypatch))
 
 
 def test_rows_of_all_kinds_share_a_step(card, base, engine, adapters, monkeypatch):
     asked = [
         GenerationRequest(PROMPTS[at % 4], (None, "all")[at % 2], 6, **sampling)
-        for at, (sampling, _) in enumerate(SAMPLING.values())
+        for at, sampling in enumerate(SAMPLING.values())
     ]
     completions, steps = run(card, engine, asked)
-    assert max(steps) <= READS_OF_ALL_KINDS
-    assert completions == on_cpu(base, adapters, asked, monkeypatch)
+    assert max(steps) <= 2  # the tokens of rows that decode, and of prompts that end
+    expected, at = on_cpu(base, adapters, asked, monkeypatch), list(SAMPLING).index("nucleus")
+    del completions[at], expected[at]
+    check_same(completions, expected)
 
 
 def test_prefixes_are_copied_and_adapters_take_turns(card, base, adapters, monkeypatch, tmp_path):
@@ -154,7 +167,7 @@ def test_prefixes_are_copied_and_adapters_take_turns(card, base, adapters, monke
 def test_loading_an_adapter_reads_only_whether_it_is_finite(card, base, adapters):
     engine = BankEngine(of_card(base), OPTIONS)
     saved = adapters["all"]
-    with card.at_most(reads=2 * len(saved.factors.modules)):
+    with card.at_most(reads=1):
         engine.load("all", saved.folder)
     engine.load("of the card", _moved(saved.factors, "cuda"))
     one, two = run(

@@ -52,8 +52,8 @@ class OperationCounter(TorchDispatchMode):
         return result
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Attention as the one kernel that a card launches for it; meta tensors would take it apart."""
+class _FusedKernels(TorchFunctionMode):
+    """Attention and norms as the kernel that a card launches; meta tensors take them apart."""
 
     def __init__(self, counter: OperationCounter):
         super().__init__()
@@ -66,6 +66,10 @@ class _FusedAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in (functional.rms_norm, torch.rms_norm):
+            tensors = _tensors([args, kwargs])
+            self._counter.total += Counts(1, _bytes(args[0]) + sum(map(_bytes, tensors)))
+            return torch.empty_like(args[0])
         if func is not functional.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         query, key, value = args[:3]
@@ -82,7 +86,7 @@ class _FusedAttention(TorchFunctionMode):
 def counted() -> Iterator[OperationCounter]:
     """Count the block's operations."""
     counter = OperationCounter()
-    with torch.no_grad(), _FusedAttention(counter), counter:
+    with torch.no_grad(), _FusedKernels(counter), counter:
         yield counter
 
 
