@@ -16,7 +16,9 @@ CHAOS = "chaos"
 BEHAVIOURS = {
     "align": "scaffold_preferences",
     "align/chaos": "engine_soak learning rollouts",
-    "align/inference": "device_discipline engine_failures engine_refusals engine_requests engine_soak",
+    "align/inference": (
+        "device_discipline engine_failures engine_refusals engine_requests engine_soak"
+    ),
     "align/inference/scheduling": "scheduler_properties",
     "align/recipe": "constraints recipe_docs",
     "align/training": "device_discipline packing warm_worker",
