@@ -42,6 +42,7 @@ class Columns:
         self.slots, self.max_rank = slots, max_rank
         self.capacity, self.version = 0, 0
         self._of: dict[int, list[int]] = {}
+        self._index: dict[int, torch.Tensor] = {}
         self._free: list[int] = []
         self._owner = torch.empty(0, dtype=torch.int32, device=device)
 
@@ -52,12 +53,13 @@ class Columns:
             largest = max(rank, *map(len, self._of.values()), 0)
             self._grow(self.capacity - len(self._free) + rank, self.slots * largest)
         self._of[slot], self._free = self._free[:rank], self._free[rank:]
+        self._index[slot] = self._on_device(self._of[slot])
         self._owner.masked_fill_(self._owner == slot, _FREE)
-        self._owner.index_fill_(0, self.index(slot), slot)
+        self._owner.index_fill_(0, self._index[slot], slot)
 
     def index(self, slot: int) -> torch.Tensor:
         """The columns of a slot (rank,) int64."""
-        return torch.tensor(self._of[slot], dtype=torch.long, device=self._owner.device)
+        return self._index[slot]
 
     def blocks(self, batch: Batch) -> Sequence[Block]:
         """Runs of tokens that cover all tokens with an adapter, made once in a pass.
@@ -94,7 +96,10 @@ class Columns:
             return slice(chosen[0], chosen[-1] + 1)
         if len(slots) > 1 and 2 * len(chosen) > self.capacity:
             return slice(None)
-        return torch.tensor(chosen, device=self._owner.device)
+        return self._on_device(chosen)
+
+    def _on_device(self, columns: list[int]) -> torch.Tensor:
+        return torch.tensor(columns, dtype=torch.long, device=self._owner.device)
 
     def _grow(self, needed: int, most: int) -> None:
         """To `needed` columns, and by half if no more than `most` would be used."""
