@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 
@@ -42,6 +43,7 @@ class Columns:
         self.slots, self.max_rank = slots, max_rank
         self.capacity, self.version = 0, 0
         self._of: dict[int, list[int]] = {}
+        self._index: dict[int, torch.Tensor] = {}
         self._free: list[int] = []
         self._owner = torch.empty(0, dtype=torch.int32, device=device)
 
@@ -52,30 +54,32 @@ class Columns:
             largest = max(rank, *map(len, self._of.values()), 0)
             self._grow(self.capacity - len(self._free) + rank, self.slots * largest)
         self._of[slot], self._free = self._free[:rank], self._free[rank:]
+        self._index[slot] = self._on_device(self._of[slot])
         self._owner.masked_fill_(self._owner == slot, _FREE)
-        self._owner.index_fill_(0, self.index(slot), slot)
+        self._owner.index_fill_(0, self._index[slot], slot)
 
     def index(self, slot: int) -> torch.Tensor:
         """The columns of a slot (rank,) int64."""
-        return torch.tensor(self._of[slot], dtype=torch.long, device=self._owner.device)
+        return self._index[slot]
 
     def blocks(self, batch: Batch) -> Sequence[Block]:
         """Runs of tokens that cover all tokens with an adapter, made once in a pass.
 
-        A decode step is a single block with all columns, whatever adapters it has, so that it can
-        be captured as a CUDA graph.
+        Where `few_launches`, a decode step is a single block with all columns, whatever adapters it
+        has, so that it can be captured as a CUDA graph.
         """
-        make = self._prefill if batch.spans else self._all
+        make = self._all if batch.few_launches and not batch.spans else self._by_groups
         return batch.once("columns", lambda: make(batch))
 
     def _all(self, batch: Batch) -> list[Block]:
         return [Block(slice(None), slice(None), self._owner != batch.bank[:, None])]
 
-    def _prefill(self, batch: Batch) -> list[Block]:
+    def _by_groups(self, batch: Batch) -> list[Block]:
         needless = _NEEDLESS if batch.few_launches else 0
         ranks = {slot: len(columns) for slot, columns in self._of.items()}
         blocks = []
-        groups = [group for group in batch.groups if ranks[group[2]]]
+        groups = batch.groups if batch.spans else _runs(batch.bank.tolist())
+        groups = [group for group in groups if ranks.get(group[2])]
         for first, end, slots in merged(groups, ranks.__getitem__, needless):
             rows, columns = slice(first, end), self._selection(slots)
             foreign = None
@@ -94,7 +98,10 @@ class Columns:
             return slice(chosen[0], chosen[-1] + 1)
         if len(slots) > 1 and 2 * len(chosen) > self.capacity:
             return slice(None)
-        return torch.tensor(chosen, device=self._owner.device)
+        return self._on_device(chosen)
+
+    def _on_device(self, columns: list[int]) -> torch.Tensor:
+        return torch.tensor(columns, dtype=torch.long, device=self._owner.device)
 
     def _grow(self, needed: int, most: int) -> None:
         """To `needed` columns, and by half if no more than `most` would be used."""
@@ -105,6 +112,17 @@ class Columns:
         owner[: self.capacity] = self._owner
         self._owner, self.capacity = owner, capacity
         self.version += 1
+
+
+def _runs(bank: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Runs (first row, end, slot) of rows with the same bank slot, without rows of slot -1."""
+    runs, first = [], 0
+    for slot, rows in groupby(bank):
+        end = first + len(list(rows))
+        if slot >= 0:
+            runs.append((first, end, slot))
+        first = end
+    return runs
 
 
 def merged(

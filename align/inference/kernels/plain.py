@@ -16,7 +16,8 @@ from align.inference.kernels.columns import Columns
 from align.inference.kernels.dense_lora import DenseLora
 from align.inference.kernels.ops import Attention, Heads, StackedLora
 
-_MULTIPLE = 16  # of keys: the memory-efficient kernel copies a mask of any other length
+#: Of keys on a GPU: the memory-efficient kernel copies a mask of any other length in each layer.
+KEYS_MULTIPLE = 16
 
 
 class PlainOps:
@@ -93,7 +94,7 @@ def attend_rows(
 
 def _positions(batch: Batch) -> torch.Tensor:
     """Positions (keys,) that a decode step attends over."""
-    multiple = _MULTIPLE if batch.few_launches else 1
+    multiple = KEYS_MULTIPLE if batch.few_launches else 1
     count = -(-batch.longest // multiple) * multiple
     return batch.once("key positions", lambda: torch.arange(count, device=batch.slots.device))
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from align.inference.kernels import Batch, LayerCache
-from align.inference.kernels.plain import additive
+from align.inference.kernels.plain import KEYS_MULTIPLE, additive
 
 #: First token, end, slot, first position.
 Span = tuple[int, int, int, int]
@@ -22,7 +22,6 @@ _SMALL = 2**14
 #: Queries times keys of a group, padding included. They bound its mask, which has that many entries
 #: for each KV head, and a span that long keeps a GPU busy alone.
 _LARGEST = 2**21
-_MULTIPLE = 16  # of keys: the memory-efficient kernel copies a mask of any other length
 
 
 def read(
@@ -131,7 +130,7 @@ class _Padded:
         most_queries, most_keys = max(map(_new, group)), max(map(_until, group))
         places = torch.arange(most_queries, device=device)
         places = torch.minimum(places, (end - first - 1)[:, None])
-        keys = torch.arange(-(-most_keys // _MULTIPLE) * _MULTIPLE, device=device)
+        keys = torch.arange(-(-most_keys // KEYS_MULTIPLE) * KEYS_MULTIPLE, device=device)
         return cls(
             first[:, None] + places,
             start[:, None] + places,

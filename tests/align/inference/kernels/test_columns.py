@@ -66,22 +66,24 @@ def test_capacity_grows_by_half_and_never_beyond_what_the_slots_can_use():
     assert made.version == len(set(capacities))
 
 
-def foreign(batch, made):
-    (block,) = made.blocks(batch)
-    return block.foreign
+def rows(bank, few_launches=True):
+    batch = decoding([0] * len(bank), bank)
+    batch.few_launches = few_launches
+    return batch
 
 
 def test_a_row_sees_the_columns_of_its_adapter_alone():
     made = columns(2, 1, 3)
     made.assign(1, 0)
-    hidden = foreign(decoding([0] * 4, [2, -1, 0, 1]), made)
-    assert hidden.shape == (4, made.capacity)
-    own = [(~row).nonzero()[:, 0].tolist() for row in hidden]
+    (block,) = made.blocks(rows([2, -1, 0, 1]))
+    assert (block.rows, block.columns) == (slice(None), slice(None))
+    assert block.foreign.shape == (4, made.capacity)
+    own = [(~row).nonzero()[:, 0].tolist() for row in block.foreign]
     assert own == [made.index(2).tolist(), [], made.index(0).tolist(), []]
 
 
 def test_the_mask_of_a_step_is_made_once():
-    made, batch = columns(2, 1), decoding([0, 0], [0, 1])
+    made, batch = columns(2, 1), rows([0, 1])
     assert made.blocks(batch) is made.blocks(batch)
 
 
@@ -110,6 +112,17 @@ def test_without_a_preference_for_few_launches_no_arithmetic_is_needless():
     made = columns(4, 8)
     blocks = made.blocks(prompts([(3, 0), (5, 1)], few_launches=False))
     assert [block.rows for block in blocks] == [slice(0, 3), slice(3, 8)]
+    assert all(block.foreign is None for block in blocks)
+
+
+def test_nor_is_any_in_decoding():
+    made = columns(4, 8, 2)
+    blocks = made.blocks(rows([1, 1, -1, 0, 2, 2], few_launches=False))
+    assert [(block.rows, block.columns) for block in blocks] == [
+        (slice(0, 2), slice(4, 12)),
+        (slice(3, 4), slice(0, 4)),
+        (slice(4, 6), slice(12, 14)),
+    ]
     assert all(block.foreign is None for block in blocks)
 
 

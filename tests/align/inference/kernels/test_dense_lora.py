@@ -13,6 +13,13 @@ WIDTH, OUTS = 64, [48, 16, 16]
 MIXED = [[1, 2, 8, 16, 0, 128, 5, 32], [1, 2, 8, 16, 4, 128, 0, 7], [1, 0, 8, 16, 4, 128, 9, 0]]
 
 
+def step(bank):
+    """A decode step of rows with these bank slots, as on a GPU."""
+    batch = decoding([0] * len(bank), bank)
+    batch.few_launches = True
+    return batch
+
+
 def assert_exact(ours, theirs):
     assert float((ours - theirs).abs().max()) <= EXACT * float(theirs.abs().max())
 
@@ -27,7 +34,7 @@ def alone(layer, x, bank):
             pairs = layer.adapters[slot]
             single.columns.assign(0, max(pair[0].shape[0] for pair in pairs if pair is not None))
             single.lora.put(0, pairs)
-            single.lora.add(row[None], y, decoding([0], [0]))
+            single.lora.add(row[None], y, step([0]))
         rows.append(y)
     return torch.cat(rows)
 
@@ -36,7 +43,7 @@ def test_mixed_ranks_equal_each_adapter_alone():
     layer = RandomLora(PlainOps(), torch.float32, WIDTH, OUTS, MIXED)
     bank = [*range(8), -1, 5, 3, 0, -1, 7]
     x, y = random(torch.float32, len(bank), WIDTH, seed=9), torch.zeros(len(bank), sum(OUTS))
-    layer.lora.add(x, y, decoding([0] * len(bank), bank))
+    layer.lora.add(x, y, step(bank))
     want = alone(layer, x, bank)
     for row in range(len(bank)):
         assert_exact(y[row], want[row])
@@ -51,7 +58,7 @@ def test_growth_in_between_changes_no_loaded_adapter():
         layer.put(slot, ranks, seed=20 + ranks[0])
         assert layer.columns.version > version
         y = torch.zeros(3, sum(OUTS))
-        layer.lora.add(x, y, decoding([0] * 3, bank))
+        layer.lora.add(x, y, step(bank))
         assert_exact(y, layer.by_hand(x, torch.zeros_like(y), bank))
 
 
@@ -60,7 +67,7 @@ def test_a_used_slot_holds_nothing_of_its_last_adapter():
     x, bank = random(torch.float32, 2, WIDTH, seed=9), [0, 1]
     layer.put(0, [3, 0, 2], seed=30)
     y = torch.zeros(2, sum(OUTS))
-    layer.lora.add(x, y, decoding([0, 0], bank))
+    layer.lora.add(x, y, step(bank))
     assert_exact(y, layer.by_hand(x, torch.zeros_like(y), bank))
     assert (y[0, OUTS[0] : OUTS[0] + OUTS[1]] == 0).all()
 
@@ -81,7 +88,7 @@ def test_the_overflow_of_other_columns_stays_out(dtype, evicted):
         layer.columns.assign(1, 0)
         layer.lora.put(1, [None] * 3)
     y = torch.zeros(3, sum(OUTS), dtype=dtype)
-    layer.lora.add(x, y, decoding([0] * 3, bank))
+    layer.lora.add(x, y, step(bank))
     want = layer.by_hand(x[:1], torch.zeros_like(y[:1]), bank[:1])
     assert torch.allclose(
         y[:1].float(), want.float(), rtol=2e-2, atol=2e-2 * float(want.abs().max())
@@ -96,7 +103,7 @@ def test_prompts_equal_their_tokens_fed_as_rows(few_launches):
     bank = [5] * 4 + [-1] * 2 + [0] * 3 + [4] + [7] * 5 + [6] * 2
     x = random(torch.float32, len(bank), WIDTH, seed=9)
     rows, prompts = torch.zeros(2, len(bank), sum(OUTS))
-    layer.lora.add(x, rows, decoding([0] * len(bank), bank))
+    layer.lora.add(x, rows, step(bank))
     batch = decoding([0] * len(bank), bank)
     batch.spans = ((0, len(bank), 0, 0),)
     batch.groups = ((0, 4, 5), (6, 9, 0), (9, 10, 4), (10, 15, 7), (15, 17, 6))
@@ -116,7 +123,7 @@ def test_linears_with_as_many_outputs_share_both_products():
 
     layer = RandomLora(PlainOps(), torch.float32, WIDTH, OUTS, MIXED)
     x, y = random(torch.float32, 4, WIDTH), torch.zeros(4, sum(OUTS))
-    batch = decoding([0] * 4, [0, 1, 2, 5])
+    batch = step([0, 1, 2, 5])
     layer.columns.blocks(batch)  # made once in a pass
     with Log():
         layer.lora.add(x, y, batch)

@@ -60,13 +60,16 @@ def random_rows(layer, count):
     return x, random(layer.dtype, count, sum(layer.outs), seed=1009)
 
 
+@pytest.mark.parametrize("few_launches", [False, True], ids=["", "few-launches"])
 @pytest.mark.parametrize("bank", BANKS)
 @pytest.mark.parametrize(("width", "outs"), WIDTHS)
-def test_lora_of_rows(ops, dtype, bank, width, outs):
+def test_lora_of_rows(ops, dtype, bank, width, outs, few_launches):
     layer = RandomLora(ops, dtype, width, outs, RANKS[: len(outs)])
     x, y = random_rows(layer, len(bank))
     want = layer.by_hand(x, y, bank)
-    layer.lora.add(x, y, decoding([0] * len(bank), bank))
+    batch = decoding([0] * len(bank), bank)
+    batch.few_launches = few_launches
+    layer.lora.add(x, y, batch)
     assert_near(y, want)
 
 
