@@ -16,6 +16,7 @@ from align.inference.modeling.cuda_graphs import Capture, DecodeGraphs
 from align.inference.modeling.kv_cache import KVCache
 from align.inference.modeling.module_patching import equip
 from align.inference.modeling.packed_linear import product
+from align.inference.transfers import upload
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """A row of a decode step: its newest token and the position of that token."""
+    """A row of a decode step: its newest token and the position of that token.
+
+    `token` is ignored where the tokens are on the device already.
+    """
 
     token: int
     slot: int
@@ -95,10 +99,10 @@ class Model:
             groups=tuple(groups),
         )
         tokens = [token for reading in readings for token in reading.tokens]
-        return self._forward(torch.tensor(tokens, device=self._device), batch)
+        return self._forward(upload(tokens, torch.int64, self._device), batch)
 
-    def write(self, rows: Sequence[Writing]) -> torch.Tensor:
-        """One decode step: logits (rows, vocabulary)."""
+    def write(self, rows: Sequence[Writing], tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """One decode step: logits (rows, vocabulary). `tokens` (rows,) may be on the device."""
         batch = Batch(
             slots=self._ints([row.slot for row in rows]),
             positions=self._ints([row.position for row in rows]),
@@ -106,7 +110,8 @@ class Model:
             longest=max(row.position for row in rows) + 1,
             adapted=any(row.bank >= 0 for row in rows),
         )
-        tokens = torch.tensor([row.token for row in rows], device=self._device)
+        if tokens is None:
+            tokens = upload([row.token for row in rows], torch.int64, self._device)
         if self._graphs is None:
             return self._step(tokens, batch)
         return self._graphs.run(tokens, batch, self.bank.version)
@@ -141,4 +146,4 @@ class Model:
         return hidden[0]
 
     def _ints(self, values: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.int32, device=self._device)
+        return upload(values, torch.int32, self._device)
