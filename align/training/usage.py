@@ -34,11 +34,12 @@ class Costs:
         """The record of a checkpoint at `step`, from TRL's log `history`."""
         seconds = time.perf_counter() - self._started
         accelerator_seconds = seconds if torch.cuda.is_available() else 0.0
-        peak, earlier = peak_bytes(), self._before
+        peak, reserved, earlier = peak_bytes(), peak_reserved_bytes(), self._before
         if earlier is not None:
             seconds += earlier.wall_seconds
             accelerator_seconds += earlier.accelerator_seconds
             peak = max(peak, earlier.peak_bytes)
+            reserved = max(reserved, earlier.peak_reserved_bytes)
         rows, accumulation = _batch(stage)
         return TrainRecord(
             per_device_train_batch_size=rows,
@@ -48,6 +49,7 @@ class Costs:
             wall_seconds=seconds,
             accelerator_seconds=accelerator_seconds,
             peak_bytes=peak,
+            peak_reserved_bytes=reserved,
             metrics=last_metrics(history, step),
         )
 
@@ -58,6 +60,15 @@ def peak_bytes() -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_reserved_bytes() -> int:
+    """Most memory that torch took of the GPU since the run began, 0 without a GPU.
+
+    Beside tensors it holds the gaps between them and the pool of CUDA graphs, whose tensors count
+    as free between two captures.
+    """
+    return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
 
 
 def _batch(stage: StageConfig) -> tuple[int, int]:
