@@ -33,7 +33,8 @@ class Workload:
     `length` tokens, of which the loss scores `scored`; `padded` if sequences differ in length, so
     that attention needs a mask. The rows of a micro-batch must divide `whole`, and `least` is the
     smallest number that the method allows. `beneath` are the adapters of earlier stages, `judge`
-    the adapters of the reward model.
+    the adapters of the reward model. `generated` are the tokens of the longest sequence that the
+    engine beside the trial is sized for, prompt and completion.
     """
 
     method: MethodName
@@ -49,6 +50,7 @@ class Workload:
     least: int = 1
     beneath: tuple[LoraSize, ...] = ()
     judge: tuple[LoraSize, ...] = ()
+    generated: int = 0
 
     @property
     def training_method(self) -> Method:
@@ -92,8 +94,12 @@ def workload(
     beneath: tuple[LoraSize, ...] = (),
     judge: tuple[LoraSize, ...] = (),
     prompt_tokens: int = PROMPT_TOKENS,
+    generated: int = 0,
 ) -> Workload:
-    """The workload of a resolved stage, for sequences of the maximum length, all of it scored."""
+    """The workload of a resolved stage, for sequences of the maximum length, all of it scored.
+
+    `generated` is at least the stage's own length.
+    """
     method, rows = stage.training_method, stage.per_device_train_batch_size
     length, scored = stage.max_length, 0 if method.trains_reward_model else stage.max_length
     if method.online:
@@ -113,6 +119,7 @@ def workload(
         least=method.least_rows(stage),
         beneath=beneath,
         judge=judge,
+        generated=max(length, generated),
     )
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 
 
-@dataclass(frozen=True)
+@dataclass
 class LayerCache:
-    """Keys and values of a layer: (slots, kv heads, tokens, head) each. Tensors never move."""
+    """Keys and values of a layer: (slots, kv heads, tokens, head) each.
+
+    On a CPU the tensors never move. On a GPU they are replaced when the slots are lengthened.
+    """
 
     keys: torch.Tensor
     values: torch.Tensor
