@@ -36,14 +36,18 @@ class DecodeGraphs:
 
     def __init__(self, step: Step, logits: torch.Tensor, limit: int, record: Capture):
         """`logits` (slots, vocabulary) is overwritten by each step; `limit` is a slot's tokens."""
-        self._step, self._logits, self._limit, self._record = step, logits, limit, record
+        self._step, self._logits, self._record = step, logits, record
         self._slots = logits.shape[0]
         self._inputs = torch.zeros(4 * self._slots, dtype=torch.int32, device=logits.device)
-        self._graphs: dict[tuple[Bucket, bool], Callable[[], None]] = {}
-        self._version = 0
-        self._shapes = capturable(self._slots, limit)
-        self._pending = [(shape, False) for shape in self._shapes]
         self._failed = False
+        self.restart(limit)
+
+    def restart(self, limit: int) -> None:
+        """Discard all graphs, since keys and values have moved to slots of `limit` tokens."""
+        self._graphs: dict[tuple[Bucket, bool], Callable[[], None]] = {}
+        self._limit, self._version = limit, 0
+        self._shapes = capturable(self._slots, limit)
+        self._pending = [] if self._failed else [(shape, False) for shape in self._shapes]
 
     def run(self, inputs: torch.Tensor, longest: int, adapted: bool, version: int) -> torch.Tensor:
         """Logits (rows, vocabulary), valid until the next call, as they lie in a shared tensor.

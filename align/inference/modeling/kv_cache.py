@@ -54,9 +54,9 @@ class KVCache:
 
     def lengthen(self, tokens: int) -> None:
         """Give every slot `tokens` tokens, more than before, and copy what the slots hold."""
-        old, self.tokens = self._all, tokens
-        self._all = old.new_empty(*old.shape[:4], tokens, old.shape[5])
-        self._all[..., : old.shape[4], :] = old
+        longer = self._all.new_empty(*self._all.shape[:4], tokens, self._all.shape[5])
+        longer[..., : self.tokens, :] = self._all
+        self._all, self.tokens = longer, tokens
         for index, layer in enumerate(self.layers):
             layer.keys, layer.values = self._all[index, 0], self._all[index, 1]
 

@@ -66,14 +66,10 @@ class Model:
         self._body, self._head = model.base_model, product([head])
         # Prevents transformers from building a mask: the engine's attention masks each row itself.
         self._no_mask = weight.new_zeros(1, 1, 1, 1)
-        self._capture = capture
-        self._logits = weight.new_empty(slots if capture else 0, head.out_features)
-        self._graphs = self._new_graphs()
-
-    def _new_graphs(self) -> DecodeGraphs | None:
-        if self._capture is None:
-            return None
-        return DecodeGraphs(self._step, self._logits, self.cache.tokens, self._capture)
+        self._graphs: DecodeGraphs | None = None
+        if capture is not None:
+            logits = weight.new_empty(slots, head.out_features)
+            self._graphs = DecodeGraphs(self._step, logits, tokens, capture)
 
     @torch.inference_mode()
     def capture_graphs(self) -> None:
@@ -89,9 +85,9 @@ class Model:
 
     def lengthen(self, tokens: int) -> None:
         """Give every KV slot `tokens` tokens; what the slots hold stays. Graphs are discarded."""
-        self._graphs = None  # their memory can be used for the copy
         self.cache.lengthen(tokens)
-        self._graphs = self._new_graphs()
+        if self._graphs is not None:
+            self._graphs.restart(tokens)
 
     def read(self, readings: Sequence[Reading]) -> torch.Tensor:
         """Final hidden states (tokens, hidden) of all runs, concatenated, after the last norm."""
@@ -114,7 +110,9 @@ class Model:
         tokens = [token for reading in readings for token in reading.tokens]
         inputs = _ints(tokens, slots, positions, bank).to(self._device)
         batch = Batch(
-            *inputs[1:],
+            slots=inputs[1],
+            positions=inputs[2],
+            bank=inputs[3],
             longest=max(positions) + 1,
             adapted=bool(groups),
             spans=tuple(spans),
