@@ -95,5 +95,5 @@ def test_the_table_fits_a_narrow_terminal(settings):
     assert "arithmetic: 10 trials on 2 T4" in text and "USD at 0.35 USD a GPU hour" in text
     row = next(line.split() for line in text.splitlines() if line.startswith("sft"))
     assert row[:5] == ["sft", "4", "~2", "16", "48"]
-    assert 3 < float(row[5]) < 4 and row[6:8] == ["0.25", "4"]
+    assert 3 < float(row[5]) < 4 and row[6:8] == ["0.25", "8"]
     assert "…" not in text
