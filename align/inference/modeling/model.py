@@ -57,7 +57,8 @@ class Model:
         model: Any = base.shell()
         weight = next(model.parameters())
         self._device = weight.device
-        self.bank = Bank(adapters, max_rank, choose_ops(weight.device, weight.dtype))
+        ops = choose_ops(weight.device, weight.dtype)
+        self.bank = Bank(adapters, max_rank, ops, weight.device)
         kv_slots = slots + (capture is not None)  # an extra slot for surplus rows of padded steps
         self.cache = KVCache(model.config, kv_slots, tokens, weight.dtype, weight.device)
         equip(model, self.bank, self.cache)
@@ -160,10 +161,10 @@ class Model:
         return torch.cat([*prompt_logits, self.write([Writing(tokens[last], 0, last, -1)])])
 
     def _forward(self, tokens: torch.Tensor, batch: Batch) -> torch.Tensor:
-        self.bank.batch = batch
+        batch = self.bank.begin(batch)
         hidden: torch.Tensor = self._body(
             input_ids=tokens[None],
-            position_ids=batch.positions[None].long(),
+            position_ids=batch.position_index[None],
             attention_mask=self._no_mask,
             use_cache=False,
         ).last_hidden_state
