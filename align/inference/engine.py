@@ -15,16 +15,16 @@ from align.base import Base
 from align.errors import AdapterError
 from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
+from align.inference.card_sampler import choose_sampler
 from align.inference.construction import FreeMemory, build_model
 from align.inference.loaded_adapters import LoadedAdapters
 from align.inference.modeling.model import Reading, Writing
 from align.inference.options import EngineOptions, lengthened
 from align.inference.prompt_scoring import Read
 from align.inference.request_limits import check_request
-from align.inference.sampler import Sampler
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
 from align.inference.scheduling.sequence import Sequence as Scheduled
-from align.inference.stopping import Written
+from align.inference.stopping import Written, end_tokens
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
 
@@ -40,8 +40,8 @@ class BankEngine:
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
         self._vocabulary = int(base.model.config.vocab_size)
-        self._ends, device = _end_tokens(base), next(base.model.parameters()).device
-        self._sampler = Sampler(self._vocabulary, self._ends, device)
+        self._ends, device = end_tokens(base), next(base.model.parameters()).device
+        self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
         self._new_scheduler = partial(
             Scheduler,
             slots=options.slots,
@@ -291,9 +291,3 @@ class _Live:
     written: Written
     request: GenerationRequest
     read: Read
-
-
-def _end_tokens(base: Base) -> frozenset[int]:
-    eos = base.model.generation_config.eos_token_id
-    tokens = eos if isinstance(eos, list) else [eos]
-    return frozenset(token for token in (*tokens, base.tokenizer.eos_token_id) if token is not None)
