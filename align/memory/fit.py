@@ -112,6 +112,7 @@ class _Case:
             judge=_chain(self.recipe, self.config.reward_model, self.shape, largest),
             prompt_tokens=self.prompt_tokens,
             generated=self.generated,
+            fp32_modules=self.recipe.fp32_modules,
         )
         return self.of(params, work)
 

@@ -168,7 +168,7 @@ class Model:
             attention_mask=self._no_mask,
             use_cache=False,
         ).last_hidden_state
-        return hidden[0]
+        return hidden[0].to(self._no_mask.dtype)  # fp32 where layers are held in fp32
 
 
 def _ints(*lists: Sequence[int]) -> torch.Tensor:

@@ -5,7 +5,7 @@ import time
 import torch
 
 from align.training.train_record import OutOfMemory, TrainRecord
-from align.training.usage import Costs, peak_bytes, peak_reserved_bytes
+from align.training.usage import SKIPPED, Costs, peak_bytes, peak_reserved_bytes
 from tests.align.training.short_runs import stage_of
 
 STAGE = stage_of("sft", per_device_train_batch_size=4, gradient_accumulation_steps=1)
@@ -39,6 +39,19 @@ def test_a_later_segment_adds_to_what_was_recorded():
     assert record.peak_bytes == 2**60
     assert record.out_of_memory == [retry, OutOfMemory(step=7, before=(4, 1), after=(2, 2))]
     assert before.out_of_memory == [retry]
+
+
+def test_skipped_steps_add_up_and_a_repeated_step_counts_once():
+    before = TrainRecord(
+        per_device_train_batch_size=4, gradient_accumulation_steps=1, skipped_steps=2
+    )
+    costs = Costs(before, {})
+    for step in (5, 7, 5):
+        costs.skip(step)
+    assert costs.skipped == [5, 7]
+    record = costs.record(STAGE, [], 8)
+    assert record.skipped_steps == 4 and record.metrics[SKIPPED] == 4
+    assert SKIPPED not in Costs(None, {}).record(STAGE, [], 8).metrics
 
 
 def test_this_process_holds_more_than_torch_alone_and_less_than_a_terabyte():
