@@ -12,16 +12,15 @@ import torch
 from align.adapters.tensors import LoraFactors
 from align.base import Base
 from align.errors import AdapterError
+from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
 from align.inference.card_sampler import CardSampler, choose_sampler
-from align.inference.families import check_layout, check_logits, is_fused
+from align.inference.construction import FreeMemory, build_model
 from align.inference.in_flight import InFlight
 from align.inference.live_sequence import LiveSequence, start
 from align.inference.loaded_adapters import LoadedAdapters
-from align.inference.modeling.cuda_graphs import capture_on_cuda
-from align.inference.modeling.kv_cache import fit
-from align.inference.modeling.model import Model, Writing
-from align.inference.options import EngineOptions
+from align.inference.modeling.model import Writing
+from align.inference.options import EngineOptions, lengthened
 from align.inference.request_limits import check_request
 from align.inference.sampling_state import Picked
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
@@ -33,29 +32,17 @@ from align.inference.types import Completion, GenerationRequest, Messages, OnTex
 class BankEngine:
     """Implements `Engine` (the contract is in `align.inference.types`). Not thread-safe."""
 
-    def __init__(self, base: Base, options: EngineOptions | None = None):
+    def __init__(
+        self, base: Base, options: EngineOptions | None = None, free: FreeMemory = free_memory
+    ):
+        """RequestError if the options do not fit the base, or the `free` memory of its device."""
         options = options or EngineOptions()
-        check_layout(base)
-        model, weight = base.model, next(base.model.parameters())
-        self._slot_tokens = fit(
-            model.config, weight.dtype, options.slots, options.slot_tokens, options.kv_bytes
-        )
-        captured = options.cuda_graphs and weight.device.type == "cuda"
-        self._model = Model(
-            base,
-            options.slots,
-            self._slot_tokens,
-            options.adapters,
-            options.max_rank,
-            capture_on_cuda if captured else None,
-        )
-        if not is_fused(model.config):
-            check_logits(base, self._model.probe)
+        self._model, self._slot_tokens = build_model(base, options, free)
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
-        self._vocabulary = int(model.config.vocab_size)
-        self._ends = end_tokens(base)
-        self._sampler = choose_sampler(weight.device)(self._vocabulary, self._ends, weight.device)
+        self._vocabulary = int(base.model.config.vocab_size)
+        self._ends, device = end_tokens(base), next(base.model.parameters()).device
+        self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
         self._ahead = isinstance(self._sampler, CardSampler)  # tokens are read a step later
         self._in_flight = InFlight()
         self._new_scheduler = partial(
@@ -87,6 +74,15 @@ class BankEngine:
     def busy(self) -> bool:
         """Whether a step would do anything."""
         return bool(self._live)
+
+    def capture_graphs(self) -> None:
+        """Capture all decode steps now; otherwise each step captures another of them."""
+        self._model.capture_graphs()
+
+    def reserve(self, tokens: int) -> None:
+        """Give slots room for sequences of `tokens` before the first of them comes."""
+        if (room := min(tokens, self._slot_tokens)) > self._model.cache.tokens:
+            self._model.lengthen(lengthened(room, self._slot_tokens))
 
     def load(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
         """Register an adapter. AdapterError if it does not fit the base."""
@@ -130,6 +126,7 @@ class BankEngine:
             slot_tokens=self._slot_tokens,
             reward=adapter is not None and adapter.head is not None,
         )
+        self.reserve(len(request.prompt_ids) + request.max_new_tokens)
         sequence_ids = []
         for index in range(request.n):
             written = Written(request, self._decode, self._ends, streamed)
@@ -153,7 +150,9 @@ class BankEngine:
         If it raises, all sequences in progress are dropped and no state of theirs is reused.
         """
         try:
-            return self._step()
+            updates = self._step()
+            self._model.capture_next_graph()
+            return updates
         except BaseException:
             for sequence in self._live:
                 self._sampler.drop(sequence)
