@@ -27,7 +27,7 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors json_output lru_cache suggestions",
+        "artifact_cache atomic_write compat errors gpu_memory json_output lru_cache suggestions",
         "space",
         "digests fp32_modules out_of_memory precision reasoning_tasks sources",
         "fp16",

@@ -27,8 +27,9 @@ _HEAD = (
 _LEGEND = (
     "BATCH: rows of a micro-batch x micro-batches a step. LORA: with gradients, AdamW's moments "
     "and the parents beneath. LAYERS, LOGITS: at the fullest moment of a step. ENGINE: keys, "
-    "values and adapters of the engine that evaluates each trial and writes GRPO's completions. "
-    "OVERHEAD: CUDA's context and the allocator's gaps."
+    "values, adapters and CUDA graphs of the engine that evaluates each trial and writes GRPO's "
+    "completions, for sequences as long as the recipe's stages have. OVERHEAD: CUDA's context and "
+    "the allocator's gaps."
 )
 _WIDTH = 100
 
@@ -45,7 +46,10 @@ def fit(
     ] = None,
     stage: Annotated[str, typer.Option(help="One stage; all of them if left out.")] = "",
     prompt_tokens: Annotated[
-        int, typer.Option(min=1, help="The longest prompt of a GRPO stage, with its template.")
+        int,
+        typer.Option(
+            min=1, help="The longest prompt of GRPO and of held-out items, with its template."
+        ),
     ] = PROMPT_TOKENS,
     as_json: JsonOption = False,
 ) -> None:

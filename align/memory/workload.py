@@ -34,8 +34,9 @@ class Workload:
     `length` tokens, of which the loss scores `scored`; `padded` if sequences differ in length, so
     that attention needs a mask. The rows of a micro-batch must divide `whole`, and `least` is the
     smallest number that the method allows. `beneath` are the adapters of earlier stages, `judge`
-    the adapters of the reward model. `held` is the number of the base's weights that stay in fp32
-    where the base is in fp16.
+    the adapters of the reward model. `generated` are the tokens of the longest sequence that the
+    engine beside the trial is sized for, prompt and completion. `held` is the number of the base's
+    weights that stay in fp32 where the base is in fp16.
     """
 
     method: MethodName
@@ -51,6 +52,7 @@ class Workload:
     least: int = 1
     beneath: tuple[LoraSize, ...] = ()
     judge: tuple[LoraSize, ...] = ()
+    generated: int = 0
     held: int = 0
 
     @property
@@ -95,11 +97,12 @@ def workload(
     beneath: tuple[LoraSize, ...] = (),
     judge: tuple[LoraSize, ...] = (),
     prompt_tokens: int = PROMPT_TOKENS,
+    generated: int = 0,
     fp32_modules: Collection[str] = (),
 ) -> Workload:
     """The workload of a resolved stage, for sequences of the maximum length, all of it scored.
 
-    `fp32_modules` are those of the recipe.
+    `generated` is at least the stage's own length; `fp32_modules` are those of the recipe.
     """
     method, rows = stage.training_method, stage.per_device_train_batch_size
     length, scored = stage.max_length, 0 if method.trains_reward_model else stage.max_length
@@ -120,6 +123,7 @@ def workload(
         least=method.least_rows(stage),
         beneath=beneath,
         judge=judge,
+        generated=max(length, generated),
         held=shape.held_parameters(fp32_modules),
     )
 

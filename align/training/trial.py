@@ -14,8 +14,8 @@ from align.data.leaks import check_chain
 from align.data.splits import load_split
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.eval_result import EvalResult, read_measured, write_measured
-from align.evaluation.evaluate import shared_engine
 from align.evaluation.metrics import key_of
+from align.evaluation.systems import engine_of, shared_engine
 from align.recipe import Recipe
 from align.rewards import Rewards, reward_functions
 from align.space.spaces import Value
@@ -108,11 +108,10 @@ class Trial:
     def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
         """The checkpoint at step `to`, and when the first optimizer step began, or would have."""
         begin_times: list[float] = []
-        base = self._recipe.base, *self._recipe.fp32_modules
-        engine = shared_engine(*base)
+        engine = engine_of(self._recipe)
         engine.start_anew()
         checkpoint = train(
-            load_base(*base),
+            load_base(self._recipe.base, *self._recipe.fp32_modules),
             self._config,
             load_split(self._recipe, self._stage, "train"),
             self._folder,

@@ -47,11 +47,13 @@ class Costs:
         """The record of a checkpoint at `step`, from TRL's log `history`."""
         seconds = time.perf_counter() - self._started
         accelerator_seconds = seconds if torch.cuda.is_available() else 0.0
-        peak, skipped, earlier = peak_bytes(), len(self._skipped), self._before
+        peak, reserved = peak_bytes(), peak_reserved_bytes()
+        skipped, earlier = len(self._skipped), self._before
         if earlier is not None:
             seconds += earlier.wall_seconds
             accelerator_seconds += earlier.accelerator_seconds
             peak = max(peak, earlier.peak_bytes)
+            reserved = max(reserved, earlier.peak_reserved_bytes)
             skipped += earlier.skipped_steps
         rows, accumulation = _batch(stage)
         return TrainRecord(
@@ -62,6 +64,7 @@ class Costs:
             wall_seconds=seconds,
             accelerator_seconds=accelerator_seconds,
             peak_bytes=peak,
+            peak_reserved_bytes=reserved,
             skipped_steps=skipped,
             metrics=last_metrics(history, step) | ({SKIPPED: float(skipped)} if skipped else {}),
         )
@@ -73,6 +76,15 @@ def peak_bytes() -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_reserved_bytes() -> int:
+    """Most memory that torch took of the GPU since the run began, 0 without a GPU.
+
+    Beside tensors it holds the gaps between them and the pool of CUDA graphs, whose tensors count
+    as free between two captures.
+    """
+    return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
 
 
 def _batch(stage: StageConfig) -> tuple[int, int]:

@@ -11,9 +11,12 @@ import torch
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class LayerCache:
-    """Keys and values of a layer: (slots, kv heads, tokens, head) each. Tensors never move."""
+    """Keys and values of a layer: (slots, kv heads, tokens, head) each.
+
+    On a CPU the tensors never move. On a GPU they are replaced when the slots are lengthened.
+    """
 
     keys: torch.Tensor
     values: torch.Tensor

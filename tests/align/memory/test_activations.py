@@ -1,7 +1,15 @@
 """What a layer and the loss hold while a step is computed, worked out by hand."""
 
+import copy
 from dataclasses import replace
+from typing import Any
 
+import torch
+from peft import LoraConfig as PeftLora
+from peft import get_peft_model
+from peft.helpers import disable_input_dtype_casting
+
+from align.base import Base
 from align.compat import lm_head, torch_attention
 from align.memory.activations import (
     CPU_TOKENS,
@@ -105,3 +113,37 @@ def test_a_residual_stream_in_fp32_is_held_in_fp32() -> None:
     plain = work(checkpointing=True, length=700, rows=4)
     more = activations(replace(plain, held=9), shape, T4).total
     assert more > activations(plain, shape, T4).total
+
+
+def saved_bytes(model: Any, ids: torch.Tensor, casts: bool) -> int:
+    """Bytes of what autograd saves in a forward pass under autocast, each tensor once."""
+    saved: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_leaf:
+            saved[tensor.data_ptr()] = tensor
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with disable_input_dtype_casting(model, not casts), hooks, torch.autocast("cpu"):
+        model(input_ids=ids, use_cache=False)
+    return sum(tensor.numel() * tensor.element_size() for tensor in saved.values())
+
+
+def test_autograd_saves_an_input_once_where_peft_casts_nothing(tiny: Base) -> None:
+    """What each linear's own cast takes is what is counted less than for an input of its own."""
+    shell = copy.deepcopy(tiny.model).bfloat16().requires_grad_(False)
+    model = get_peft_model(shell, PeftLora(target_modules="all-linear", r=2))
+    ids = torch.arange(40)[None]
+    with_casts, without = (saved_bytes(model, ids, casts) for casts in (True, False))
+    shape, bf16 = shape_of(tiny.model.config.to_dict(), "tiny"), 2
+    more_readers = 2 + 1  # keys and values beside the queries, and up beside gate
+    saved_more = (with_casts - without) / ids.numel() / shape.layers
+    assert saved_more == bf16 * shape.hidden * more_readers
+    each, once = (
+        saved_by_layer(
+            work(lora=LoraSize(2, frozenset(shape.linears)), length=40, held=held), shape, T4
+        )
+        for held in (1, 0)  # where layers are in fp32, each linear is counted with its own input
+    )
+    assert (each - once) / 40 == saved_more
