@@ -28,6 +28,7 @@ from transformers.utils.hub import resolve_revision
 from align.atomic_write import atomic_path
 from align.digests import tokenizer_digest
 from align.errors import ModelError
+from align.fp16 import check_names, settle
 from align.precision import apply_forced_card, device, precision
 from align.sources import (
     ALLOWED,
@@ -77,13 +78,17 @@ class Base:
 
 
 @lru_cache(maxsize=1)
-def load_base(ref: str) -> Base:
+def load_base(ref: str, *fp32_modules: str) -> Base:
     """The base model named by `ref`, loaded once in a process.
 
     `ref` is `smollm2-135m-instruct` (from its package), `tiny-random`, a folder, or a hub id.
-    ModelError if it cannot be loaded; the message says how to get what is missing.
+    Where it is loaded in fp16, `fp32_modules` (see `align.fp32_modules`) and the layers that
+    overflow on some prompts are held in fp32. ModelError if it cannot be loaded; the message says
+    how to get what is missing.
     """
     apply_forced_card()
+    # Sums in fp16 would overflow where the result does not.
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     with _without_progress():
         source, revision = model_source(ref), hub_revision(ref)
     pinned = {} if revision is None else {"revision": revision}
@@ -101,8 +106,26 @@ def load_base(ref: str) -> Base:
     _complete(tokenizer, ref)
     model.requires_grad_(False)
     model.eval()
-    digest = _digest(model)
-    return Base(ref, model.to(device(), precision().dtype), tokenizer, digest, revision)
+    digest, dtype = _digest(model), precision().dtype
+    check_names(model, fp32_modules)
+    model = _cast(model, dtype)
+    if dtype == torch.float16:
+        settle(ref, model, tokenizer, fp32_modules)
+    return Base(ref, model, tokenizer, digest, revision)
+
+
+def _cast(model: Any, dtype: torch.dtype) -> Any:
+    """Move the model to the machine's device, with its weights in `dtype`.
+
+    Buffers stay as the model made them: rotary frequencies (`inv_freq`) are fp32, and rounding them
+    would turn late positions by whole radians.
+    """
+    buffers = {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
+    model.to(device(), dtype)
+    for name, buffer in buffers.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, buffer.to(device()))
+    return model
 
 
 @contextmanager

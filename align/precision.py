@@ -76,12 +76,20 @@ def memory_fraction(card: Card, total: int) -> float:
     return min(1.0, card.memory / total)
 
 
+def capability() -> tuple[int, int] | None:
+    """The CUDA capability of this machine's card, or of the card that ALIGNERY_GPU names.
+
+    None on a CPU.
+    """
+    if card := _forced():
+        return card.capability
+    return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+
+
 def precision() -> Precision:
     """The policy for this machine, or for the card that ALIGNERY_GPU names."""
-    if card := _forced():
-        return choose("cuda", card.capability, False)
-    if torch.cuda.is_available():
-        return choose("cuda", torch.cuda.get_device_capability(), False)
+    if (card := capability()) is not None:
+        return choose("cuda", card, False)
     return choose("cpu", None, bool(torch.cpu.get_capabilities().get("avx512_bf16", False)))
 
 

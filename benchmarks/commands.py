@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from align.json_output import JsonObjectOption
+from align.memory.machines import GPUS
 from align.sources import SMOLLM2, TINY, check_base
 from benchmarks.cases import chosen_cases
 from benchmarks.errors import BenchmarkError
 from benchmarks.grpo.commands import grpo
 from benchmarks.gsm8k.commands import gsm8k
 from benchmarks.memory.commands import memory
+from benchmarks.prediction import check_alone, print_prediction
 from benchmarks.serve.commands import serve
 from benchmarks.sweep.commands import sweep
 
@@ -59,6 +61,19 @@ def engine(
     quick: Annotated[
         bool, typer.Option("--quick", help="A tiny random model and one short run of each.")
     ] = False,
+    predict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CARD",
+            help=f"Measure nothing; predict the engine's speed on a card: {', '.join(GPUS)}.",
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="With --predict: the adapters' rank. Default: 16.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With --predict: the config.json of another base.")
+    ] = None,
     as_json: JsonObjectOption = False,
 ) -> None:
     """Tokens a second with many adapters on one base, beside PEFT, TRL and vLLM.
@@ -67,7 +82,23 @@ def engine(
     sampling included, nothing reused between prompts. The same fresh prompts for every engine, in
     runs of random order; medians. What is written in the timed runs is checked against the base
     and the adapters in fp32. With several minutes for each peer, a full run takes a while.
+
+    With --predict nothing is loaded: bytes, operations and launches of the engine's passes are set
+    against the card's figures, for 0, 1 and 16 adapters at 1, 8 and 32 rows.
     """
+    if predict is not None:
+        measuring = {
+            "--repeats": repeats,
+            "--tokens": tokens,
+            "--only": only,
+            "--vllm-python": vllm_python,
+            "--quick": quick,
+        }
+        check_alone(name for name, value in measuring.items() if value)
+        print_prediction(predict, base or SMOLLM2, config, rank or 16, as_json)
+        return
+    if rank is not None or config is not None:
+        raise BenchmarkError("--rank and --config are used with --predict alone; leave them out")
     if vllm_python is not None and peers is not PeerSet.all:
         raise BenchmarkError("--vllm-python is used with --peers all alone; leave one of them out")
     length = tokens if tokens is not None else 8 if quick else 48

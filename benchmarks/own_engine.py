@@ -13,6 +13,9 @@ from benchmarks.cases import Case, EngineName
 from benchmarks.contender import Outcome
 from benchmarks.workload import Workload
 
+#: Keys and values of each engine: on a GPU the first would take what is free.
+_KV_BYTES = 4 * 2**30
+
 
 class OwnEngine:
     """One `BankEngine` for each number of bank slots; all else as it is by default."""
@@ -26,8 +29,9 @@ class OwnEngine:
     def prepare(self, case: Case) -> None:
         """Make the adapters known to the case's engine."""
         if case.bank_slots not in self._engines:
-            options = EngineOptions(adapters=case.bank_slots, reuse=False)
+            options = EngineOptions(adapters=case.bank_slots, kv_bytes=_KV_BYTES, reuse=False)
             self._engines[case.bank_slots] = BankEngine(self._base, options)
+            self._engines[case.bank_slots].capture_graphs()
         engine = self._engines[case.bank_slots]
         for name in case.adapter_names:
             engine.load(name, self._pool.folder(name))

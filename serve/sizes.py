@@ -14,20 +14,23 @@ class Sizes(BaseModel):
     `slots` completions are generated at the same time, `waiting_rows` more wait, and requests
     beyond those are refused with status 503. Each slot holds `slot_tokens` tokens of a prompt and
     its completion (None: as many as the memory and the base's context allow); all slots together
-    take at most `kv_gib` GiB. Up to `adapters` different adapters share a batch, and
-    `known_adapters` adapters stay loaded; a request waits at most `adapter_seconds` for any other
-    adapter. All streams together are sent in about `stream_parts` parts a second, and each stream
-    in at least five: with few streams each token is sent separately, with many several tokens are
-    sent together.
+    take at most `kv_gib` GiB (None: 4 on a CPU, on a GPU what is free). `cuda_graphs` captures
+    decode steps on a GPU. Up to `adapters` different adapters share a batch, and
+    `known_adapters` adapters stay loaded, in at most `known_gib` GiB of the host's memory if no
+    more are in use; a request waits at most `adapter_seconds` for any other adapter. All streams
+    together are sent in about `stream_parts` parts a second, and each stream in at least five: with
+    few streams each token is sent separately, with many several tokens are sent together.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     slots: int = Field(default=EngineOptions.slots, ge=1)
     slot_tokens: int | None = Field(default=EngineOptions.slot_tokens, ge=2)
-    kv_gib: FiniteFloat = Field(default=EngineOptions.kv_bytes / 2**30, gt=0)
+    kv_gib: FiniteFloat | None = Field(default=None, gt=0)
     adapters: int = Field(default=EngineOptions.adapters, ge=1)
+    cuda_graphs: bool = EngineOptions.cuda_graphs
     known_adapters: int = Field(default=ReplicaLimits.known_adapters, ge=1)
+    known_gib: FiniteFloat = Field(default=ReplicaLimits.known_bytes / 2**30, gt=0)
     adapter_seconds: FiniteFloat = Field(default=ReplicaLimits.adapter_seconds, gt=0)
     waiting_rows: int = Field(default=ReplicaLimits.waiting, ge=1)
     default_max_tokens: int = Field(default=ReplicaLimits.default_tokens, ge=1)
@@ -39,6 +42,7 @@ class Sizes(BaseModel):
             slots=self.slots,
             waiting=self.waiting_rows,
             known_adapters=self.known_adapters,
+            known_bytes=int(self.known_gib * 2**30),
             adapter_seconds=self.adapter_seconds,
             default_tokens=self.default_max_tokens,
             stream_parts=self.stream_parts,
@@ -49,6 +53,7 @@ class Sizes(BaseModel):
         return EngineOptions(
             slots=self.slots,
             slot_tokens=self.slot_tokens,
-            kv_bytes=int(self.kv_gib * 2**30),
+            kv_bytes=None if self.kv_gib is None else int(self.kv_gib * 2**30),
             adapters=self.adapters,
+            cuda_graphs=self.cuda_graphs,
         )

@@ -27,9 +27,10 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors json_output lru_cache suggestions",
+        "artifact_cache atomic_write compat errors gpu_memory json_output lru_cache suggestions",
         "space",
-        "digests precision reasoning_tasks sources",
+        "digests fp32_modules out_of_memory precision reasoning_tasks sources",
+        "fp16",
         "adapters base",
         "inference",
         "methods",

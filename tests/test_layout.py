@@ -16,10 +16,12 @@ CHAOS = "chaos"
 BEHAVIOURS = {
     "align": "scaffold_preferences",
     "align/chaos": "engine_soak learning rollouts",
-    "align/inference": "engine_failures engine_refusals engine_requests engine_soak",
+    "align/inference": (
+        "device_discipline engine_failures engine_refusals engine_requests engine_soak"
+    ),
     "align/inference/scheduling": "scheduler_properties",
     "align/recipe": "constraints recipe_docs",
-    "align/training": "packing warm_worker",
+    "align/training": "device_discipline packing warm_worker",
     "serve": "readme_examples",
     "serve/chaos": "database_away replicas schemas soak",
     "serve/experiments": "sequential_statistics",

@@ -9,13 +9,14 @@ from torch import nn
 
 from align.adapters.tensors import LoraFactors
 from align.errors import AdapterError
+from align.fp16 import OwnDtypeLinear
 
 
 class LinearWithParent(nn.Linear):
     """A frozen linear layer plus its parent's delta: `W x + B (A x)`.
 
     It is an `nn.Linear`, so PEFT wraps it like any other. With the new adapter off it computes
-    exactly the parent's output.
+    exactly the parent's output. On an `OwnDtypeLinear` it computes in the weight's dtype, too.
     """
 
     def __init__(self, linear: nn.Linear, a: torch.Tensor, b: torch.Tensor):
@@ -26,9 +27,16 @@ class LinearWithParent(nn.Linear):
         self.register_buffer("parent_b", b.to(linear.weight), persistent=False)
         self.parent_a: torch.Tensor
         self.parent_b: torch.Tensor
+        self._own_dtype = isinstance(linear, OwnDtypeLinear)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (…, in) → (…, out)."""
+        if not self._own_dtype:
+            return self._sum(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._sum(x.to(self.weight.dtype))
+
+    def _sum(self, x: torch.Tensor) -> torch.Tensor:
         delta = nn.functional.linear(nn.functional.linear(x, self.parent_a), self.parent_b)
         return nn.functional.linear(x, self.weight, self.bias) + delta
 

@@ -42,8 +42,16 @@ class LoraFactors:
         """The largest rank over the modules."""
         return max((a.shape[0] for a, _ in self.modules.values()), default=0)
 
+    def to(self, device: torch.device) -> LoraFactors:
+        """The same adapter on `device`; tensors that are there already are shared."""
+        modules = {name: (a.to(device), b.to(device)) for name, (a, b) in self.modules.items()}
+        return LoraFactors(modules, None if self.score is None else self.score.to(device))
+
     def stacked_on(self, parent: LoraFactors | None) -> LoraFactors:
-        """The sum of the parent's and these deltas as a single adapter: `[A1; A2]`, `[B1, B2]`."""
+        """The sum of the parent's and these deltas as a single adapter: `[A1; A2]`, `[B1, B2]`.
+
+        Both must be on the same device; see `to`.
+        """
         if parent is None:
             return self
         stacked = dict(parent.modules)
@@ -56,7 +64,10 @@ class LoraFactors:
 
 
 def read_factors(folder: Path) -> LoraFactors:
-    """The factors of a PEFT LoRA folder. AdapterError names what is damaged or not supported."""
+    """The factors of a PEFT LoRA folder, in a CPU's memory.
+
+    AdapterError names what is damaged or not supported.
+    """
     config = read_config(folder)
     _refuse(folder, config)
     try:

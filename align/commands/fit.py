@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from align.commands.common import RecipeArgument, check_stage, recipe_app
+from align.commands.engine_speed import speed_json, speed_text
 from align.json_output import JsonOption, print_json
 from align.memory.fit import StageFit, TrialOnCard, fit_stages
 from align.memory.machines import GIB, GPUS, gpu
@@ -26,8 +27,9 @@ _HEAD = (
 _LEGEND = (
     "BATCH: rows of a micro-batch x micro-batches a step. LORA: with gradients, AdamW's moments "
     "and the parents beneath. LAYERS, LOGITS: at the fullest moment of a step. ENGINE: keys, "
-    "values and adapters of the engine that evaluates each trial and writes GRPO's completions. "
-    "OVERHEAD: CUDA's context and the allocator's gaps."
+    "values, adapters and CUDA graphs of the engine that evaluates each trial and writes GRPO's "
+    "completions, for sequences as long as the recipe's stages have. OVERHEAD: CUDA's context and "
+    "the allocator's gaps."
 )
 _WIDTH = 100
 
@@ -44,14 +46,18 @@ def fit(
     ] = None,
     stage: Annotated[str, typer.Option(help="One stage; all of them if left out.")] = "",
     prompt_tokens: Annotated[
-        int, typer.Option(min=1, help="The longest prompt of a GRPO stage, with its template.")
+        int,
+        typer.Option(
+            min=1, help="The longest prompt of GRPO and of held-out items, with its template."
+        ),
     ] = PROMPT_TOKENS,
     as_json: JsonOption = False,
 ) -> None:
     """Predict each stage's peak memory on a GPU, how many trials share it, and what fits better.
 
     Sequences are taken to be as long as the stage allows. Each stage is shown as trial 0 and as
-    the trial of its search space that needs most. Nothing is loaded and no GPU is used.
+    the trial of its search space that needs most. The engine's tokens a second are predicted for
+    the largest adapter that the stages publish. Nothing is loaded and no GPU is used.
     """
     loaded, machine = load_recipe(recipe), gpu(card)
     stages = [stage] if stage else loaded.order()
@@ -59,6 +65,7 @@ def fit(
         check_stage(loaded, name)
     shape = read_shape(loaded.base, config)
     stage_fits = fit_stages(loaded, stages, shape, machine, prompt_tokens)
+    rank = _published_rank(stage_fits)
     if as_json:
         print_json({
             "gpu": machine.name,
@@ -66,6 +73,7 @@ def fit(
             "dtype": machine.dtype,
             "parameters": shape.parameters,
             "stages": [_plain(stage_fit) for stage_fit in stage_fits],
+            "engine": speed_json(shape, machine, rank),
         })  # fmt: skip
         return
     typer.echo(
@@ -80,6 +88,15 @@ def fit(
         typer.echo(f"\n{stage_fit.stage}")
         for sentence in _sentences(stage_fit, loaded):
             typer.echo(fill(sentence, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+    typer.echo("")
+    for line in speed_text(shape, machine, rank):
+        typer.echo(line)
+
+
+def _published_rank(stage_fits: list[StageFit]) -> int:
+    """The largest rank of a published adapter: that of its LoRA and of all parents together."""
+    works = [stage_fit.worst.work for stage_fit in stage_fits]
+    return max(sum(lora.rank for lora in (work.lora, *work.beneath)) for work in works)
 
 
 def _rows(stage_fit: StageFit) -> Iterator[tuple[str, ...]]:

@@ -105,7 +105,7 @@ def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
 
     configs = recipe.stages[stage].rewards
     if reward_model is None:
-        return Rewards(configs, tokenize=_tokenizer(recipe.base))
+        return Rewards(configs, tokenize=_tokenizer(recipe))
     if "reward_model" not in configs:
         raise RecipeError(
             f"--reward-model: stage '{stage}' has no reward 'reward_model'; "
@@ -116,13 +116,14 @@ def _rewards(recipe: Recipe, stage: str, reward_model: Path | None) -> Rewards:
     return Evaluator(recipe, reward_model).rewards(configs)
 
 
-def _tokenizer(base: str) -> Callable[[str], Sequence[int]]:
+def _tokenizer(recipe: Recipe) -> Callable[[str], Sequence[int]]:
     """A function from text to ids; it loads the base's tokenizer at its first call."""
 
     def tokenize(text: str) -> Sequence[int]:
         from align.base import load_base
 
-        ids: list[int] = load_base(base).tokenizer.encode(text, add_special_tokens=False)
+        base = load_base(recipe.base, *recipe.fp32_modules)
+        ids: list[int] = base.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
     return tokenize
@@ -144,7 +145,8 @@ def _written(
     from align.rewards.samples import write_samples
 
     config = recipe.stages[stage].resolve()
-    rows, engine = load_split(recipe, stage, "train")[:prompts], shared_engine(recipe.base)
+    rows = load_split(recipe, stage, "train")[:prompts]
+    engine = shared_engine(recipe.base, *recipe.fp32_modules)
     if adapter is not None:
         engine.load(str(adapter), adapter)
     default = config.num_generations if config.training_method.online else 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +16,9 @@ from align.data.user_rows import Row
 from align.evaluation.eval_cache import kept
 from align.evaluation.statistics import divergence
 from align.inference.engine import BankEngine
-from align.inference.options import BESIDE_TRAINING
+from align.inference.options import CUDA_GRAPHS, beside_training
 from align.inference.types import GenerationRequest, Messages
+from align.memory.generation import longest_sequence
 from align.recipe import Recipe
 from align.rewards import Judge
 
@@ -34,9 +36,17 @@ _LOADED: dict[str, BankEngine] = {}
 
 
 @lru_cache(maxsize=1)
-def shared_engine(base: str) -> BankEngine:
-    """The engine that all evaluations in this process use."""
-    return BankEngine(load_base(base), BESIDE_TRAINING)
+def shared_engine(base: str, *fp32_modules: str) -> BankEngine:
+    """The engine that all evaluations in this process use; arguments as of `load_base`."""
+    options = beside_training(os.environ.get(CUDA_GRAPHS))
+    return BankEngine(load_base(base, *fp32_modules), options)
+
+
+def engine_of(recipe: Recipe) -> BankEngine:
+    """The same engine, with room for the sequences of all stages of a recipe."""
+    engine = shared_engine(recipe.base, *recipe.fp32_modules)
+    engine.reserve(longest_sequence(recipe))
+    return engine
 
 
 class Systems:
@@ -48,8 +58,8 @@ class Systems:
 
     def __init__(self, recipe: Recipe, reward_model: Path | None, lasting: Collection[Path | None]):
         self._recipe, self._lasting = recipe, lasting
-        self._base = load_base(recipe.base)
-        self._engine = shared_engine(recipe.base)
+        self._base = load_base(recipe.base, *recipe.fp32_modules)
+        self._engine = engine_of(recipe)
         self._reward_model = reward_model
         self.judge = None if reward_model is None else self._judge_of(reward_model)
 
@@ -83,7 +93,8 @@ class Systems:
         if adapter not in self._lasting:
             return compute()
         identity = None if adapter is None else published_id(adapter)
-        return kept([self._base.digest, identity, content], compute)
+        computed_with = [self._base.digest, identity, content, *self._recipe.fp32_modules]
+        return kept(computed_with, compute)
 
     def tokens(self, text: str) -> list[int]:
         """A text's token ids."""

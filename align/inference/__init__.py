@@ -25,11 +25,13 @@ __all__ = [
 
 
 def load_engine(base: str, options: EngineOptions | None = None) -> Engine:
-    """An engine on the base model named by `base` (see `align.base.load_base`).
+    """An engine on the base model named by `base` (see `align.base.load_base`), ready to serve.
 
     ModelError or RequestError if the base or the options cannot be used.
     """
     from align.base import load_base
     from align.inference.engine import BankEngine
 
-    return BankEngine(load_base(base), options)
+    engine = BankEngine(load_base(base), options)
+    engine.capture_graphs()
+    return engine

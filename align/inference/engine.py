@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,48 +12,39 @@ import torch
 from align.adapters.tensors import LoraFactors
 from align.base import Base
 from align.errors import AdapterError
+from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
-from align.inference.families import check_layout, check_logits, is_fused
+from align.inference.card_sampler import CardSampler, choose_sampler
+from align.inference.construction import FreeMemory, build_model
+from align.inference.in_flight import InFlight
+from align.inference.live_sequence import LiveSequence, start
 from align.inference.loaded_adapters import LoadedAdapters
-from align.inference.modeling.cuda_graphs import capture_on_cuda
-from align.inference.modeling.kv_cache import fit
-from align.inference.modeling.model import Model, Reading, Writing
-from align.inference.options import EngineOptions
-from align.inference.prompt_scoring import Read
+from align.inference.modeling.model import Writing
+from align.inference.options import EngineOptions, lengthened
 from align.inference.request_limits import check_request
-from align.inference.sampler import Sampler
+from align.inference.sampling_state import Picked
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
-from align.inference.scheduling.sequence import Sequence as Scheduled
-from align.inference.stopping import Written
+from align.inference.stopping import Written, end_tokens
+from align.inference.transfers import upload
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
 
 class BankEngine:
     """Implements `Engine` (the contract is in `align.inference.types`). Not thread-safe."""
 
-    def __init__(self, base: Base, options: EngineOptions | None = None):
+    def __init__(
+        self, base: Base, options: EngineOptions | None = None, free: FreeMemory = free_memory
+    ):
+        """RequestError if the options do not fit the base, or the `free` memory of its device."""
         options = options or EngineOptions()
-        check_layout(base)
-        model, weight = base.model, next(base.model.parameters())
-        self._slot_tokens = fit(
-            model.config, weight.dtype, options.slots, options.slot_tokens, options.kv_bytes
-        )
-        captured = options.cuda_graphs and weight.device.type == "cuda"
-        self._model = Model(
-            base,
-            options.slots,
-            self._slot_tokens,
-            options.adapters,
-            options.max_rank,
-            capture_on_cuda if captured else None,
-        )
-        if not is_fused(model.config):
-            check_logits(base, self._model.probe)
+        self._model, self._slot_tokens = build_model(base, options, free)
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
-        self._vocabulary = int(model.config.vocab_size)
-        self._ends = _end_tokens(base)
-        self._sampler = Sampler(self._vocabulary, self._ends, weight.device)
+        self._vocabulary = int(base.model.config.vocab_size)
+        self._ends, device = end_tokens(base), next(base.model.parameters()).device
+        self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
+        self._ahead = isinstance(self._sampler, CardSampler)  # tokens are read a step later
+        self._in_flight = InFlight()
         self._new_scheduler = partial(
             Scheduler,
             slots=options.slots,
@@ -65,7 +55,7 @@ class BankEngine:
         )
         self._scheduler = self._new_scheduler()
         self._ids = count()
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, LiveSequence] = {}
         self._leaving: set[int] = set()  # keys of unloaded adapters that are still in use
         self._cancelled: list[int] = []
         self.traffic = Traffic()
@@ -84,6 +74,15 @@ class BankEngine:
     def busy(self) -> bool:
         """Whether a step would do anything."""
         return bool(self._live)
+
+    def capture_graphs(self) -> None:
+        """Capture all decode steps now; otherwise each step captures another of them."""
+        self._model.capture_graphs()
+
+    def reserve(self, tokens: int) -> None:
+        """Give slots room for sequences of `tokens` before the first of them comes."""
+        if (room := min(tokens, self._slot_tokens)) > self._model.cache.tokens:
+            self._model.lengthen(lengthened(room, self._slot_tokens))
 
     def load(self, adapter_id: str, adapter: Path | LoraFactors) -> None:
         """Register an adapter. AdapterError if it does not fit the base."""
@@ -121,29 +120,22 @@ class BankEngine:
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
         """Queue a request; return its `n` sequence ids. RequestError or AdapterError if refused."""
         adapter = None if request.adapter is None else self._known.named(request.adapter)
-        head = None if adapter is None else adapter.head
         check_request(
             request,
             vocabulary=self._vocabulary,
             slot_tokens=self._slot_tokens,
-            reward=head is not None,
+            reward=adapter is not None and adapter.head is not None,
         )
-        prompt = tuple(request.prompt_ids)
-        read = Read(prompt, request, head)
+        self.reserve(len(request.prompt_ids) + request.max_new_tokens)
         sequence_ids = []
         for index in range(request.n):
-            scheduled = Scheduled(
-                id=next(self._ids),
-                adapter=0 if adapter is None else adapter.key,
-                prompt=prompt,
-                max_new_tokens=request.max_new_tokens,
-                reusable=read.first if self._reuse else 0,
-            )
             written = Written(request, self._decode, self._ends, streamed)
-            self._live[scheduled.id] = _Live(scheduled, written, request, read)
-            self._sampler.add(scheduled.id, request, index)
-            self._scheduler.add(scheduled)
-            sequence_ids.append(scheduled.id)
+            live = start(next(self._ids), request, adapter, written, self._reuse)
+            sequence = live.scheduled.id
+            self._live[sequence] = live
+            self._sampler.add(sequence, request, index)
+            self._scheduler.add(live.scheduled)
+            sequence_ids.append(sequence)
         return sequence_ids
 
     def cancel(self, sequence: int) -> None:
@@ -158,23 +150,30 @@ class BankEngine:
         If it raises, all sequences in progress are dropped and no state of theirs is reused.
         """
         try:
-            return self._step()
+            updates = self._step()
+            self._model.capture_next_graph()
+            return updates
         except BaseException:
             for sequence in self._live:
                 self._sampler.drop(sequence)
             self._live.clear()
             self._cancelled.clear()
+            self._in_flight = InFlight()
             self._scheduler = self._new_scheduler()
             self._let_go()
             raise
 
     def _step(self) -> list[Update]:
         updates = self._cancel()
+        due, self._in_flight = self._in_flight, InFlight()
+        ahead = set(self._write_ahead(due))
+        updates += self._take(due.read())  # texts are decoded while the device is busy
         plan = self._scheduler.plan()
         self._arrange(plan)
-        if plan.rows:
-            rows = sorted(plan.rows, key=self._bank_slot)  # neighbours share an adapter
-            updates += self._take(self._model.write([self._row(row) for row in rows]), rows)
+        # Sorted, so that neighbours share an adapter.
+        rows = sorted((row for row in plan.rows if row not in ahead), key=self._bank_slot)
+        if rows:
+            updates += self._sample(self._model.write(self._writing(rows)), rows)
         if plan.chunks:
             updates += self._read(plan.chunks)
         self._let_go()
@@ -203,31 +202,38 @@ class BankEngine:
         for copy in plan.copies:
             self._model.cache.copy(copy.source, copy.target, copy.count)
 
-    def _row(self, sequence: int) -> Writing:
-        scheduled = self._live[sequence].scheduled
-        assert scheduled.slot is not None
-        position = len(scheduled.prompt) + len(scheduled.tokens) - 1
-        return Writing(scheduled.tokens[-1], scheduled.slot, position, self._bank_slot(sequence))
+    def _write_ahead(self, due: InFlight) -> list[int]:
+        """Queue the next step of the sequences whose last token is in flight, and return these.
+
+        If that token ends its sequence, the row is surplus: its keys and values are beyond what the
+        scheduler counts as computed. Penalties count the last token, so every row waits for it.
+        """
+        sampler = self._sampler
+        if not isinstance(sampler, CardSampler) or any(map(sampler.needs_token, due.sequences)):
+            return []
+        rows = sorted(self._scheduler.continuing(due.sequences), key=self._bank_slot)
+        if rows:
+            logits = self._model.write(self._writing(rows, unread=1), due.tokens(rows))
+            self._in_flight.add(sampler.launch(logits, rows), rows)
+        return rows
+
+    def _writing(self, rows: Sequence[int], unread: int = 0) -> list[Writing]:
+        return [self._live[row].writing(self._bank_slot(row), unread) for row in rows]
 
     def _bank_slot(self, sequence: int) -> int:
         slot = self._scheduler.bank_slot(self._live[sequence].scheduled.adapter)
         return -1 if slot is None else slot
 
     def _read(self, chunks: Sequence[Chunk]) -> list[Update]:
-        readings = []
-        for chunk in chunks:
-            scheduled = self._live[chunk.sequence].scheduled
-            assert scheduled.slot is not None
-            tokens = scheduled.prompt[chunk.start : chunk.start + chunk.count]
-            bank = self._bank_slot(chunk.sequence)
-            readings.append(Reading(tokens, scheduled.slot, chunk.start, bank))
+        readings = [
+            self._live[chunk.sequence].reading(chunk, self._bank_slot(chunk.sequence))
+            for chunk in chunks
+        ]
         hidden, first, writing, last, updates = self._model.read(readings), 0, [], [], []
         for chunk in chunks:
             live, part = self._live[chunk.sequence], hidden[first : first + chunk.count]
             first += chunk.count
-            live.read.take(chunk.start, part, live.written.completion, self._model.logits)
-            if chunk.start + chunk.count == len(live.scheduled.prompt):
-                live.written.completion.cached_tokens = live.scheduled.cached
+            if live.take(chunk, part, self._model.logits):
                 if live.request.max_new_tokens:
                     writing.append(chunk.sequence)
                     last.append(first - 1)
@@ -235,14 +241,23 @@ class BankEngine:
                     self._scheduler.finish(chunk.sequence)
                     updates.append(self._end(chunk.sequence, ""))
         if writing:
-            updates += self._take(self._model.logits(hidden[last]), writing)
+            ends = hidden.index_select(0, upload(last, torch.int64, hidden.device))
+            updates += self._sample(self._model.logits(ends), writing)
         return updates
 
-    def _take(self, logits: torch.Tensor, sequences: Sequence[int]) -> list[Update]:
-        """Sample a token for each sequence, and end the sequences that are complete."""
+    def _sample(self, logits: torch.Tensor, sequences: Sequence[int]) -> list[Update]:
+        """Sample a token for each sequence; on a card the next step reads it."""
+        if self._ahead and isinstance(self._sampler, CardSampler):
+            self._in_flight.add(self._sampler.launch(logits, sequences), sequences)
+            return []
+        return self._take(zip(sequences, self._sampler.pick(logits, sequences), strict=True))
+
+    def _take(self, picks: Iterable[tuple[int, Picked]]) -> list[Update]:
+        """Add a token to each sequence in progress, and end the sequences that are complete."""
         updates = []
-        picks = self._sampler.pick(logits, sequences)
-        for sequence, picked in zip(sequences, picks, strict=True):
+        for sequence, picked in picks:
+            if sequence not in self._live:
+                continue
             written = self._live[sequence].written
             text, over = written.take(picked)
             self._scheduler.wrote(sequence, picked.token)
@@ -282,19 +297,3 @@ class BankEngine:
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
-
-
-@dataclass(frozen=True)
-class _Live:
-    """The state of a sequence between `submit` and its end."""
-
-    scheduled: Scheduled
-    written: Written
-    request: GenerationRequest
-    read: Read
-
-
-def _end_tokens(base: Base) -> frozenset[int]:
-    eos = base.model.generation_config.eos_token_id
-    tokens = eos if isinstance(eos, list) else [eos]
-    return frozenset(token for token in (*tokens, base.tokenizer.eos_token_id) if token is not None)

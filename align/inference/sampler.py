@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from random import Random
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from align.inference.sampling_ops import draw, draw_few, draw_nucleus, likeliest, ranked
+from align.inference.sampling_ops import draw, draw_few, draw_nucleus, likeliest, ranked, uniforms
+from align.inference.sampling_state import (
+    LEAST_TOP_P,
+    Kind,
+    Picked,
+    SamplingState,
+    by_kind,
+    is_plain,
+)
 from align.inference.types import GenerationRequest, TokenLogprobs
-
-#: Below this temperature the division by it could overflow, so the likeliest token is taken.
-COLDEST = 1e-5
-
-_Kind = Literal["all", "nucleus", "few"]  # what a row draws from
-
-
-class Picked(NamedTuple):
-    """A row's next token, and its log-probabilities where the request wants them."""
-
-    token: int
-    logprobs: TokenLogprobs | None
 
 
 class Sampler:
@@ -31,22 +24,24 @@ class Sampler:
 
     They apply in this order: `logit_bias` and penalties, `min_new_tokens`, temperature, top-k,
     top-p. The draws of a seeded sequence depend only on its logits and its seed, not on the batch.
+    It reads values back from the device within a step, which costs nothing on a CPU; a card has
+    `CardSampler`.
     """
 
     def __init__(self, vocabulary: int, ends: frozenset[int], device: torch.device):
         """`ends` are the ids that end a turn, masked before a request's `min_new_tokens`."""
         self._vocabulary, self._ends, self._device = vocabulary, ends, device
         self._rows: dict[int, _Row] = {}
-        self._scratch = _Scratch(vocabulary, device)
+        self._scratch = Scratch(vocabulary, device)
 
     def add(self, sequence: int, request: GenerationRequest, index: int) -> None:
         """Register a sequence: completion `index` of the request, with seed `seed + index`."""
-        if _plain(request):
+        if is_plain(request):
             return
         row = _Row(request, index)
         if request.min_new_tokens:
-            early = {*request.stop_ids, *(() if request.ignore_eos else self._ends)}
-            row.early = torch.tensor(sorted(early), dtype=torch.long, device=self._device)
+            early = row.early_ids(self._ends)
+            row.early = torch.tensor(early, dtype=torch.long, device=self._device)
         self._rows[sequence] = row
 
     def drop(self, sequence: int) -> None:
@@ -79,40 +74,37 @@ class Sampler:
 
     def _drawn(self, scores: Tensor, rows: dict[int, _Row]) -> list[tuple[int, int]]:
         """(Row index, token) of each of `rows` (by row index) that samples."""
-        kinds: dict[_Kind, list[int]] = {}
-        for i, row in rows.items():
-            if row.samples:
-                kinds.setdefault(_kind(row.request, self._vocabulary), []).append(i)
         return [
             pair
-            for kind, indices in kinds.items()
+            for kind, indices in by_kind(rows, self._vocabulary).items()
             for pair in zip(indices, self._draw(kind, scores, indices, rows), strict=True)
         ]
 
     def _draw(
-        self, kind: _Kind, scores: Tensor, indices: list[int], rows: dict[int, _Row]
+        self, kind: Kind, scores: Tensor, indices: list[int], rows: dict[int, _Row]
     ) -> list[int]:
         requests = [rows[i].request for i in indices]
         randoms = [rows[i].random for i in indices]
-        # The likeliest token has a share over 1e-9: a lower top_p would only lose precision.
         temperature, top_p = torch.tensor(
-            [[request.temperature, max(request.top_p, 1e-9)] for request in requests],
+            [[request.temperature, max(request.top_p, LEAST_TOP_P)] for request in requests],
             device=self._device,
         ).T
         scaled = self._scratch.room("heated", len(indices))
         torch.div(_select(scores, indices), temperature[:, None], out=scaled)
         weights = torch.softmax(scaled, -1, out=self._scratch.room("weights", len(indices)))
         if kind == "all":
-            tokens = draw(weights, randoms)
+            tokens = draw(weights, uniforms(randoms, self._device))
         elif kind == "nucleus":
             tokens = draw_nucleus(weights, top_p, randoms, scratch=scaled)
         else:
-            tokens = draw_few(weights, [request.top_k for request in requests], top_p, randoms)
+            top_k = [request.top_k for request in requests]
+            limits = torch.tensor(top_k, device=self._device)
+            tokens = draw_few(weights, max(top_k), limits, top_p, uniforms(randoms, self._device))
         ids: list[int] = tokens.tolist()
         return ids
 
 
-class _Scratch:
+class Scratch:
     """Buffers (rows, vocabulary) in fp32 that are reused between steps.
 
     Freed memory of this size is returned to the system, and on a CPU mapping it again takes longer
@@ -130,23 +122,16 @@ class _Scratch:
         return self._rooms[name][:rows]
 
 
-class _Row:
-    """The state of a sequence that needs more than its likeliest token."""
+class _Row(SamplingState):
+    """The state of a sequence, with the tensors that change its logits."""
 
-    def __init__(self, request: GenerationRequest, index: int):
-        self.request = request
-        self.samples = request.temperature >= COLDEST
-        self._penalised = request.presence_penalty != 0 or request.frequency_penalty != 0
-        # Random uses the absolute value of an int, so -1 and 1 would give the same stream.
-        self.random = Random(None if request.seed is None else (request.seed + index) % 2**64)
-        self.early: Tensor | None = None  # ids masked until `min_new_tokens`
-        self._offset: Tensor | None = None  # (vocabulary,) bias and penalties, added to the logits
-        self._counts: Counter[int] = Counter()
-        self._written = 0
+    early: Tensor | None = None  # ids masked until `min_new_tokens`
+    _offset: Tensor | None = None  # (vocabulary,) bias and penalties, added to the logits
+    _written = 0
 
     def adjust(self, scores: Tensor) -> None:
         """Change the row's logits (vocabulary,) in place."""
-        if self._penalised or self.request.logit_bias:
+        if self.penalised or self.request.logit_bias:
             if self._offset is None:  # created late: it is large, and thousands may be queued
                 self._offset = _biases(self.request, scores)
             scores += self._offset
@@ -157,11 +142,8 @@ class _Row:
         self._written += 1
         if self._written >= self.request.min_new_tokens:
             self.early = None
-        if self._penalised and self._offset is not None:
-            request = self.request
-            self._counts[token] += 1
-            penalty = request.presence_penalty + request.frequency_penalty * self._counts[token]
-            self._offset[token] = request.logit_bias.get(token, 0.0) - penalty
+        if self.penalised and self._offset is not None:
+            self._offset[token] = self.offset_after(token)
 
 
 def _biases(request: GenerationRequest, scores: Tensor) -> Tensor:
@@ -169,24 +151,6 @@ def _biases(request: GenerationRequest, scores: Tensor) -> Tensor:
     for token, bias in request.logit_bias.items():
         biases[token] = bias
     return biases
-
-
-def _plain(request: GenerationRequest) -> bool:
-    """Whether the request is greedy on unmodified logits and needs no log-probabilities."""
-    return (
-        request.temperature < COLDEST
-        and request.presence_penalty == 0
-        and request.frequency_penalty == 0
-        and not request.logit_bias
-        and request.min_new_tokens == 0
-        and request.logprobs is None
-    )
-
-
-def _kind(request: GenerationRequest, vocabulary: int) -> _Kind:
-    if 0 < request.top_k < vocabulary:
-        return "few"
-    return "nucleus" if request.top_p < 1 else "all"
 
 
 def _select(values: Tensor, indices: list[int]) -> Tensor:

@@ -37,13 +37,13 @@ def ranked(values: Tensor, count: int) -> Tensor:
     return ids.gather(-1, _keys(candidates).topk(count).indices)
 
 
-def draw(weights: Tensor, randoms: Sequence[Random]) -> Tensor:
+def draw(weights: Tensor, shares: Tensor) -> Tensor:
     """Draw a token of each row with probability proportional to its weight, which is at least 0.
 
-    weights (rows, vocabulary) in fp32, a random stream for each row → (rows,).
+    weights (rows, vocabulary) in fp32, `shares` (rows,) in fp64, uniform in [0, 1) → (rows,).
     """
     blocks = _blocks(weights, 0.0)
-    block, fraction = _invert(blocks.sum(-1), _uniforms(randoms, weights.device))
+    block, fraction = _invert(blocks.sum(-1), shares)
     block_weights = blocks.gather(1, block[:, None, None].expand(-1, 1, BLOCK))[:, 0]
     token, _ = _invert(block_weights, fraction)
     return (block * BLOCK + token).clamp_(max=weights.shape[-1] - 1)
@@ -57,13 +57,15 @@ def draw_nucleus(
     The set is the nucleus of Holtzman et al. (arXiv 1904.09751). It always has the likeliest token;
     ties are ordered by id. Nothing is sorted: a token is drawn from all and rejected if the tokens
     ahead of it have the mass already; the next draw is from these (rejection sampling as in
-    FlashInfer). `scratch`, of the shape of `weights`, is overwritten.
+    FlashInfer). Which rows need another draw is read back from the device, which suits a CPU;
+    `nucleus.draw_nucleus_at_once` is for a card. `scratch`, shaped as `weights`, is overwritten.
     """
     tokens = torch.zeros(len(weights), dtype=torch.long, device=weights.device)
     pending = torch.arange(len(weights), device=weights.device)
     target = top_p * weights.sum(-1)
     while len(pending):
-        drawn = draw(weights, [randoms[row] for row in pending.tolist()])
+        streams = [randoms[row] for row in pending.tolist()]
+        drawn = draw(weights, uniforms(streams, weights.device))
         tokens[pending] = drawn
         ahead = _ahead(weights, drawn, scratch[: len(pending)])
         rejected = (ahead.sum(-1) >= target).nonzero()[:, 0]
@@ -71,17 +73,18 @@ def draw_nucleus(
     return tokens
 
 
-def draw_few(
-    weights: Tensor, top_k: Sequence[int], top_p: Tensor, randoms: Sequence[Random]
-) -> Tensor:
-    """As `draw_nucleus`, but only among the `top_k` likeliest tokens of each row."""
-    ids = ranked(weights, max(top_k))
-    limits = torch.tensor(top_k, device=weights.device)
+def draw_few(weights: Tensor, most: int, top_k: Tensor, top_p: Tensor, shares: Tensor) -> Tensor:
+    """Draw a token of each row from the nucleus of its `top_k` likeliest tokens.
+
+    weights (rows, vocabulary) in fp32, top_k (rows,) at most `most`, top_p (rows,), `shares` as in
+    `draw` → (rows,).
+    """
+    ids = ranked(weights, most)
     top_weights = weights.gather(-1, ids).double()
-    top_weights *= torch.arange(ids.shape[-1], device=weights.device) < limits[:, None]
+    top_weights *= torch.arange(ids.shape[-1], device=weights.device) < top_k[:, None]
     mass = top_weights.cumsum(-1)
     top_weights *= mass - top_weights < (top_p * mass[:, -1])[:, None]
-    index, _ = _invert(top_weights, _uniforms(randoms, weights.device))
+    index, _ = _invert(top_weights, shares)
     return ids.gather(-1, index[:, None])[:, 0]
 
 
@@ -96,7 +99,8 @@ def _ahead(weights: Tensor, tokens: Tensor, out: Tensor) -> Tensor:
     return torch.gt(weights, bound, out=bound).mul_(weights)
 
 
-def _uniforms(randoms: Sequence[Random], device: torch.device) -> Tensor:
+def uniforms(randoms: Sequence[Random], device: torch.device) -> Tensor:
+    """The next number of each stream: (rows,) in fp64."""
     return torch.tensor([random.random() for random in randoms], dtype=torch.float64).to(device)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from align.inference.detokenizer import Decode, TextStream
+from align.inference.sampling_state import Picked
 from align.inference.types import Completion, FinishReason, GenerationRequest
 
 if TYPE_CHECKING:
-    from align.inference.sampler import Picked  # imports torch, which this module must not
+    from align.base import Base  # imports torch, which this module must not
 
 
 class Written:
@@ -58,3 +59,10 @@ class Written:
         self.completion.text = self._stream.text
         self.completion.finish_reason = reason
         return text
+
+
+def end_tokens(base: Base) -> frozenset[int]:
+    """The ids that end a turn: those of the generation config and of the tokenizer."""
+    eos = base.model.generation_config.eos_token_id
+    tokens = eos if isinstance(eos, list) else [eos]
+    return frozenset(token for token in (*tokens, base.tokenizer.eos_token_id) if token is not None)

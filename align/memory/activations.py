@@ -47,7 +47,9 @@ def activations(work: Workload, shape: ModelShape, machine: Machine) -> Activati
     With checkpointing only the inputs of the layers are kept after the forward pass, and the layers
     are recomputed individually.
     """
-    layer, stream = saved_by_layer(work, shape, machine), work.tokens * machine.width * shape.hidden
+    # A layer in fp32 leaves the residual stream in fp32.
+    width = FP32 if work.held and machine.held_width else machine.width
+    layer, stream = saved_by_layer(work, shape, machine), work.tokens * width * shape.hidden
     final_norm = work.tokens * FP32 * shape.hidden
     scored = work.sequences * work.scored
     logits = loss_gradient(scored, shape, machine)
@@ -76,7 +78,8 @@ def saved_by_layer(work: Workload, shape: ModelShape, machine: Machine) -> int:
     """Bytes that autograd saves in a layer between its forward and its backward pass."""
     width, wide = machine.width, shape.intermediate
     norms = 2 * FP32 * (shape.hidden + 1)
-    keys = shape.query_width if work.padded else shape.key_width
+    expanded = work.padded or not machine.grouped_heads
+    keys = shape.query_width if expanded else shape.key_width
     attention = width * (2 * shape.query_width + 2 * keys) + FP32 * shape.heads
     if _own_attention(work, shape, machine):
         attention = width * (shape.query_width + 2 * keys)  # neither its output nor its logsumexp
@@ -99,13 +102,13 @@ def _own_attention(work: Workload, shape: ModelShape, machine: Machine) -> bool:
 def _lora_inputs(work: Workload, shape: ModelShape, machine: Machine) -> int:
     """Bytes that LoRA's two products and the dropout save for each token.
 
-    PEFT casts the input to fp32 and autocast casts it back, so that each linear saves its own copy
-    even if several linears read the same input. In fp32 they share a copy, unless there is dropout.
+    Linears that read the same input save it once. With dropout each linear saves its own, and so it
+    does where the residual stream is in fp32 and autocast casts it for each linear.
     """
     inputs = {name: shape.linears[name][0] for name in work.lora.targets}
     inner = machine.width * work.lora.rank * len(inputs)
     masks = machine.dropout_mask * sum(inputs.values()) if work.dropout else 0
-    if machine.mixed or work.dropout:
+    if work.dropout or (work.held and machine.held_width):
         return machine.width * sum(inputs.values()) + inner + masks
     distinct = {_input_of(name): size for name, size in inputs.items()}
     return machine.width * sum(distinct.values()) + inner
@@ -119,15 +122,15 @@ def _input_of(name: str) -> str:
 def passing(work: Workload, shape: ModelShape, machine: Machine) -> int:
     """Peak bytes that a layer needs in addition to the tensors that it saves.
 
-    Forward, in `down_proj`: its input, LoRA's fp32 copy of the input (and the result of dropout),
-    the residual streams and its outputs. Backward: the gradients of the MLP's product and of both
+    Forward, in `down_proj`: its input, with dropout also LoRA's fp32 copy before and after it, the
+    residual streams and its outputs. Backward: the gradients of the MLP's product and of both
     factors; or five fp32 copies of the stream in a norm.
     """
     width, hidden, wide = machine.width, shape.hidden, shape.intermediate
     streams, casts = 3, 0
     if "down_proj" in work.lora.targets:
         streams = 5  # three outputs (base, LoRA and scaled LoRA) instead of a single output
-        casts = FP32 * wide * (2 if work.dropout else 1) if machine.mixed else 0
+        casts = 2 * FP32 * wide if machine.mixed and work.dropout else 0
     if not work.checkpointing:
         streams += 2  # the layer's input and the embedding's output are still in use
     forward = width * (wide + streams * hidden) + casts

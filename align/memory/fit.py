@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from align.errors import RecipeError
+from align.memory.generation import longest_sequence
 from align.memory.machines import TRUSTED, Machine
 from align.memory.peak import Peak, predict
 from align.memory.shape import ModelShape
@@ -58,8 +59,11 @@ def fit_stages(
     machine: Machine,
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> list[StageFit]:
-    """The fit of each of the named stages. `prompt_tokens` is the limit of GRPO's prompts."""
-    return [_fit(_Case(recipe, stage, shape, machine, prompt_tokens)) for stage in stages]
+    """The fit of each of the named stages. `prompt_tokens` is the longest prompt."""
+    generated = longest_sequence(recipe, prompt_tokens)
+    return [
+        _fit(_Case(recipe, stage, shape, machine, prompt_tokens, generated)) for stage in stages
+    ]
 
 
 def _fit(case: _Case) -> StageFit:
@@ -86,6 +90,7 @@ class _Case:
     shape: ModelShape
     machine: Machine
     prompt_tokens: int
+    generated: int
 
     @property
     def config(self) -> StageConfig:
@@ -106,6 +111,8 @@ class _Case:
             beneath=_chain(self.recipe, self.config.parent, self.shape, largest),
             judge=_chain(self.recipe, self.config.reward_model, self.shape, largest),
             prompt_tokens=self.prompt_tokens,
+            generated=self.generated,
+            fp32_modules=self.recipe.fp32_modules,
         )
         return self.of(params, work)
 

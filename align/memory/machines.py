@@ -51,6 +51,20 @@ class Machine:
         return self.dtype != "float32"
 
     @property
+    def held_width(self) -> int:
+        """Bytes that a weight takes more if it is held in fp32, which only fp16 calls for."""
+        return 2 if self.dtype == "float16" else 0
+
+    @property
+    def grouped_heads(self) -> bool:
+        """Whether attention without a mask takes fewer key heads than query heads.
+
+        On a GPU below compute capability 8.0, which trains in fp16, keys and values are repeated
+        (align.compat.equal_heads).
+        """
+        return self.device == "cpu" or self.dtype != "float16"
+
+    @property
     def dropout_mask(self) -> int:
         """Bytes that dropout saves for each number: a flag in CUDA, an fp32 number on a CPU."""
         return 1 if self.device == "cuda" else 4

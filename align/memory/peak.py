@@ -13,6 +13,7 @@ from align.memory.workload import Workload
 
 #: Bytes of each trained weight: the weight, its gradient and AdamW's two moments, in fp32.
 TRAINED = 4 * 4
+FP32 = 4
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,20 @@ def predict(
     step = activations(work, shape, machine)
     head = 2 * shape.hidden if work.training_method.trains_reward_model else 0
     parts = {
-        "weights": machine.width * shape.parameters,
-        "parent": machine.width * sum(lora.parameters(shape) for lora in work.beneath),
+        "weights": machine.width * shape.parameters + machine.held_width * work.held,
+        "parent": _parent(work, shape, machine),
         "adapter": TRAINED * (work.lora.parameters(shape) + head),
         "activations": step.layers,
         "logits": step.logits,
         "engine": 0 if engine is None else engine_bytes(work, shape, machine, engine),
     }
     return Peak(**parts, overhead=machine.overhead(sum(parts.values())))
+
+
+def _parent(work: Workload, shape: ModelShape, machine: Machine) -> int:
+    """Bytes of the parents beneath the model.
+
+    Rollouts on a GPU also hold them in fp32, to stack the policy on them at each step.
+    """
+    stacked = FP32 if work.training_method.online and machine.device == "cuda" else 0
+    return (machine.width + stacked) * sum(lora.parameters(shape) for lora in work.beneath)

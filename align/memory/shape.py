@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from align.errors import ModelError
+from align.fp32_modules import held
 from align.sources import SMOLLM2, TINY, check_base, local_folder
 
 _NEEDED = (
@@ -86,6 +87,15 @@ class ModelShape:
             if any(
                 _full(name) == ending or _full(name).endswith(f".{ending}") for ending in modules
             )
+        )
+
+    def held_parameters(self, patterns: Collection[str]) -> int:
+        """Number of weights of the linears that `patterns` name (align.fp32_modules)."""
+        return sum(
+            inputs * outputs
+            for layer in range(self.layers)
+            for name, (inputs, outputs) in self.linears.items()
+            if held(patterns, _full(name, layer))
         )
 
     def lora_parameters(self, rank: int, targets: frozenset[str]) -> int:
@@ -178,6 +188,6 @@ def shape_of(config: Mapping[str, Any], source: str) -> ModelShape:
     )
 
 
-def _full(name: str) -> str:
+def _full(name: str, layer: int = 0) -> str:
     block = "self_attn" if name in {*FUSED[0], *FUSED[1]} else "mlp"
-    return f"model.layers.0.{block}.{name}"
+    return f"model.layers.{layer}.{block}.{name}"

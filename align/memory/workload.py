@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from align.memory.shape import ModelShape
@@ -33,7 +34,9 @@ class Workload:
     `length` tokens, of which the loss scores `scored`; `padded` if sequences differ in length, so
     that attention needs a mask. The rows of a micro-batch must divide `whole`, and `least` is the
     smallest number that the method allows. `beneath` are the adapters of earlier stages, `judge`
-    the adapters of the reward model.
+    the adapters of the reward model. `generated` are the tokens of the longest sequence that the
+    engine beside the trial is sized for, prompt and completion. `held` is the number of the base's
+    weights that stay in fp32 where the base is in fp16.
     """
 
     method: MethodName
@@ -49,6 +52,8 @@ class Workload:
     least: int = 1
     beneath: tuple[LoraSize, ...] = ()
     judge: tuple[LoraSize, ...] = ()
+    generated: int = 0
+    held: int = 0
 
     @property
     def training_method(self) -> Method:
@@ -92,8 +97,13 @@ def workload(
     beneath: tuple[LoraSize, ...] = (),
     judge: tuple[LoraSize, ...] = (),
     prompt_tokens: int = PROMPT_TOKENS,
+    generated: int = 0,
+    fp32_modules: Collection[str] = (),
 ) -> Workload:
-    """The workload of a resolved stage, for sequences of the maximum length, all of it scored."""
+    """The workload of a resolved stage, for sequences of the maximum length, all of it scored.
+
+    `generated` is at least the stage's own length; `fp32_modules` are those of the recipe.
+    """
     method, rows = stage.training_method, stage.per_device_train_batch_size
     length, scored = stage.max_length, 0 if method.trains_reward_model else stage.max_length
     if method.online:
@@ -106,13 +116,15 @@ def workload(
         length=length,
         scored=scored,
         lora=lora_of(stage, shape),
-        dropout=_dropout(stage),
+        dropout=has_dropout(stage),
         checkpointing=stage.gradient_checkpointing,
         padded=rows * method.sequences > 1,
         whole=method.divided_rows(stage),
         least=method.least_rows(stage),
         beneath=beneath,
         judge=judge,
+        generated=max(length, generated),
+        held=shape.held_parameters(fp32_modules),
     )
 
 
@@ -123,7 +135,7 @@ def lora_of(stage: StageConfig, shape: ModelShape) -> LoraSize:
     return LoraSize(rank, shape.targets(stage.lora.target_modules))
 
 
-def _dropout(stage: StageConfig) -> bool:
+def has_dropout(stage: StageConfig) -> bool:
     """Whether LoRA's dropout is on: some of TRL's trainers disable it by default."""
     off = "disable_dropout" in trl_fields(stage.method) and stage.trl_value("disable_dropout")
     rate = stage.lora.lora_dropout

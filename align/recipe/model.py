@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from align.errors import RecipeError
+from align.fp32_modules import NAME_PARTS, NEVER_HELD
 from align.methods import names_of
 from align.recipe.blocks import Block, DataConfig, EvaluationConfig
 from align.recipe.lora import MAX_RANK
@@ -33,15 +34,31 @@ def is_reference(name: str | None) -> bool:
 
 
 class Recipe(Block):
-    """The whole experiment: a base model and a graph of stages."""
+    """The whole experiment: a base model and a graph of stages.
+
+    `fp32_modules` are parts of names of the base's linear layers that compute in fp32 where it is
+    loaded in fp16.
+    """
 
     name: str = Field(pattern=NAME)
     description: str = ""
     base: str
     seed: int = 0
+    fp32_modules: list[str] = Field(default_factory=list)
     data: DataConfig | None = None
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     stages: dict[StageName, StageConfig] = Field(min_length=1)
+
+    @field_validator("fp32_modules")
+    @classmethod
+    def _may_be_held(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            if not NAME_PARTS.fullmatch(pattern) or pattern.rpartition(".")[2] in NEVER_HELD:
+                raise ValueError(
+                    "expected parts of names of linear layers, such as mlp, layers.3.mlp or "
+                    f"o_proj, without {', '.join(sorted(NEVER_HELD))}; got {pattern!r}"
+                )
+        return patterns
 
     @model_validator(mode="after")
     def _graph(self) -> Recipe:

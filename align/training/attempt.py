@@ -15,6 +15,7 @@ from align.adapters.tensors import LoraFactors, read_factors, write_factors
 from align.base import Base
 from align.data.user_rows import Row
 from align.errors import AdapterError, TrainingError
+from align.fp16 import lora_in_fp32
 from align.inference import Engine
 from align.methods.specification import RewardFunction
 from align.methods.trainers.rollouts import Rollouts
@@ -23,6 +24,7 @@ from align.recipe import StageConfig
 from align.recipe.trl_fields.installed import trl_refusals
 from align.training.callbacks import OnCheckpoint, OnStep
 from align.training.checkpoints import PUBLISHED, STATE, make_visible
+from align.training.loss_scale import lower_first_scale
 from align.training.publish_drift import stack_difference
 from align.training.reference_logprobs import give_reference, reference_of
 from align.training.train_record import write_record
@@ -81,6 +83,8 @@ class Attempt:
         set_seed(self.seed)
         with trl_refusals(stage.method):
             trainer = stage.training_method.trainer(inputs)
+        lora_in_fp32(trainer.model)
+        lower_first_scale(trainer)
         if stage.training_method.precomputes_reference:
             reference = reference_of(trainer, self.base.digest, self.parent_id)
             give_reference(trainer, reference, self.to)

@@ -90,6 +90,8 @@ def _how(manifest: Manifest) -> Iterator[str]:
         yield f"Of the training rows, {lengths}."
     if out_of_memory := training.get("out_of_memory"):
         yield f"Memory ran out {len(out_of_memory)} time(s); the micro-batch was halved each time."
+    if skipped := training.get("skipped_steps"):
+        yield f"{skipped} step(s) changed nothing, since gradients overflowed fp16."
     settings = [[f"`{name}`", f"`{_value(value)}`"] for name, value in _settings(manifest)]
     if settings:
         yield from ("", *table(["setting", "value"], settings))

@@ -71,7 +71,7 @@ def manifest_of(
 ) -> Manifest:
     """The manifest of the adapter files in `folder`."""
     recipe, stage, config = origin.recipe, origin.stage, origin.config
-    base = load_base(recipe.base)
+    base = load_base(recipe.base, *recipe.fp32_modules)
     parent, judge = _known(origin.parent), _known(origin.reward_model)
     rows = {split: load_split(recipe, stage, split) for split in _SPLITS}
     data = {

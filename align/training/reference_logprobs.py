@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from align.artifact_cache import shelf
 from align.atomic_write import write_atomically
+from align.fp16 import held_linears
 from align.sources import cache_folder
 
 Values = dict[str, tuple[float, float]]
@@ -33,7 +34,8 @@ Values = dict[str, tuple[float, float]]
 class Reference:
     """Everything that the reference log-probabilities of a row's tokens depend on.
 
-    `parent` is an adapter's id, None for the base itself. The rows' own tokens, and so template
+    `parent` is an adapter's id, None for the base itself, `dtype` the base's, with the names of
+    linear layers in fp32. The rows' own tokens, and so template
     and tokenizer, are in the name of each value.
     """
 
@@ -67,7 +69,7 @@ def reference_of(trainer: Any, base_digest: str, parent: str | None) -> Referenc
         max_length=args.max_length,
         truncation_mode=args.truncation_mode,
         ld_alpha=args.ld_alpha,
-        dtype=str(trainer.model.dtype),
+        dtype=" ".join([str(trainer.model.dtype), *held_linears(trainer.model)]),
         mixed_precision=trainer.accelerator.mixed_precision,
         device=trainer.accelerator.device.type,
         trl=version("trl"),

@@ -12,21 +12,27 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
+from peft.helpers import disable_input_dtype_casting
 from transformers import PrinterCallback
 
 from align.adapters.folder import published_id
 from align.base import Base
+from align.compat.equal_heads import equal_heads, needs_equal_heads
 from align.compat.torch_attention import short_attention
 from align.compat.trl_logits import compact_logits
 from align.data.lengths import measure_lengths, trainable
 from align.data.user_rows import Row
-from align.errors import AligneryError, RecipeError, TrainingError
+from align.errors import RecipeError, TrainingError
 from align.inference import Engine
 from align.memory.oom_backoff import sized, smaller
+from align.memory.workload import has_dropout
 from align.methods.specification import RewardFunction
+from align.methods.trainers.rollouts import Rollouts, engine_ran_out
+from align.out_of_memory import in_engine, ran_out
+from align.precision import capability
 from align.recipe import StageConfig
 from align.training.attempt import Attempt
 from align.training.callbacks import CheckpointCallback, DivergenceCallback, OnCheckpoint, OnStep
@@ -97,35 +103,37 @@ def train(
     )
     while (step := _attempt(run, stage)) is not None:
         stage = _with_less(run, stage, step)
+    if skipped := run.costs.skipped:
+        _log.warning(
+            "gradients overflowed fp16 at %d steps, which changed nothing: %s",
+            *(len(skipped), ", ".join(map(str, skipped[:10])) + ("…" if skipped[10:] else "")),
+        )
     newest_step, checkpoint = newest_checkpoint(folder)
     assert checkpoint is not None  # an attempt that ends has saved its last step
     return checkpoint
 
 
 def _attempt(run: Attempt, stage: StageConfig) -> int | None:
-    """Train to the end; returns the step that ran out of memory, None if none did."""
-    divergence = DivergenceCallback(run.on_step, run.on_begin)
+    """Train to the end; returns the step that ran out of memory, None if none did.
+
+    TrainingError if the engine ran out of memory: a smaller micro-batch would not help it.
+    """
+    divergence = DivergenceCallback(run.on_step, run.on_begin, run.costs.skip)
     try:
         _train(run, stage, divergence)
-        failed_step = None
+        failed_step, engine_failed = None, False
     except RuntimeError as error:
-        if not _ran_out(error):
+        if not ran_out(error):
             raise
-        failed_step = divergence.step
+        failed_step, engine_failed = divergence.step, in_engine(error)
     on_cuda = torch.cuda.is_available()
     if failed_step is not None or on_cuda:
         gc.collect()  # only now, as the error's traceback held the trainer
     if on_cuda:
         torch.cuda.empty_cache()
+    if failed_step is not None and engine_failed:
+        raise TrainingError(engine_ran_out(failed_step, "scores or compares answers"))
     return failed_step
-
-
-def _ran_out(error: RuntimeError) -> bool:
-    """Whether memory ran out; a CPU's allocator and cuBLAS raise plain RuntimeErrors."""
-    if isinstance(error, AligneryError):
-        return False
-    known_message = "CUBLAS_STATUS_ALLOC_FAILED" in str(error) or should_reduce_batch_size(error)
-    return known_message or isinstance(error, torch.OutOfMemoryError)
 
 
 def _train(run: Attempt, stage: StageConfig, divergence: DivergenceCallback) -> None:
@@ -133,13 +141,17 @@ def _train(run: Attempt, stage: StageConfig, divergence: DivergenceCallback) -> 
     divergence.step = newest_step + 1
     work, rollouts = new_work_folder(run.folder), run.rollouts(stage)
     try:
-        with quiet(), compact_logits(), short_attention():
+        heads = equal_heads(needs_equal_heads(capability()))
+        with quiet(), compact_logits(), heads, short_attention():
             trainer = run.trainer(stage, work, rollouts)
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(divergence)
             save = partial(run.save, stage, trainer, work)
             trainer.add_callback(CheckpointCallback(run.to, stage.save_steps, save))
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
+            with disable_input_dtype_casting(
+                trainer.model, _casts_itself(stage, trainer, rollouts)
+            ):
+                trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint / STATE))
     except ImportError as error:  # an optimizer's package, imported only now
         raise RecipeError(
             f"a field of this {stage.method} stage needs a package: {error}"
@@ -148,6 +160,17 @@ def _train(run: Attempt, stage: StageConfig, divergence: DivergenceCallback) -> 
         if rollouts is not None:
             rollouts.close()
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _casts_itself(stage: StageConfig, trainer: Any, rollouts: Rollouts | None) -> bool:
+    """Whether autocast casts the inputs of LoRA, so that PEFT need not cast them to fp32 first.
+
+    The results are the same bits. With dropout they are not: it would round in half precision. TRL
+    writes completions without autocast.
+    """
+    mixed = trainer.args.bf16 or trainer.args.fp16
+    written_by_trl = stage.training_method.online and rollouts is None
+    return mixed and not has_dropout(stage) and not written_by_trl
 
 
 def _with_less(run: Attempt, stage: StageConfig, step: int) -> StageConfig:

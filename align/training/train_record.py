@@ -34,11 +34,13 @@ class TrainRecord(BaseModel):
 
     `per_device_train_batch_size` and `gradient_accumulation_steps` are those used in the end.
     `lengths` tells how many rows were too long. Seconds are those of training, without evaluation;
-    `accelerator_seconds` are those with a CUDA device in use. `peak_bytes` is the CUDA allocator's
-    peak, on a CPU the process's largest resident size. `stack_difference` (`mean`, `max`) is
-    the difference between the trained stack and the published adapter in serving, in nats a token,
-    for a reward model in units of its score; empty without an engine. `metrics` are means of what
-    TRL logged over the last tenth of the steps, as `train/<name>`.
+    `accelerator_seconds` are those with a CUDA device in use. `peak_bytes` is the peak of
+    tensors on a GPU, on a CPU the process's largest resident size; `peak_reserved_bytes` is what
+    torch's allocator took of the GPU, with gaps and CUDA graphs. `skipped_steps` is the number of
+    steps that changed nothing, since gradients overflowed fp16. `stack_difference` (`mean`, `max`)
+    is the difference between the trained stack and the published adapter in serving, in nats a
+    token, for a reward model in units of its score; empty without an engine. `metrics` are means
+    of what TRL logged over the last tenth of the steps, as `train/<name>`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,6 +52,8 @@ class TrainRecord(BaseModel):
     wall_seconds: float = 0.0
     accelerator_seconds: float = 0.0
     peak_bytes: int = 0
+    peak_reserved_bytes: int = 0
+    skipped_steps: int = 0
     stack_difference: dict[str, float] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
 

@@ -14,8 +14,8 @@ from align.data.leaks import check_chain
 from align.data.splits import load_split
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.eval_result import EvalResult, read_measured, write_measured
-from align.evaluation.evaluate import shared_engine
 from align.evaluation.metrics import key_of
+from align.evaluation.systems import engine_of, shared_engine
 from align.recipe import Recipe
 from align.rewards import Rewards, reward_functions
 from align.space.spaces import Value
@@ -23,9 +23,11 @@ from align.training.callbacks import OnCheckpoint
 from align.training.publish import Origin, manifest_of, publish
 from align.training.train import PUBLISHED, newest_checkpoint, train
 from align.training.train_record import read_record
+from align.training.usage import SKIPPED
 
-#: TRL's metric that shows whether the reward still has a learning signal.
-_NO_VARIANCE = "train/frac_reward_zero_std"
+#: Metrics of training that say whether there was something to learn from: TRL's share of groups
+#: whose rewards are all equal, and the steps that fp16 skipped.
+_LOGGED = ("train/frac_reward_zero_std", SKIPPED)
 
 
 class Trial:
@@ -77,7 +79,7 @@ class Trial:
         that this trial failed.
         """
         started = time.perf_counter()
-        _settle(self._recipe.base)
+        _settle(self._recipe.base, *self._recipe.fp32_modules)
         if self.step == 0:
             check_chain(self._recipe, self._stage)
         plan = EvalPlan(self._recipe, self._stage, self._config, self._parent, self._reward_model)
@@ -106,10 +108,10 @@ class Trial:
     def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
         """The checkpoint at step `to`, and when the first optimizer step began, or would have."""
         begin_times: list[float] = []
-        engine = shared_engine(self._recipe.base)
+        engine = engine_of(self._recipe)
         engine.start_anew()
         checkpoint = train(
-            load_base(self._recipe.base),
+            load_base(self._recipe.base, *self._recipe.fp32_modules),
             self._config,
             load_split(self._recipe, self._stage, "train"),
             self._folder,
@@ -140,7 +142,7 @@ class Trial:
 
     def _metrics(self, measured: EvalResult, checkpoint: Path) -> dict[str, float]:
         metrics, training = measured.evaluation.metrics(), read_record(checkpoint).metrics
-        logged = {name: training[name] for name in (_NO_VARIANCE,) if name in training}
+        logged = {name: training[name] for name in _LOGGED if name in training}
         return metrics | logged
 
     def publish(self, target: Path, metrics: Mapping[str, float] | None = None) -> Manifest:
@@ -163,13 +165,13 @@ def _beside(measured: EvalResult, measure: str) -> dict[str, float]:
 
 
 @lru_cache(maxsize=1)
-def _settle(base: str) -> None:
+def _settle(base: str, *fp32_modules: str) -> None:
     """Load what all trials on this base share, and exclude it from garbage collection.
 
     accelerate collects garbage at the start of every run, and imports and models are a few hundred
     thousand objects that stay in memory.
     """
     gc.unfreeze()  # objects of an earlier base can be collected now
-    shared_engine(base)
+    shared_engine(base, *fp32_modules)
     gc.collect()
     gc.freeze()

@@ -22,8 +22,9 @@ FETCHERS = 4
 
 
 class AdapterCache:
-    """Keeps about `capacity` adapters loaded in the engine.
+    """Keeps about `capacity` adapters loaded in the engine, of about `most_bytes` in all.
 
+    Loaded adapters are in the memory of the host; the sizes of their files stand for theirs.
     Adapters in use are never evicted. Nor are those passed to `keep`, of which at most
     `capacity` − 1 are retained.
 
@@ -37,12 +38,15 @@ class AdapterCache:
         loop: EngineLoop,
         folder_of: Callable[[AdapterRef], Path],
         capacity: int,
+        most_bytes: int,
         patience: float,
     ) -> None:
         self._engine = engine
         self._loop = loop
         self._folder_of = folder_of
         self._capacity = capacity
+        self._most_bytes = most_bytes
+        self._sizes: dict[str, int] = {}  # bytes of the files of known adapters
         self._patience = patience
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self._known: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
@@ -114,20 +118,33 @@ class AdapterCache:
         try:
             event_loop = asyncio.get_running_loop()
             folder = await event_loop.run_in_executor(self._fetchers, self._folder_of, adapter)
+            self._sizes[identity] = _bytes_of(folder)
             for evicted in self._spare():  # no await here: another load would evict the same ones
-                del self._known[evicted]
+                del self._known[evicted], self._sizes[evicted]
                 self._loop.send(partial(self._engine.unload, evicted))
             await self._loop.call(partial(self._engine.load, identity, folder))
         except BaseException:
             del self._known[identity]
+            self._sizes.pop(identity, None)
             raise
 
     def _spare(self) -> list[str]:
         """The ids of adapters to evict, least recently used first."""
-        excess = max(0, len(self._known) - self._capacity)
+        count, size = len(self._known), sum(self._sizes.values())
         idle = [
             identity
             for identity, load in self._known.items()
             if not self._uses[identity] and load.done()
         ]
-        return [identity for identity in idle if identity not in self._kept][:excess]
+        evicted: list[str] = []
+        for identity in idle:
+            if count <= self._capacity and size <= self._most_bytes:
+                break
+            if identity not in self._kept:
+                evicted.append(identity)
+                count, size = count - 1, size - self._sizes[identity]
+        return evicted
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

@@ -46,6 +46,7 @@ class ReplicaLimits:
     slots: int = EngineOptions.slots  # rows that the engine works on at once
     waiting: int = 1024  # rows that wait; more are refused with status 503
     known_adapters: int = 128  # adapters that stay loaded
+    known_bytes: int = 4 * 2**30  # of these, in the memory of the host
     adapter_seconds: float = 60  # a request's longest wait for its adapter's files
     default_tokens: int = 512  # of a completion without `max_tokens`
     stream_parts: int = 150  # per second, of all streams together
@@ -67,7 +68,12 @@ class Worker:
         self.meter = EngineMeter()
         self._loop = EngineLoop(engine, vocabulary, limits.default_tokens, self.meter)
         self._adapters = AdapterCache(
-            engine, self._loop, folder_of, limits.known_adapters, limits.adapter_seconds
+            engine,
+            self._loop,
+            folder_of,
+            limits.known_adapters,
+            limits.known_bytes,
+            limits.adapter_seconds,
         )
         self._limits = limits
         self._unfinished = 0  # rows

@@ -21,6 +21,7 @@ from cluster.settings import Settings
 from serve.commands.common import (
     BankAdapters,
     Base,
+    CudaGraphs,
     KvGib,
     Slots,
     SlotTokens,
@@ -67,8 +68,9 @@ def deploy(
     ] = None,
     slots: Slots = EngineOptions.slots,
     slot_tokens: SlotTokens = EngineOptions.slot_tokens,
-    kv_gib: KvGib = EngineOptions.kv_bytes / 2**30,
+    kv_gib: KvGib = None,
     adapters: BankAdapters = EngineOptions.adapters,
+    cuda_graphs: CudaGraphs = EngineOptions.cuda_graphs,
     host: Annotated[
         str, typer.Option(help="The address to listen on, on every machine that serves.")
     ] = "0.0.0.0",
@@ -122,7 +124,7 @@ def deploy(
                 accelerator=accelerator,
                 keys_asked=not without_keys,
                 trust_network=trust_network,
-                **sizes(slots, slot_tokens, kv_gib, adapters).model_dump(),
+                **sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs).model_dump(),
             )
         except ValidationError as error:
             raise ServeError(f"--{first_problem(error)}") from None

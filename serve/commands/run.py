@@ -16,6 +16,7 @@ from serve.addresses import listens_on_loopback
 from serve.commands.common import (
     BankAdapters,
     Base,
+    CudaGraphs,
     KvGib,
     Slots,
     SlotTokens,
@@ -48,13 +49,14 @@ def run(
     ] = None,
     slots: Slots = EngineOptions.slots,
     slot_tokens: SlotTokens = EngineOptions.slot_tokens,
-    kv_gib: KvGib = EngineOptions.kv_bytes / 2**30,
+    kv_gib: KvGib = None,
     adapters: BankAdapters = EngineOptions.adapters,
+    cuda_graphs: CudaGraphs = EngineOptions.cuda_graphs,
     without_keys: WithoutKeysHere = False,
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
     remote = not listens_on_loopback(host)
-    size = sizes(slots, slot_tokens, kv_gib, adapters)
+    size = sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs)
     settings = Settings()
     from cluster.database import open_database
     from cluster.registry import Registry

@@ -125,6 +125,7 @@ def _difference(source: Sweep, earlier: Recipe | None, own: Sweep) -> str:
         return "its data or reward functions have changed since"
     pairs = {
         "base": (earlier.base, new_recipe.base),
+        "fp32_modules": (earlier.fp32_modules, new_recipe.fp32_modules),
         "seed": (earlier.seed, new_recipe.seed),
         "evaluation": (earlier.evaluation, new_recipe.evaluation),
         "data": (earlier.data_of(source.stage), new_recipe.data_of(own.stage)),

@@ -12,3 +12,16 @@ QWEN = {
     "max_position_embeddings": 32768,
     "tie_word_embeddings": True,
 }
+
+#: SmolLM2-135M.
+SMOLLM2 = {
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49152,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+}

@@ -2,16 +2,17 @@
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from align.base import load_base
 from align.errors import ModelError
-from align.precision import (
-    device,
-    precision,
-)
+from align.methods.trainers.sequence_classifier import with_head
+from align.precision import choose, device, precision
 
 
 @pytest.mark.skipif(
@@ -85,3 +86,24 @@ def test_a_base_that_is_no_model_is_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"cannot be loaded: .*Allowed: smollm2-135m") as caught:
         load_base.__wrapped__(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_only_weights_are_rounded_and_the_digest_is_of_the_file(monkeypatch, dtype):
+    """A rotary frequency in half precision is off by radians at late positions."""
+    expected = load_base("tiny-random")
+    frequencies = LlamaRotaryEmbedding(expected.model.config).inv_freq
+    rounded = replace(choose("cpu", None, False), dtype=dtype)
+    monkeypatch.setattr("align.base.precision", lambda: rounded)
+    base = load_base.__wrapped__("tiny-random")
+    assert {parameter.dtype for parameter in base.model.parameters()} == {dtype}
+    buffers = dict(base.model.named_buffers())
+    assert {"model.rotary_emb.inv_freq", "model.rotary_emb.original_inv_freq"} == buffers.keys()
+    for buffer in buffers.values():
+        assert buffer.dtype == torch.float32 and torch.equal(buffer, frequencies)
+    assert base.digest == expected.digest
+    assert not any("rotary" in name for name in base.model.state_dict())
+    shell = base.shell()
+    assert shell.model.rotary_emb.inv_freq is base.model.model.rotary_emb.inv_freq
+    head = with_head(shell, pad_token_id=0, seed=0)
+    assert {b.dtype for b in head.buffers() if b.is_floating_point()} == {torch.float32}

@@ -54,6 +54,20 @@ def test_trainers_are_told_the_precision_and_how_to_checkpoint(tmp_path, monkeyp
     assert made["gradient_checkpointing_kwargs"] == {"use_reentrant": False}
 
 
+@pytest.mark.parametrize("optim", [None, "adamw_torch_fused", "adafactor"])
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
+def test_under_fp16_no_optimizer_skips_a_step_unseen(tmp_path, monkeypatch, capability, optim):
+    monkeypatch.setattr(
+        "align.methods.trainers.trainer_inputs.precision", lambda: choose("cuda", capability, False)
+    )
+    inputs = job("sft", None, tmp_path)
+    if optim is not None:
+        inputs.stage = stage_of("sft", optim=optim)
+    made = inputs.arguments().get("optim")
+    hidden = capability == (7, 5) and optim != "adafactor"
+    assert made == ("adamw_torch" if hidden else optim)
+
+
 @pytest.mark.parametrize("method", ["sft", "reward"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_what_is_trained_is_fp32_on_a_half_precision_base(tmp_path, monkeypatch, method, dtype):

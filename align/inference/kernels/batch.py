@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
+
+@dataclass
 class LayerCache:
-    """Keys and values of a layer: (slots, kv heads, tokens, head) each. Tensors never move."""
+    """Keys and values of a layer: (slots, kv heads, tokens, head) each.
+
+    On a CPU the tensors never move. On a GPU they are replaced when the slots are lengthened.
+    """
 
     keys: torch.Tensor
     values: torch.Tensor
-
-
-@dataclass(frozen=True)
-class LoraPart:
-    """A range of a linear layer's outputs, and the LoRA factors of all bank slots for it.
-
-    `a` is (slots, capacity, in), `b` is (slots, capacity, out) and includes the scaling, `ranks` is
-    (slots,) int32: 0 if an adapter has no factors here. Rows of `a` and `b` beyond a rank are zero.
-    """
-
-    a: torch.Tensor
-    b: torch.Tensor
-    ranks: torch.Tensor
-    offset: int
 
 
 @dataclass
@@ -39,6 +32,7 @@ class Batch:
 
     `slots`, `positions`, `bank` are int32 (tokens,): KV slot, position, bank slot or -1.
     `longest` bounds positions + 1; `adapted` says whether any token has an adapter.
+    `few_launches` is the preference of `Ops` for fewer operations over less arithmetic.
     """
 
     slots: torch.Tensor
@@ -48,3 +42,25 @@ class Batch:
     adapted: bool
     spans: tuple[tuple[int, int, int, int], ...] = ()
     groups: tuple[tuple[int, int, int], ...] = ()
+    few_launches: bool = False
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The result of `make`, called once for each key: what all layers of a pass share.
+
+        `dataclasses.replace` gives the same tokens with nothing derived yet.
+        """
+        if key not in self._derived:
+            self._derived[key] = make()
+        result: T = self._derived[key]
+        return result
+
+    @property
+    def slot_index(self) -> torch.Tensor:
+        """`slots` as an index (tokens,) int64."""
+        return self.once("slots", self.slots.long)
+
+    @property
+    def position_index(self) -> torch.Tensor:
+        """`positions` as an index (tokens,) int64."""
+        return self.once("positions", self.positions.long)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import c_float, c_int, c_long, c_void_p
+from dataclasses import dataclass
 
 import torch
 
-from align.inference.kernels.batch import Batch, LayerCache, LoraPart
-from align.inference.kernels.ops import Attention, Heads, StackedLora
+from align.inference.kernels.batch import Batch, LayerCache
+from align.inference.kernels.columns import Columns
+from align.inference.kernels.ops import Attention, Heads, Pair, StackedLora
 from align.inference.kernels.plain import PlainOps
 
 #: Limits of cpu.c: its LANES and WIDEST.
@@ -44,6 +46,8 @@ _SIGNATURES = {
 class NativeOps:
     """`Ops` over a compiled library."""
 
+    few_launches = False
+
     def __init__(self, library: ctypes.CDLL):
         for name, arguments in _SIGNATURES.items():
             function = getattr(library, name)
@@ -72,9 +76,9 @@ class NativeOps:
             return PlainOps().attention(heads, cache)
         return _NativeAttention(self._library, heads, cache)
 
-    def lora(self, parts: Sequence[LoraPart]) -> StackedLora:
-        """See `Ops`."""
-        return _NativeLora(self._library, parts)
+    def lora(self, columns: Columns, weight: torch.Tensor, widths: Sequence[int]) -> StackedLora:
+        """See `Ops`; each bank slot has the largest rank so far of any adapter in this layer."""
+        return _NativeLora(self._library, columns, weight, widths)
 
 
 class _NativeAttention:
@@ -124,10 +128,62 @@ class _NativeAttention:
         return out
 
 
+@dataclass(frozen=True)
+class _Factors:
+    """A range of a linear layer's outputs, and the LoRA factors of all bank slots for it.
+
+    `a` is (slots, capacity, in), `b` is (slots, capacity, out), `ranks` is (slots,) int32: 0 if an
+    adapter has no factors here. Rows of `a` and `b` beyond a rank are zero.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    ranks: torch.Tensor
+    offset: int
+
+
 class _NativeLora:
-    def __init__(self, library: ctypes.CDLL, parts: Sequence[LoraPart]):
-        self._library, self._kept = library, tuple(parts)
-        self._parts = (_Part * len(parts))(*map(_part, parts))
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        columns: Columns,
+        weight: torch.Tensor,
+        widths: Sequence[int],
+    ):
+        self._library, self._columns = library, columns
+        self._weight, self._widths = weight, tuple(widths)
+        self._factors: tuple[_Factors, ...] = ()
+        self._capacity = 0
+        self._parts = (_Part * 0)()
+        self._address = ctypes.addressof(self._parts)
+
+    def put(self, slot: int, pairs: Sequence[Pair | None]) -> None:
+        largest = max((pair[0].shape[0] for pair in pairs if pair is not None), default=0)
+        if largest > self._capacity:
+            self._grow(largest)
+        for part, pair in zip(self._factors, pairs, strict=False):
+            rank = 0 if pair is None else pair[0].shape[0]
+            part.ranks[slot] = rank
+            part.a[slot, rank:], part.b[slot, rank:] = 0, 0
+            if pair is not None:
+                part.a[slot, :rank], part.b[slot, :rank] = pair
+
+    def _grow(self, rank: int) -> None:
+        """Enlarge every slot to this rank and copy the factors that are loaded."""
+        rank, old = min(1 << (rank - 1).bit_length(), self._columns.max_rank), self._factors
+        slots, offset, factors = self._columns.slots, 0, []
+        for index, width in enumerate(self._widths):
+            a = self._weight.new_zeros(slots, rank, self._weight.shape[1])
+            b = self._weight.new_zeros(slots, rank, width)
+            ranks = torch.zeros(slots, dtype=torch.int32)
+            if old:
+                a[:, : self._capacity], b[:, : self._capacity] = old[index].a, old[index].b
+                ranks = old[index].ranks
+            factors.append(_Factors(a, b, ranks, offset))
+            offset += width
+        self._factors, self._capacity = tuple(factors), rank
+        self._columns.version += 1
+        self._parts = (_Part * len(factors))(*map(_part, factors))
         self._address = ctypes.addressof(self._parts)
 
     def add(self, x: torch.Tensor, y: torch.Tensor, batch: Batch) -> None:
@@ -143,7 +199,7 @@ class _NativeLora:
         )
 
 
-def _part(part: LoraPart) -> _Part:
+def _part(part: _Factors) -> _Part:
     return _Part(
         part.a.data_ptr(),
         part.b.data_ptr(),

@@ -8,7 +8,11 @@ from typing import Protocol
 
 import torch
 
-from align.inference.kernels.batch import Batch, LayerCache, LoraPart
+from align.inference.kernels.batch import Batch, LayerCache
+from align.inference.kernels.columns import Columns
+
+#: LoRA factors of a linear: A (rank, in) and B (rank, out), B with the scaling.
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,28 @@ class Attention(Protocol):
     ) -> torch.Tensor:
         """Normalise if the layer has norms, rotate, and write keys and values to the cache.
 
-        qkv (N, width), cosine and sine (N, head). Returns qkv with queries ready for `attend`,
-        possibly the same tensor modified in place.
+        qkv (N, width), cosine and sine (N, head). Returns a tensor (N, …) whose rows begin with the
+        queries ready for `attend`, possibly qkv itself modified in place.
         """
         ...
 
     def attend(self, qkv: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Decode: attention of each row's query over its slot → (N, heads * head)."""
+        """Decode: attention of each row's query over its slot → (N, heads * head).
+
+        `qkv` is the result of `rotate_and_store`.
+        """
         ...
 
 
 class StackedLora(Protocol):
-    """LoRA factors of all adapters for a linear layer."""
+    """LoRA factors of all adapters in a bank for a linear layer."""
+
+    def put(self, slot: int, pairs: Sequence[Pair | None]) -> None:
+        """Replace the factors of a bank slot; None for a linear that the adapter leaves alone.
+
+        The columns of the slot have been assigned. Factors may be in CPU memory.
+        """
+        ...
 
     def add(self, x: torch.Tensor, y: torch.Tensor, batch: Batch) -> None:
         """y (N, outs) += LoRA of x (N, in), with the bank slot of each token."""
@@ -60,7 +74,12 @@ class StackedLora(Protocol):
 
 
 class Ops(Protocol):
-    """Tensors are contiguous, of one dtype and on one device; N is the batch's number of tokens."""
+    """Tensors are contiguous, of one dtype and on one device; N is the batch's number of tokens.
+
+    `few_launches` says that launching an operation costs more than some needless arithmetic.
+    """
+
+    few_launches: bool
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """x (…, width) divided by its root mean square, times weight."""
@@ -74,6 +93,9 @@ class Ops(Protocol):
         """The attention of a layer with these heads over this cache."""
         ...
 
-    def lora(self, parts: Sequence[LoraPart]) -> StackedLora:
-        """LoRA with these factors, which are read at each call and not copied."""
+    def lora(self, columns: Columns, weight: torch.Tensor, widths: Sequence[int]) -> StackedLora:
+        """LoRA of linears on the same input, with outputs of `widths` side by side.
+
+        `weight` (…, in) has the dtype and device of the factors.
+        """
         ...

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from align.inference.kernels import Attention, Batch, Heads, LayerCache
+from align.inference.kernels import Attention, Heads, LayerCache
 from align.inference.modeling.bank import Bank
+from align.inference.modeling.prompt_attention import read
 
 Positions = tuple[torch.Tensor, torch.Tensor]
 
@@ -80,53 +80,3 @@ class FusedNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (…, hidden) → the same shape."""
         return self._ops.rms_norm(x, self.weight, self._eps)
-
-
-def read(
-    cache: LayerCache, queries: torch.Tensor, batch: Batch, scale: float, window: int | None
-) -> torch.Tensor:
-    """Prefill: queries (N, heads, head) over the keys and values in the slot of each span.
-
-    Returns (N, heads * head).
-    """
-    outs = []
-    for first, end, slot, start in batch.spans:
-        until = start + end - first
-        keys, values = cache.keys[slot, :, :until], cache.values[slot, :, :until]
-        span = queries[first:end].transpose(0, 1)
-        outs.append(_attend_span(span, keys, values, start, scale, window))
-    return torch.cat(outs)
-
-
-def _attend_span(
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    start: int,
-    scale: float,
-    window: int | None,
-) -> torch.Tensor:
-    """Causal attention of a span → (new, heads * head).
-
-    Queries (heads, new, head) have positions from `start` on; keys are (kv heads, start + new,
-    head).
-    """
-    heads, new, head = queries.shape
-    kv_heads, length = keys.shape[:2]
-    grouped = queries.reshape(kv_heads, heads // kv_heads, new, head)
-    mask = None
-    if start or (window is not None and length > window):
-        positions = torch.arange(length, device=keys.device)
-        newest = torch.arange(start, length, device=keys.device)[:, None]
-        mask = positions <= newest
-        if window is not None:
-            mask &= positions > newest - window
-    out = functional.scaled_dot_product_attention(
-        grouped,
-        keys[:, None].expand(-1, heads // kv_heads, -1, -1),
-        values[:, None].expand(-1, heads // kv_heads, -1, -1),
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scale,
-    )
-    return out.view(heads, new, head).transpose(0, 1).reshape(new, heads * head)

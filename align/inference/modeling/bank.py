@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from align.adapters.tensors import LoraFactors
 from align.errors import AdapterError
-from align.inference.kernels import Batch, LoraPart, Ops, StackedLora
+from align.inference.kernels import Batch, Columns, Ops, Pair
 from align.inference.modeling.packed_linear import product
 
-#: An adapter in the bank's dtype: A (rank, in) and B (rank, out) by module. B includes the scaling.
-Prepared = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+#: An adapter in the bank's dtype, factors by module, in CPU memory or on the bank's device.
+Prepared = Mapping[str, Pair]
 
 
 class Bank:
     """Holds `slots` adapters of mixed ranks and targets; `batch` assigns tokens to adapters.
 
-    Memory for a pair of factors is allocated for each slot and module, with the largest rank so
-    far.
+    Memory for factors is allocated when adapters are put, for the linears that they adapt.
     """
 
-    def __init__(self, slots: int, max_rank: int, ops: Ops):
-        self.slots, self.max_rank, self.ops = slots, max_rank, ops
+    def __init__(self, slots: int, max_rank: int, ops: Ops, device: torch.device | None = None):
+        self.max_rank, self.ops = max_rank, ops
+        self.columns = Columns(slots, max_rank, device or torch.device("cpu"))
         self.batch: Batch | None = None
-        self.version = 0  # increases whenever factors are reallocated
         self._linears: list[BankLinear] = []
         self._shapes: dict[str, tuple[int, int]] = {}
+
+    @property
+    def version(self) -> int:
+        """A number that increases whenever factors are reallocated."""
+        return self.columns.version
+
+    def begin(self, batch: Batch) -> Batch:
+        """Start a forward pass over these tokens; what its layers share is computed anew.
+
+        A recorded pass needs that too: it has to contain what is computed from its inputs.
+        """
+        self.batch = replace(batch, few_launches=self.ops.few_launches)
+        return self.batch
 
     def linear(self, parts: Mapping[str, nn.Linear]) -> BankLinear:
         """A layer for these linears (by full module name), with their outputs side by side."""
@@ -59,17 +72,13 @@ class Bank:
                     f"{source}: '{name}' has rank {a.shape[0]}, over this bank's limit of "
                     f"{self.max_rank}; raise max_rank"
                 )
-            pair = (a.to(weight).contiguous(), b.T.to(weight).contiguous())
-            if not all(bool(torch.isfinite(factor).all()) for factor in pair):
-                raise AdapterError(
-                    f"{source}: '{name}' holds values that are no numbers in "
-                    f"{str(weight.dtype).removeprefix('torch.')}"
-                )
-            prepared[name] = pair
-        return prepared
+            prepared[name] = (a.to(weight.dtype).contiguous(), b.T.to(weight.dtype).contiguous())
+        _check_finite(prepared, source, weight.device)
+        return {name: (_pinned(a), _pinned(b)) for name, (a, b) in prepared.items()}
 
     def put(self, slot: int, adapter: Prepared) -> None:
         """Write an adapter to a slot and overwrite the previous adapter."""
+        self.columns.assign(slot, max((a.shape[0] for a, _ in adapter.values()), default=0))
         for linear in self._linears:
             linear.put(slot, adapter)
 
@@ -86,52 +95,45 @@ class BankLinear(nn.Module):
         self._bank, self._names = bank, tuple(parts)
         linears = list(parts.values())
         self._product = product(linears)
-        self._widths = [linear.out_features for linear in linears]
-        self.in_features, self.out_features = linears[0].in_features, sum(self._widths)
+        widths = [linear.out_features for linear in linears]
+        self.in_features, self.out_features = linears[0].in_features, sum(widths)
         self.weight = linears[0].weight
-        self._parts: tuple[LoraPart, ...] = ()
-        self._lora: StackedLora | None = None
+        self._lora = bank.ops.lora(bank.columns, self.weight, widths)
+        self._adapted = False  # by any adapter so far
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (…, in) → (…, out)."""
         y = self._product(x)
         batch = self._bank.batch
-        if batch is None or not batch.adapted or self._lora is None:
+        if batch is None or not batch.adapted or not self._adapted:
             return y
-        rows = x.contiguous().view(-1, self.in_features)  # some families pass a slice
+        rows = x.to(y.dtype).contiguous().view(-1, self.in_features)  # some families pass a slice
         self._lora.add(rows, y.view(-1, self.out_features), batch)
         return y
 
     def put(self, slot: int, adapter: Prepared) -> None:
         """Write the adapter's factors for this layer to a slot."""
         pairs = [adapter.get(name) for name in self._names]
-        largest = max((pair[0].shape[0] for pair in pairs if pair is not None), default=0)
-        if largest > self._capacity:
-            self._grow(largest)
-        for part, pair in zip(self._parts, pairs, strict=False):
-            rank = 0 if pair is None else pair[0].shape[0]
-            part.ranks[slot] = rank
-            part.a[slot, rank:], part.b[slot, rank:] = 0, 0
-            if pair is not None:
-                part.a[slot, :rank], part.b[slot, :rank] = pair
+        self._adapted = self._adapted or any(pair is not None for pair in pairs)
+        if self._adapted:
+            self._lora.put(slot, pairs)
 
-    @property
-    def _capacity(self) -> int:
-        return self._parts[0].a.shape[1] if self._parts else 0
 
-    def _grow(self, rank: int) -> None:
-        """Enlarge every slot to this rank and keep the factors that are loaded."""
-        rank, old = min(1 << (rank - 1).bit_length(), self._bank.max_rank), self._parts
-        slots, weight, offset, parts = self._bank.slots, self.weight, 0, []
-        for index, width in enumerate(self._widths):
-            a = weight.new_zeros(slots, rank, self.in_features)
-            b = weight.new_zeros(slots, rank, width)
-            ranks = torch.zeros(slots, dtype=torch.int32, device=weight.device)
-            if old:
-                a[:, : self._capacity], b[:, : self._capacity] = old[index].a, old[index].b
-                ranks = old[index].ranks
-            parts.append(LoraPart(a, b, ranks, offset))
-            offset += width
-        self._parts = tuple(parts)
-        self._bank.version += 1
-        self._lora = self._bank.ops.lora(self._parts)
+def _check_finite(adapter: Prepared, source: str, device: torch.device) -> None:
+    """AdapterError for NaN and infinity, which also rounding to the bank's dtype may cause."""
+    factors = [factor for pair in adapter.values() for factor in pair]
+    finite = [torch.isfinite(factor).all().to(device) for factor in factors]
+    if not finite or bool(torch.stack(finite).all()):  # read back once: a GPU waits each time
+        return
+    wrong = next(
+        name for name, pair in adapter.items() if not all(torch.isfinite(f).all() for f in pair)
+    )
+    dtype = str(adapter[wrong][0].dtype).removeprefix("torch.")
+    raise AdapterError(f"{source}: '{wrong}' holds values that are no numbers in {dtype}")
+
+
+def _pinned(factor: torch.Tensor) -> torch.Tensor:
+    """In memory that a GPU reads while its work goes on, if there is a GPU."""
+    if torch.cuda.is_available() and factor.device.type == "cpu":
+        return factor.pin_memory()
+    return factor

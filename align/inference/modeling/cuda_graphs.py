@@ -2,98 +2,174 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 
-from align.inference.kernels import Batch
+from align.inference.modeling.kv_cache import ropes
+from align.inference.scheduling.decode_buckets import Bucket, bucket_of, capturable
 
-#: Numbers of rows that graphs are captured for; a step uses the next larger number.
-ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
-_SHORTEST = 128
+_log = logging.getLogger(__name__)
 
-#: Runs a step: tokens (rows,), batch → logits (rows, vocabulary).
-Step = Callable[[torch.Tensor, Batch], torch.Tensor]
-#: Records a function; the result replays it and returns the same tensor with new values.
-Capture = Callable[[Callable[[], torch.Tensor]], Callable[[], torch.Tensor]]
+#: Runs a step: inputs (4, rows), longest, adapted (see `DecodeGraphs.run`) → (rows, vocabulary).
+Step = Callable[[torch.Tensor, int, bool], torch.Tensor]
+#: Captures a function that works on fixed tensors; the result repeats its work on them.
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
-
-def row_bucket(rows: int) -> int:
-    """The smallest number in ROWS that is at least `rows`; beyond ROWS, a multiple of 64."""
-    if rows > ROWS[-1]:
-        return -(-rows // 64) * 64
-    return ROWS[bisect_left(ROWS, rows)]
-
-
-def length_bucket(longest: int, limit: int) -> int:
-    """The next power of two, at least 128 and at most a slot's `limit`."""
-    return min(limit, max(_SHORTEST, 1 << (longest - 1).bit_length()))
-
-
-@dataclass(frozen=True)
-class _Graph:
-    tokens: torch.Tensor
-    batch: Batch
-    replay: Callable[[], torch.Tensor]
+_FILLERS = (0, 0, -1)  # token, position and bank slot of a surplus row
 
 
 class DecodeGraphs:
-    """A graph for each bucket of rows and lengths, with and without adapters.
+    """Decode steps of padded shapes, replayed where their shape has been captured.
 
-    The inputs of a graph are fixed tensors that are filled before each replay. The surplus rows of
-    a bucket write to `spare`, a slot that is never assigned to a sequence.
+    Steps of a shape that has not been captured (yet) do the same work kernel by kernel, with the
+    same padding. Nothing is captured in `run`: `capture` and `capture_next` say when.
+
+    All graphs share their inputs and their logits, tensors for `slots` rows that are allocated
+    here. A graph's intermediate results lie in the memory of `record`, which may be that of all
+    other graphs: they are dead once the logits are written. Surplus rows write to the KV slot
+    number `slots`, which no sequence has.
     """
 
-    def __init__(self, step: Step, spare: int, limit: int, capture: Capture):
-        self._step, self._spare, self._limit, self._capture = step, spare, limit, capture
-        self._graphs: dict[Hashable, _Graph] = {}
-        self._version = 0
+    def __init__(self, step: Step, logits: torch.Tensor, limit: int, record: Capture):
+        """`logits` (slots, vocabulary) is overwritten by each step; `limit` is a slot's tokens."""
+        self._step, self._logits, self._record = step, logits, record
+        self._slots = logits.shape[0]
+        self._inputs = torch.zeros(4 * self._slots, dtype=torch.int32, device=logits.device)
+        self._failed = False
+        self.restart(limit)
 
-    def run(self, tokens: torch.Tensor, batch: Batch, version: int) -> torch.Tensor:
-        """Logits (rows, vocabulary). A new `version` of the bank invalidates all graphs."""
-        if version != self._version:
-            self._graphs.clear()
-            self._version = version
-        rows = tokens.shape[0]
-        key = (row_bucket(rows), length_bucket(batch.longest, self._limit), batch.adapted)
-        if key not in self._graphs:
-            self._graphs[key] = self._captured(*key, device=tokens.device)
-        graph = self._graphs[key]
-        for buffer, values, filler in (
-            (graph.tokens, tokens, 0),
-            (graph.batch.slots, batch.slots, self._spare),
-            (graph.batch.positions, batch.positions, 0),
-            (graph.batch.bank, batch.bank, -1),
-        ):
-            buffer[:rows].copy_(values)
-            buffer[rows:].fill_(filler)
-        return graph.replay()[:rows]
+    def restart(self, limit: int) -> None:
+        """Discard all graphs, since keys and values have moved to slots of `limit` tokens."""
+        self._graphs: dict[tuple[Bucket, bool], Callable[[], None]] = {}
+        self._limit, self._version = limit, 0
+        self._shapes = capturable(self._slots, limit)
+        self._pending = [] if self._failed else [(shape, False) for shape in self._shapes]
 
-    def _captured(self, rows: int, longest: int, adapted: bool, device: torch.device) -> _Graph:
-        def ints(value: int) -> torch.Tensor:
-            return torch.full((rows,), value, dtype=torch.int32, device=device)
+    def run(
+        self,
+        inputs: torch.Tensor,
+        longest: int,
+        adapted: bool,
+        version: int,
+        tokens: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits (rows, vocabulary), valid until the next call, as they lie in a shared tensor.
 
-        tokens = torch.zeros(rows, dtype=torch.long, device=device)
-        batch = Batch(ints(self._spare), ints(0), ints(-1), longest, adapted)
-        return _Graph(tokens, batch, self._capture(lambda: self._step(tokens, batch)))
+        `inputs` (4, rows), int32, are tokens, KV slots, positions and bank slots; `tokens` (rows,),
+        on the device, replace the first of these. Whatever reads the logits must have been queued
+        on the current stream before the next call.
+        """
+        self._follow(version)
+        rows = inputs.shape[1]
+        shape = bucket_of(rows, longest, self._slots, self._limit)
+        self._fill(shape.rows, inputs)
+        if tokens is not None:
+            self._views(shape.rows)[0, :rows].copy_(tokens)
+        self._graphs.get((shape, adapted), partial(self._work, shape, adapted))()
+        return self._logits[:rows]
+
+    def capture(self, version: int) -> None:
+        """Capture every shape, the largest first; `version` is the bank's."""
+        while self.capture_next(version):
+            pass
+
+    def capture_next(self, version: int) -> bool:
+        """Capture the largest shape that is not captured; returns whether others remain.
+
+        After an error nothing else is captured: the steps without a graph run kernel by kernel.
+        """
+        self._follow(version)
+        if not self._pending:
+            return False
+        shape, adapted = self._pending.pop(0)
+        self._fill(shape.rows, torch.empty(4, 0, dtype=torch.int32))
+        try:
+            self._graphs[shape, adapted] = self._record(partial(self._work, shape, adapted))
+        except RuntimeError as error:
+            self._failed = True
+            self._pending.clear()
+            _log.warning(
+                "no further decode steps are captured as CUDA graphs, so generation is slower: "
+                "%d rows of %d tokens: %s",
+                shape.rows,
+                shape.longest,
+                str(error).strip().partition("\n")[0],
+            )
+        return bool(self._pending)
+
+    def _follow(self, version: int) -> None:
+        """Discard graphs that read factors which a new `version` of the bank has moved."""
+        if version == self._version:
+            return
+        self._version = version
+        self._graphs = {key: replay for key, replay in self._graphs.items() if not key[1]}
+        if not self._failed:
+            waiting = [key for key in self._pending if not key[1]]
+            waiting += [(shape, True) for shape in self._shapes]
+            self._pending = sorted(waiting, key=lambda key: -key[0].positions)
+
+    def _fill(self, rows: int, inputs: torch.Tensor) -> None:
+        """Write a step's inputs (4, rows) and those of its surplus rows in a single transfer."""
+        token, position, bank = _FILLERS
+        fillers = torch.tensor([token, self._slots, position, bank], dtype=torch.int32)
+        padded = fillers[:, None].repeat(1, rows)
+        padded[:, : inputs.shape[1]] = inputs
+        # From pinned memory the host need not wait for the card.
+        source = padded.pin_memory() if self._inputs.is_cuda else padded
+        self._views(rows).copy_(source, non_blocking=True)
+
+    def _views(self, rows: int) -> torch.Tensor:
+        return self._inputs[: 4 * rows].view(4, rows)
+
+    def _work(self, shape: Bucket, adapted: bool) -> None:
+        logits = self._step(self._views(shape.rows), shape.longest, adapted)
+        self._logits[: shape.rows].copy_(logits)
 
 
-def capture_on_cuda(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """Warm up on a side stream, as CUDA graphs require, then record."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):
+def capture_for(config: Any, device: torch.device) -> Capture | None:
+    """How decode steps of a model on `device` are captured; None if they cannot be.
+
+    Dynamic RoPE reads the sequence length back from the device in each step (transformers 5.23,
+    `dynamic_rope_update`), which no graph can hold.
+    """
+    if device.type != "cuda":
+        return None
+    if any("dynamic" in rope["rope_type"] for rope in ropes(config)):
+        _log.warning(
+            "this base's dynamic RoPE cannot be captured in CUDA graphs, so generation is slower"
+        )
+        return None
+    return CudaCapture()
+
+
+class CudaCapture:
+    """Captures work on a stream, into a memory pool that all its graphs share.
+
+    The caching allocator reuses what an earlier graph of the pool has freed, since replays follow
+    each other on a stream; and only on the stream on which it was freed, hence a stream for all.
+    """
+
+    def __init__(self) -> None:
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Run `work` once, so that libraries initialise themselves and load kernels; capture it."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             work()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = work()
-
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return result
-
-    return replay
+        torch.cuda.current_stream().wait_stream(self._stream)
+        graph = torch.cuda.CUDAGraph()
+        with (
+            # torch.cuda.graph leaves its own stream the current one if it cannot end a capture.
+            torch.cuda.stream(torch.cuda.current_stream()),
+            # Calls of other threads, such as those that fetch adapters, must not end the capture.
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
+        ):
+            work()
+        return graph.replay

@@ -23,7 +23,7 @@ def fit(config: Any, dtype: torch.dtype, slots: int, tokens: int | None, budget:
 
     RequestError if the budget holds fewer than `tokens`, or too few for any chat.
     """
-    context, token_bytes = _context(config), bytes_per_token(config, dtype)
+    context, token_bytes = context_of(config), bytes_per_token(config, dtype)
     room = budget // (slots * token_bytes)
     length = min(context, room) if tokens is None else tokens
     if tokens is not None and not 0 < tokens <= context:
@@ -52,25 +52,43 @@ class KVCache:
         self.tokens = tokens
         self.layers = [LayerCache(self._all[i, 0], self._all[i, 1]) for i in range(layers)]
 
+    def lengthen(self, tokens: int) -> None:
+        """Give every slot `tokens` tokens, more than before, and copy what the slots hold."""
+        longer = self._all.new_empty(*self._all.shape[:4], tokens, self._all.shape[5])
+        longer[..., : self.tokens, :] = self._all
+        self._all, self.tokens = longer, tokens
+        for index, layer in enumerate(self.layers):
+            layer.keys, layer.values = self._all[index, 0], self._all[index, 1]
+
     def copy(self, source: int, target: int, count: int) -> None:
         """Copy the first `count` tokens of a slot to another."""
         self._all[:, :, target, :, :count] = self._all[:, :, source, :, :count]
 
 
-def _context(config: Any) -> int:
+def ropes(config: Any) -> list[dict[str, Any]]:
+    """The parameters of each rotation of a model: of all its layers, or of each type of layer."""
+    rotation = getattr(config, "rope_parameters", None) or {}
+    return [rotation] if "rope_type" in rotation else list(rotation.values())
+
+
+def context_of(config: Any) -> int:
     """Number of positions that a token can have.
 
     LongRoPE (arXiv 2402.13753) is limited to its original length: beyond it, a long sequence
     changes the rotation of the short sequences in its batch.
     """
-    rotation = getattr(config, "rope_parameters", None) or {}
-    ropes = [rotation] if "rope_type" in rotation else list(rotation.values())
     original_lengths = [
         int(rope["original_max_position_embeddings"])
-        for rope in ropes
+        for rope in ropes(config)
         if rope["rope_type"] == "longrope"
     ]
     return min([int(config.max_position_embeddings), *original_lengths])
+
+
+def head_widths(config: Any) -> tuple[int, int]:
+    """Widths of all query heads, and of all key heads, together."""
+    kv_heads, head = _shape(config)
+    return int(config.num_attention_heads) * head, kv_heads * head
 
 
 def _shape(config: Any) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from align.inference.modeling.cuda_graphs import Capture, DecodeGraphs
 from align.inference.modeling.kv_cache import KVCache
 from align.inference.modeling.module_patching import equip
 from align.inference.modeling.packed_linear import product
+from align.inference.transfers import send
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """A row of a decode step: its newest token and the position of that token."""
+    """A row of a decode step: its newest token and the position of that token.
+
+    `token` is ignored where the tokens are on the device already.
+    """
 
     token: int
     slot: int
@@ -42,7 +46,7 @@ class Model:
     """A copy of the base's module tree with KV slots and an adapter bank.
 
     There are `slots` KV slots of `tokens` each and `adapters` bank slots of at most `max_rank`.
-    With `capture`, decode steps are recorded once and then replayed.
+    With `capture`, decode steps run in padded shapes, which `capture_graphs` captures.
     """
 
     def __init__(
@@ -57,15 +61,38 @@ class Model:
         model: Any = base.shell()
         weight = next(model.parameters())
         self._device = weight.device
-        self.bank = Bank(adapters, max_rank, choose_ops(weight.device, weight.dtype))
-        kv_slots = slots + (capture is not None)  # an extra slot for the surplus rows of a graph
+        ops = choose_ops(weight.device, weight.dtype)
+        self.bank = Bank(adapters, max_rank, ops, weight.device)
+        kv_slots = slots + (capture is not None)  # an extra slot for surplus rows of padded steps
         self.cache = KVCache(model.config, kv_slots, tokens, weight.dtype, weight.device)
         equip(model, self.bank, self.cache)
         self._factor = logit_factor(model.config)
-        self._body, self._head = model.base_model, product([model.get_output_embeddings()])
+        head = model.get_output_embeddings()
+        self._body, self._head = model.base_model, product([head])
         # Prevents transformers from building a mask: the engine's attention masks each row itself.
         self._no_mask = weight.new_zeros(1, 1, 1, 1)
-        self._graphs = capture and DecodeGraphs(self._step, slots, tokens, capture)
+        self._graphs: DecodeGraphs | None = None
+        if capture is not None:
+            logits = weight.new_empty(slots, head.out_features)
+            self._graphs = DecodeGraphs(self._step, logits, tokens, capture)
+
+    @torch.inference_mode()
+    def capture_graphs(self) -> None:
+        """Capture all decode steps; no effect without `capture`."""
+        if self._graphs is not None:
+            self._graphs.capture(self.bank.version)
+
+    @torch.inference_mode()
+    def capture_next_graph(self) -> None:
+        """Capture a decode step that is not captured, if there is any."""
+        if self._graphs is not None:
+            self._graphs.capture_next(self.bank.version)
+
+    def lengthen(self, tokens: int) -> None:
+        """Give every KV slot `tokens` tokens; what the slots hold stays. Graphs are discarded."""
+        self.cache.lengthen(tokens)
+        if self._graphs is not None:
+            self._graphs.restart(tokens)
 
     def read(self, readings: Sequence[Reading]) -> torch.Tensor:
         """Final hidden states (tokens, hidden) of all runs, concatenated, after the last norm."""
@@ -85,34 +112,44 @@ class Model:
             else:
                 groups.append((first, first + count, reading.bank))
         groups = [group for group in groups if group[2] >= 0]
+        tokens = [token for reading in readings for token in reading.tokens]
+        inputs = send(_ints(tokens, slots, positions, bank), self._device)
         batch = Batch(
-            slots=self._ints(slots),
-            positions=self._ints(positions),
-            bank=self._ints(bank),
+            slots=inputs[1],
+            positions=inputs[2],
+            bank=inputs[3],
             longest=max(positions) + 1,
             adapted=bool(groups),
             spans=tuple(spans),
             groups=tuple(groups),
         )
-        tokens = [token for reading in readings for token in reading.tokens]
-        return self._forward(torch.tensor(tokens, device=self._device), batch)
+        return self._forward(inputs[0].long(), batch)
 
-    def write(self, rows: Sequence[Writing]) -> torch.Tensor:
-        """One decode step: logits (rows, vocabulary)."""
-        batch = Batch(
-            slots=self._ints([row.slot for row in rows]),
-            positions=self._ints([row.position for row in rows]),
-            bank=self._ints([row.bank for row in rows]),
-            longest=max(row.position for row in rows) + 1,
-            adapted=any(row.bank >= 0 for row in rows),
+    def write(self, rows: Sequence[Writing], tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """One decode step: logits (rows, vocabulary). `tokens` (rows,) may be on the device.
+
+        With `capture` the logits lie in a tensor that the next step overwrites: operations that
+        read them are to be queued before.
+        """
+        inputs = _ints(
+            [row.token for row in rows],
+            [row.slot for row in rows],
+            [row.position for row in rows],
+            [row.bank for row in rows],
         )
-        tokens = torch.tensor([row.token for row in rows], device=self._device)
-        if self._graphs is None:
-            return self._step(tokens, batch)
-        return self._graphs.run(tokens, batch, self.bank.version)
+        longest = max(row.position for row in rows) + 1
+        adapted = any(row.bank >= 0 for row in rows)
+        if self._graphs is not None:
+            return self._graphs.run(inputs, longest, adapted, self.bank.version, tokens)
+        sent = send(inputs, self._device)
+        if tokens is not None:
+            sent[0].copy_(tokens)
+        return self._step(sent, longest, adapted)
 
-    def _step(self, tokens: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return self.logits(self._forward(tokens, batch))
+    def _step(self, inputs: torch.Tensor, longest: int, adapted: bool) -> torch.Tensor:
+        tokens, slots, positions, bank = inputs
+        batch = Batch(slots, positions, bank, longest, adapted)
+        return self.logits(self._forward(tokens.long(), batch))
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) of final hidden states (rows, hidden)."""
@@ -131,14 +168,16 @@ class Model:
         return torch.cat([*prompt_logits, self.write([Writing(tokens[last], 0, last, -1)])])
 
     def _forward(self, tokens: torch.Tensor, batch: Batch) -> torch.Tensor:
-        self.bank.batch = batch
+        batch = self.bank.begin(batch)
         hidden: torch.Tensor = self._body(
             input_ids=tokens[None],
-            position_ids=batch.positions[None].long(),
+            position_ids=batch.position_index[None],
             attention_mask=self._no_mask,
             use_cache=False,
         ).last_hidden_state
-        return hidden[0]
+        return hidden[0].to(self._no_mask.dtype)  # fp32 where layers are held in fp32
 
-    def _ints(self, values: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.int32, device=self._device)
+
+def _ints(*lists: Sequence[int]) -> torch.Tensor:
+    """Lists of equal length as the rows of a tensor, so that all go to a device in one transfer."""
+    return torch.tensor(lists, dtype=torch.int32)

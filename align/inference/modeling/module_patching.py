@@ -17,9 +17,10 @@ from transformers import AttentionInterface
 from align.inference.families import is_fused
 from align.inference.kernels import LayerCache
 from align.inference.kernels.plain import attend_rows, store
-from align.inference.modeling.attention import FusedAttention, FusedMLP, FusedNorm, read
+from align.inference.modeling.attention import FusedAttention, FusedMLP, FusedNorm
 from align.inference.modeling.bank import Bank
 from align.inference.modeling.kv_cache import KVCache
+from align.inference.modeling.prompt_attention import read
 
 _NAME = "alignery_slots"
 

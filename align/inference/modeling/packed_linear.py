@@ -36,7 +36,8 @@ class _Plain:
         self._weight, self._bias = weight, bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self._weight, self._bias)
+        # A layer that is held in fp32 leaves the residual stream in fp32 (align.fp16).
+        return functional.linear(x.to(self._weight.dtype), self._weight, self._bias)
 
 
 def _bias(linears: Sequence[nn.Linear]) -> torch.Tensor | None:

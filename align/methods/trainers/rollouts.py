@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Sequence
 from functools import cache, partial
 from random import Random
 from typing import Any
@@ -12,6 +15,9 @@ from peft.tuners.lora import LoraLayer
 from align.adapters.tensors import LoraFactors
 from align.errors import AdapterError, TrainingError
 from align.inference.types import Completion, Engine, GenerationRequest, Messages
+from align.out_of_memory import ran_out
+
+_log = logging.getLogger(__name__)
 
 #: The engine's name for the adapter in training; an engine has one trainer at a time.
 POLICY = "grpo-policy"
@@ -30,6 +36,7 @@ class Rollouts:
         self._layers: list[_Layer] = []
         self._step: int | None = None
         self._randoms: dict[bool, Random] = {}
+        self._at_once = sys.maxsize
 
     def __call__(self, prompts: list[Messages], trainer: Any) -> dict[str, Any]:
         """One completion for each prompt (messages), in order, as unpadded lists.
@@ -38,7 +45,8 @@ class Rollouts:
         the completions' tokens under the distribution they were drawn from, or None if the
         temperature is not 1: the engine's log-probabilities are from before temperature.
 
-        TrainingError if the weights are no longer finite, AdapterError if they do not fit the
+        TrainingError if the weights are no longer finite or if there is no memory for a single
+        completion, AdapterError if they do not fit the
         engine, RequestError if a prompt leaves no room for its completion.
         """
         prompt_ids = [list(self._engine.tokenize_chat(prompt)) for prompt in prompts]
@@ -68,7 +76,32 @@ class Rollouts:
             )
             for prompt in prompts
         ]
-        return self._engine.generate(requests)
+        while True:
+            try:
+                return self._generate(requests)
+            except RuntimeError as error:
+                if not ran_out(error):
+                    raise
+            self._write_fewer(len(requests), trainer.state.global_step + 1)
+
+    def _generate(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        starts = range(0, len(requests), self._at_once)
+        parts = [requests[start : start + self._at_once] for start in starts]
+        return [completion for part in parts for completion in self._engine.generate(part)]
+
+    def _write_fewer(self, count: int, step: int) -> None:
+        """Let at most half as many completions be written at a time from now on.
+
+        The engine has dropped what was in progress. TrainingError if there was a single one.
+        """
+        at_once = min(self._at_once, count)
+        if at_once == 1:
+            raise TrainingError(engine_ran_out(step, "writes a single completion"))
+        self._at_once = at_once // 2
+        _log.warning(
+            "step %d: out of memory while %d completions are written; going on with %d at a time",
+            *(step, at_once, self._at_once),
+        )
 
     def close(self) -> None:
         """Unload the policy from the engine."""
@@ -82,6 +115,8 @@ class Rollouts:
         self._engine.unload(POLICY)
         self._engine.start_anew()  # a resumed run has no earlier requests
         factors = LoraFactors({layer.name: layer.factors() for layer in self._layers})
+        if self._parent is not None:  # moved once: it was read into a CPU's memory
+            self._parent = self._parent.to(trainer.accelerator.device)
         try:
             self._engine.load(POLICY, factors.stacked_on(self._parent))
         except AdapterError as error:
@@ -96,6 +131,15 @@ class Rollouts:
         self._randoms = {
             training: Random(f"{trainer.args.seed} {step} {training}") for training in (True, False)
         }
+
+
+def engine_ran_out(step: int, when: str) -> str:
+    """The message if memory ran out while the engine works beside a trainer."""
+    return (
+        f"step {step}: out of memory while the engine {when}; smaller micro-batches do not help "
+        "it: lower max_completion_length, or run fewer trials at once "
+        "(--max-concurrent); `alignery recipe fit` tells what a GPU holds"
+    )
 
 
 class _Layer:

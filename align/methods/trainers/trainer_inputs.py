@@ -14,6 +14,10 @@ from align.methods.specification import RewardFunction, StageFields
 from align.methods.trainers.rollouts import Rollouts
 from align.precision import precision
 
+#: TRL's default optimizer. It skips a step that overflowed fp16 within its own kernel, so that
+#: accelerate does not notice, and the learning rate's schedule would go on.
+_FUSED = "adamw_torch_fused"
+
 
 @dataclass
 class TrainerInputs:
@@ -35,7 +39,9 @@ class TrainerInputs:
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of the method's TRL config: the recipe's fields, then Alignery's own."""
-        options = self.stage.trl()
+        options, policy = self.stage.trl(), precision().args
+        if policy["fp16"] and options.get("optim", _FUSED) == _FUSED:
+            options["optim"] = "adamw_torch"
         return {
             **options,
             "output_dir": str(self.output),
@@ -54,7 +60,7 @@ class TrainerInputs:
             "log_level": "error",
             "disable_tqdm": True,
             "dataloader_pin_memory": False,
-            **precision().args,
+            **policy,
         }
 
     def lora(self, task_type: str = "CAUSAL_LM", save: list[str] | None = None) -> LoraConfig:

@@ -92,3 +92,13 @@ def test_what_is_written_is_read_back(tmp_path):
     assert read.score is None and read.modules.keys() == written.modules.keys()
     for name, factors in written.modules.items():
         assert all(map(torch.equal, read.modules[name], factors))
+
+
+def test_factors_move_to_a_device_together_with_the_head():
+    factors = LoraFactors({"q": (torch.ones(2, 4), torch.ones(4, 2))}, torch.ones(1, 4))
+    moved = factors.to(torch.device("meta"))
+    tensors = [*moved.modules["q"], moved.score]
+    assert [tensor.device.type for tensor in tensors] == ["meta"] * 3
+    stayed = factors.to(torch.device("cpu"))
+    assert stayed.modules["q"][0] is factors.modules["q"][0] and stayed.score is factors.score
+    assert LoraFactors().to(torch.device("meta")).score is None

@@ -2,13 +2,17 @@
 
 import math
 from statistics import fmean, pstdev
+from types import SimpleNamespace
 
 import pytest
 import torch
 from peft import PeftModel
 
 from align.data.splits import load_answers
-from align.evaluation.systems import Systems, shared_engine
+from align.errors import RequestError
+from align.evaluation import systems
+from align.evaluation.systems import Systems, engine_of, shared_engine
+from align.memory.generation import longest_sequence
 from tests.align.evaluation.held_out import SMOKE
 
 
@@ -30,3 +34,17 @@ def test_divergence_estimates_what_can_be_computed_exactly(home, tiny, other):
         error = pstdev(values) / math.sqrt(len(values))
         assert fmean(values) == pytest.approx(fmean(exact), abs=4 * error)
         assert error < fmean(exact) / 8  # so that the line above says something
+
+
+def test_the_engine_has_room_for_all_stages_of_the_recipe(monkeypatch):
+    reserved = []
+    engine = SimpleNamespace(reserve=reserved.append)
+    monkeypatch.setattr(systems, "shared_engine", {SMOKE.base: engine}.get)
+    assert engine_of(SMOKE) is engine
+    assert reserved == [longest_sequence(SMOKE)]
+
+
+def test_a_value_that_turns_graphs_neither_on_nor_off_is_refused(monkeypatch, tiny):
+    monkeypatch.setenv("ALIGNERY_CUDA_GRAPHS", "maybe")
+    with pytest.raises(RequestError, match="ALIGNERY_CUDA_GRAPHS=maybe"):
+        shared_engine.__wrapped__("tiny-random")

@@ -86,13 +86,14 @@ OTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm3": ("smollm3", {"no_rope_layers": [1, 0]}),
 }
 FAMILIES = {**FUSED, **OTHER}
-PATHS = ["native", "torch"]
+PATHS = ["native", "torch", "few-launches"]
 
 
 @pytest.fixture(params=PATHS)
 def path(request, monkeypatch):
-    if request.param == "torch":
-        monkeypatch.setattr(forward, "choose_ops", lambda *_: PlainOps())
+    if request.param != "native":
+        ops = PlainOps(few_launches=request.param == "few-launches")  # as on a GPU
+        monkeypatch.setattr(forward, "choose_ops", lambda *_: ops)
     elif compiled(torch.float32) is None:
         pytest.skip("no C compiler")
     return request.param

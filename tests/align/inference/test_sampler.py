@@ -1,101 +1,29 @@
-"""The sampler against a plain reference that looks at one row at a time and sorts everything."""
-
-import math
-from bisect import bisect_right
-from collections import Counter
-from itertools import accumulate
-from random import Random
+"""The samplers against a plain reference that looks at one row at a time and sorts everything."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align.inference.card_sampler import CardSampler
 from align.inference.sampler import Sampler
 from align.inference.sampling_ops import likeliest
 from align.inference.types import GenerationRequest
+from tests.align.inference.sampling_reference import ENDS, VOCABULARY, Reference, requests
 
-VOCABULARY = 70  # no multiple of a block
-ENDS = frozenset({3, 7})
 CPU = torch.device("cpu")
+samplers = pytest.mark.parametrize("kind", [Sampler, CardSampler])
 
 
-class Reference:
-    """What one sequence writes, worked out in Python floats."""
-
-    def __init__(self, request, index):
-        self.request, self.counts, self.written = request, Counter(), 0
-        self.random = Random((request.seed + index) % 2**64)
-
-    def pick(self, logits):
-        request = self.request
-        scores = [logit + request.logit_bias.get(at, 0) for at, logit in enumerate(logits)]
-        for token, count in self.counts.items():
-            scores[token] -= request.presence_penalty + request.frequency_penalty * count
-        if self.written < request.min_new_tokens:
-            for token in {*request.stop_ids, *(() if request.ignore_eos else ENDS)}:
-                scores[token] = -math.inf
-        token = self.draw(scores)
-        self.counts[token] += 1
-        self.written += 1
-        return token
-
-    def draw(self, scores):
-        request, order = self.request, sorted(range(len(scores)), key=lambda at: (-scores[at], at))
-        if request.temperature == 0:
-            return order[0]
-        weights = [math.exp((one - max(scores)) / request.temperature) for one in scores]
-        if 0 < request.top_k < len(scores):
-            order = order[: request.top_k]
-            return invert(nucleus(order, weights, request.top_p), weights, self.random)
-        kept, among = set(nucleus(order, weights, request.top_p)), order
-        while True:  # refuse what lies outside, then look only at what lies ahead of it
-            token = invert(sorted(among), weights, self.random)
-            if token in kept:
-                return token
-            among = order[: order.index(token)]
-
-
-def nucleus(order, weights, top_p):
-    sums = list(accumulate(weights[at] for at in order))
-    return [
-        at for at, after in zip(order, sums, strict=True) if after - weights[at] < top_p * sums[-1]
-    ]
-
-
-def invert(ids, weights, random):
-    sums = list(accumulate(weights[at] for at in ids))
-    return ids[bisect_right(sums, random.random() * sums[-1])]
-
-
-# Odd numbers, so that no edge of a nucleus falls on a sum of equal weights.
-requests = st.builds(
-    GenerationRequest,
-    prompt_ids=st.just((1,)),
-    temperature=st.sampled_from([0.0, 0.31, 1.0, 1.7]),
-    top_p=st.sampled_from([0.137, 0.577, 0.871, 0.953, 1.0, 1.0]),
-    top_k=st.sampled_from([0, 0, 1, 3, 20, VOCABULARY, 1000]),
-    presence_penalty=st.sampled_from([0.0, 0.0, 1.3, -0.7]),
-    frequency_penalty=st.sampled_from([0.0, 0.0, 0.9]),
-    logit_bias=st.dictionaries(
-        st.integers(0, 69), st.sampled_from([-100.0, -1.5, 2.5]), max_size=3
-    ),
-    seed=st.integers(-(2**63), 2**63 - 1),
-    stop_ids=st.sampled_from([(), (5,)]),
-    min_new_tokens=st.sampled_from([0, 0, 2]),
-    ignore_eos=st.booleans(),
-    logprobs=st.sampled_from([None, 0, 4]),
-)
-
-
+@samplers
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(requests, st.integers(0, 3)), min_size=1, max_size=9), st.data())
-def test_every_row_of_a_batch_is_the_reference(rows, data):
-    sampler = Sampler(VOCABULARY, ENDS, CPU)
+def test_every_row_of_a_batch_is_the_reference(kind, rows, data):
+    sampler = kind(VOCABULARY, ENDS, CPU)
     references = {}
     for sequence, (request, index) in enumerate(rows):
         sampler.add(sequence, request, index)
-        references[sequence] = Reference(request, index)
+        references[sequence] = Reference(request, index, kind is CardSampler)
     noise = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
     for _ in range(4):  # quarters: many equal logits, as in bf16
         sequences = data.draw(st.permutations(range(len(rows))))[: data.draw(st.integers(1, 9))]
@@ -106,23 +34,25 @@ def test_every_row_of_a_batch_is_the_reference(rows, data):
         assert [one.token for one in sampler.pick(logits, sequences)] == want
 
 
+@samplers
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_greedy_takes_the_first_of_the_largest(dtype):
+def test_greedy_takes_the_first_of_the_largest(kind, dtype):
     logits = (torch.randn(33, 1001) * 2).round().to(dtype)
     want = logits.double().numpy().argmax(-1).tolist()
     assert likeliest(logits).tolist() == want
-    picked = Sampler(1001, ENDS, CPU).pick(logits, range(33))
+    picked = kind(1001, ENDS, CPU).pick(logits, range(33))
     assert [one.token for one in picked] == want
     assert all(one.logprobs is None for one in picked)
 
 
-def test_top_p_is_of_what_top_k_leaves_whatever_the_neighbours_ask_for():
+@samplers
+def test_top_p_is_of_what_top_k_leaves_whatever_the_neighbours_ask_for(kind):
     """Eight tokens of equal weight; rows of a batch differ in both."""
     wanted = {  # (top_p, top_k): how many of the first ids may come
         (0.5, 0): 4, (0.51, 0): 5, (1.0, 1): 1, (1.0, 3): 3, (0.5, 4): 2, (0.51, 4): 3, (1.0, 6): 6,
     }  # fmt: skip
     asked = [one for one in wanted for _ in range(100)]
-    sampler = Sampler(8, frozenset(), CPU)
+    sampler = kind(8, frozenset(), CPU)
     for row, (top_p, top_k) in enumerate(asked):
         request = GenerationRequest((1,), temperature=1.0, top_p=top_p, top_k=top_k, seed=row)
         sampler.add(row, request, 0)
@@ -132,8 +62,8 @@ def test_top_p_is_of_what_top_k_leaves_whatever_the_neighbours_ask_for():
     assert drawn == {one: set(range(count)) for one, count in wanted.items()}
 
 
-def generated(request, index=0, beside=(), steps=12):
-    sampler = Sampler(500, ENDS, CPU)
+def generated(kind, request, index=0, beside=(), steps=12):
+    sampler = kind(500, ENDS, CPU)
     for sequence, (other, place) in enumerate([(request, index), *beside]):
         sampler.add(sequence, other, place)
     noise = torch.Generator().manual_seed(1)
@@ -145,26 +75,29 @@ def generated(request, index=0, beside=(), steps=12):
     return tokens
 
 
+@samplers
 @pytest.mark.parametrize("options", [{}, {"top_p": 0.9}, {"top_k": 40}, {"logprobs": 2}])
-def test_a_seeded_row_does_not_depend_on_its_neighbours(options):
+def test_a_seeded_row_does_not_depend_on_its_neighbours(kind, options):
     warm = GenerationRequest((1,), temperature=1.2, seed=11, **options)
     others = [(GenerationRequest((1,), temperature=at / 2, top_p=0.8), at) for at in range(5)]
-    assert generated(warm) == generated(warm, beside=others)
+    assert generated(kind, warm) == generated(kind, warm, beside=others)
 
 
-def test_completions_of_a_request_have_their_own_seeds():
+@samplers
+def test_completions_of_a_request_have_their_own_seeds(kind):
     def seeded(seed):
         return GenerationRequest((1,), temperature=1.5, seed=seed)
 
-    assert generated(seeded(4), index=3) == generated(seeded(7), index=0)
-    assert generated(seeded(4), index=0) != generated(seeded(4), index=1)
-    assert generated(seeded(-1), index=0) != generated(seeded(-1), index=2)
-    assert generated(seeded(None)) != generated(seeded(None))
+    assert generated(kind, seeded(4), index=3) == generated(kind, seeded(7), index=0)
+    assert generated(kind, seeded(4), index=0) != generated(kind, seeded(4), index=1)
+    assert generated(kind, seeded(-1), index=0) != generated(kind, seeded(-1), index=2)
+    assert generated(kind, seeded(None)) != generated(kind, seeded(None))
 
 
-def test_logprobs_are_the_models_own():
+@samplers
+def test_logprobs_are_the_models_own(kind):
     odd = {"temperature": 1.9, "logit_bias": {5: 100.0}, "presence_penalty": 2.0, "seed": 1}
-    sampler = Sampler(200, ENDS, CPU)
+    sampler = kind(200, ENDS, CPU)
     sampler.add(0, GenerationRequest((1,), logprobs=3, **odd), 0)
     sampler.add(1, GenerationRequest((1,)), 0)
     sampler.add(2, GenerationRequest((1,), logprobs=0), 0)
@@ -182,8 +115,9 @@ def test_logprobs_are_the_models_own():
     assert third.logprobs.logprob == pytest.approx(float(logs[2].max()), abs=1e-5)
 
 
-def test_penalties_count_what_was_written():
-    sampler = Sampler(10, frozenset(), CPU)
+@samplers
+def test_penalties_count_what_was_written(kind):
+    sampler = kind(10, frozenset(), CPU)
     sampler.add(0, GenerationRequest((1,), frequency_penalty=0.5), 0)
     sampler.add(1, GenerationRequest((1,), presence_penalty=1.5), 0)
     logits = torch.tensor([[0.0, 4.0, 3.2, 2.0, 0, 0, 0, 0, 0, 0]]).expand(2, -1)
@@ -192,10 +126,11 @@ def test_penalties_count_what_was_written():
     assert [step[1] for step in steps] == [1, 2, 1, 1, 1]
 
 
-def test_no_end_before_the_least_number_of_tokens():
+@samplers
+def test_no_end_before_the_least_number_of_tokens(kind):
     logits = torch.zeros(3, 10)
     logits[:, 3], logits[:, 5], logits[:, 8] = 9.0, 8.0, 7.0
-    sampler = Sampler(10, ENDS, CPU)
+    sampler = kind(10, ENDS, CPU)
     sampler.add(0, GenerationRequest((1,), min_new_tokens=2), 0)
     sampler.add(1, GenerationRequest((1,), min_new_tokens=2, stop_ids=(5,)), 0)
     sampler.add(2, GenerationRequest((1,), min_new_tokens=2, stop_ids=(3,), ignore_eos=True), 0)
@@ -203,9 +138,10 @@ def test_no_end_before_the_least_number_of_tokens():
     assert steps == [[5, 8, 5], [5, 8, 5], [3, 3, 3]]
 
 
-def test_extremes_are_greedy():
+@samplers
+def test_extremes_are_greedy(kind):
     logits = torch.randn(4, 300)
-    sampler = Sampler(300, ENDS, CPU)
+    sampler = kind(300, ENDS, CPU)
     sampler.add(0, GenerationRequest((1,), temperature=1.0, top_p=1e-60, seed=1), 0)
     sampler.add(1, GenerationRequest((1,), temperature=1.0, top_p=1e-60, top_k=5, seed=1), 0)
     sampler.add(2, GenerationRequest((1,), temperature=1e-300, seed=1), 0)
@@ -213,10 +149,11 @@ def test_extremes_are_greedy():
     assert [one.token for one in sampler.pick(logits, range(4))] == logits.argmax(-1).tolist()
 
 
+@samplers
 @pytest.mark.parametrize("options", [{}, {"top_p": 0.5}, {"top_k": 4}, {"logprobs": 5}])
-def test_a_nan_stays_in_its_row(options):
+def test_a_nan_stays_in_its_row(kind, options):
     def tokens(logits):
-        sampler = Sampler(100, ENDS, CPU)
+        sampler = kind(100, ENDS, CPU)
         for sequence in range(2):
             sampler.add(sequence, GenerationRequest((1,), temperature=1.0, seed=5, **options), 0)
         return [one.token for one in sampler.pick(logits, [0, 1])]
@@ -229,8 +166,9 @@ def test_a_nan_stays_in_its_row(options):
     assert second == tokens(sound)[1]
 
 
-def test_logits_are_left_alone_and_dropped_sequences_are_forgotten():
-    sampler = Sampler(50, ENDS, CPU)
+@samplers
+def test_logits_are_left_alone_and_dropped_sequences_are_forgotten(kind):
+    sampler = kind(50, ENDS, CPU)
     logits = torch.randn(1, 50)
     best, before = int(logits.argmax()), logits.clone()
     sampler.add(0, GenerationRequest((1,), logit_bias={best: -100.0}), 0)

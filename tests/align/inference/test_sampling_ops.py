@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import torch
 
-from align.inference.sampling_ops import draw, draw_few, draw_nucleus, ranked
+from align.inference.sampling_ops import draw, draw_few, draw_nucleus, ranked, uniforms
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 64, 200, 5001, 9000])
@@ -18,19 +18,13 @@ def test_ranking_is_by_value_then_by_id(count):
     assert torch.equal(ranked(values, count), want)
 
 
-class Fixed:
-    """A random stream that gives the same number every time."""
-
-    def __init__(self, value):
-        self.random = lambda: value
-
-
 def test_draws_are_in_proportion_to_weights():
     weights = torch.tensor([3.0, 0.0, 50.0, 7.0] + [0.0] * 50 + [40.0, 0.0])
-    streams = [Fixed((at + 0.5) / 1000) for at in range(1000)]
-    drawn = Counter(draw(weights.expand(1000, -1), streams).tolist())
+    shares = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    drawn = Counter(draw(weights.expand(1000, -1), shares).tolist())
     assert drawn == {0: 30, 2: 500, 3: 70, 54: 400}
-    few = draw_few(weights.expand(1000, -1), [3] * 1000, torch.full((1000,), 0.9), streams)
+    limits, top_p = torch.full((1000,), 3), torch.full((1000,), 0.9)
+    few = draw_few(weights.expand(1000, -1), 3, limits, top_p, shares)
     assert Counter(few.tolist()) == {2: 556, 54: 444}
 
 
@@ -38,7 +32,7 @@ def test_draws_are_in_proportion_to_weights():
 def test_the_ends_of_the_unit_interval_draw_possible_tokens(value):
     weights = torch.zeros(2, 200)
     weights[0, 40:60], weights[1, 133] = 0.1, 1e-30
-    drawn = draw(weights, [Fixed(value)] * 2).tolist()
+    drawn = draw(weights, torch.full((2,), value, dtype=torch.float64)).tolist()
     assert drawn == [40 if value == 0 else 59, 133]
 
 
@@ -75,6 +69,6 @@ def test_the_edge_of_the_nucleus(top_p, inside, order):
     rows, edge = range(400), torch.full((400,), top_p)
     streams = [Random(at) for at in rows]
     drawn = draw_nucleus(weights, edge, streams, torch.empty(400, 40))
-    few = draw_few(weights, [4] * 400, edge, streams)
+    few = draw_few(weights, 4, torch.full((400,), 4), edge, uniforms(streams, edge.device))
     # Of the two that are equal, the one of the lower id is ahead wherever they stand.
     assert set(drawn.tolist()) == set(few.tolist()) == {order[at] for at in inside}

@@ -1,6 +1,6 @@
 """Where a completion ends, and what of its text and tokens is left."""
 
-from align.inference.sampler import Picked
+from align.inference.sampling_state import Picked
 from align.inference.stopping import Written
 from align.inference.types import GenerationRequest, TokenLogprobs
 

@@ -52,3 +52,11 @@ def test_the_search_space_is_taken_at_its_worst() -> None:
     assert (first.first.work.lora.rank, first.worst.work.lora.rank) == (8, 32)
     assert [one.work.beneath[0].rank for one in (second.first, second.worst)] == [8, 32]
     assert first.worst.peak.total > first.first.peak.total
+
+
+def test_layers_in_fp32_are_counted_on_a_card_that_computes_in_fp16() -> None:
+    sft = {"method": "sft", "learning_rate": 1e-4, "max_steps": 4, "objective": "nll"}
+    plain, shape = recipe(sft=sft), read_shape(TINY)
+    held = plain.model_copy(update={"fp32_modules": ["mlp"]})
+    (before,), (after,) = (fit_stages(one, ["sft"], shape, T4) for one in (plain, held))
+    assert after.worst.peak.weights - before.worst.peak.weights == 2 * 2 * 3 * 64 * 128

@@ -164,3 +164,18 @@ def test_the_smallest_batch_out_of_memory_says_what_to_do(tmp_path, monkeypatch)
     with pytest.raises(TrainingError, match=r"step 1: .*gradient_checkpointing.*recipe fit"):
         run(load_base("tiny-random"), "sft", tmp_path, to=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_judge_out_of_memory_is_not_the_micro_batchs_fault(tiny, fp32, tmp_path, monkeypatch):
+    engine = BankEngine(tiny, EngineOptions(slots=16, slot_tokens=512))
+
+    def full(*_):
+        raise GPU
+
+    def judged(completions, **_):
+        monkeypatch.setattr(engine._model, "read", full)
+        return engine.log_probabilities([([5], [6])] * len(completions), None)
+
+    with pytest.raises(TrainingError, match=r"step 1: out of memory while the engine scores"):
+        run(tiny, "grpo", tmp_path, engine=engine, rewards=[("judged", 1.0, judged)], to=1)
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from align.memory.machines import GIB, Machine
+from align.memory.machines import GIB, GPUS, Machine
 from align.memory.peak import predict
 from align.memory.shape import shape_of
 from align.memory.workload import LoraSize
@@ -28,6 +28,15 @@ def test_static_parts_by_hand() -> None:
     assert reward.logits == 0
 
 
+def test_rollouts_on_a_gpu_hold_the_parents_in_fp32_too() -> None:
+    shape, lora = shape_of(QWEN, "qwen"), LoraSize(8, frozenset({"q_proj"}))
+    online = work(method="grpo", beneath=(lora,))
+    assert predict(online, shape, T4).parent == (2 + 4) * lora.parameters(shape)
+    assert predict(replace(online, method="sft"), shape, T4).parent == 2 * lora.parameters(shape)
+    cpu = Machine("cpu", 0, "bfloat16", "cpu")
+    assert predict(online, shape, cpu).parent == 2 * lora.parameters(shape)
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(
     "larger",
@@ -47,3 +56,11 @@ def test_more_of_anything_needs_more(
     assert predict(replace(plain, **larger), shape, machine).tensors >= before
     if "scored" not in larger and "padded" not in larger:
         assert predict(replace(plain, **larger), shape, machine).tensors > before
+
+
+def test_weights_in_fp32_take_twice_as_much_where_the_others_are_in_fp16() -> None:
+    shape = shape_of(QWEN, "qwen")
+    plain, held = work(), work(held=1000)
+    for machine, more in ((T4, 2000), (GPUS["L4"], 0), (Machine("c", 0, "float32", "cpu"), 0)):
+        weights = predict(plain, shape, machine).weights
+        assert predict(held, shape, machine).weights == weights + more

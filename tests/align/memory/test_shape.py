@@ -51,3 +51,13 @@ def test_a_base_is_read_from_its_folder_or_refused(tmp_path: Path) -> None:
     assert read_shape(str(tmp_path)).attention_bias
     with pytest.raises(ModelError, match=r"cannot be reached.*--config"):
         read_shape("nobody/nothing")
+
+
+def test_weights_that_are_held_in_fp32_are_counted_by_their_names() -> None:
+    shape = shape_of(QWEN, "qwen")
+    mlp, o_proj = 3 * 896 * 4864, 896 * 896
+    assert shape.held_parameters(()) == 0
+    assert shape.held_parameters(["layers.3.mlp"]) == mlp
+    assert shape.held_parameters(["mlp", "layers.3.mlp"]) == 24 * mlp
+    assert shape.held_parameters(["o_proj"]) == 24 * o_proj
+    assert shape.held_parameters(["layers.1"]) == mlp + o_proj  # queries, keys, values never are

@@ -35,3 +35,10 @@ def test_kto_and_grpo_have_micro_batches_of_their_own() -> None:
         per_device_train_batch_size=4, gradient_accumulation_steps=6, generation_batch_size=8,
     )  # fmt: skip
     assert workload(grpo, shape).sizes == [1, 2, 4, 8]
+
+
+def test_layers_in_fp32_are_the_bases_of_a_shape() -> None:
+    shape = read_shape(TINY)
+    assert workload(stage(), shape).held == 0
+    held = workload(stage(), shape, fp32_modules=["layers.1.mlp"]).held
+    assert held == 3 * shape.hidden * shape.intermediate

@@ -100,3 +100,14 @@ def test_rows_are_the_stages_own_or_the_recipes() -> None:
     raw = made.model_dump(mode="json")
     with pytest.raises(RecipeError, match=r"stages\.sft: no data here nor at the top"):
         parse_recipe({**raw, "data": None})
+
+
+def test_layers_of_the_base_in_fp32_are_parts_of_their_names() -> None:
+    def with_fp32(*names: str) -> Recipe:
+        return parse_recipe(changed("fp32_modules", list(names)))
+
+    assert recipe(sft=stage("sft")).fp32_modules == []
+    assert with_fp32("mlp", "layers.3.self_attn.o_proj").fp32_modules[0] == "mlp"
+    for name in ("", "mlp.", "layers.*", "layers.3.self_attn.q_proj", "k_proj"):
+        with pytest.raises(RecipeError, match=r"fp32_modules.*such as mlp.*without k_proj"):
+            with_fp32(name)

@@ -199,14 +199,17 @@ def test_memory_is_back_at_its_floor_between_trials(forgotten, tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_memory_is_back_at_its_floor_between_trials(forgotten, tmp_path):
-    found: dict[int, list[int]] = {0: [], 1: []}
+    found: dict[int, list[tuple[int, int]]] = {0: [], 1: []}
 
     def measure(number, _):
         gc.collect()
-        found[number].append(torch.cuda.memory_allocated())
+        torch.cuda.empty_cache()  # what stays reserved is in use, or in the pool of CUDA graphs
+        found[number].append((torch.cuda.memory_allocated(), torch.cuda.memory_reserved()))
 
     rounds(tmp_path, measure)
-    assert max(found[1]) <= found[0][-1] + 2**20
+    allocated, reserved = found[0][-1]
+    assert max(one for one, _ in found[1]) <= allocated + 2**20
+    assert max(one for _, one in found[1]) <= reserved + 2**22
 
 
 def test_an_engine_keeps_the_last_adapters_that_were_measured(home, make_adapter):

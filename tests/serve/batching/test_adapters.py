@@ -102,6 +102,22 @@ def test_the_least_recently_used_adapter_is_forgotten(make_worker):
     assert engine.loaded == {adapter("a").adapter_id, adapter("c").adapter_id}
 
 
+def test_adapters_that_fill_the_hosts_memory_are_forgotten(make_worker, storage):
+    engine = FakeEngine()
+    size = sum(file.stat().st_size for file in storage.folder_of(adapter("a")).iterdir())
+    worker = make_worker(engine, known_bytes=2 * size + 1)
+
+    async def ask() -> None:
+        for name in "abac":
+            assert isinstance(await worker.complete(job(name)), Outcome)
+
+    go(ask())
+    assert engine.loaded == {adapter("a").adapter_id, adapter("c").adapter_id}
+    small = make_worker(other := FakeEngine(), known_bytes=1)
+    assert isinstance(go(small.complete(job("a"))), Outcome)  # what is asked for is loaded
+    assert other.loaded == {adapter("a").adapter_id}
+
+
 def test_an_adapter_with_work_in_flight_is_not_forgotten(make_worker):
     engine = FakeEngine()
     worker = make_worker(engine, known_adapters=1)

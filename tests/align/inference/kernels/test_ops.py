@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from align.inference.kernels import Heads, LoraPart
+from align.inference.kernels import Heads
 from align.inference.options import TALLEST
 from tests.align.inference.kernels.random_batches import (
     NAN,
@@ -12,6 +12,7 @@ from tests.align.inference.kernels.random_batches import (
     random,
     random_cache,
 )
+from tests.align.inference.kernels.random_lora import RandomLora
 
 
 @pytest.mark.parametrize("window", [None, 4])
@@ -48,82 +49,69 @@ def test_nan_stays_in_its_row_and_stays_nan(ops, dtype, where):
     assert torch.equal(got[1, 32:], clean[1, 32:])
 
 
-def factors(dtype, width, outs, ranks_of_parts, seed=0):
-    """Random parts side by side; `ranks_of_parts` has each one's rank in each bank slot."""
-    parts, offset = [], 0
-    for at, (out, ranks) in enumerate(zip(outs, ranks_of_parts, strict=True)):
-        capacity = max(1, *ranks)
-        a = random(dtype, len(ranks), capacity, width, seed=seed + 2 * at)
-        b = random(dtype, len(ranks), capacity, out, seed=seed + 2 * at + 1)
-        for slot, rank in enumerate(ranks):
-            a[slot, rank:], b[slot, rank:] = 0, 0
-        parts.append(LoraPart(a, b, torch.tensor(ranks, dtype=torch.int32), offset))
-        offset += out
-    return parts
-
-
-def by_hand(parts, x, y, bank):
-    wide = y.double()
-    for row, slot in enumerate(bank):
-        for part in parts if slot >= 0 else ():
-            delta = part.b[slot].double().T @ (part.a[slot].double() @ x[row].double())
-            wide[row, part.offset : part.offset + part.b.shape[2]] += delta
-    return wide.to(y.dtype)
-
-
 BANKS = [[0], [2, 2, -1, 0, 1, 1, 1, 1, 1], [-1, -1, 2], [3, 0, 3, 0, 3, 0, 3], [1] * 5]
 WIDTHS = [(16, [16]), (64, [64, 32, 32]), (37, [5, 130]), (100, [64, 1, 20])]
 RANKS = [[1, 4, 7, 0], [3, 8, 0, 17], [16, 2, 5, 64]]
 
 
+def random_rows(layer, count):
+    """Inputs and outputs of `count` tokens."""
+    x = random(layer.dtype, count, layer.width, seed=1008)
+    return x, random(layer.dtype, count, sum(layer.outs), seed=1009)
+
+
+@pytest.mark.parametrize("few_launches", [False, True], ids=["", "few-launches"])
 @pytest.mark.parametrize("bank", BANKS)
 @pytest.mark.parametrize(("width", "outs"), WIDTHS)
-def test_lora_of_rows(ops, dtype, bank, width, outs):
-    parts = factors(dtype, width, outs, RANKS[: len(outs)])
-    x, y = random(dtype, len(bank), width, seed=8), random(dtype, len(bank), sum(outs), seed=9)
-    want = by_hand(parts, x, y, bank)
-    ops.lora(parts).add(x, y, decoding([0] * len(bank), bank))
+def test_lora_of_rows(ops, dtype, bank, width, outs, few_launches):
+    layer = RandomLora(ops, dtype, width, outs, RANKS[: len(outs)])
+    x, y = random_rows(layer, len(bank))
+    want = layer.by_hand(x, y, bank)
+    batch = decoding([0] * len(bank), bank)
+    batch.few_launches = few_launches
+    layer.lora.add(x, y, batch)
     assert_near(y, want)
 
 
+@pytest.mark.parametrize("few_launches", [False, True], ids=["", "few-launches"])
 @pytest.mark.parametrize(("width", "outs"), WIDTHS)
-def test_lora_of_prompts(ops, dtype, width, outs):
-    parts = factors(dtype, width, outs, RANKS[: len(outs)])
+def test_lora_of_prompts(ops, dtype, width, outs, few_launches):
+    layer = RandomLora(ops, dtype, width, outs, RANKS[: len(outs)])
     bank = [-1] * 3 + [2] * 5 + [0] + [3] * 7
     batch = decoding([0] * len(bank), bank)
     batch.spans = ((0, 3, 0, 0), (3, 6, 1, 0), (6, 8, 2, 0), (8, 9, 3, 0), (9, 16, 4, 0))
     batch.groups = ((3, 8, 2), (8, 9, 0), (9, 16, 3))
-    x, y = random(dtype, len(bank), width, seed=8), random(dtype, len(bank), sum(outs), seed=9)
-    want = by_hand(parts, x, y, bank)
-    ops.lora(parts).add(x, y, batch)
+    batch.few_launches = few_launches
+    x, y = random_rows(layer, len(bank))
+    want = layer.by_hand(x, y, bank)
+    layer.lora.add(x, y, batch)
     assert_near(y, want)
 
 
-def test_lora_sees_what_a_slot_holds_now(ops, dtype):
-    parts = factors(dtype, 32, [48], [[4, 8]])
-    sum_of = ops.lora(parts)
-    parts[0].a[1], parts[0].b[1] = parts[0].a[0].clone(), parts[0].b[0].clone()
-    parts[0].ranks[1] = 4
-    x, y = random(dtype, 2, 32), random(dtype, 2, 48)
-    x[1], y[1] = x[0], y[0]
-    sum_of.add(x, y, decoding([0, 0], [0, 1]))
-    assert_near(y[1:], y[:1])
+@pytest.mark.parametrize("ranks", [[4, 8], [8, 4], [0, 4], [40, 4], [4, 0]], ids=str)
+def test_lora_sees_what_a_slot_holds_now(ops, dtype, ranks):
+    layer = RandomLora(ops, dtype, 32, [48, 16], [[4, 8, 3], [4, 0, 3]])
+    x, y = random_rows(layer, 3)
+    layer.put(1, ranks, seed=7)
+    want = layer.by_hand(x, y, [0, 1, 2])
+    layer.lora.add(x, y, decoding([0] * 3, [0, 1, 2]))
+    assert_near(y, want)
 
 
 def test_lora_of_the_tallest_rank(ops, dtype):
-    parts = factors(dtype, 16, [16], [[TALLEST, 1]])
-    x, y = random(dtype, 3, 16), random(dtype, 3, 16)
-    want = by_hand(parts, x, y, [0, 1, 0])
-    ops.lora(parts).add(x, y, decoding([0, 0, 0], [0, 1, 0]))
+    layer = RandomLora(ops, dtype, 16, [16], [[TALLEST, 1]])
+    x, y = random_rows(layer, 3)
+    want = layer.by_hand(x, y, [0, 1, 0])
+    layer.lora.add(x, y, decoding([0, 0, 0], [0, 1, 0]))
     assert_near(y, want)
 
 
 def test_lora_keeps_a_rows_nan_to_itself(ops, dtype):
-    parts = factors(dtype, 64, [64], [[4, 4]])
-    x, y = random(dtype, 5, 64), random(dtype, 5, 64)
-    want = by_hand(parts, x, y, [0, 0, 1, -1, 0])
+    layer = RandomLora(ops, dtype, 64, [64], [[4, 4]])
+    x, y = random_rows(layer, 5)
+    want = layer.by_hand(x, y, [0, 0, 1, -1, 0])
     x[1, 5] = NAN
-    ops.lora(parts).add(x, y, decoding([0] * 5, [0, 0, 1, -1, 0]))
+    layer.lora.add(x, y, decoding([0] * 5, [0, 0, 1, -1, 0]))
     assert y[1].isnan().all()
     keep = [0, 2, 3, 4]
     assert_near(y[keep], want[keep])

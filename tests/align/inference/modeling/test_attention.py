@@ -1,41 +1,35 @@
-"""Attention of prompts that are read: every token sees itself and what came before."""
+"""Layers of Llama-like models over the bank and the KV slots."""
 
-import pytest
 import torch
+from torch import nn
 
-from align.inference.kernels import LayerCache
-from align.inference.modeling.attention import read
-from tests.align.inference.kernels.random_batches import decoding
-
-TOKENS = 12
-
-
-def means(spans, window=None):
-    """What queries of zeros read where the value at a position is that position."""
-    values = torch.arange(float(TOKENS)).expand(4, 1, TOKENS)[..., None].repeat(1, 1, 1, 2)
-    cache = LayerCache(torch.zeros_like(values), values)
-    batch = decoding([0])
-    batch.spans = spans
-    queries = torch.zeros(sum(end - first for first, end, _, _ in spans), 2, 2)
-    out = read(cache, queries, batch, 1.0, window)
-    assert out.shape == (len(queries), 4)
-    return out[:, 0].tolist()
+from align.inference.kernels.plain import PlainOps
+from align.inference.modeling.attention import FusedMLP, FusedNorm
+from align.inference.modeling.bank import Bank
+from tests.align.inference.kernels.random_batches import random
 
 
-def test_a_prompt_is_read_causally():
-    assert means(((0, 4, 2, 0),)) == pytest.approx([0.0, 0.5, 1.0, 1.5])
+class Gated(nn.Module):
+    """The attributes of transformers' MLP."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gate_proj, self.up_proj = nn.Linear(8, 12, bias=False), nn.Linear(8, 12, bias=False)
+        self.down_proj = nn.Linear(12, 8, bias=False)
 
 
-def test_a_prompt_goes_on_from_what_its_slot_holds():
-    assert means(((0, 2, 1, 4),)) == pytest.approx([2.0, 2.5])
+@torch.no_grad()
+def test_an_mlp_gates_and_projects():
+    own, x = Gated(), random(torch.float32, 1, 3, 8)
+    want = own.down_proj(nn.functional.silu(own.gate_proj(x)) * own.up_proj(x))
+    assert torch.allclose(FusedMLP(own, "mlp", Bank(1, 4, PlainOps()))(x), want, atol=1e-6)
 
 
-def test_runs_are_read_side_by_side():
-    assert means(((0, 2, 1, 4), (2, 5, 0, 0))) == pytest.approx([2.0, 2.5, 0.0, 0.5, 1.0])
-
-
-@pytest.mark.parametrize(
-    ("start", "wanted"), [(0, [0.0, 0.5, 1.5, 2.5]), (6, [5.5, 6.5, 7.5, 8.5])]
-)
-def test_a_window_hides_what_is_too_long_ago(start, wanted):
-    assert means(((0, 4, 3, start),), window=2) == pytest.approx(wanted)
+@torch.no_grad()
+def test_a_norm_has_the_weight_and_epsilon_of_its_original():
+    own = nn.Module()
+    own.weight, own.variance_epsilon = nn.Parameter(random(torch.float32, 8)), 0.5
+    x = random(torch.float32, 1, 3, 8, seed=1)
+    want = own.weight * x / (x.square().mean(-1, keepdim=True) + 0.5).sqrt()
+    assert torch.allclose(FusedNorm(own, Bank(1, 4, PlainOps()))(x), want, atol=1e-6)

@@ -1,10 +1,13 @@
 """GRPO on the engine: the same prompts, weights and log-probabilities as the trainer's own."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from align.adapters.stacked_parent import put_beneath
@@ -294,3 +297,98 @@ def test_an_adapter_that_the_engine_cannot_take_is_no_divergence(tiny, tmp_path,
     with pytest.raises(AdapterError, match="max_rank"):
         rollouts(prompts(1), make_trainer(rollouts))
     assert POLICY not in engine.loaded
+
+
+class Recording:
+    """An engine that keeps what it is given to load, and writes nothing."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def load(self, adapter_id, adapter):
+        self.loaded.append(adapter)
+
+    def unload(self, adapter_id): ...
+
+    def start_anew(self): ...
+
+    def generate(self, requests):
+        return []
+
+
+def test_a_parent_is_stacked_on_the_trainers_device(tiny, parent):
+    """Factors are read into a CPU's memory, and the trainer's are on its card."""
+    card = torch.device("meta")  # as a card, it takes no product with a tensor in a CPU's memory
+    model = get_peft_model(
+        copy.deepcopy(tiny.model).to(card), LoraConfig(target_modules=["q_proj"])
+    )
+    trainer = SimpleNamespace(
+        model=model,
+        accelerator=SimpleNamespace(device=card),
+        state=SimpleNamespace(global_step=0),
+        args=SimpleNamespace(seed=0),
+    )
+    engine = Recording()
+    rollouts = Rollouts(engine, parent)
+    for step in range(2):
+        trainer.state.global_step = step
+        rollouts.complete([], trainer)
+    for policy in engine.loaded:
+        assert {t.device.type for pair in policy.modules.values() for t in pair} == {"meta"}
+        assert policy.rank == 3 + 8
+    first, second = (policy.modules for policy in engine.loaded)
+    untouched = next(name for name in first if "down_proj" in name)
+    assert first[untouched][0] is second[untouched][0], "the parent is moved once"
+    assert {t.device.type for pair in parent.modules.values() for t in pair} == {"cpu"}
+
+
+class Small:
+    """An engine with memory for `rows` requests at a time."""
+
+    def __init__(self, engine, rows):
+        self._engine, self._rows, self.calls = engine, rows, []
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def generate(self, requests):
+        self.calls.append(len(requests))
+        if len(requests) > self._rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return self._engine.generate(requests)
+
+
+def test_out_of_memory_fewer_completions_are_written_at_a_time(make_trainer, engine, caplog):
+    def written(used):
+        rollouts = Rollouts(used, None)
+        trainer = make_trainer(rollouts)
+        calls = [rollouts(prompts(5), trainer)["completion_ids"] for _ in range(2)]
+        rollouts.close()
+        return calls
+
+    small = Small(engine, 3)
+    assert written(small) == written(engine)
+    assert small.calls == [10, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert "going on with 5 at a time" in caplog.text and "with 2 at a time" in caplog.text
+
+
+def test_an_engine_without_memory_for_one_completion_is_not_the_micro_batchs_fault(
+    tiny, engine, tmp_path, fp32
+):
+    settings = {"to": 2, "steps": 2, "seed": 0, "rewards": REWARDS}
+    with pytest.raises(
+        TrainingError, match=r"step 1: .*engine.*single completion.*max_completion_length"
+    ):
+        train(tiny, STAGE, ROWS, tmp_path, engine=Small(engine, 0), **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_engine_are_not_tried_again(make_trainer, engine, monkeypatch):
+    def broken(_requests):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    rollouts = Rollouts(engine, None)
+    trainer = make_trainer(rollouts)
+    monkeypatch.setattr(engine, "generate", broken)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        rollouts(prompts(1), trainer)
