@@ -79,10 +79,10 @@ class Model:
             self._graphs.capture(self.bank.version)
 
     @torch.inference_mode()
-    def capture_next_graph(self) -> None:
-        """Capture a decode step that is not captured, if there is any."""
+    def capture_missed_graph(self) -> None:
+        """Capture a shape that decode steps have run in without a graph, if there is any."""
         if self._graphs is not None:
-            self._graphs.capture_next(self.bank.version)
+            self._graphs.capture_missed(self.bank.version)
 
     def lengthen(self, tokens: int) -> None:
         """Give every KV slot `tokens` tokens; what the slots hold stays. Graphs are discarded."""
