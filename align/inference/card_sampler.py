@@ -48,6 +48,11 @@ class CardSampler:
         """Remove a sequence; no effect if it is not registered."""
         self._rows.pop(sequence, None)
 
+    def needs_token(self, sequence: int) -> bool:
+        """Whether the next token of a sequence depends on the last by more than its logits."""
+        row = self._rows.get(sequence)
+        return row is not None and row.penalised
+
     def pick(self, logits: Tensor, sequences: Sequence[int]) -> list[Picked]:
         """The next token of each sequence, as `Sampler.pick`."""
         return self.launch(logits, sequences).read()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,16 +14,18 @@ from align.base import Base
 from align.errors import AdapterError
 from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
-from align.inference.card_sampler import choose_sampler
+from align.inference.card_sampler import CardSampler, choose_sampler
 from align.inference.construction import FreeMemory, build_model
+from align.inference.in_flight import InFlight
+from align.inference.live_sequence import LiveSequence, start
 from align.inference.loaded_adapters import LoadedAdapters
-from align.inference.modeling.model import Reading, Writing
+from align.inference.modeling.model import Writing
 from align.inference.options import EngineOptions, lengthened
-from align.inference.prompt_scoring import Read
 from align.inference.request_limits import check_request
+from align.inference.sampling_state import Picked
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
-from align.inference.scheduling.sequence import Sequence as Scheduled
 from align.inference.stopping import Written, end_tokens
+from align.inference.transfers import upload
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
 
@@ -42,6 +43,8 @@ class BankEngine:
         self._vocabulary = int(base.model.config.vocab_size)
         self._ends, device = end_tokens(base), next(base.model.parameters()).device
         self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
+        self._ahead = isinstance(self._sampler, CardSampler)  # tokens are read a step later
+        self._in_flight = InFlight()
         self._new_scheduler = partial(
             Scheduler,
             slots=options.slots,
@@ -52,7 +55,7 @@ class BankEngine:
         )
         self._scheduler = self._new_scheduler()
         self._ids = count()
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, LiveSequence] = {}
         self._leaving: set[int] = set()  # keys of unloaded adapters that are still in use
         self._cancelled: list[int] = []
         self.traffic = Traffic()
@@ -117,30 +120,22 @@ class BankEngine:
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
         """Queue a request; return its `n` sequence ids. RequestError or AdapterError if refused."""
         adapter = None if request.adapter is None else self._known.named(request.adapter)
-        head = None if adapter is None else adapter.head
         check_request(
             request,
             vocabulary=self._vocabulary,
             slot_tokens=self._slot_tokens,
-            reward=head is not None,
+            reward=adapter is not None and adapter.head is not None,
         )
-        prompt = tuple(request.prompt_ids)
-        self.reserve(len(prompt) + request.max_new_tokens)
-        read = Read(prompt, request, head)
+        self.reserve(len(request.prompt_ids) + request.max_new_tokens)
         sequence_ids = []
         for index in range(request.n):
-            scheduled = Scheduled(
-                id=next(self._ids),
-                adapter=0 if adapter is None else adapter.key,
-                prompt=prompt,
-                max_new_tokens=request.max_new_tokens,
-                reusable=read.first if self._reuse else 0,
-            )
             written = Written(request, self._decode, self._ends, streamed)
-            self._live[scheduled.id] = _Live(scheduled, written, request, read)
-            self._sampler.add(scheduled.id, request, index)
-            self._scheduler.add(scheduled)
-            sequence_ids.append(scheduled.id)
+            live = start(next(self._ids), request, adapter, written, self._reuse)
+            sequence = live.scheduled.id
+            self._live[sequence] = live
+            self._sampler.add(sequence, request, index)
+            self._scheduler.add(live.scheduled)
+            sequence_ids.append(sequence)
         return sequence_ids
 
     def cancel(self, sequence: int) -> None:
@@ -163,17 +158,22 @@ class BankEngine:
                 self._sampler.drop(sequence)
             self._live.clear()
             self._cancelled.clear()
+            self._in_flight = InFlight()
             self._scheduler = self._new_scheduler()
             self._let_go()
             raise
 
     def _step(self) -> list[Update]:
         updates = self._cancel()
+        due, self._in_flight = self._in_flight, InFlight()
+        ahead = set(self._write_ahead(due))
+        updates += self._take(due.read())  # texts are decoded while the device is busy
         plan = self._scheduler.plan()
         self._arrange(plan)
-        if plan.rows:
-            rows = sorted(plan.rows, key=self._bank_slot)  # neighbours share an adapter
-            updates += self._take(self._model.write([self._row(row) for row in rows]), rows)
+        # Sorted, so that neighbours share an adapter.
+        rows = sorted((row for row in plan.rows if row not in ahead), key=self._bank_slot)
+        if rows:
+            updates += self._sample(self._model.write(self._writing(rows)), rows)
         if plan.chunks:
             updates += self._read(plan.chunks)
         self._let_go()
@@ -202,31 +202,38 @@ class BankEngine:
         for copy in plan.copies:
             self._model.cache.copy(copy.source, copy.target, copy.count)
 
-    def _row(self, sequence: int) -> Writing:
-        scheduled = self._live[sequence].scheduled
-        assert scheduled.slot is not None
-        position = len(scheduled.prompt) + len(scheduled.tokens) - 1
-        return Writing(scheduled.tokens[-1], scheduled.slot, position, self._bank_slot(sequence))
+    def _write_ahead(self, due: InFlight) -> list[int]:
+        """Queue the next step of the sequences whose last token is in flight, and return these.
+
+        If that token ends its sequence, the row is surplus: its keys and values are beyond what the
+        scheduler counts as computed. Penalties count the last token, so every row waits for it.
+        """
+        sampler = self._sampler
+        if not isinstance(sampler, CardSampler) or any(map(sampler.needs_token, due.sequences)):
+            return []
+        rows = sorted(self._scheduler.continuing(due.sequences), key=self._bank_slot)
+        if rows:
+            logits = self._model.write(self._writing(rows, unread=1), due.tokens(rows))
+            self._in_flight.add(sampler.launch(logits, rows), rows)
+        return rows
+
+    def _writing(self, rows: Sequence[int], unread: int = 0) -> list[Writing]:
+        return [self._live[row].writing(self._bank_slot(row), unread) for row in rows]
 
     def _bank_slot(self, sequence: int) -> int:
         slot = self._scheduler.bank_slot(self._live[sequence].scheduled.adapter)
         return -1 if slot is None else slot
 
     def _read(self, chunks: Sequence[Chunk]) -> list[Update]:
-        readings = []
-        for chunk in chunks:
-            scheduled = self._live[chunk.sequence].scheduled
-            assert scheduled.slot is not None
-            tokens = scheduled.prompt[chunk.start : chunk.start + chunk.count]
-            bank = self._bank_slot(chunk.sequence)
-            readings.append(Reading(tokens, scheduled.slot, chunk.start, bank))
+        readings = [
+            self._live[chunk.sequence].reading(chunk, self._bank_slot(chunk.sequence))
+            for chunk in chunks
+        ]
         hidden, first, writing, last, updates = self._model.read(readings), 0, [], [], []
         for chunk in chunks:
             live, part = self._live[chunk.sequence], hidden[first : first + chunk.count]
             first += chunk.count
-            live.read.take(chunk.start, part, live.written.completion, self._model.logits)
-            if chunk.start + chunk.count == len(live.scheduled.prompt):
-                live.written.completion.cached_tokens = live.scheduled.cached
+            if live.take(chunk, part, self._model.logits):
                 if live.request.max_new_tokens:
                     writing.append(chunk.sequence)
                     last.append(first - 1)
@@ -234,14 +241,23 @@ class BankEngine:
                     self._scheduler.finish(chunk.sequence)
                     updates.append(self._end(chunk.sequence, ""))
         if writing:
-            updates += self._take(self._model.logits(hidden[last]), writing)
+            ends = hidden.index_select(0, upload(last, torch.int64, hidden.device))
+            updates += self._sample(self._model.logits(ends), writing)
         return updates
 
-    def _take(self, logits: torch.Tensor, sequences: Sequence[int]) -> list[Update]:
-        """Sample a token for each sequence, and end the sequences that are complete."""
+    def _sample(self, logits: torch.Tensor, sequences: Sequence[int]) -> list[Update]:
+        """Sample a token for each sequence; on a card the next step reads it."""
+        if self._ahead and isinstance(self._sampler, CardSampler):
+            self._in_flight.add(self._sampler.launch(logits, sequences), sequences)
+            return []
+        return self._take(zip(sequences, self._sampler.pick(logits, sequences), strict=True))
+
+    def _take(self, picks: Iterable[tuple[int, Picked]]) -> list[Update]:
+        """Add a token to each sequence in progress, and end the sequences that are complete."""
         updates = []
-        picks = self._sampler.pick(logits, sequences)
-        for sequence, picked in zip(sequences, picks, strict=True):
+        for sequence, picked in picks:
+            if sequence not in self._live:
+                continue
             written = self._live[sequence].written
             text, over = written.take(picked)
             self._scheduler.wrote(sequence, picked.token)
@@ -281,13 +297,3 @@ class BankEngine:
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
-
-
-@dataclass(frozen=True)
-class _Live:
-    """The state of a sequence between `submit` and its end."""
-
-    scheduled: Scheduled
-    written: Written
-    request: GenerationRequest
-    read: Read

@@ -10,18 +10,22 @@ import torch
 _NUMPY = {torch.float64: np.float64, torch.int64: np.int64, torch.int32: np.int32}
 
 
-def upload(
-    values: Sequence[float] | np.ndarray, dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
-    """A tensor (len(values),) on `device`; `dtype` is float64, int64 or int32.
+def send(host: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on `device`; on the host itself, the same tensor.
 
     The copy to a card comes from pinned memory and is queued behind the card's work. A copy from
     pageable memory would make the host wait until the card has done all that is queued before it.
     """
-    host = torch.from_numpy(np.array(values, _NUMPY[dtype]))
     if device.type != "cuda":
         return host.to(device)
     return host.pin_memory().to(device, non_blocking=True)
+
+
+def upload(
+    values: Sequence[float] | np.ndarray, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """A tensor (len(values),) on `device`, as `send`; `dtype` is float64, int64 or int32."""
+    return send(torch.from_numpy(np.array(values, _NUMPY[dtype])), device)
 
 
 class Download:

@@ -154,8 +154,9 @@ class Engine(Protocol):
     def step(self) -> list[Update]:
         """Admit sequences, prefill one chunk of prompts, decode one token of each prefilled row.
 
-        Returns an update for each sequence with new results. If it raises, all sequences in
-        progress are dropped without an update, and the engine remains usable.
+        Returns an update for each sequence with new results, which may be those of the step before:
+        a card computes a step while the last is reported. If it raises, all sequences in progress
+        are dropped without an update, and the engine remains usable.
         """
         ...
 

@@ -50,16 +50,26 @@ class DecodeGraphs:
         self._shapes = capturable(self._slots, limit)
         self._pending = [] if self._failed else [(shape, False) for shape in self._shapes]
 
-    def run(self, inputs: torch.Tensor, longest: int, adapted: bool, version: int) -> torch.Tensor:
+    def run(
+        self,
+        inputs: torch.Tensor,
+        longest: int,
+        adapted: bool,
+        version: int,
+        tokens: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Logits (rows, vocabulary), valid until the next call, as they lie in a shared tensor.
 
-        `inputs` (4, rows), int32, are tokens, KV slots, positions and bank slots. Whatever reads
-        the logits must have been queued on the current stream before the next call.
+        `inputs` (4, rows), int32, are tokens, KV slots, positions and bank slots; `tokens` (rows,),
+        on the device, replace the first of these. Whatever reads the logits must have been queued
+        on the current stream before the next call.
         """
         self._follow(version)
         rows = inputs.shape[1]
         shape = bucket_of(rows, longest, self._slots, self._limit)
         self._fill(shape.rows, inputs)
+        if tokens is not None:
+            self._views(shape.rows)[0, :rows].copy_(tokens)
         if (replay := self._graphs.get((shape, adapted))) is None:
             self._missed.add((shape, adapted))
             self._work(shape, adapted)

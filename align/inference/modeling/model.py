@@ -16,6 +16,7 @@ from align.inference.modeling.cuda_graphs import Capture, DecodeGraphs
 from align.inference.modeling.kv_cache import KVCache
 from align.inference.modeling.module_patching import equip
 from align.inference.modeling.packed_linear import product
+from align.inference.transfers import send
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """A row of a decode step: its newest token and the position of that token."""
+    """A row of a decode step: its newest token and the position of that token.
+
+    `token` is ignored where the tokens are on the device already.
+    """
 
     token: int
     slot: int
@@ -109,7 +113,7 @@ class Model:
                 groups.append((first, first + count, reading.bank))
         groups = [group for group in groups if group[2] >= 0]
         tokens = [token for reading in readings for token in reading.tokens]
-        inputs = _ints(tokens, slots, positions, bank).to(self._device)
+        inputs = send(_ints(tokens, slots, positions, bank), self._device)
         batch = Batch(
             slots=inputs[1],
             positions=inputs[2],
@@ -121,8 +125,8 @@ class Model:
         )
         return self._forward(inputs[0].long(), batch)
 
-    def write(self, rows: Sequence[Writing]) -> torch.Tensor:
-        """One decode step: logits (rows, vocabulary).
+    def write(self, rows: Sequence[Writing], tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """One decode step: logits (rows, vocabulary). `tokens` (rows,) may be on the device.
 
         With `capture` the logits lie in a tensor that the next step overwrites: operations that
         read them are to be queued before.
@@ -136,8 +140,11 @@ class Model:
         longest = max(row.position for row in rows) + 1
         adapted = any(row.bank >= 0 for row in rows)
         if self._graphs is not None:
-            return self._graphs.run(inputs, longest, adapted, self.bank.version)
-        return self._step(inputs.to(self._device), longest, adapted)
+            return self._graphs.run(inputs, longest, adapted, self.bank.version, tokens)
+        sent = send(inputs, self._device)
+        if tokens is not None:
+            sent[0].copy_(tokens)
+        return self._step(sent, longest, adapted)
 
     def _step(self, inputs: torch.Tensor, longest: int, adapted: bool) -> torch.Tensor:
         tokens, slots, positions, bank = inputs
@@ -168,6 +175,7 @@ class Model:
             attention_mask=self._no_mask,
             use_cache=False,
         ).last_hidden_state
+        self.bank.batch = None  # frees what its layers have shared
         return hidden[0].to(self._no_mask.dtype)  # fp32 where layers are held in fp32
 
 

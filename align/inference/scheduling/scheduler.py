@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from align.inference.scheduling.adapter_slots import Residency
@@ -111,6 +111,15 @@ class Scheduler:
         sequence = self._live[sequence_id]
         sequence.write(token)
         self._writing[sequence_id] = sequence
+
+    def continuing(self, sequence_ids: Iterable[int]) -> list[int]:
+        """Those of these sequences that decode on after a token that is not reported yet.
+
+        It is known by the number of tokens alone: a sequence that the token ends for another reason
+        is in the list too, and what is decoded for it is surplus.
+        """
+        live = [self._live[one] for one in sequence_ids if one in self._live]
+        return [one.id for one in live if len(one.tokens) + 1 < one.max_new_tokens]
 
     def forget(self, adapter: int) -> None:
         """Unload an adapter. Its retained slots are freed now, its bank slot after its last use.

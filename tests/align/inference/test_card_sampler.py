@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from align.inference import transfers
-from align.inference.card_sampler import CardSampler
+from align.inference.card_sampler import CardSampler, choose_sampler
 from align.inference.sampler import Sampler
 from align.inference.types import GenerationRequest
 
@@ -137,3 +137,8 @@ def test_results_are_those_of_the_other_sampler():
         logits = noise(3 * len(kinds), step).round().half()
         expected, picked = (sampler.pick(logits, range(len(logits))) for sampler in samplers)
         assert picked == expected
+
+
+def test_each_device_has_its_sampler():
+    assert choose_sampler(CPU) is Sampler
+    assert choose_sampler(torch.device("cuda", 0)) is CardSampler

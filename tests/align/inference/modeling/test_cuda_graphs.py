@@ -73,6 +73,16 @@ def test_a_step_is_replayed_and_surplus_rows_write_to_the_spare_slot() -> None:
     assert (record.replays, len(record.shapes)) == (1, before)
 
 
+def test_tokens_of_the_device_replace_those_of_the_host() -> None:
+    decode, calls = graphs(Recorder())
+    decode.capture(0)
+    rows = inputs((0, 2, 40, -1), (0, 0, 5, -1), (0, 1, 6, -1))
+    logits = decode.run(rows, 41, False, 0, torch.tensor([7, 8, 9]))
+    assert logits.tolist() == [[7.0] * 3, [8.0] * 3, [9.0] * 3]
+    given, _, _ = calls[-1]
+    assert given.T.tolist() == [[7, 2, 40, -1], [8, 0, 5, -1], [9, 1, 6, -1], [0, 4, 0, -1]]
+
+
 def test_nothing_is_captured_in_a_step_and_the_padding_is_the_same() -> None:
     record = Recorder()
     decode, calls = graphs(record)
@@ -198,6 +208,7 @@ def test_padded_steps_equal_plain_ones(tiny, make_adapter, monkeypatch) -> None:
         for model in (plain, graphed):
             model.bank.put(1, model.bank.prepare(read_factors(tall), "tall"))
         torch.testing.assert_close(step(graphed, 50), step(plain, 50))
+        assert graphed.bank.batch is None  # what a step's layers share ends with the step
 
 
 def test_longer_slots_keep_what_they_hold(tiny, monkeypatch) -> None:

@@ -46,3 +46,11 @@ def test_rows_of_a_step_go_on_from_their_slots_in_any_order(base, model):
     logits = model.write([Writing(other[6], 0, 6, -1), Writing(TOKENS[-1], 1, 13, -1)])
     wanted = torch.stack([plain(base, other[:7])[-1], plain(base, TOKENS)[-1]])
     assert torch.allclose(logits, wanted, atol=NEAR * float(wanted.abs().max()))
+
+
+@torch.inference_mode()
+def test_tokens_may_come_apart_from_their_rows(base, model):
+    model.read([Reading(TOKENS[:-1], 1, 0, -1)])
+    logits = model.write([Writing(0, 1, len(TOKENS) - 1, -1)], torch.tensor(TOKENS[-1:]))
+    wanted = plain(base, TOKENS)[-1:]
+    assert torch.allclose(logits, wanted, atol=NEAR * float(wanted.abs().max()))

@@ -610,3 +610,20 @@ def test_two_prefixes_can_be_copied_in_one_step() -> None:
     copies = engine.step().copies
     assert [copy.count for copy in copies] == [30, 30]
     assert {copy.target for copy in copies} == {engine.known[one].slot for one in others}
+
+
+# A token in flight
+
+
+def test_only_the_number_of_tokens_ends_a_sequence_in_advance() -> None:
+    engine = engine_with(slots=3)
+    short, long = engine.add((1, 2), max_new_tokens=2), engine.add((3, 4), max_new_tokens=3)
+    reading = engine.add((5, 6), max_new_tokens=1)
+    assert engine.scheduler.continuing([short, long, reading]) == []  # not admitted yet
+    engine.scheduler.plan()
+    # The first token of each is computed and not reported: it is the only one of the third.
+    assert engine.scheduler.continuing([long, reading, short]) == [long, short]
+    engine.scheduler.wrote(short, 9)
+    engine.scheduler.wrote(long, 9)
+    engine.scheduler.finish(reading)
+    assert engine.scheduler.continuing([short, long, reading]) == [long]
