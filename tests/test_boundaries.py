@@ -27,9 +27,9 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors json_output lru_cache suggestions",
-        "space",
-        "digests precision reasoning_tasks sources",
+        "artifact_cache atomic_write compat errors gpu_cards json_output lru_cache suggestions",
+        "gpu_errors gpu_process space",
+        "digests gpu_preflight precision reasoning_tasks sources",
         "adapters base",
         "inference",
         "methods",
