@@ -63,7 +63,7 @@ LAYERS = {
     ),
     "serve": (
         "errors failures metrics routing",
-        "access addresses batching experiments replica_port",
+        "access addresses batching experiments free_resources replica_port",
         "catalogue client coordinator display sizes",
         "http",
         "app",
