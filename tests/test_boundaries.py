@@ -44,7 +44,7 @@ LAYERS = {
         "compat errors pool signals threads",
         "head names promotion settings token tree",
         "authentication database secrets storage",
-        "aliases dashboard ray",
+        "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
         "compare",
         "commands",
