@@ -31,3 +31,11 @@ class RequestError(AligneryError, ValueError):
 
 class TrainingError(AligneryError, RuntimeError):
     """A training run that went wrong: NaN loss, empty batches."""
+
+
+class GpuError(AligneryError, RuntimeError):
+    """A GPU that a process cannot use as asked: its driver, PyTorch's build, or its memory."""
+
+
+class GpuLost(AligneryError, RuntimeError):
+    """A device error after which a process cannot use its GPU: a new process has to go on."""

@@ -13,20 +13,16 @@ from typing import Any
 import torch
 
 from align.errors import ModelError
+from align.gpu_cards import CARDS as KNOWN_CARDS
+from align.gpu_cards import Card
+from align.gpu_process import limit_memory
 
 #: The environment variable that names the card to emulate.
 FORCED = "ALIGNERY_GPU"
 
 
-@dataclass(frozen=True)
-class Card:
-    """A GPU's CUDA capability, and the memory in bytes that a process may use."""
-
-    capability: tuple[int, int]
-    memory: int
-
-
-CARDS = {"T4": Card((7, 5), 15 * 2**30)}
+#: Cards that can be emulated.
+CARDS = {"T4": KNOWN_CARDS["T4"]}
 
 
 @dataclass(frozen=True)
@@ -71,11 +67,6 @@ def forced_card(name: str | None, cuda: bool) -> Card | None:
     return CARDS[name]
 
 
-def memory_fraction(card: Card, total: int) -> float:
-    """The share of a device's `total` bytes that `card` would have."""
-    return min(1.0, card.memory / total)
-
-
 def capability() -> tuple[int, int] | None:
     """The CUDA capability of this machine's card, or of the card that ALIGNERY_GPU names.
 
@@ -103,8 +94,7 @@ def apply_forced_card() -> None:
     card = _forced()
     if card is None:
         return
-    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    torch.cuda.set_per_process_memory_fraction(memory_fraction(card, total))
+    limit_memory(card_memory=card.memory)
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_cudnn_sdp(False)
 

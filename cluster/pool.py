@@ -78,7 +78,7 @@ def accelerator_named(name: str, nodes: Iterable[Node]) -> str:
     spellings = {value.lower(): value for value in known if isinstance(value, str)}
     if name.lower() not in spellings:
         hint = did_you_mean(name, spellings.values(), cutoff=0.5, ignore_case=True, after=" ")
-        examples = "T4, L4, A10G, V100, A100, H100"
+        examples = "T4, L4, A10G, A100, H100"
         raise ValueError(f"unknown accelerator '{name}'; {hint}Ray's names are such as {examples}")
     return spellings[name.lower()]
 

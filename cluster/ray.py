@@ -46,6 +46,8 @@ _LOCAL = {
     # against code that blocks its event loop, and `serve` has no such code.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # Ray hides cards from processes that claim no GPU, as it did before 2.60.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # The default is ten times a second for each process.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
 }

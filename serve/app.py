@@ -11,10 +11,12 @@ import uuid
 from pathlib import Path
 from typing import Any, cast
 
+import ray
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
+from align.gpu_process import limit_memory, prepare_process
 from cluster.compat.ray_serve import listen_on_node_address
 from cluster.database import open_database
 from cluster.pool import accelerator_named
@@ -37,6 +39,8 @@ from serve.sizes import Sizes
 
 #: Autoscaling adds engines once the existing ones use more than this share of their slots.
 FULL = 0.75
+#: Seconds between two health checks of an engine; Ray Serve replaces it after three that failed.
+HEALTH_SECONDS = 2
 #: A stopping ingress waits this much longer than a stopping engine, in seconds.
 INGRESS_DRAIN_SECONDS = 5
 
@@ -120,6 +124,7 @@ def _scale(args: AppArgs) -> dict[str, Any]:
         "ray_actor_options": resources,
         "max_ongoing_requests": max_rows,
         "graceful_shutdown_timeout_s": args.drain_seconds,
+        "health_check_period_s": HEALTH_SECONDS,
         "max_queued_requests": max_rows,  # of each ingress; a burst queues briefly for routing
         "request_router_config": RequestRouterConfig(
             # Ray accepts a class or its import path.
@@ -147,9 +152,16 @@ class EngineReplica(Worker):
         listen_on_node_address()
         settings = args.settings()
         os.environ["ALIGNERY_HOME"] = str(settings.home)  # where embedded bases are unpacked
+        gpus = float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0))
+        prepare_process(gpus)
         from align.base import load_base
+        from align.gpu_preflight import check_card
         from align.inference import load_engine
+        from align.memory.serving import needs_of
 
+        if gpus:
+            check_card(gpus, needs_of(args.base, args.engine_options()))
+            limit_memory(gpus)
         engine = load_engine(args.base, args.engine_options())
         vocabulary = TokenizerVocabulary(load_base(args.base).tokenizer)
         storage = Storage(settings)

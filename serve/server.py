@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from cluster.settings import Settings
 from serve.deployment.config import APPLICATION
 from serve.errors import PortInUse, ServeError
 from serve.failures import cause
+from serve.free_resources import free_cpus, free_gpus
 from serve.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from serve.app import AppArgs
 
 READY_SECONDS = 60
-CPU_SECONDS = 10
 SHUTDOWN_SECONDS = 30
 
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
@@ -41,19 +40,21 @@ def running_server(
     sizes: Sizes | None = None,
     keys_asked: bool | None = None,
     application: Callable[[AppArgs], Application] | None = None,
+    gpus: float | None = None,
 ) -> Iterator[str]:
     """Serve `base` and its adapters; yields the URL, without /v1, once requests are answered.
 
     Needs an initialised Ray (see `cluster.ray.ray_session`) on which no Serve runs. `port` None
     takes a free port. `cpus` None takes all free CPUs, at most as many as this machine has. `sizes`
     None takes the defaults. `keys_asked` None requires API keys once a key exists. `application`
-    replaces `serve.app.build`. Everything is shut down at the end. When PortInUse or ServeError is
-    raised, nothing is left running.
+    replaces `serve.app.build`. `gpus` None takes a GPU if Ray has any, else none. Everything is
+    shut down at the end. When PortInUse or ServeError is raised, nothing is left running.
     """
     if port is not None:
         check_port(host, port)
     _check_no_serve()
-    cpus = _free_cpus(cpus)
+    cpus = free_cpus(cpus)
+    gpus = free_gpus(gpus, cpus)
     from ray import serve
 
     from serve.app import AppArgs, build
@@ -64,7 +65,7 @@ def running_server(
         database_url=settings.database_url,
         storage=settings.storage,
         cpus=cpus,
-        gpus=_gpus(),
+        gpus=gpus,
         keys_asked=keys_asked,
         trust_network=True,  # users of an open Ray were warned when they connected to it
         **(sizes or Sizes()).model_dump(),
@@ -170,30 +171,6 @@ def _shut_down(serve: Any) -> None:
         while _controller() is not None and time.monotonic() < deadline:
             time.sleep(0.1)
     serve.shutdown()
-
-
-def _free_cpus(requested: int | None) -> int:
-    """CPUs for the engine. ServeError if they are not free within `CPU_SECONDS`."""
-    import ray
-
-    deadline = time.monotonic() + CPU_SECONDS
-    while True:
-        free = int(ray.available_resources().get("CPU", 0))
-        if free >= (requested or 1):
-            return requested or min(free, os.cpu_count() or 1)
-        if time.monotonic() > deadline:
-            raise ServeError(
-                f"the engine needs {requested or 1} CPUs and {free} are free on this Ray; wait for "
-                "other work to end, or ask for fewer with --cpus"
-            )
-        time.sleep(0.2)
-
-
-def _gpus() -> int:
-    """1 if a GPU is free, else 0."""
-    import ray
-
-    return min(1, int(ray.available_resources().get("GPU", 0)))
 
 
 def _deploy(serve: Any, application: Any) -> None:

@@ -27,9 +27,9 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors gpu_memory json_output lru_cache suggestions",
-        "space",
-        "digests fp32_modules out_of_memory precision reasoning_tasks sources",
+        "artifact_cache atomic_write compat errors gpu_cards json_output lru_cache suggestions",
+        "gpu_errors gpu_memory gpu_process space",
+        "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "fp16",
         "adapters base",
         "inference",
@@ -45,7 +45,7 @@ LAYERS = {
         "compat errors pool signals threads",
         "head names promotion settings token tree",
         "authentication database secrets storage",
-        "aliases dashboard ray",
+        "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
         "compare",
         "commands",
@@ -64,7 +64,7 @@ LAYERS = {
     ),
     "serve": (
         "errors failures metrics routing",
-        "access addresses batching experiments replica_port",
+        "access addresses batching experiments free_resources replica_port",
         "catalogue client coordinator display sizes",
         "http",
         "app",

@@ -65,9 +65,6 @@ def _gpu(tera: float, giga: float) -> Speed:
 #: manufacturers' data sheets: tera-operations and gigabytes a second.
 SPEEDS: dict[str, Speed] = {
     "T4": _gpu(65, 320),
-    "P100": _gpu(18.7, 732),
-    "V100-16": _gpu(125, 900),
-    "V100-32": _gpu(125, 900),
     "L4": _gpu(121, 300),
     "A10G": _gpu(70, 600),
     "RTX3090": _gpu(71, 936),

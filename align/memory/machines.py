@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from align.errors import RequestError
+from align.gpu_cards import CARDS, CONTEXT, GIB, Card
 
-GIB = 2**30
+__all__ = ["CONTEXT", "GIB", "GPUS", "TRUSTED", "Dtype", "Machine", "gpu"]
 
-#: Bytes of a card that the driver and torch's kernels use in each process, besides tensors.
-CONTEXT = GIB // 2
 #: Workspaces of cuBLAS, for the handles of the forward and the backward pass (8,519,680 bytes each
 #: below compute capability 9.0).
 WORKSPACES = 2 * 8_519_680
@@ -81,35 +79,26 @@ class Machine:
         return CONTEXT + WORKSPACES + int(FRAGMENTATION * tensors)
 
 
-def _gpu(name: str, gib: float, dtype: Dtype) -> Machine:
-    return Machine(name, math.floor(gib * GIB), dtype)
+def _machine(card: Card) -> Machine:
+    dtype: Dtype = "bfloat16" if card.capability >= (8, 0) else "float16"  # see align.precision
+    return Machine(card.name, card.memory, dtype)
 
 
-#: fp16 below compute capability 8.0 (align.precision). The sizes are the smallest values that torch
-#: reports with the usual drivers and ECC; nominal sizes are larger and in units of 10^9 bytes.
-GPUS: dict[str, Machine] = {
-    machine.name: machine
-    for machine in (
-        _gpu("T4", 14.56, "float16"),
-        _gpu("P100", 15.89, "float16"),
-        _gpu("V100-16", 15.77, "float16"),
-        _gpu("V100-32", 31.73, "float16"),
-        _gpu("L4", 21.95, "bfloat16"),
-        _gpu("A10G", 21.98, "bfloat16"),
-        _gpu("RTX3090", 23.69, "bfloat16"),
-        _gpu("RTX4090", 23.64, "bfloat16"),
-        _gpu("A100-40", 39.38, "bfloat16"),
-        _gpu("A100-80", 79.14, "bfloat16"),
-        _gpu("H100", 79.10, "bfloat16"),
-    )
-}
+GPUS: dict[str, Machine] = {name: _machine(card) for name, card in CARDS.items()}
+
+#: Well-known older cards, and their compute capabilities.
+_TOO_OLD = {"p100": "6.0", "v100": "7.0", "v100-16": "7.0", "v100-32": "7.0"}
 
 
 def gpu(name: str) -> Machine:
     """A GPU by its name, in any case. RequestError lists the names."""
-    match = {key.lower(): machine for key, machine in GPUS.items()}.get(
-        name.lower().replace(" ", "")
-    )
+    key = name.lower().replace(" ", "")
+    match = {known.lower(): machine for known, machine in GPUS.items()}.get(key)
     if match is None:
+        if (capability := _TOO_OLD.get(key)) is not None:
+            raise RequestError(
+                f"GPU '{name}' has compute capability {capability}, and PyTorch's builds for CUDA "
+                f"13 have code from 7.5 on; allowed: {', '.join(GPUS)}"
+            )
         raise RequestError(f"unknown GPU '{name}'; allowed: {', '.join(GPUS)}")
     return match

@@ -6,7 +6,7 @@ import logging
 
 from jinja2 import TemplateError
 
-from align.errors import AligneryError, RequestError
+from align.errors import AligneryError, GpuLost, RequestError
 from serve.batching.jobs import Refused
 
 _log = logging.getLogger("ray.serve")
@@ -14,6 +14,8 @@ _log = logging.getLogger("ray.serve")
 
 def refused_by(error: Exception) -> Refused:
     """The refusal for an error that a job has met. Unexpected errors are logged."""
+    if isinstance(error, GpuLost):
+        return failed(error)
     if isinstance(error, RequestError):
         return Refused(400, str(error), "invalid_value")
     if isinstance(error, AligneryError):
@@ -27,6 +29,8 @@ def refused_by(error: Exception) -> Refused:
 
 def failed(error: Exception) -> Refused:
     """The engine failed while it worked on the job."""
+    if isinstance(error, GpuLost):  # Ray Serve replaces the replica, so the client may try again
+        return Refused(503, f"the engine was lost: {error}; try again soon", "engine_lost")
     return Refused(500, f"generation failed: {type(error).__name__}: {error}", "generation_failed")
 
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from align.errors import GpuLost
+from align.gpu_errors import lost_gpu
 from align.inference.types import Engine, GenerationRequest, Traffic
 from serve.batching.engine_metrics import EngineMeter
 from serve.batching.errors import failed, refused_by
@@ -43,11 +45,14 @@ class EngineLoop:
 
     `take`, `cancel`, `call` and `send` are for one event loop. Their work is done between two
     steps, in the order of the calls, and nothing else uses the engine.
+
+    After a device error of the GPU, `lost` says so: all requests are refused from then on.
     """
 
     def __init__(
         self, engine: Engine, vocabulary: Vocabulary, default_tokens: int, meter: EngineMeter
     ) -> None:
+        self.lost: GpuLost | None = None
         self._engine = engine
         self._meter = meter
         self._vocabulary = vocabulary
@@ -75,7 +80,7 @@ class EngineLoop:
     async def call(self, work: Callable[[], T]) -> T:
         """Run `work` on the engine's thread; returns or raises what it does."""
         future: Future[T] = Future()
-        self.send(partial(_fulfil, future, work))
+        self.send(partial(self._fulfil, future, work))
         return await asyncio.wrap_future(future)
 
     def send(self, work: Callable[[], None]) -> None:
@@ -100,11 +105,15 @@ class EngineLoop:
     def _do(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:  # other requests continue, and nobody reads this work's future
+        except Exception as error:  # other requests continue, and nobody reads this work's future
+            self._judged(error)
             _log.exception("the engine could not do what it was sent")
 
     def _take(self, order: QueuedRequest) -> None:
         if order.cancelled:
+            return
+        if self.lost is not None:
+            self._post(order, refused_by(self.lost))
             return
         try:
             prompts = self._encoded(order.job)
@@ -123,7 +132,7 @@ class EngineLoop:
             self._post(order, Accepted(sum(len(ids) for ids in prompts)))
         except Exception as error:  # a bad request must not end the loop, which serves all others
             self._drop(order)
-            self._post(order, refused_by(error))
+            self._post(order, refused_by(self._judged(error)))
 
     def _encoded(self, job: GenerateJob | ScoreJob) -> list[list[int]]:
         if isinstance(job, ScoreJob):
@@ -150,7 +159,10 @@ class EngineLoop:
         order.sequences.clear()
 
     def _step(self) -> bool:
-        """Do a step. False if it failed with no rows left: then further steps would fail, too."""
+        """Do a step. False if further steps would fail, too."""
+        if self.lost is not None:
+            self._refuse_rows(self.lost)
+            return False
         had_rows = bool(self._rows)
         try:
             updates = self._engine.step()
@@ -167,11 +179,29 @@ class EngineLoop:
                     row.order.sequences.remove(update.sequence)
         except Exception as error:
             _log.exception("a step of the engine failed")
-            for order in {row.order for row in self._rows.values()}:
-                self._drop(order)
-                self._post(order, failed(error))
-            return had_rows
+            self._refuse_rows(self._judged(error))
+            return had_rows and self.lost is None
         return True
+
+    def _refuse_rows(self, error: Exception) -> None:
+        for order in {row.order for row in self._rows.values()}:
+            self._drop(order)
+            self._post(order, failed(error))
+
+    def _judged(self, error: Exception) -> Exception:
+        """The error to report: `error`, or that the GPU is lost, which is remembered."""
+        self.lost = self.lost or lost_gpu(error)
+        return self.lost or error
+
+    def _fulfil(self, future: Future[T], work: Callable[[], T]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work()
+        except Exception as error:
+            future.set_exception(self._judged(error))
+        else:
+            future.set_result(result)
 
     def _count(self, traffic: Traffic) -> None:
         self._meter.step(traffic)
@@ -202,14 +232,3 @@ def _deliver(outbox: list[tuple[QueuedRequest, Event]]) -> None:
         order.events.put_nowait(event)
         if isinstance(event, Done | Scored | Refused):
             order.ended.set()
-
-
-def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = work()
-    except Exception as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)

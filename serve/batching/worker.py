@@ -166,8 +166,13 @@ class Worker:
         self._adapters.keep(adapters)
 
     async def ready(self) -> bool:
-        """True: a worker is constructed with a loaded engine."""
-        return True
+        """Whether the engine can work: a worker is constructed with a loaded one."""
+        return self._loop.lost is None
+
+    async def check_health(self) -> None:
+        """GpuLost after a device error. Ray Serve calls this, and replaces a replica that fails."""
+        if self._loop.lost is not None:
+            raise self._loop.lost
 
     async def _all(self, job: Job) -> list[Event] | Refused:
         """All events of a job until its end, or its refusal."""

@@ -138,6 +138,7 @@ def deploy(
     from serve.deployment import remote
 
     remote.deploy(dashboard, config)
+    _advise(settings, config)
     if not wait:
         typer.echo("deploying; `alignery serve status` shows how far it is", err=True)
         if as_json:
@@ -175,6 +176,16 @@ def down(address: AddressOption = None, wait: Wait = 120) -> None:
     existed = remote.take_down(dashboard_address(Settings(), address), wait)
     message = "the endpoint has ended" if wait else "the endpoint ends"
     typer.echo(message if existed else "there is no endpoint", err=True)
+
+
+def _advise(settings: Settings, config: dict[str, Any]) -> None:
+    """Name the check of GPUs if engines compute on such that have never passed it."""
+    from cluster.gpu_checks import hint
+
+    (application,) = config["applications"]
+    args = application.get("args", {})
+    if args.get("gpus") and (advice := hint(settings, args.get("accelerator"))):
+        typer.echo(advice, err=True)
 
 
 def _base(settings: Settings) -> str:

@@ -47,6 +47,14 @@ def run(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the engine. Default: all free ones.")
     ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of the engine: a part of a card such as 0.5; 0 computes on the CPU. "
+            "Default: a card if there is one.",
+        ),
+    ] = None,
     slots: Slots = EngineOptions.slots,
     slot_tokens: SlotTokens = EngineOptions.slot_tokens,
     kv_gib: KvGib = None,
@@ -86,7 +94,9 @@ def run(
     try:
         with (
             ray_session(settings, num_cpus=cpus),
-            running_server(settings, base, host, port or None, cpus, size, keys_asked) as url,
+            running_server(
+                settings, base, host, port or None, cpus, size, keys_asked, gpus=gpus
+            ) as url,
         ):
             names, chats = _models(registry, Experiments(database, registry), base)
             keys = keys_asked is not False and bool(keys_asked or Keys(database).every())

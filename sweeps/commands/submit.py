@@ -67,6 +67,7 @@ def submit(
     goes on with the sweep where it ended.
     """
     from align.recipe import load_recipe
+    from cluster.gpu_checks import hint
     from cluster.jobs import SUCCEEDED, submit_job
     from cluster.settings import Settings
     from sweeps.submission import prepare
@@ -83,6 +84,8 @@ def submit(
     if new:
         _tell_what_travels(tree)
     _tell(job, new)
+    if options.accelerator is not None and (advice := hint(settings, options.accelerator)):
+        typer.echo(advice, err=True)
     if wait:
         job = _follow(dashboard, job, to_stderr=as_json)
     if as_json:

@@ -1,13 +1,12 @@
-"""How many trials share a GPU, by predicted memory; workers enforce their share."""
+"""How many trials share a GPU, by predicted memory."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 
 from align.errors import ModelError
 from align.memory.fit import StageFit, fit_stages
-from align.memory.machines import CONTEXT, GIB, GPUS, Machine
+from align.memory.machines import GIB, GPUS, Machine
 from align.memory.peak import predict
 from align.memory.shape import ModelShape, read_shape
 from align.recipe import Recipe
@@ -17,8 +16,7 @@ from sweeps.errors import SweepError
 
 #: GPUs of known memory, by Ray's names; for a name that has two sizes, the smaller size.
 MACHINES: dict[str, Machine] = {
-    **{name: GPUS[name] for name in ("T4", "P100", "L4", "A10G", "H100")},
-    "V100": GPUS["V100-16"],
+    **{name: GPUS[name] for name in ("T4", "L4", "A10G", "H100")},
     "A100": GPUS["A100-40"],
     "A100-40G": GPUS["A100-40"],
     "A100-80G": GPUS["A100-80"],
@@ -117,21 +115,3 @@ def _uncounted(recipe: Recipe, stages: Sequence[str]) -> Iterator[str]:
 
 def _gib(count: int) -> str:
     return f"{count / GIB:.2f}"
-
-
-def hold_to_share(share: float) -> None:
-    """Limit this process to its share of its GPU, so that a wrong prediction hits no other trial.
-
-    Ray only counts fractions of a GPU and does not enforce them. Does nothing for a whole GPU, or
-    if torch is not imported or finds no CUDA.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None or not 0 < share < 1 or not torch.cuda.is_available():
-        return
-    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    torch.cuda.set_per_process_memory_fraction(tensor_fraction(share, total))
-
-
-def tensor_fraction(share: float, total: int) -> float:
-    """The fraction of a GPU's `total` bytes for tensors: the share less the CUDA context."""
-    return max(0.0, share - CONTEXT / total)

@@ -15,8 +15,8 @@ import ray
 from ray import tune
 
 from align.errors import AligneryError, TrainingError
+from align.gpu_errors import lost_gpu
 from cluster.storage import Storage
-from sweeps.pool.gpu_sharing import hold_to_share
 from sweeps.pool.ray_artifact_cache import use_shelf
 from sweeps.pool.stage_job import (
     METRICS,
@@ -30,7 +30,7 @@ from sweeps.pool.stage_job import (
     trial_key,
     unseen_key,
 )
-from sweeps.pool.worker_process import import_for
+from sweeps.pool.worker_process import import_for, use_card
 from sweeps.pool.workspace import Workspace
 from sweeps.trials import Assignment, Milestone
 
@@ -41,8 +41,9 @@ class TrialRunner(tune.Trainable):
     One `step()` is one milestone, or one finalist on unseen items. `setup` and `reset_config` only
     store the configuration, because Ray also runs them for actors that never train. Results are
     plain data: `{"milestone": JSON}`, `{"unseen": JSON}`, or `{"failure": reason}`, with `error` if
-    the cause may hit every trial of the stage. Other exceptions than AligneryError may be the
-    machine's fault: they end the process, and a new worker continues from the newest checkpoint.
+    the cause may hit every trial of the stage. A lost GPU and other exceptions than AligneryError
+    may be the machine's fault: they end the process, and a new worker continues from the newest
+    checkpoint.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -63,10 +64,8 @@ class TrialRunner(tune.Trainable):
             if self._assignment is None:
                 return {"unseen": self._measure()}
             return {"milestone": self._advance(self._assignment)}
-        except TrainingError as error:
-            return {"failure": _reason(error)}
-        except AligneryError as error:
-            return {"failure": _reason(error), "error": error}
+        except Exception as error:
+            return failure(error)
 
     def _take(self, config: dict[str, Any]) -> None:
         self._leave()
@@ -167,9 +166,9 @@ class TrialRunner(tune.Trainable):
         gc.collect()
         job = self._job
         import_started = time.monotonic()
-        attribute = import_for(job.open_settings(), job.cpus, dotted)
+        attribute = import_for(job.open_settings(), job.cpus, job.gpus, dotted)
         self._importing = time.monotonic() - import_started
-        hold_to_share(job.gpus)
+        use_card(job.gpus, job.recipe.base)
         use_shelf(job.shelf)
         return attribute
 
@@ -193,5 +192,14 @@ def _ran(started_at: float) -> dict[str, Any]:
     return {"began": started_at, "ended": time.time(), "node": node, "worker": str(os.getpid())}
 
 
-def _reason(error: AligneryError) -> str:
-    return f"{type(error).__name__}: {error}"
+def failure(error: Exception) -> dict[str, Any]:
+    """The result for an error of the trial. Errors that end the process are raised.
+
+    A lost GPU is noticed behind any error, since the next trial of this process would fail, too.
+    """
+    if (lost := lost_gpu(error)) is not None:
+        raise lost from error
+    if not isinstance(error, AligneryError):
+        raise error
+    result: dict[str, Any] = {"failure": f"{type(error).__name__}: {error}"}
+    return result if isinstance(error, TrainingError) else {**result, "error": error}

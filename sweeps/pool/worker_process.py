@@ -7,18 +7,44 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from align.errors import ModelError
+from align.gpu_process import limit_memory, prepare_process
+from align.memory.shape import read_shape
 from cluster.settings import Settings
 
+#: Bytes of a weight on a GPU: fp16 or bf16 (align.precision).
+_WIDTH = 2
 
-def import_for(settings: Settings, cpus: int, dotted: str) -> Any:
-    """Import the object that `module:attribute` names, for work in `settings.home` on `cpus` CPUs.
 
-    The environment is set before the import, and torch's threads after it if torch is loaded.
+def import_for(settings: Settings, cpus: int, gpus: float, dotted: str) -> Any:
+    """Import the object that `module:attribute` names, for work in `settings.home`.
+
+    The work has `cpus` CPUs and the share `gpus` of a GPU; with 0 it sees none. The environment is
+    set before the import, and torch's threads after it if torch is loaded.
     """
     os.environ["ALIGNERY_HOME"] = str(settings.home)
     os.environ["OMP_NUM_THREADS"] = str(cpus)
+    prepare_process(gpus)
     module, _, attribute = dotted.partition(":")
     imported = getattr(import_module(module), attribute)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(cpus)
     return imported
+
+
+def use_card(share: float, base: str) -> None:
+    """Check this process's card before `base` is loaded on it, and hold the process to its share.
+
+    Does nothing without a GPU, or for work that has not imported torch. GpuError if the card cannot
+    be used, or the weights of the base do not fit into what is free of it.
+    """
+    if share <= 0 or "torch" not in sys.modules:
+        return
+    from align.gpu_preflight import GpuNeeds, check_card
+
+    try:
+        weights = _WIDTH * read_shape(base).parameters
+    except ModelError:  # of another layout: its size is not known before it is loaded
+        weights = 0
+    check_card(share, GpuNeeds(weights))
+    limit_memory(share)

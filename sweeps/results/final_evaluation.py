@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from align.errors import AligneryError
+from align.errors import AligneryError, GpuLost
+from align.gpu_errors import lost_gpu
 from align.recipe import Recipe
 from cluster.registry import AdapterVersion
 from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.errors import SweepError
 from sweeps.pool.stage_job import adapter_folder, portable
-from sweeps.pool.worker_process import import_for
+from sweeps.pool.worker_process import import_for, use_card
 
 if TYPE_CHECKING:
     from align.evaluation.metrics import Evaluation
@@ -57,7 +58,9 @@ def evaluate_many(
     from ray.exceptions import RayTaskError
 
     fit, gpus = _room(ray.cluster_resources(), cpus_per_task)
-    task = ray.remote(num_cpus=cpus_per_task, num_gpus=gpus)(_measure)
+    # Ray runs each task with a GPU in a process of its own, so a repeated task gets a new one.
+    options: dict[str, Any] = {"retry_exceptions": [GpuLost]}  # Ray's annotation allows no list
+    task = ray.remote(num_cpus=cpus_per_task, num_gpus=gpus, **options)(_measure)
     plain_settings, recipe_json = portable(settings), recipe.model_dump_json()
     results: dict[int, Evaluation] = {}
     running: dict[Any, int] = {}
@@ -66,9 +69,8 @@ def evaluate_many(
         # No task is queued on Ray: when a task fails, only the tasks that have begun still run.
         while waiting and len(running) < fit:
             index, system = waiting.pop(0)
-            running[task.remote(plain_settings, recipe_json, system, cpus_per_task, evaluate)] = (
-                index
-            )
+            arguments = plain_settings, recipe_json, system, cpus_per_task, gpus, evaluate
+            running[task.remote(*arguments)] = index
         (ready, *_), _ = ray.wait(list(running))
         try:
             evaluation = ray.get(ready)
@@ -91,14 +93,30 @@ def _room(total: Mapping[str, float], cpus: int) -> tuple[int, int]:
 
 
 def _measure(
-    settings: dict[str, str | None], recipe: str, system: System, cpus: int, evaluate: str
+    settings: dict[str, str | None],
+    recipe: str,
+    system: System,
+    cpus: int,
+    gpus: int,
+    evaluate: str,
 ) -> Evaluation:
-    """Evaluate a system in a worker."""
-    opened = Settings(**settings)
-    function = import_for(opened, cpus, evaluate)
-    storage = Storage(opened)
-    evaluation: Evaluation = function(
-        Recipe.model_validate_json(recipe),
+    """Evaluate a system in a worker. GpuLost if a device error ended the use of its GPU."""
+    opened, parsed = Settings(**settings), Recipe.model_validate_json(recipe)
+    function = import_for(opened, cpus, gpus, evaluate)
+    use_card(gpus, parsed.base)
+    try:
+        return _evaluation(function, parsed, system, Storage(opened))
+    except Exception as error:
+        if (lost := lost_gpu(error)) is not None:
+            raise lost from error
+        raise
+
+
+def _evaluation(
+    function: Callable[..., Evaluation], recipe: Recipe, system: System, storage: Storage
+) -> Evaluation:
+    return function(
+        recipe,
         adapter_folder(storage, system.adapter.adapter_id if system.adapter else None),
         system=system.name,
         stage=system.stage,
@@ -109,4 +127,3 @@ def _measure(
         shots=system.shots,
         earlier=system.earlier,
     )
-    return evaluation

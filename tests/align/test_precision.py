@@ -12,11 +12,9 @@ from align.errors import ModelError
 from align.methods import METHODS
 from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.precision import (
-    CARDS,
     apply_forced_card,
     choose,
     forced_card,
-    memory_fraction,
     precision,
 )
 from tests.align.training.short_runs import rows_of, stage_of
@@ -91,6 +89,7 @@ class Asked:
         self.calls = {}
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: 1.0)
         properties = type("Properties", (), {"total_memory": total})
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
         for module, name in (
@@ -103,13 +102,14 @@ class Asked:
             )
 
 
-def test_a_forced_t4_is_fp16_with_15_gib_and_plain_attention(monkeypatch):
+def test_a_forced_t4_is_fp16_with_14_gib_for_tensors_and_plain_attention(monkeypatch):
     asked = Asked(monkeypatch, total=60 * 2**30)
     monkeypatch.setenv("ALIGNERY_GPU", "T4")
     assert precision().args == {"fp16": True, "bf16": False, "use_cpu": False}
     apply_forced_card()
+    fraction = asked.calls.pop("set_per_process_memory_fraction")
+    assert fraction * 60 == pytest.approx(14.06, abs=0.005)
     assert asked.calls == {
-        "set_per_process_memory_fraction": 0.25,
         "enable_flash_sdp": False,
         "enable_cudnn_sdp": False,
     }
@@ -120,11 +120,6 @@ def test_without_the_variable_a_card_is_left_as_it_is(monkeypatch):
     monkeypatch.delenv("ALIGNERY_GPU", raising=False)
     apply_forced_card()
     assert asked.calls == {}
-
-
-def test_a_forced_card_has_no_more_memory_than_there_is():
-    assert memory_fraction(CARDS["T4"], 30 * 2**30) == 0.5
-    assert memory_fraction(CARDS["T4"], 8 * 2**30) == 1.0
 
 
 @pytest.mark.parametrize("name", [None, ""])

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -104,6 +105,17 @@ def test_the_line_that_reads_the_projects_dependencies_works(name: str) -> None:
 def test_a_t4_needs_code_for_its_capability() -> None:
     """The build of the GPU image fails if torch has none."""
     assert any("sm_75" in one for one in said("gpu", "RUN"))
+
+
+def test_the_gpu_image_has_what_triton_compiles_with() -> None:
+    """Its kernels are started by C code that is compiled on the machine, beside Python.h."""
+    runs = said("gpu", "RUN")
+    (installed,) = [one for one in runs if "apt-get install" in one]
+    assert {"gcc", "libc6-dev"} <= set(shlex.split(installed))
+    (checked,) = [one for one in runs if "Python.h" in one]
+    ran = subprocess.run([sys.executable, *shlex.split(checked)[1:]], capture_output=True)
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    assert (ran.returncode == 0) is header.is_file()
 
 
 @pytest.mark.parametrize(

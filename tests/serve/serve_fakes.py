@@ -55,6 +55,8 @@ class FakeEngine:
         self.unloadable: set[str] = set()
         self.kept: set[str] = set()
         self.broken = False
+        self.lost: Exception | None = None
+        self.failed_steps = 0
         self.words: list[str] = []  # by token id
         self.requests: list[GenerationRequest] = []
         self.batches: list[int] = []  # sequences in each step
@@ -110,6 +112,9 @@ class FakeEngine:
         self.threads.add(threading.get_ident())
         if self._paused:
             assert self._allowed.acquire(timeout=120)
+        if self.lost is not None:
+            self.failed_steps += 1
+            raise self.lost
         if self.broken:
             raise RuntimeError("out of memory")
         live = list(self._sequences.items())[: self.slots]
@@ -160,6 +165,10 @@ class FakeEngine:
         """Let a paused engine go on alone."""
         self._paused = False
         self._allowed.release()
+
+    def lose(self, error: Exception) -> None:
+        """Fail in every step from now on, as with a device error."""
+        self.lost = error
 
     # What `Engine` has and serving does not use.
 

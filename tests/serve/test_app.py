@@ -1,11 +1,26 @@
-"""Where an endpoint starts, and where not."""
+"""Where an endpoint starts, and where not; and that it outlives the loss of a GPU."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
 import pytest
 
+from align.inference.types import Messages
+from cluster.compat.ray_serve import listen_on_node_address
+from cluster.ray import ray_session
+from serve.app import AppArgs, compose
+from serve.batching.worker import Worker
 from serve.errors import ServeError
-from tests.serve.real_adapters import BASE
+from serve.server import running_server
+from tests.serve.asking import connect
+from tests.serve.real_adapters import BASE, installation
+from tests.serve.serve_fakes import FakeEngine, FakeVocabulary
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -46,8 +61,6 @@ def test_an_endpoint_starts_on_a_closed_ray_alone(
     ],
 )
 def test_arguments_that_make_no_endpoint(args, message):
-    from serve.app import AppArgs
-
     with pytest.raises(ValueError, match=message):
         AppArgs(**{"base": BASE, **args})
 
@@ -55,11 +68,68 @@ def test_arguments_that_make_no_endpoint(args, message):
 def test_an_endpoint_serves_the_installation_it_is_told_and_else_its_machines(
     monkeypatch, tmp_path
 ):
-    from serve.app import AppArgs
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / "mine"))
     monkeypatch.setenv("ALIGNERY_STORAGE", str(tmp_path / "bucket"))
     settings = AppArgs(base=BASE, home=str(tmp_path / "theirs")).settings()
     assert settings.home == tmp_path / "theirs"
     assert settings.storage == str(tmp_path / "bucket")
+
+
+class LosingEngine(FakeEngine):
+    """An engine whose GPU is lost by a certain prompt, in the process that hears it."""
+
+    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
+        if messages[-1]["content"] == "lose the GPU":
+            self.lose(RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors"))
+        return super().tokenize_chat(messages, generate)
+
+
+class LosingReplica(Worker):
+    """A replica around it, as `EngineReplica` is around a real engine."""
+
+    def __init__(self, args: AppArgs, _tally: Any) -> None:
+        listen_on_node_address()
+        engine = LosingEngine()
+        super().__init__(engine, lambda _: Path(), FakeVocabulary(engine.words), args.limits())
+
+
+def losing(args: AppArgs) -> Any:
+    from ray import serve
+
+    return compose(args, serve.deployment(name="EngineReplica")(LosingReplica))
+
+
+def engine_processes() -> set[int]:
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "EngineReplica" in " ".join(process.cmdline()):
+                found.add(process.pid)
+    return found
+
+
+def test_a_replica_that_lost_its_gpu_is_replaced_and_answers_again(tmp_path: Path) -> None:
+    def ask(content: str) -> str:
+        messages: Any = [{"role": "user", "content": content}]
+        answer = connect(url).chat.completions.create(model="base", messages=messages, seed=3)
+        return str(answer.choices[0].message.content)
+
+    def answers() -> bool:
+        with suppress(openai.InternalServerError):
+            return ask("hello") == "base hears 5 seed 3"
+        return False
+
+    with (
+        installation(tmp_path) as settings,
+        ray_session(settings, num_cpus=1),
+        running_server(settings, BASE, cpus=1, application=losing) as url,
+    ):
+        assert answers()
+        before = engine_processes()
+        for content in ("lose the GPU", "hello"):
+            with pytest.raises(openai.InternalServerError, match="device-side assert") as raised:
+                ask(content)
+            assert raised.value.status_code == 503 and raised.value.code == "engine_lost"
+        wait_until(answers, "a new replica answers")
+        assert len(before) == 1 and engine_processes() - before

@@ -2,9 +2,10 @@
 
 `behaviour.json` in the home folder tells it what to do: `{"sleep": seconds a milestone,
 "waits_for": {"stage/number", or a stage for all its trials: name of a file}, "nan": [numbers],
-"training_error": [numbers], "crash": [numbers, at every attempt], "crash_once": [numbers], "die":
-[numbers, once], "die_always": [numbers], "data_error": true, "violation": {number: by how much
-constraints are broken}, "luck": {number: added to the objective on validation items alone},
+"training_error": [numbers], "crash": [numbers, at every attempt], "crash_once": [numbers],
+"lose_gpu_once": [numbers], "die": [numbers, once], "die_always": [numbers], "data_error": true,
+"violation": {number: by how much constraints are broken}, "luck": {number: added to the objective
+on validation items alone},
 "unseen": {name of a finalist: its objective}, "unseen_crash_once": [names], "unseen_error": true}`.
 
 What waits does so at each milestone, until the file is in the home folder. Each trial that opens
@@ -24,8 +25,17 @@ from align.errors import DataError, TrainingError
 from align.evaluation.examples import EXAMPLES, Example
 
 CALLS = "calls.jsonl"
+#: A device error, as torch raises it: every later call of CUDA in the process raises it, too.
+DEVICE_ERROR = RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be")
+lost_gpu = False
 #: Seconds after which what is waited for will never come.
 PATIENCE = 600
+
+
+def lose_gpu():
+    """From now on, what this process computes fails."""
+    global lost_gpu
+    lost_gpu = True
 
 
 def objective(params, step, total):
@@ -63,6 +73,11 @@ class FakeTrial:
             raise RuntimeError("shapes do not fit")
         if self._number in behaviour.get("crash_once", []) and self._once("crashed"):
             raise RuntimeError("a hiccup")
+        if self._number in behaviour.get("lose_gpu_once", []) and self._once("lost"):
+            lose_gpu()
+        if lost_gpu:
+            # As where code reports every failure of a step as the trial's own.
+            raise TrainingError("step 1: the trained weights are not finite") from DEVICE_ERROR
         if self._number in behaviour.get("die", []) and self._once("died"):
             os._exit(1)
         if self._number in behaviour.get("die_always", []):
@@ -170,6 +185,10 @@ def evaluate(recipe, adapter, *, system, stage, split, reward_model, shots, earl
 
     if earlier is not None:
         return replace(earlier, reward=[1.0])
+    marker = Path(os.environ["ALIGNERY_HOME"]) / "lost"
+    if system == "lost once" and not marker.exists():
+        marker.touch()
+        raise DataError("the rows cannot be read") from DEVICE_ERROR
     if system == "broken":
         raise DataError("no test split")
     return Evaluation(system=system, split=split, correct=[float(adapter is not None)] * 3)

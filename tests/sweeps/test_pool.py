@@ -260,3 +260,17 @@ def test_a_worker_that_is_killed_counts_against_its_trial_over_all_drivers(
     assert found[2] == ("COMPLETE", "")
     retried = [one for one in events if isinstance(one, TrialRetried)]
     assert [(one.number, one.reason) for one in retried] == [(2, "RuntimeError: a hiccup")]
+
+
+def test_a_worker_that_lost_its_gpu_is_replaced_and_its_trial_goes_on(pipeline, behave, calls):
+    """Whatever the trial makes of the device error; no later trial runs in that process."""
+    behave(lose_gpu_once=[1])
+    events = []
+    result = pipeline(graph(retries=1), ["quick"], on_event=events.append, max_concurrent=1)
+    assert [one.state for one in result["quick"].trials] == ["COMPLETE"] * 3
+    retried = [(one.number, one.reason) for one in events if isinstance(one, TrialRetried)]
+    assert [number for number, _ in retried] == [1]
+    assert "GpuLost: CUDA reports 'device-side assert triggered'" in retried[0][1]
+    pids = [(one["trial"], one["pid"]) for one in calls("advance")]
+    lost_in = next(pid for number, pid in pids if number == 1)
+    assert [number for number, pid in pids if pid == lost_in] == [0, 1]

@@ -26,8 +26,16 @@ def test_trials_share_a_card_with_a_margin() -> None:
 
 
 def test_an_unknown_gpu_names_those_that_are_known() -> None:
-    with pytest.raises(RequestError, match=r"unknown GPU 'T5'; allowed: T4, P100, V100-16"):
+    with pytest.raises(RequestError, match=r"unknown GPU 'T5'; allowed: T4, L4, A10G"):
         gpu("T5")
+
+
+@pytest.mark.parametrize(("name", "capability"), [("P100", "6.0"), ("v100-32", "7.0")])
+def test_a_gpu_without_code_in_the_build_says_why(name: str, capability: str) -> None:
+    with pytest.raises(
+        RequestError, match=rf"'{name}' has compute capability {capability}.* 7.5 on; "
+    ):
+        gpu(name)
 
 
 def test_what_a_process_uses_besides_its_tensors() -> None:

@@ -7,11 +7,13 @@ import threading
 
 import pytest
 
+from align.errors import GpuLost
 from serve.batching.engine_metrics import EngineMeter
 from serve.batching.jobs import Accepted, Done, GenerateJob, Refused, Text, Tokens
 from serve.batching.loop import EngineLoop
 from serve.batching.queued_request import QueuedRequest
 from tests.serve.serve_fakes import CONTEXT, FakeEngine, FakeVocabulary
+from tests.waiting import await_until
 
 CHAT = ({"role": "user", "content": "hello"},)
 
@@ -84,3 +86,46 @@ def test_a_chat_and_a_text_have_the_tokens_that_the_engine_reads(loop):
         return await loop.tokenize(CHAT, True), await loop.tokenize("ab", False)
 
     assert asyncio.run(go()) == (Tokens((1,) * 5, CONTEXT), Tokens((1, 1), CONTEXT))
+
+
+def test_after_a_device_error_everything_is_refused_and_the_engine_is_left_alone(loop, engine):
+    error = RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be")
+
+    async def go():
+        running, later = (QueuedRequest(GenerateJob((CHAT,))) for _ in range(2))
+        engine.lose(error)
+        loop.take(running)
+        first = await events_of(running)
+        steps = engine.failed_steps
+        loop.take(later)
+        second = await events_of(later)
+        with pytest.raises(GpuLost):
+            await loop.call(lambda: engine.step())
+        return first[-1], second, steps
+
+    first, (second,), steps = asyncio.run(go())
+    for refused in (first, second):
+        assert (refused.status, refused.code) == (503, "engine_lost")
+        assert "'device-side assert triggered'" in refused.message and "\n" not in refused.message
+    assert isinstance(loop.lost, GpuLost)
+    assert engine.failed_steps == steps + 1  # that of the test itself
+
+
+def test_rows_end_when_the_gpu_is_lost_outside_of_a_step(loop, engine):
+    def load():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    async def go():
+        engine.pause()
+        order = QueuedRequest(GenerateJob((CHAT,)))
+        loop.take(order)
+        await await_until(lambda: engine.requests, "the engine has the request")
+        load_call = asyncio.create_task(loop.call(load))
+        await asyncio.sleep(0)
+        engine.resume()
+        with pytest.raises(GpuLost):
+            await load_call
+        return await events_of(order)
+
+    *_, refused = asyncio.run(go())
+    assert (refused.status, refused.code) == (503, "engine_lost")

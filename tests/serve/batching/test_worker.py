@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from align.errors import GpuLost
 from serve.batching.jobs import (
     Accepted,
     AdapterRef,
@@ -352,3 +353,34 @@ def test_what_the_engine_cannot_do_is_logged_and_requests_go_on(
 
     assert all(isinstance(one, Outcome) for one in go(ask()))
     assert "the engine could not do what it was sent" in serve_log.text
+
+
+def test_a_worker_is_healthy_until_its_gpu_is_lost(make_worker):
+    engine = FakeEngine()
+    worker = make_worker(engine)
+
+    async def ask() -> Any:
+        await worker.check_health()
+        assert await worker.ready()
+        engine.broken = True  # out of memory
+        failed = await worker.complete(GenerateJob((CHAT,)))
+        await worker.check_health()
+        engine.lose(RuntimeError("CUDA error: unspecified launch failure"))
+        lost = await worker.complete(GenerateJob((CHAT,)))
+        with pytest.raises(GpuLost, match="unspecified launch failure"):
+            await worker.check_health()
+        assert not await worker.ready()
+        return failed, lost
+
+    failed, lost = go(ask())
+    assert failed.status == 500
+    assert (lost.status, lost.code) == (503, "engine_lost")
+
+
+def test_an_adapter_that_meets_a_lost_gpu_is_not_to_blame(make_worker, monkeypatch):
+    engine = FakeEngine()
+    error = RuntimeError("CUDA error: misaligned address")
+    monkeypatch.setattr(engine, "load", lambda *_: (_ for _ in ()).throw(error))
+    worker = make_worker(engine)
+    refused = go(worker.complete(GenerateJob((CHAT,), adapter("a"))))
+    assert (refused.status, refused.code) == (503, "engine_lost")

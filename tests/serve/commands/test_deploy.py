@@ -101,3 +101,25 @@ def test_a_cluster_that_lets_everybody_in_gets_nothing_unless_its_network_is_tru
 def test_a_config_that_is_made_trusts_no_network_unless_it_is_told_to() -> None:
     assert "trust_network" not in drafted()["applications"][0]["args"]
     assert drafted("--trust-network")["applications"][0]["args"]["trust_network"] is True
+
+
+def test_the_check_of_gpus_is_named_where_it_never_passed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.deployment.remote.deploy", lambda *_: None)
+
+    def told(*options: str) -> bool:
+        with fake_dashboard() as cluster:
+            result = invoke(
+                "deploy", "--base", BASE, "--address", cluster.address, "--wait", "0", *options
+            )
+        assert result.exit_code == 0
+        return "alignery gpu check" in result.output
+
+    assert told("--accelerator", "T4") and told()
+    assert not told("--gpus", "0")
+    file = settings.home / "gpu-check" / "T4.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"verdict": "PASS"}')
+    assert not told("--accelerator", "T4") and not told()
+    assert told("--accelerator", "L4")

@@ -9,6 +9,7 @@ import pytest
 
 from cluster import jobs
 from cluster.jobs import RayJob, Submission
+from cluster.settings import Settings
 from tests.fake_dashboard import fake_dashboard
 from tests.sweeps.submitted_project import (
     invoke,
@@ -86,3 +87,15 @@ def test_nothing_is_sent_for_a_recipe_that_is_wrong(
     result = invoke("submit", "nowhere.yaml", "--address", "http://127.0.0.1:8265")
     assert result.exit_code == 2 and "no recipe 'nowhere.yaml'" in result.stderr
     assert server == []
+
+
+def test_the_check_of_gpus_is_named_where_it_never_passed(
+    project: Path, server: list[Submission], settings: Settings
+) -> None:
+    submit = ("submit", "toy.yaml", "--address", "http://127.0.0.1:8265")
+    assert "alignery gpu check" in invoke(*submit, "--accelerator", "T4").stderr
+    assert "alignery gpu check" not in invoke(*submit).stderr  # perhaps there is no GPU at all
+    file = settings.home / "gpu-check" / "T4.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"verdict": "PASS"}')
+    assert "alignery gpu check" not in invoke(*submit, "--accelerator", "T4").stderr

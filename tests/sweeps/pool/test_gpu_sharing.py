@@ -1,34 +1,12 @@
-"""How many trials share a GPU, and how a process is held to its share."""
-
-import sys
-from types import SimpleNamespace
+"""How many trials share a GPU."""
 
 import pytest
 
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
-from sweeps.pool.gpu_sharing import gpu_shares, hold_to_share, tensor_fraction
+from sweeps.pool.gpu_sharing import gpu_shares
 from tests.sweeps.toy_recipe import RECIPE
-
-
-def test_a_process_is_held_to_its_share_less_the_context():
-    total = 16 * 2**30
-    assert tensor_fraction(0.5, total) == 0.5 - 1 / 32
-
-
-def test_holding_to_a_share_sets_what_torch_may_allocate(monkeypatch):
-    told = []
-    cuda = SimpleNamespace(
-        is_available=lambda: True,
-        current_device=lambda: 0,
-        get_device_properties=lambda device: SimpleNamespace(total_memory=16 * 2**30),
-        set_per_process_memory_fraction=told.append,
-    )
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    hold_to_share(0.25)
-    hold_to_share(1.0)
-    assert told == [0.25 - 1 / 32]  # a whole GPU is left as it is
 
 
 def node(card="T4", cpus=8, gpus=1):
@@ -68,8 +46,3 @@ def test_adapters_of_other_recipes_are_told_to_be_not_counted(small):
     small.stages["reward"].parent = "other/sft@champion"
     _, notes = gpu_shares(small, ["reward"], [node()])
     assert notes == ("stage 'reward': the memory of other/sft@champion is not counted",)
-
-
-@pytest.mark.parametrize("share", [0.0, 1 / 64, 1 / 32])
-def test_a_share_that_the_context_uses_up_leaves_nothing(share):
-    assert tensor_fraction(share, 16 * 2**30) == 0

@@ -1,8 +1,11 @@
-"""Up to where a trial is trained next."""
+"""Up to where a trial is trained next, and what follows from its error."""
 
 import pytest
 
-from sweeps.pool.trainable import next_milestone
+from align.errors import DataError, GpuLost, TrainingError
+from sweeps.pool.trainable import failure, next_milestone
+
+DATA = DataError("no rows")
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,23 @@ from sweeps.pool.trainable import next_milestone
 )
 def test_the_next_milestone(decided, trained, measured, expected):
     assert next_milestone((10, 20, 30), decided, trained, measured) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TrainingError("loss is NaN"), {"failure": "TrainingError: loss is NaN"}),
+        (DATA, {"failure": "DataError: no rows", "error": DATA}),
+    ],
+)
+def test_a_trial_at_fault_leaves_its_worker_to_others(error, expected):
+    assert failure(error) == expected
+
+
+def test_what_may_be_the_machines_fault_ends_the_worker():
+    with pytest.raises(ZeroDivisionError):
+        failure(ZeroDivisionError())
+    hidden = TrainingError("the weights are not finite")
+    hidden.__context__ = RuntimeError("CUDA error: misaligned address")
+    with pytest.raises(GpuLost, match="misaligned address"):
+        failure(hidden)

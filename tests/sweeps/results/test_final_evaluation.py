@@ -21,3 +21,11 @@ def test_systems_are_measured_side_by_side_in_the_order_given(local_ray, setting
     assert (judged.correct, judged.reward) == (found[0].correct, [1.0])
     with pytest.raises(DataError, match=r"^no test split$"):
         measure([System("broken"), System("base")])
+
+
+def test_a_system_whose_gpu_was_lost_is_measured_again(local_ray, settings, recipe):
+    found = evaluate_many(
+        settings, recipe, [System("lost once")], evaluate="tests.sweeps.fake_trial:evaluate"
+    )
+    assert [one.system for one in found] == ["lost once"]
+    assert (settings.home / "lost").exists()

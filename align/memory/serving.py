@@ -1,0 +1,26 @@
+"""The memory that an engine certainly needs before it serves. Imports no torch."""
+
+from __future__ import annotations
+
+from align.errors import ModelError
+from align.gpu_preflight import GpuNeeds
+from align.inference.options import EngineOptions
+from align.memory.engine import kv_bytes
+from align.memory.machines import GPUS
+from align.memory.shape import read_shape
+
+#: Any GPU: all compute in two bytes a number.
+_GPU = GPUS["T4"]
+
+
+def needs_of(base: str, options: EngineOptions) -> GpuNeeds:
+    """The bytes of the base's weights and of all keys and values; 0 for bases of another layout.
+
+    The adapter bank grows with the adapters that are asked for, and is not counted.
+    """
+    try:
+        shape = read_shape(base)
+    except ModelError:
+        return GpuNeeds()
+    cache = kv_bytes(shape, _GPU, options) if options.kv_bytes else 0
+    return GpuNeeds(_GPU.width * shape.parameters, cache)
