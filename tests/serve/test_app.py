@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -13,7 +14,7 @@ import pytest
 from align.inference.types import Messages
 from cluster.compat.ray_serve import listen_on_node_address
 from cluster.ray import ray_session
-from serve.app import AppArgs, compose
+from serve.app import AppArgs, EngineReplica, compose
 from serve.batching.worker import Worker
 from serve.errors import ServeError
 from serve.server import running_server
@@ -74,6 +75,33 @@ def test_an_endpoint_serves_the_installation_it_is_told_and_else_its_machines(
     settings = AppArgs(base=BASE, home=str(tmp_path / "theirs")).settings()
     assert settings.home == tmp_path / "theirs"
     assert settings.storage == str(tmp_path / "bucket")
+
+
+class Loading(Exception):
+    """The engine would be loaded now."""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_replica_claims_its_share_of_a_card_before_it_loads(
+    share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: list[tuple[str, float]] = []
+    resources = {"CPU": 1.0} | ({"GPU": share} if share else {})
+    context = SimpleNamespace(get_assigned_resources=lambda: resources)
+    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path))
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    monkeypatch.setattr("serve.app.listen_on_node_address", lambda: None)
+    monkeypatch.setattr("serve.app.prepare_process", lambda gpus: did.append(("prepare", gpus)))
+    monkeypatch.setattr(
+        "align.gpu_preflight.check_card",
+        lambda gpus, needs: did.append(("check", gpus)) if needs.weights else None,
+    )
+    monkeypatch.setattr("serve.app.limit_memory", lambda gpus: did.append(("limit", gpus)))
+    monkeypatch.setattr("align.inference.load_engine", lambda *_: (_ for _ in ()).throw(Loading()))
+    with pytest.raises(Loading):
+        EngineReplica.func_or_class(AppArgs(base=BASE, home=str(tmp_path)), None)
+    claimed = [("check", share), ("limit", share)] if share else []
+    assert did == [("prepare", share), *claimed]
 
 
 class LosingEngine(FakeEngine):
