@@ -160,8 +160,8 @@ def _no_code(card: CardFacts) -> str:
     own = f"{card.capability[0]}.{card.capability[1]}"
     return (
         f"{card.name} has compute capability {own}, and the installed PyTorch (CUDA {card.cuda}) "
-        f"has code for {known} only; take a card of one of these, such as a T4 (7.5), or install a "
-        f"build of PyTorch with code for {own}"
+        f"has code for {known} only; take such a card, a T4 (7.5) for example, or "
+        f"install a build of PyTorch with code for {own}"
     )
 
 
@@ -190,7 +190,7 @@ def _remedy(allowed: int, needs: GpuNeeds) -> str:
     room = (allowed - needs.weights) / GIB
     if needs.cache and room >= 0.1:  # less is no cache to speak of
         return f"{needs.cache_setting} of at most {int(room * 10) / 10:g} would fit"
-    return "free the card, or take a larger one or a smaller base"
+    return "free the card, or take a larger card or a smaller base"
 
 
 def _gib(count: int) -> str:

@@ -166,7 +166,7 @@ class Worker:
         self._adapters.keep(adapters)
 
     async def ready(self) -> bool:
-        """Whether the engine can work: a worker is constructed with a loaded one."""
+        """Whether the engine can work. It is loaded when the worker is constructed."""
         return self._loop.lost is None
 
     async def check_health(self) -> None:

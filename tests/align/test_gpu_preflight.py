@@ -111,7 +111,7 @@ def test_a_card_that_others_hold_says_how_much_and_what_would_fit() -> None:
 
 def test_weights_that_fit_nowhere_need_another_card() -> None:
     fault = find_fault(T4, 1.0, GpuNeeds(15 * GIB, 4 * GIB))
-    assert fault.endswith("take a larger one or a smaller base") and "would fit" not in fault
+    assert fault.endswith("take a larger card or a smaller base") and "would fit" not in fault
 
 
 def test_a_share_that_is_too_small_says_what_it_has_room_for() -> None:
