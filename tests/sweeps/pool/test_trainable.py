@@ -1,5 +1,8 @@
 """Up to where a trial is trained next, and what follows from its error."""
 
+import subprocess
+import sys
+
 import pytest
 
 from align.errors import DataError, GpuLost, TrainingError
@@ -43,3 +46,10 @@ def test_what_may_be_the_machines_fault_ends_the_worker():
     hidden.__context__ = RuntimeError("CUDA error: misaligned address")
     with pytest.raises(GpuLost, match="misaligned address"):
         failure(hidden)
+
+
+def test_a_worker_imports_no_torch_before_its_environment_is_set():
+    """CUDA and torch's allocator read their variables once."""
+    code = "import sys, sweeps.pool.trainable; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
