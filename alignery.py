@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": _Mount("serve.commands", "serve_app", "Serve adapters behind one OpenAI endpoint."),
     "ab": _Mount("serve.commands", "ab_app", "Compare adapters on live traffic."),
     "cluster": _Mount("cluster.commands", "cluster_app", "What the machines have and share."),
+    "gpu": _Mount("gpu_check", "gpu_app", "Check a GPU, and what is computed on it."),
     "bench": _Mount("benchmarks.commands", "bench_app", "Measure on this machine."),
 }
 

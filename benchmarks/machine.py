@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import torch
 
 from align.base import Base
+from align.gpu_check.facts import processor
 
 PACKAGES = ("alignery", "torch", "transformers", "peft", "trl")
 
@@ -18,7 +18,7 @@ def machine_facts(base: Base, vllm: str | None) -> dict[str, object]:
     """Processor, threads, dtype and versions; `vllm` is its version or None."""
     versions: dict[str, str | None] = {name: metadata.version(name) for name in PACKAGES}
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "device": _device(base),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
@@ -27,14 +27,6 @@ def machine_facts(base: Base, vllm: str | None) -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {**versions, "vllm": vllm},
     }
-
-
-def _processor() -> str:
-    """The processor's name as Linux gives it, elsewhere as Python does."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _device(base: Base) -> str:

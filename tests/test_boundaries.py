@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("align", "cluster", "sweeps", "serve")
 SOURCES = sorted(
     path
-    for name in (*PACKAGES, "benchmarks", "alignery.py", "demo.py")
+    for name in (*PACKAGES, "benchmarks", "alignery.py", "demo.py", "gpu_check.py")
     for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
 )
-TOP = {"demo", "alignery", "benchmarks"}
+TOP = {"demo", "gpu_check", "alignery", "benchmarks"}
 HEAVY = {"torch", "ray", "transformers", "trl", "peft", "datasets", "accelerate"}
 FORBIDDEN = {
     "align": {"cluster", "sweeps", "serve", "ray", "sqlalchemy", "alembic", "optuna"} | TOP,
@@ -40,6 +40,7 @@ LAYERS = {
         "scaffold",
         "evaluation preflight",
         "commands training",
+        "gpu_check",
     ),
     "cluster": (
         "compat errors pool signals threads",
@@ -54,7 +55,7 @@ LAYERS = {
         "errors heartbeat search_options trials",
         "dependencies finalists study_lock sweep_store",
         "events pool run_store study",
-        "cleanup planning results resume submission",
+        "cleanup gpu_check planning results resume submission",
         "open_sweep progress",
         "pipeline",
         "sweep",
@@ -70,6 +71,7 @@ LAYERS = {
         "app",
         "deployment",
         "server",
+        "gpu_check",
         "commands",
     ),
 }
@@ -179,7 +181,9 @@ def test_command_modules_import_nothing_heavy(path: Path) -> None:
     assert not HEAVY & set(imported(at_import_time(tree(path))))
 
 
-@pytest.mark.parametrize("path", [ROOT / "alignery.py", ROOT / "demo.py"], ids=name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "alignery.py", ROOT / "demo.py", ROOT / "gpu_check.py"], ids=name
+)
 def test_the_command_line_imports_nothing_heavy(path: Path) -> None:
     assert not HEAVY & set(imported(at_import_time(tree(path))))
 

@@ -13,7 +13,8 @@ from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.commands.engine_speed import speed_json, speed_text
 from align.json_output import JsonOption, print_json
 from align.memory.fit import StageFit, TrialOnCard, fit_stages
-from align.memory.machines import GIB, GPUS, gpu
+from align.memory.machines import GIB, GPUS, Machine, gpu
+from align.memory.measured import measured
 from align.memory.shape import read_shape
 from align.memory.workload import PROMPT_TOKENS
 from align.recipe import Recipe, load_recipe
@@ -59,7 +60,7 @@ def fit(
     the trial of its search space that needs most. The engine's tokens a second are predicted for
     the largest adapter that the stages publish. Nothing is loaded and no GPU is used.
     """
-    loaded, machine = load_recipe(recipe), gpu(card)
+    loaded, machine = load_recipe(recipe), measured(gpu(card))
     stages = [stage] if stage else loaded.order()
     for name in stages:
         check_stage(loaded, name)
@@ -71,6 +72,7 @@ def fit(
             "gpu": machine.name,
             "memory": machine.memory,
             "dtype": machine.dtype,
+            "overheads": _overheads(machine),
             "parameters": shape.parameters,
             "stages": [_plain(stage_fit) for stage_fit in stage_fits],
             "engine": speed_json(shape, machine, rank),
@@ -83,7 +85,7 @@ def fit(
     typer.echo("Peak of one trial in GiB, every sequence as long as its stage allows:")
     for line in columns([_HEAD, *(row for stage_fit in stage_fits for row in _rows(stage_fit))]):
         typer.echo(f"  {line}")
-    typer.echo(fill(_LEGEND, _WIDTH))
+    typer.echo(fill(f"{_LEGEND} {_overheads_told(machine)}", _WIDTH))
     for stage_fit in stage_fits:
         typer.echo(f"\n{stage_fit.stage}")
         for sentence in _sentences(stage_fit, loaded):
@@ -206,3 +208,19 @@ def _trial(trial: TrialOnCard) -> dict[str, Any]:
 
 def _gib(count: int) -> str:
     return f"{count / GIB:.2f}"
+
+
+def _overheads(machine: Machine) -> dict[str, Any]:
+    return {
+        "context": machine.context,
+        "fragmentation": machine.fragmentation,
+        "measured": machine.measured,
+    }
+
+
+def _overheads_told(machine: Machine) -> str:
+    """Which overheads the prediction uses, and how they get better."""
+    used = f"{_gib(machine.context)} GiB and {machine.fragmentation:.0%} of the tensors"
+    if machine.measured:
+        return f"These were measured on a {machine.name} by `alignery gpu check`: {used}."
+    return f"These are assumed ({used}) until `alignery gpu check` has run on a {machine.name}."

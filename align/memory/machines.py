@@ -14,7 +14,8 @@ __all__ = ["CONTEXT", "GIB", "GPUS", "TRUSTED", "Dtype", "Machine", "gpu"]
 #: below compute capability 9.0).
 WORKSPACES = 2 * 8_519_680
 #: Overhead of torch's caching allocator, as a share of the tensors' bytes: blocks are rounded up to
-#: 2 MiB, and the blocks of a step do not fit exactly into the gaps of the previous step.
+#: 2 MiB, and the blocks of a step do not fit exactly into the gaps of the previous step. A default,
+#: as CONTEXT is: see `align.memory.measured`.
 FRAGMENTATION = 0.05
 
 #: Share of a card that predictions may fill where there is an alternative: several trials on a
@@ -28,15 +29,20 @@ Dtype = Literal["float16", "bfloat16", "float32"]
 class Machine:
     """The device that a step is computed on.
 
-    `memory` is in bytes (`torch.cuda.get_device_properties().total_memory`). A `cpu` has no context
-    and no fragmentation, and the loss and the gradient of attention are computed by this project
-    (align.compat.lm_head, align.compat.torch_attention).
+    `memory` is in bytes (`torch.cuda.get_device_properties().total_memory`). `context` (bytes) and
+    `fragmentation` (a share of the tensors) are overheads; `measured` if they are those of such a
+    card (align.memory.measured) and not assumptions. A `cpu` has no context and no fragmentation,
+    and the loss and the gradient of attention are computed by this project (align.compat.lm_head,
+    align.compat.torch_attention).
     """
 
     name: str
     memory: int
     dtype: Dtype
     device: Literal["cuda", "cpu"] = "cuda"
+    context: int = CONTEXT
+    fragmentation: float = FRAGMENTATION
+    measured: bool = False
 
     @property
     def width(self) -> int:
@@ -76,7 +82,7 @@ class Machine:
         """Bytes that a process uses besides its tensors."""
         if self.device == "cpu":
             return 0
-        return CONTEXT + WORKSPACES + int(FRAGMENTATION * tensors)
+        return self.context + WORKSPACES + int(self.fragmentation * tensors)
 
 
 def _machine(card: Card) -> Machine:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from align.errors import ModelError
 from align.memory.fit import StageFit, fit_stages
 from align.memory.machines import GIB, GPUS, Machine
+from align.memory.measured import measured
 from align.memory.peak import predict
 from align.memory.shape import ModelShape, read_shape
 from align.recipe import Recipe
@@ -44,7 +45,7 @@ def gpu_shares(
         shape = read_shape(recipe.base)
     except ModelError as error:
         return dict.fromkeys(stages, 1.0), (f"memory is not predicted, one trial a GPU: {error}",)
-    fits = fit_stages(recipe, list(stages), shape, machine)
+    fits = fit_stages(recipe, list(stages), shape, measured(machine))
     notes = list(_uncounted(recipe, stages))
     for fit in fits:
         if not fit.worst.sharing:

@@ -121,3 +121,20 @@ def test_bad_input_is_told_in_one_line(arguments: list[str], complaint: str) -> 
     assert result.exit_code == 2
     assert complaint in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_it_says_whose_overheads_it_uses(home: Path, config: str) -> None:
+    arguments = ("tutorial", "--config", config)
+    assert "These are assumed (0.50 GiB and 5% of the tensors) until" in said(*arguments)
+    assumed = printed(*arguments)
+    file = home / "gpu-check" / "T4.json"
+    file.parent.mkdir()
+    figures = {"context": 2**30, "fragmentation": 0.1}
+    file.write_text(json.dumps({"checks": [{"name": "memory", "figures": figures}]}))
+    text = said(*arguments)
+    assert "These were measured on a T4 by `alignery gpu check`: 1.00 GiB and 10%" in text
+    used = printed(*arguments)
+    assert assumed["overheads"]["measured"] is False and used["overheads"]["measured"] is True
+    first, second = (one["stages"][0]["first"]["bytes"] for one in (assumed, used))
+    assert second["overhead"] > first["overhead"] + 2**29
+    assert second["activations"] == first["activations"]

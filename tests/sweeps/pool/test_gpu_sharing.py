@@ -1,7 +1,11 @@
 """How many trials share a GPU."""
 
+import json
+
 import pytest
 
+from align.memory.machines import GIB
+from align.memory.measured import result_file
 from align.recipe import parse_recipe
 from cluster.pool import Node
 from sweeps.errors import SweepError
@@ -46,3 +50,12 @@ def test_adapters_of_other_recipes_are_told_to_be_not_counted(small):
     small.stages["reward"].parent = "other/sft@champion"
     _, notes = gpu_shares(small, ["reward"], [node()])
     assert notes == ("stage 'reward': the memory of other/sft@champion is not counted",)
+
+
+def test_overheads_that_were_measured_on_the_card_count(small, home):
+    before = gpu_shares(small, ["sft"], [node(cpus=64)])[0]
+    file = result_file("T4")
+    file.parent.mkdir()
+    figures = {"context": 3 * GIB, "fragmentation": 0.05}
+    file.write_text(json.dumps({"checks": [{"name": "memory", "figures": figures}]}))
+    assert gpu_shares(small, ["sft"], [node(cpus=64)])[0]["sft"] > before["sft"]

@@ -1,0 +1,1 @@
+"""The checks of `alignery gpu check`: a module for each, and what runs and records them."""

@@ -1,0 +1,1 @@
+"""The check of serving in `alignery gpu check`."""
