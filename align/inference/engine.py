@@ -75,9 +75,9 @@ class BankEngine:
         """Whether a step would do anything."""
         return bool(self._live)
 
-    def capture_graphs(self) -> None:
-        """Capture decode steps of all shapes now; otherwise at the end of the first of a shape."""
-        self._model.capture_graphs()
+    def capture_graphs(self) -> int:
+        """Capture decode steps of all shapes now, not as they come; the number of graphs."""
+        return self._model.capture_graphs()
 
     def reserve(self, tokens: int) -> None:
         """Give slots room for sequences of `tokens` before the first of them comes."""

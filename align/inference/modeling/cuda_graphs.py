@@ -77,11 +77,15 @@ class DecodeGraphs:
             replay()
         return self._logits[:rows]
 
-    def capture(self, version: int) -> None:
-        """Capture every shape, the largest first; `version` is the bank's."""
+    def capture(self, version: int) -> int:
+        """Capture every shape, the largest first; `version` is the bank's.
+
+        Returns the number of graphs: 0 if the first capture failed.
+        """
         self._follow(version)
         while self._pending:
             self._capture(*self._pending[0])
+        return len(self._graphs)
 
     def capture_missed(self, version: int) -> None:
         """Capture the largest shape of which steps have run without a graph, if there is any.

@@ -77,10 +77,9 @@ class Model:
             self._graphs = DecodeGraphs(self._step, logits, tokens, capture)
 
     @torch.inference_mode()
-    def capture_graphs(self) -> None:
-        """Capture all decode steps; no effect without `capture`."""
-        if self._graphs is not None:
-            self._graphs.capture(self.bank.version)
+    def capture_graphs(self) -> int:
+        """Capture all decode steps; returns the number of graphs, 0 without `capture`."""
+        return 0 if self._graphs is None else self._graphs.capture(self.bank.version)
 
     @torch.inference_mode()
     def capture_missed_graph(self) -> None:
