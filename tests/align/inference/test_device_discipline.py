@@ -13,6 +13,7 @@ from align.adapters.tensors import read_factors
 from align.inference import GenerationRequest
 from align.inference.engine import BankEngine
 from align.inference.kernels.plain import PlainOps
+from align.inference.modeling import cuda_graphs
 from align.inference.modeling import model as model_module
 from align.inference.options import EngineOptions
 from tests.align.inference.tiny_families import assorted, random_adapter, random_base, random_tokens
@@ -146,6 +147,30 @@ def test_rows_of_all_kinds_share_a_step(card, base, engine, adapters, monkeypatc
     expected, at = on_cpu(base, adapters, asked, monkeypatch), list(SAMPLING).index("nucleus")
     del completions[at], expected[at]
     check_same(completions, expected)
+
+
+def test_recorded_steps_obey_too(card, base, adapters, monkeypatch):
+    """What is captured must neither read back nor send anything."""
+    recorded = []
+
+    def record(work):
+        before = len(card.uploads)
+        with card.at_most(reads=0):
+            work()
+        assert len(card.uploads) == before
+        recorded.append(work)
+        return work
+
+    monkeypatch.setattr(cuda_graphs, "CudaCapture", lambda: record)
+    engine = BankEngine(of_card(base), replace(OPTIONS, cuda_graphs=True))
+    for name, adapter in adapters.items():
+        engine.load(name, adapter.folder)
+    engine.capture_graphs()
+    assert recorded
+    asked = requests(adapters)
+    completions, steps = run(card, engine, asked)
+    assert max(steps) == 1
+    check_same(completions, on_cpu(base, adapters, asked, monkeypatch))
 
 
 def test_prefixes_are_copied_and_adapters_take_turns(card, base, adapters, monkeypatch, tmp_path):
