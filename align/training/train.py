@@ -132,7 +132,7 @@ def _attempt(run: Attempt, stage: StageConfig) -> int | None:
     if on_cuda:
         torch.cuda.empty_cache()
     if failed_step is not None and engine_failed:
-        raise TrainingError(engine_ran_out(failed_step, "scores or compares answers"))
+        raise TrainingError(engine_ran_out(failed_step, "loads weights or scores answers"))
     return failed_step
 
 

@@ -176,6 +176,8 @@ def test_a_judge_out_of_memory_is_not_the_micro_batchs_fault(tiny, fp32, tmp_pat
         monkeypatch.setattr(engine._model, "read", full)
         return engine.log_probabilities([([5], [6])] * len(completions), None)
 
-    with pytest.raises(TrainingError, match=r"step 1: out of memory while the engine scores"):
+    with pytest.raises(
+        TrainingError, match=r"step 1: out of memory while the engine loads weights or scores"
+    ):
         run(tiny, "grpo", tmp_path, engine=engine, rewards=[("judged", 1.0, judged)], to=1)
     assert list(tmp_path.iterdir()) == []

@@ -41,7 +41,7 @@ FULL: dict[str, Any] = {
     "base_metrics": {"accuracy": 0.05},
     "against_parent": {"accuracy": {"difference": 0.05, "low": -0.02, "high": 0.12, "items": 64}},
     "against_base": {"accuracy": {"difference": 0.45, "low": 0.3, "high": 0.6, "items": 64}},
-    "training": {"lengths": {"too_long": 3}, "out_of_memory": [{"step": 1}]},
+    "training": {"lengths": {"too_long": 3}, "out_of_memory": [{"step": 1}], "skipped_steps": 3},
     "dtype": "bfloat16",
     "wall_seconds": 1234.5,
     "versions": {"torch": "2.13.0"},
@@ -81,7 +81,7 @@ def test_how_it_came_about():
     assert "1,480 rows of train" in text and "3 were cut at `max_length`" in text
     assert "pairs.jsonl" in text and "/home/someone" not in text
     assert "revision `c0ffee`" in text and "commit `abc-dirty`" in text
-    assert "micro-batch was halved" in text
+    assert "micro-batch was halved" in text and "3 step(s) changed nothing" in text
 
 
 def test_how_to_load_it():
