@@ -76,7 +76,7 @@ class BankEngine:
         return bool(self._live)
 
     def capture_graphs(self) -> None:
-        """Capture all decode steps now; otherwise each step captures another of them."""
+        """Capture decode steps of all shapes now; otherwise at the end of the first of a shape."""
         self._model.capture_graphs()
 
     def reserve(self, tokens: int) -> None:
@@ -151,7 +151,7 @@ class BankEngine:
         """
         try:
             updates = self._step()
-            self._model.capture_next_graph()
+            self._model.capture_missed_graph()
             return updates
         except BaseException:
             for sequence in self._live:

@@ -70,7 +70,8 @@ class Bank:
             if not 0 < a.shape[0] <= self.max_rank:
                 raise AdapterError(
                     f"{source}: '{name}' has rank {a.shape[0]}, over this bank's limit of "
-                    f"{self.max_rank}; raise max_rank"
+                    f"{self.max_rank}; raise max_rank, or give the bank more memory by fewer "
+                    "adapters or slots"
                 )
             prepared[name] = (a.to(weight.dtype).contiguous(), b.T.to(weight.dtype).contiguous())
         _check_finite(prepared, source, weight.device)

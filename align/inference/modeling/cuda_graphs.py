@@ -26,7 +26,7 @@ class DecodeGraphs:
     """Decode steps of padded shapes, replayed where their shape has been captured.
 
     Steps of a shape that has not been captured (yet) do the same work kernel by kernel, with the
-    same padding. Nothing is captured in `run`: `capture` and `capture_next` say when.
+    same padding. Nothing is captured in `run`: `capture` and `capture_missed` say when.
 
     All graphs share their inputs and their logits, tensors for `slots` rows that are allocated
     here. A graph's intermediate results lie in the memory of `record`, which may be that of all
@@ -46,6 +46,7 @@ class DecodeGraphs:
         """Discard all graphs, since keys and values have moved to slots of `limit` tokens."""
         self._graphs: dict[tuple[Bucket, bool], Callable[[], None]] = {}
         self._limit, self._version = limit, 0
+        self._missed: set[tuple[Bucket, bool]] = set()
         self._shapes = capturable(self._slots, limit)
         self._pending = [] if self._failed else [(shape, False) for shape in self._shapes]
 
@@ -69,23 +70,33 @@ class DecodeGraphs:
         self._fill(shape.rows, inputs)
         if tokens is not None:
             self._views(shape.rows)[0, :rows].copy_(tokens)
-        self._graphs.get((shape, adapted), partial(self._work, shape, adapted))()
+        if (replay := self._graphs.get((shape, adapted))) is None:
+            self._missed.add((shape, adapted))
+            self._work(shape, adapted)
+        else:
+            replay()
         return self._logits[:rows]
 
     def capture(self, version: int) -> None:
         """Capture every shape, the largest first; `version` is the bank's."""
-        while self.capture_next(version):
-            pass
+        self._follow(version)
+        while self._pending:
+            self._capture(*self._pending[0])
 
-    def capture_next(self, version: int) -> bool:
-        """Capture the largest shape that is not captured; returns whether others remain.
+    def capture_missed(self, version: int) -> None:
+        """Capture the largest shape of which steps have run without a graph, if there is any.
 
-        After an error nothing else is captured: the steps without a graph run kernel by kernel.
+        So the shapes that are in use have graphs again soon after the bank has grown, and no step
+        waits for more than one capture.
         """
         self._follow(version)
-        if not self._pending:
-            return False
-        shape, adapted = self._pending.pop(0)
+        missed = next((key for key in self._pending if key in self._missed), None)
+        if missed is not None:
+            self._capture(*missed)
+
+    def _capture(self, shape: Bucket, adapted: bool) -> None:
+        """Capture a pending shape; after an error nothing is pending any more."""
+        self._pending.remove((shape, adapted))
         self._fill(shape.rows, torch.empty(4, 0, dtype=torch.int32))
         try:
             self._graphs[shape, adapted] = self._record(partial(self._work, shape, adapted))
@@ -99,13 +110,13 @@ class DecodeGraphs:
                 shape.longest,
                 str(error).strip().partition("\n")[0],
             )
-        return bool(self._pending)
 
     def _follow(self, version: int) -> None:
         """Discard graphs that read factors which a new `version` of the bank has moved."""
         if version == self._version:
             return
         self._version = version
+        self._missed.clear()
         self._graphs = {key: replay for key, replay in self._graphs.items() if not key[1]}
         if not self._failed:
             waiting = [key for key in self._pending if not key[1]]

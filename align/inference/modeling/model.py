@@ -83,10 +83,10 @@ class Model:
             self._graphs.capture(self.bank.version)
 
     @torch.inference_mode()
-    def capture_next_graph(self) -> None:
-        """Capture a decode step that is not captured, if there is any."""
+    def capture_missed_graph(self) -> None:
+        """Capture a shape that decode steps have run in without a graph, if there is any."""
         if self._graphs is not None:
-            self._graphs.capture_next(self.bank.version)
+            self._graphs.capture_missed(self.bank.version)
 
     def lengthen(self, tokens: int) -> None:
         """Give every KV slot `tokens` tokens; what the slots hold stays. Graphs are discarded."""
@@ -175,6 +175,7 @@ class Model:
             attention_mask=self._no_mask,
             use_cache=False,
         ).last_hidden_state
+        self.bank.batch = None  # frees what its layers have shared
         return hidden[0].to(self._no_mask.dtype)  # fp32 where layers are held in fp32
 
 

@@ -123,7 +123,7 @@ def test_an_engine_that_serves_captures_at_the_start(captured) -> None:
     assert captured == before
 
 
-def test_after_the_bank_has_grown_each_step_captures_another(captured, tiny, make_adapter) -> None:
+def test_after_the_bank_has_grown_shapes_in_use_are_captured(captured, tiny, make_adapter) -> None:
     engine = BankEngine(tiny, EngineOptions(slots=8, slot_tokens=512, adapters=2))
     engine.capture_graphs()
     count = len(captured)
@@ -133,8 +133,8 @@ def test_after_the_bank_has_grown_each_step_captures_another(captured, tiny, mak
     while engine.busy:
         engine.step()
         numbers.append(len(captured) - count)
-    assert numbers[:3] == [1, 2, 3]
-    assert numbers[-1] == count  # each shape once more, with adapters
+    assert sorted(set(numbers)) == [0, 1]  # a step reads the prompt, and all others are of a shape
+    assert numbers.index(1) == 1 and captured[-1][1]
 
 
 def test_logits_are_used_before_they_are_overwritten(
