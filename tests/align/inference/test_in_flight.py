@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import torch
 
-from align.inference import EngineOptions, GenerationRequest, transfers
+from align.inference import EngineOptions, GenerationRequest, construction, transfers
 from align.inference import engine as engine_module
 from align.inference.card_sampler import CardSampler
 from align.inference.engine import BankEngine
@@ -123,6 +123,18 @@ def test_a_random_workload_has_the_same_results(make_engine, seed, reuse, cancel
             assert [token for token, _ in two.top] == [token for token, _ in one.top]
         reasons.add(completion.finish_reason)
     assert reasons == {"stop", "length"} | ({"cancelled"} if cancels else set())
+
+
+def test_steps_that_are_captured_as_graphs_have_the_same_results(make_engine, monkeypatch):
+    """Graphs share their inputs and their logits, which each step overwrites."""
+    jobs = workload(7, cancels=False)
+    expected, expected_texts = run(make_engine(ahead=False, reuse=False), jobs)
+    monkeypatch.setattr(construction, "capture_for", lambda *_: lambda work: work)
+    done, texts = run(make_engine(ahead=True, reuse=False), jobs)
+    assert texts == expected_texts
+    assert {name: one.token_ids for name, one in done.items()} == {
+        name: one.token_ids for name, one in expected.items()
+    }
 
 
 class Order:
