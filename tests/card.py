@@ -27,7 +27,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from align.memory.machines import gpu
+
 DEVICE = torch.device("cuda", 0)
+#: Bytes of the card, all of them free: a T4's.
+MEMORY = gpu("T4").memory
 
 #: Operations whose result is a number, or has a size that depends on values.
 _WAITS = frozenset({
@@ -118,7 +122,7 @@ class Card(TorchFunctionMode):
 
     def __enter__(self) -> Card:
         if not _active:
-            _events.start()
+            _driver.start()
         _active.append(self)
         super().__enter__()
         return self
@@ -127,7 +131,7 @@ class Card(TorchFunctionMode):
         super().__exit__(*error)
         _active.pop()
         if not _active:
-            _events.stop()
+            _driver.stop()
 
     @contextmanager
     def at_most(self, reads: int) -> Iterator[None]:
@@ -244,7 +248,15 @@ class _Event:
 
 
 _active: list[Card] = []
-_events = patch("torch.cuda.Event", _Event)
+#: What the driver says of a card that is free.
+_driver = patch.multiple(
+    "torch.cuda",
+    Event=_Event,
+    mem_get_info=lambda *_: (MEMORY, MEMORY),
+    get_per_process_memory_fraction=lambda *_: 1.0,
+    memory_reserved=lambda *_: 0,
+    memory_allocated=lambda *_: 0,
+)
 
 
 def on_card(model: Any) -> Any:

@@ -19,6 +19,7 @@ BEHAVIOURS = {
     "align/inference": (
         "device_discipline engine_failures engine_refusals engine_requests engine_soak"
     ),
+    "align/inference/kernels": "plain_on_meta",
     "align/inference/scheduling": "scheduler_properties",
     "align/recipe": "constraints recipe_docs",
     "align/training": "device_discipline packing warm_worker",

@@ -100,10 +100,10 @@ def _lora_blocks(prompts: Sequence[int], ranks: Sequence[int]) -> list[tuple[int
 
 
 def _outside(shape: ModelShape, tokens: int) -> Counts:
-    """Embedding, indices of slots and positions, rotation angles and the last norm."""
+    """Embedding, indices (tokens, slots, positions), rotation angles and the last norm."""
     embedding = Counts(1, tokens * (INT64 + 2 * HALF * shape.hidden))
     angles = tokens * shape.head_dim
-    indices = Counts(2, 2 * tokens * (INT32 + INT64))
+    indices = Counts(3, 3 * tokens * (INT32 + INT64))
     frequencies = Counts(1, tokens * (INT64 + FP32))
     frequencies += Counts(1, tokens * FP32 + FP32 * shape.head_dim // 2 + FP32 * angles // 2)
     # Both halves are the same angles; then cosine and sine, each scaled and rounded.

@@ -2,9 +2,10 @@
 
 A roofline (Williams et al., doi 10.1145/1498765.1498785) with the cost of kernel launches: the card
 needs the longer of moving a pass's bytes and computing its products, and a gap for each kernel; the
-host needs its time for each launch (none where a CUDA graph is replayed) and for each row. Without
-a graph, both work at the same time and the slower sets the pace. The shares and costs are
-assumptions with a low and a high value, so that the results are ranges.
+host needs its time for each launch (none where a CUDA graph is replayed) and for each row. Launches
+are queued while the card works, so the slower sets the pace; the time for rows is added, although
+the engine queues most steps ahead. The shares and costs are assumptions with a low and a high
+value, so that the results are ranges.
 """
 
 from __future__ import annotations

@@ -92,6 +92,18 @@ def test_checkpointing_that_is_needed_or_not_is_told(tmp_path: Path, config: str
     assert "gradient_checkpointing is not needed." in said(of(tmp_path))
 
 
+def test_the_engines_speed_is_that_of_the_largest_published_adapter(tmp_path: Path) -> None:
+    """An adapter on a parent has the ranks of both."""
+    path = Path(of(tmp_path, lora={"r": 12}))
+    raw = yaml.safe_load(path.read_text())
+    raw["stages"]["more"] = {**raw["stages"]["sft"], "parent": "sft", "lora": {"r": 8}}
+    path.write_text(yaml.safe_dump(raw))
+    engine = printed(str(path))["engine"]
+    assert (engine["gpu"], engine["dtype"], engine["rank"]) == ("T4", "float16", 20)
+    assert printed(str(path), "--stage", "sft")["engine"]["rank"] == 12
+    assert "Tokens a second of the engine on a T4" in said(str(path))
+
+
 def test_one_stage_and_its_prompts(config: str) -> None:
     few = printed("tutorial", "--stage", "grpo", "--config", config)
     many = printed("tutorial", "--stage", "grpo", "--config", config, "--prompt-tokens", "2000")
