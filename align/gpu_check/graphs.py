@@ -17,7 +17,7 @@ from align.gpu_check.adapters import random_factors
 from align.gpu_check.agreement import TOLERANCE, Agreement, compare
 from align.gpu_check.check import Check, Outcome, Setting, failed, passed
 from align.gpu_check.prompts import greedy, prompts
-from align.inference import EngineOptions
+from align.inference import Completion, EngineOptions
 from align.inference.engine import BankEngine
 from align.memory.machines import GIB
 from align.precision import precision
@@ -88,13 +88,17 @@ def _round(
     names: Sequence[str | None],
     tolerance: float,
 ) -> Agreement:
-    answers = []
-    for engine in engines:
-        greedy(engine, asked, names, 1)  # loads the adapters, which may discard graphs
-        engine.capture_graphs()
-        engine.start_anew()
-        answers.append(greedy(engine, asked, names, _TOKENS))
-    return compare(*answers, tolerance)
+    first, second = (_answers(engine, asked, names) for engine in engines)
+    return compare(first, second, tolerance)
+
+
+def _answers(
+    engine: BankEngine, asked: Sequence[Sequence[int]], names: Sequence[str | None]
+) -> list[Completion]:
+    greedy(engine, asked, names, 1)  # loads the adapters, which may discard graphs
+    engine.capture_graphs()
+    engine.start_anew()
+    return greedy(engine, asked, names, _TOKENS)
 
 
 CHECK = Check("graphs", run, seconds=20, card_only="CUDA graphs need a card")
