@@ -22,5 +22,6 @@ def needs_of(base: str, options: EngineOptions) -> GpuNeeds:
         shape = read_shape(base)
     except ModelError:
         return GpuNeeds()
-    cache = kv_bytes(shape, _GPU, options) if options.kv_bytes else 0
+    asked = options.kv_bytes or options.slot_tokens  # else the engine takes what is free
+    cache = kv_bytes(shape, _GPU, options) if asked else 0
     return GpuNeeds(_GPU.width * shape.parameters, cache)

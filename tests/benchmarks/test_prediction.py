@@ -47,7 +47,7 @@ def test_json_has_every_case(config):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["T5"], "unknown GPU 'T5'; allowed: T4, P100"),
+        (["T5"], "unknown GPU 'T5'; allowed: T4, L4"),
         (["T4", "--quick", "--tokens", "4"], "measures nothing: leave --tokens, --quick out"),
         (["T4", "--config", "missing.json"], "missing.json"),
         (["T4", "--base", "./nowhere"], "no such folder"),

@@ -170,7 +170,7 @@ def test_a_judge_out_of_memory_is_not_the_micro_batchs_fault(tiny, fp32, tmp_pat
     engine = BankEngine(tiny, EngineOptions(slots=16, slot_tokens=512))
 
     def full(*_):
-        raise GPU
+        raise torch.OutOfMemoryError(str(GPU))  # an error of its own, as it holds the engine
 
     def judged(completions, **_):
         monkeypatch.setattr(engine._model, "read", full)
