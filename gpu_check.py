@@ -70,13 +70,13 @@ def _prepare(cpu: bool, only: str) -> tuple[Check, ...]:
     console = Console(stderr=True)
     loading = "loading torch, transformers and TRL …"
     with console.status(loading) if console.is_terminal else nullcontext():
+        _silence_libraries()
         from align.precision import precision
 
         precision()  # an error of ALIGNERY_GPU
         if not cpu:
             check_for_card()
         chosen = choose(only)
-        _silence_libraries()
     return chosen
 
 

@@ -11,8 +11,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Variables that configure torch's allocator (2.13); the second has precedence on CUDA.
 ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 #: Segments that grow leave no gaps between the blocks of sequences of different lengths. CUDA
-#: graphs work beside them: where torch's allocator cannot grow the segments of a private pool, it
-#: takes ordinary segments.
+#: graphs have such segments, too.
 _SEGMENTS = "expandable_segments:True"
 
 
@@ -20,11 +19,14 @@ def prepare_process(share: float) -> None:
     """Set this process's environment for `share` of a GPU. To be called before torch is imported.
 
     With 0 the process sees no card: Ray 2.60 hides cards only from processes that claim others.
-    Else torch's allocator gets expandable segments, unless the user has configured it.
+    Else it sees a single card, since with several a trainer would split each batch over all, and
+    torch's allocator gets expandable segments, unless the user has configured it.
     """
     if share <= 0:
         os.environ[VISIBLE] = ""
-    elif not any(name in os.environ for name in ALLOCATOR):
+        return
+    os.environ[VISIBLE] = os.environ.get(VISIBLE, "0").partition(",")[0]
+    if not any(name in os.environ for name in ALLOCATOR):
         os.environ[ALLOCATOR[0]] = _SEGMENTS
 
 

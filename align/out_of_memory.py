@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 import torch
@@ -10,13 +11,18 @@ from accelerate.utils.memory import should_reduce_batch_size
 from align.errors import AligneryError
 
 _ENGINE = "align.inference."
+#: Where CUDA itself has no memory, for kernels that are loaded or a library that starts.
+_OUTSIDE = re.compile(
+    r"(CUDA (driver )?error|Triton Error \[CUDA\]): out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate"
+)
 
 
 def ran_out(error: RuntimeError) -> bool:
     """Whether memory ran out; a CPU's allocator and cuBLAS raise plain RuntimeErrors."""
     if isinstance(error, AligneryError):
         return False
-    known_message = "CUBLAS_STATUS_ALLOC_FAILED" in str(error) or should_reduce_batch_size(error)
+    known_message = _OUTSIDE.search(str(error)) is not None or should_reduce_batch_size(error)
     return known_message or isinstance(error, torch.OutOfMemoryError)
 
 

@@ -39,8 +39,10 @@ def passed_cards(settings: Settings) -> set[str]:
 def is_of_type(card: str, accelerator: str | None) -> bool:
     """Whether a result's card is of Ray's type: A100-40 is of A100 and of A100-40G.
 
-    None is any type of GPU.
+    None is any type of GPU. A card that has played another (H100-as-T4) is of no type.
     """
+    if "-as-" in card:
+        return False
     if accelerator is None:
         return card != "cpu"
     return card in (accelerator, accelerator.removesuffix("G")) or card.startswith(

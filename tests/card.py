@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -252,6 +253,7 @@ _active: list[Card] = []
 _driver = patch.multiple(
     "torch.cuda",
     Event=_Event,
+    current_stream=lambda *_: SimpleNamespace(synchronize=lambda: None),
     mem_get_info=lambda *_: (MEMORY, MEMORY),
     get_per_process_memory_fraction=lambda *_: 1.0,
     memory_reserved=lambda *_: 0,

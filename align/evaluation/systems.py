@@ -8,11 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from align.adapters.folder import published_id
 from align.adapters.manifest import MANIFEST, read_manifest
 from align.base import load_base
 from align.data import arithmetic
 from align.data.user_rows import Row
+from align.errors import ModelError
 from align.evaluation.eval_cache import kept
 from align.evaluation.statistics import divergence
 from align.inference.engine import BankEngine
@@ -42,10 +45,27 @@ def shared_engine(base: str, *fp32_modules: str) -> BankEngine:
     return BankEngine(load_base(base, *fp32_modules), options)
 
 
+def forget_shared() -> None:
+    """Let the shared engine and its adapters be collected; the next evaluation loads it anew."""
+    _LOADED.clear()
+    shared_engine.cache_clear()
+
+
 def engine_of(recipe: Recipe) -> BankEngine:
-    """The same engine, with room for the sequences of all stages of a recipe."""
+    """The same engine, with room for the sequences of all stages of a recipe.
+
+    ModelError if a card has no memory for that beside what trains there.
+    """
     engine = shared_engine(recipe.base, *recipe.fp32_modules)
-    engine.reserve(longest_sequence(recipe))
+    tokens = longest_sequence(recipe)
+    try:
+        engine.reserve(tokens)
+    except torch.OutOfMemoryError:
+        raise ModelError(
+            f"no memory on this GPU for an engine with sequences of {tokens} tokens beside what "
+            "trains there: let fewer trials share it (--max-concurrent), or lower max_length or "
+            "max_completion_length; `alignery recipe fit` tells what a GPU holds"
+        ) from None
     return engine
 
 

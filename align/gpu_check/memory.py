@@ -20,6 +20,7 @@ from align.gpu_check.check import Check, Outcome, Setting, failed, passed
 from align.gpu_check.facts import card
 from align.gpu_check.processes import Parent, child
 from align.gpu_check.recipes import PARENT, STEPS, recipe
+from align.gpu_check.release import release
 from align.memory.fit import fit_stages
 from align.memory.machines import GIB, GPUS, Machine
 from align.memory.peak import Peak
@@ -30,8 +31,8 @@ from align.training.train_record import OutOfMemory, read_record
 from align.training.trial import Trial
 
 _TRIALS = 3
-#: Bytes by which reserved memory may grow from trial to trial: a few blocks of the allocator.
-_GROWTH = 16 * 2**20
+#: Bytes by which reserved memory may grow from trial to trial: more than a segment of 20 MiB.
+_GROWTH = 24 * 2**20
 #: Share by which tensors may exceed their prediction. Overheads are measured, not judged.
 _EXCESS = 0.1
 #: Share of a step's own memory that is left to it, so that it runs out and half of it does not.
@@ -108,8 +109,7 @@ def memory_problems(process: Process, tensors: int) -> list[str]:
 
 def measure(setting: Setting) -> Process:
     """Train in a process of its own, and count what it takes."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    release()
     before, _ = torch.cuda.mem_get_info()
     with child(train_trials, setting.base, setting.folder / "memory") as process:
         counted = process.receive()
@@ -201,7 +201,7 @@ def leave_little() -> None:
     """Limit this process to what it holds and a part of what its last step needed beside."""
     needed = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
     torch.cuda.empty_cache()
-    room = torch.cuda.memory_reserved() + _ROOM * needed
+    room = torch.cuda.memory_allocated() + _ROOM * needed
     total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     torch.cuda.set_per_process_memory_fraction(room / total)
 

@@ -15,6 +15,10 @@ PATIENCE = 300.0
 Work = Callable[..., None]
 
 
+class ProcessFailed(Exception):
+    """A process of a check failed or did not answer; the card of this process is not affected."""
+
+
 class Child:
     """A process that was started; its messages come in order."""
 
@@ -22,15 +26,15 @@ class Child:
         self._connection = connection
 
     def receive(self) -> Any:
-        """The next message. RuntimeError if the work raised, or the process ended or hangs."""
+        """The next message. ProcessFailed if the work raised, or the process ended or hangs."""
         try:
             if not self._connection.poll(PATIENCE):
-                raise RuntimeError(f"a process of the check has not answered in {PATIENCE:.0f} s")
+                raise ProcessFailed(f"a process of the check has not answered in {PATIENCE:.0f} s")
             kind, value = self._connection.recv()
         except EOFError:
-            raise RuntimeError("a process of the check has ended without an answer") from None
+            raise ProcessFailed("a process of the check has ended without an answer") from None
         if kind == "error":
-            raise RuntimeError(f"in a process of the check: {value}")
+            raise ProcessFailed(f"in a process of the check: {value}")
         return value
 
     def send(self, value: Any) -> None:

@@ -19,6 +19,7 @@ from align.inference.construction import FreeMemory, build_model
 from align.inference.in_flight import InFlight
 from align.inference.live_sequence import LiveSequence, start
 from align.inference.loaded_adapters import LoadedAdapters
+from align.inference.modeling.cuda_graphs import Captured
 from align.inference.modeling.model import Writing
 from align.inference.options import EngineOptions, lengthened
 from align.inference.request_limits import check_request
@@ -75,8 +76,8 @@ class BankEngine:
         """Whether a step would do anything."""
         return bool(self._live)
 
-    def capture_graphs(self) -> int:
-        """Capture decode steps of all shapes now, not as they come; the number of graphs."""
+    def capture_graphs(self) -> Captured:
+        """Capture decode steps of all shapes now; otherwise at the end of the first of a shape."""
         return self._model.capture_graphs()
 
     def reserve(self, tokens: int) -> None:

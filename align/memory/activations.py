@@ -23,8 +23,9 @@ CPU_TOKENS = 64
 #: Attention weights of a sample up to which align.compat.torch_attention computes the gradient.
 CPU_WEIGHTS = 2**20
 #: Peak bytes for each token and word of a loss that holds all logits, their log-probabilities and
-#: their gradients, measured on TRL's ORPOTrainer: with autocast to half precision, and in fp32.
-FULL_MIXED, FULL_FP32 = 8, 14
+#: their gradients, measured on TRL's ORPOTrainer. accelerate makes the logits fp32 where a step is
+#: in half precision, too (`convert_outputs_to_fp32`).
+FULL = 14
 FP32 = 4
 
 
@@ -54,7 +55,7 @@ def activations(work: Workload, shape: ModelShape, machine: Machine) -> Activati
     scored = work.sequences * work.scored
     logits = loss_gradient(scored, shape, machine)
     if work.training_method.full_logits:
-        logits = work.tokens * shape.vocab * (FULL_MIXED if machine.mixed else FULL_FP32)
+        logits = work.tokens * shape.vocab * FULL
     mask = work.sequences * work.length**2 if work.padded else 0
     copies = machine.width * work.lora.parameters(shape) if machine.mixed else 0
     if work.checkpointing:

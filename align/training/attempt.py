@@ -13,6 +13,7 @@ from transformers import set_seed
 from align.adapters.stacked_parent import put_beneath
 from align.adapters.tensors import LoraFactors, read_factors, write_factors
 from align.base import Base
+from align.compat.missing_scaler import ignore_missing_scaler
 from align.data.user_rows import Row
 from align.errors import AdapterError, TrainingError
 from align.fp16 import lora_in_fp32
@@ -85,6 +86,7 @@ class Attempt:
             trainer = stage.training_method.trainer(inputs)
         lora_in_fp32(trainer.model)
         lower_first_scale(trainer)
+        ignore_missing_scaler(trainer)
         if stage.training_method.precomputes_reference:
             reference = reference_of(trainer, self.base.digest, self.parent_id)
             give_reference(trainer, reference, self.to)

@@ -164,6 +164,11 @@ def _beside(measured: EvalResult, measure: str) -> dict[str, float]:
     return {f"{name}_{measure}": metrics[measure] for name, metrics in sides if measure in metrics}
 
 
+def forget_shared() -> None:
+    """Let the next trial load what trials share anew."""
+    _settle.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _settle(base: str, *fp32_modules: str) -> None:
     """Load what all trials on this base share, and exclude it from garbage collection.

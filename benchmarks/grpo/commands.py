@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from align.gpu_process import prepare_process
 from align.json_output import JsonObjectOption
 from align.sources import SMOLLM2, check_base
 
@@ -34,6 +35,7 @@ def grpo(
     the same prompts in the same order and the same new adapter; what they sample differs.
     """
     check_base(base)
+    prepare_process(1)
     from rich.console import Console
 
     from benchmarks.grpo.report import print_report, summary

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from align.gpu_process import prepare_process
 from align.json_output import JsonObjectOption
 from align.memory.machines import gpu as gpu_named
 from benchmarks.errors import BenchmarkError
@@ -43,6 +44,7 @@ def memory(
         raise BenchmarkError(f"no stage '{unknown[0]}'; allowed: {', '.join(STAGES)}")
     if gpu:
         os.environ["ALIGNERY_GPU"] = gpu_named(gpu).name  # read when the base is loaded
+    prepare_process(1)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler tells of each start and stop
     from rich.console import Console
 

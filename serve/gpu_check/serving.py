@@ -43,6 +43,7 @@ def run(setting: Setting) -> Outcome:
 
 def check_endpoint(setting: Setting) -> Outcome:
     """Requests to an endpoint on a local Ray, and the replacement of its replica."""
+    from align.gpu_check.release import release
     from cluster.ray import ray_session
     from cluster.settings import Settings
     from serve.gpu_check.fragile_replica import FATAL
@@ -57,9 +58,11 @@ def check_endpoint(setting: Setting) -> Outcome:
         ray_address=None,
     )
     sizes = Sizes(slots=32, slot_tokens=1024, kv_gib=1)
+    gpus = 1.0 if setting.on_card else 0.0  # by itself a server without a card would use the CPU
+    release()
     with (
         ray_session(settings),
-        running_server(settings, setting.base, sizes=sizes, application=_fragile) as url,
+        running_server(settings, setting.base, sizes=sizes, application=_fragile, gpus=gpus) as url,
     ):
         started = time.perf_counter()
         errors = burst(url)

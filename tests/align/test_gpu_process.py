@@ -35,6 +35,17 @@ def test_a_process_with_a_share_sees_what_ray_gave_it_and_has_segments_that_grow
     assert os.environ["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
 
 
+@pytest.mark.parametrize(
+    ("visible", "first"), [(None, "0"), ("2,3", "2"), ("GPU-a,GPU-b", "GPU-a")]
+)
+def test_of_several_cards_a_process_sees_the_first(visible: str | None, first: str) -> None:
+    """With several, trainers split each batch over all of them."""
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    prepare_process(1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == first
+
+
 @pytest.mark.parametrize("name", ALLOCATOR)
 def test_what_the_user_has_set_of_the_allocator_stays(name: str) -> None:
     os.environ[name] = "backend:cudaMallocAsync"

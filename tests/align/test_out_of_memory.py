@@ -18,6 +18,12 @@ CPU = RuntimeError("[enforce fail at cpu.cpp] . DefaultCPUAllocator: can't alloc
         (GPU, True),
         (CPU, True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`"),
+            True,
+        ),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), True),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), True),
         (RuntimeError("CUDA error: device-side assert triggered"), False),
         (RuntimeError("mat1 and mat2 shapes do not match"), False),
         (TrainingError("step 1: CUDA out of memory. Tried"), False),

@@ -56,6 +56,8 @@ def test_a_damaged_result_is_none(settings: Settings, text: str) -> None:
         ("A100-40", "A100", True),
         ("A100-40", "A100-40G", True),
         ("A100-80", "A100-40G", False),
+        ("H100-as-T4", "H100", False),
+        ("H100-as-T4", None, False),
     ],
 )
 def test_cards_by_rays_names(card: str, accelerator: str | None, same: bool) -> None:

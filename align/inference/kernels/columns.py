@@ -9,6 +9,7 @@ from itertools import groupby
 import torch
 
 from align.inference.kernels.batch import Batch
+from align.inference.transfers import upload
 
 #: Owner of a free column; a token without an adapter has bank slot -1.
 _FREE = -2
@@ -101,7 +102,7 @@ class Columns:
         return self._on_device(chosen)
 
     def _on_device(self, columns: list[int]) -> torch.Tensor:
-        return torch.tensor(columns, dtype=torch.long, device=self._owner.device)
+        return upload(columns, torch.int64, self._owner.device)
 
     def _grow(self, needed: int, most: int) -> None:
         """To `needed` columns, and by half if no more than `most` would be used."""

@@ -28,7 +28,8 @@ class PlainOps:
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """See `Ops`; computed in fp32 and rounded once, transformers rounds before `weight` too."""
-        return functional.rms_norm(x, weight.shape, weight, eps)
+        # Of two dtypes, where layers are held in fp32, torch's function would not be fused.
+        return functional.rms_norm(x, weight.shape, weight.to(x.dtype), eps)
 
     def silu_mul(self, x: torch.Tensor) -> torch.Tensor:
         """See `Ops`."""

@@ -74,7 +74,7 @@ class Bank:
                     "adapters or slots"
                 )
             prepared[name] = (a.to(weight.dtype).contiguous(), b.T.to(weight.dtype).contiguous())
-        _check_finite(prepared, source, weight.device)
+        _check_finite(prepared, source)
         return {name: (_pinned(a), _pinned(b)) for name, (a, b) in prepared.items()}
 
     def put(self, slot: int, adapter: Prepared) -> None:
@@ -120,10 +120,10 @@ class BankLinear(nn.Module):
             self._lora.put(slot, pairs)
 
 
-def _check_finite(adapter: Prepared, source: str, device: torch.device) -> None:
+def _check_finite(adapter: Prepared, source: str) -> None:
     """AdapterError for NaN and infinity, which also rounding to the bank's dtype may cause."""
     factors = [factor for pair in adapter.values() for factor in pair]
-    finite = [torch.isfinite(factor).all().to(device) for factor in factors]
+    finite = [torch.isfinite(factor).all() for factor in factors]  # all on one device
     if not finite or bool(torch.stack(finite).all()):  # read back once: a GPU waits each time
         return
     wrong = next(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 
@@ -20,6 +22,13 @@ Step = Callable[[torch.Tensor, int, bool], torch.Tensor]
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 _FILLERS = (0, 0, -1)  # token, position and bank slot of a surplus row
+
+
+class Captured(NamedTuple):
+    """The number of graphs that there are, and why a capture failed; empty if none has."""
+
+    graphs: int = 0
+    failure: str = ""
 
 
 class DecodeGraphs:
@@ -39,16 +48,17 @@ class DecodeGraphs:
         self._step, self._logits, self._record = step, logits, record
         self._slots = logits.shape[0]
         self._inputs = torch.zeros(4 * self._slots, dtype=torch.int32, device=logits.device)
-        self._failed = False
+        self._failure = ""  # why a capture failed; none is tried afterwards
         self.restart(limit)
 
     def restart(self, limit: int) -> None:
         """Discard all graphs, since keys and values have moved to slots of `limit` tokens."""
+        self._finish_replays()
         self._graphs: dict[tuple[Bucket, bool], Callable[[], None]] = {}
         self._limit, self._version = limit, 0
         self._missed: set[tuple[Bucket, bool]] = set()
         self._shapes = capturable(self._slots, limit)
-        self._pending = [] if self._failed else [(shape, False) for shape in self._shapes]
+        self._pending = [] if self._failure else [(shape, False) for shape in self._shapes]
 
     def run(
         self,
@@ -77,15 +87,12 @@ class DecodeGraphs:
             replay()
         return self._logits[:rows]
 
-    def capture(self, version: int) -> int:
-        """Capture every shape, the largest first; `version` is the bank's.
-
-        Returns the number of graphs: 0 if the first capture failed.
-        """
+    def capture(self, version: int) -> Captured:
+        """Capture every shape, the largest first; `version` is the bank's."""
         self._follow(version)
         while self._pending:
             self._capture(*self._pending[0])
-        return len(self._graphs)
+        return Captured(len(self._graphs), self._failure)
 
     def capture_missed(self, version: int) -> None:
         """Capture the largest shape of which steps have run without a graph, if there is any.
@@ -105,14 +112,14 @@ class DecodeGraphs:
         try:
             self._graphs[shape, adapted] = self._record(partial(self._work, shape, adapted))
         except RuntimeError as error:
-            self._failed = True
+            self._failure = str(error).strip().partition("\n")[0] or type(error).__name__
             self._pending.clear()
             _log.warning(
                 "no further decode steps are captured as CUDA graphs, so generation is slower: "
                 "%d rows of %d tokens: %s",
                 shape.rows,
                 shape.longest,
-                str(error).strip().partition("\n")[0],
+                self._failure,
             )
 
     def _follow(self, version: int) -> None:
@@ -121,11 +128,17 @@ class DecodeGraphs:
             return
         self._version = version
         self._missed.clear()
+        self._finish_replays()
         self._graphs = {key: replay for key, replay in self._graphs.items() if not key[1]}
-        if not self._failed:
+        if not self._failure:
             waiting = [key for key in self._pending if not key[1]]
             waiting += [(shape, True) for shape in self._shapes]
             self._pending = sorted(waiting, key=lambda key: -key[0].positions)
+
+    def _finish_replays(self) -> None:
+        """Wait for the card: a replay that is queued still uses the memory of its graph."""
+        if self._inputs.is_cuda:
+            torch.cuda.current_stream().synchronize()
 
     def _fill(self, rows: int, inputs: torch.Tensor) -> None:
         """Write a step's inputs (4, rows) and those of its surplus rows in a single transfer."""
@@ -169,22 +182,54 @@ class CudaCapture:
     """
 
     def __init__(self) -> None:
-        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+        self._stream = torch.cuda.Stream()
+        self._pool: Any = None
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
+        self._waits_for_nothing = False
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Run `work` once, so that libraries initialise themselves and load kernels; capture it."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            work()
-        torch.cuda.current_stream().wait_stream(self._stream)
+        """Run `work` once, so that libraries initialise themselves and load kernels; capture it.
+
+        RuntimeError if `work` makes the host wait for the card, or the capture fails.
+        """
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):
+                work()
+                if not self._waits_for_nothing:
+                    _refuse_waiting(work)
+                    self._waits_for_nothing = True
+        finally:
+            current.wait_stream(self._stream)
+        if not len(self._graphs):
+            # torch accepts no pool that has lost its last graph, except where it has noticed that
+            # the pool's memory is gone.
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         with (
             # torch.cuda.graph leaves its own stream the current one if it cannot end a capture.
-            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.stream(current),
             # Calls of other threads, such as those that fetch adapters, must not end the capture.
             torch.cuda.graph(
                 graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
             ),
         ):
             work()
+        self._graphs.add(graph)
         return graph.replay
+
+
+def _refuse_waiting(work: Callable[[], None]) -> None:
+    """RuntimeError if `work` makes the host wait for the card, as routing to experts may.
+
+    Within a capture that would end the capture in a way after which torch's allocator goes on as if
+    it were still under way. `work` has run before, since libraries may wait as they start.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this mode a prototype
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            work()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

@@ -12,7 +12,7 @@ from align.base import Base
 from align.inference.families import logit_factor
 from align.inference.kernels import Batch, choose_ops
 from align.inference.modeling.bank import Bank
-from align.inference.modeling.cuda_graphs import Capture, DecodeGraphs
+from align.inference.modeling.cuda_graphs import Capture, Captured, DecodeGraphs
 from align.inference.modeling.kv_cache import KVCache
 from align.inference.modeling.module_patching import equip
 from align.inference.modeling.packed_linear import product
@@ -77,9 +77,9 @@ class Model:
             self._graphs = DecodeGraphs(self._step, logits, tokens, capture)
 
     @torch.inference_mode()
-    def capture_graphs(self) -> int:
-        """Capture all decode steps; returns the number of graphs, 0 without `capture`."""
-        return 0 if self._graphs is None else self._graphs.capture(self.bank.version)
+    def capture_graphs(self) -> Captured:
+        """Capture all decode steps; no effect without `capture`."""
+        return Captured() if self._graphs is None else self._graphs.capture(self.bank.version)
 
     @torch.inference_mode()
     def capture_missed_graph(self) -> None:

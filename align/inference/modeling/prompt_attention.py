@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from align.inference.kernels import Batch, LayerCache
 from align.inference.kernels.plain import KEYS_MULTIPLE, additive
+from align.inference.transfers import send
 
 #: First token, end, slot, first position.
 Span = tuple[int, int, int, int]
@@ -126,7 +127,7 @@ class _Padded:
 
     @classmethod
     def of(cls, group: tuple[Span, ...], device: torch.device) -> _Padded:
-        first, end, slots, start = torch.tensor(group, device=device).unbind(1)
+        first, end, slots, start = send(torch.tensor(group), device).unbind(1)
         most_queries, most_keys = max(map(_new, group)), max(map(_until, group))
         places = torch.arange(most_queries, device=device)
         places = torch.minimum(places, (end - first - 1)[:, None])

@@ -11,6 +11,7 @@ from align.base import Base
 from align.gpu_check import attention
 from align.gpu_check.attention import Call, Observed, engine_calls, observed, training_calls
 from align.gpu_check.check import Setting
+from align.inference.kernels.plain import PlainOps
 
 
 def test_a_call_is_noted_with_its_shape_and_kernel() -> None:
@@ -30,6 +31,17 @@ def test_a_call_is_noted_with_its_shape_and_kernel() -> None:
     assert str(seen.calls[1]) == "6 queries on 8 keys, 2 and 2 heads, with mask"
 
 
+def test_in_inference_mode_a_call_is_taken_apart_too() -> None:
+    """The engine works in it, and torch hands the call over as a whole there."""
+    query = torch.rand(1, 4, 6, 16)
+    with torch.inference_mode(), observed() as seen:
+        out = scaled_dot_product_attention(query, query, query)
+        with sdpa_kernel(SDPBackend.MATH):
+            scaled_dot_product_attention(query[:, :2], query[:, :2], query[:, :2])
+    assert [call.kernel for call in seen.calls] == ["flash", "math"]
+    torch.testing.assert_close(out, scaled_dot_product_attention(query, query, query))
+
+
 def test_training_and_the_engine_are_seen(tiny: Base, tmp_path: Path) -> None:
     phases = training_calls(tiny, Setting("tiny-random", "cpu", tmp_path))
     assert list(phases) == ["padded rows", "equal rows", "single rows"]
@@ -38,8 +50,12 @@ def test_training_and_the_engine_are_seen(tiny: Base, tmp_path: Path) -> None:
     assert not any(call.masked for call in phases["single rows"].calls)
 
 
-def test_reading_and_decoding_are_told_apart(tiny: Base) -> None:
+def test_reading_and_decoding_are_told_apart(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "align.inference.modeling.model.choose_ops", lambda *_: PlainOps(few_launches=True)
+    )
     phases = engine_calls(tiny)
+    assert {seen.kernels for seen in phases.values()} == {"flash"}
     assert max(call.queries for call in phases["prompts"].calls) > 8
     assert not set(phases["decoding"].calls) & set(phases["prompts"].calls)
 

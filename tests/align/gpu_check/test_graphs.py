@@ -12,6 +12,7 @@ from align.gpu_check.check import Setting
 from align.gpu_check.graphs import compare_rounds
 from align.inference import EngineOptions
 from align.inference.engine import BankEngine
+from align.inference.modeling.cuda_graphs import Captured
 
 OPTIONS = EngineOptions(slots=8, slot_tokens=512, adapters=4)
 
@@ -51,3 +52,16 @@ def test_the_verdict_names_the_rounds_that_differ(
     assert bad.verdict == "FAIL"
     assert "differ from eager ones after growth:" in bad.sentence
     assert bad.figures["after growth"] == {"largest": 1.0, "ties": 0, "wrong": 2}
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (9, 9), (9, 17)])
+def test_steps_that_were_not_captured_are_a_failure_with_the_reason(
+    first: int, last: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each shape is captured without adapters first, and with adapters once there are any."""
+    answers = [Captured(first), Captured(last, "operation not permitted")]
+    monkeypatch.setattr(BankEngine, "capture_graphs", lambda _: answers.pop(0))
+    monkeypatch.setattr(graphs, "compare_rounds", lambda *_: {"as loaded": Agreement(0.0, 0, 0)})
+    outcome = graphs.run(Setting("tiny-random", "cuda", tmp_path))
+    assert outcome.verdict == "FAIL"
+    assert "could not be captured (operation not permitted)" in outcome.sentence

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from align.gpu_check.processes import Parent, child
+from align.gpu_check.processes import Parent, ProcessFailed, child
 
 
 def answer(parent: Parent, number: int) -> None:
@@ -30,7 +30,7 @@ def test_messages_go_both_ways() -> None:
 def test_an_error_is_raised_here() -> None:
     with (
         child(fail) as process,
-        pytest.raises(RuntimeError, match=r"ValueError: no such thing$"),
+        pytest.raises(ProcessFailed, match=r"ValueError: no such thing$"),
     ):
         process.receive()
 
@@ -38,6 +38,6 @@ def test_an_error_is_raised_here() -> None:
 def test_a_process_that_ends_is_told() -> None:
     with (
         child(leave) as process,
-        pytest.raises(RuntimeError, match="has ended without an answer"),
+        pytest.raises(ProcessFailed, match="has ended without an answer"),
     ):
         process.receive()

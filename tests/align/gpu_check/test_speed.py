@@ -4,6 +4,7 @@ import pytest
 
 from align.gpu_check import speed
 from align.gpu_check.check import Setting
+from align.gpu_check.processes import ProcessFailed
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +30,19 @@ def test_sharing_that_gains_nothing_is_told(monkeypatch, tmp_path) -> None:
         assert outcome.verdict == "PASS"
         assert outcome.figures["sharing_gain"] == both / 2
         assert ("no faster than one" in outcome.sentence) == told
+
+
+def test_two_trials_that_do_not_fit_are_told_and_fail_nothing(monkeypatch, tmp_path) -> None:
+    def steps(_, count):
+        if count == 2:
+            raise ProcessFailed("in a process of the check: OutOfMemoryError: CUDA out of memory")
+        return 2.0
+
+    figures = dict.fromkeys(
+        ("base_tokens_per_second", "adapter_tokens_per_second", "first_token_ms"), 9.0
+    )
+    monkeypatch.setattr(speed, "measure_engine", lambda _: figures)
+    monkeypatch.setattr(speed, "steps_a_second", steps)
+    outcome = speed.run(Setting("tiny-random", "cuda", tmp_path))
+    assert outcome.verdict == "PASS" and outcome.figures["sharing_gain"] is None
+    assert "two trials do not fit the card" in outcome.sentence

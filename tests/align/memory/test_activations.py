@@ -108,6 +108,13 @@ def test_linears_that_read_the_same_input_save_it_once() -> None:
     )
 
 
+def test_all_logits_are_held_in_fp32_in_mixed_precision_too() -> None:
+    """accelerate makes the outputs of a model in half precision fp32 before the loss."""
+    orpo, fp32 = work(method="orpo"), Machine("fp32", T4.memory, "float32")
+    for machine in (T4, L4, fp32):
+        assert activations(orpo, small(), machine).logits == 20 * 32 * 14  # tokens of both sides
+
+
 def test_a_residual_stream_in_fp32_is_held_in_fp32() -> None:
     shape = shape_of(QWEN, "qwen")
     plain = work(checkpointing=True, length=700, rows=4)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from align.inference.kernels import Heads
+from align.inference.kernels.plain import PlainOps
 from align.inference.options import TALLEST
 from tests.align.inference.kernels.random_batches import (
     NAN,
@@ -115,3 +116,11 @@ def test_lora_keeps_a_rows_nan_to_itself(ops, dtype):
     assert y[1].isnan().all()
     keep = [0, 2, 3, 4]
     assert_near(y[keep], want[keep])
+
+
+def test_a_norm_of_a_stream_in_fp32_is_fused_with_a_weight_in_half_precision(recwarn) -> None:
+    x, weight = torch.randn(3, 16), torch.rand(16).half()
+    normed = PlainOps().rms_norm(x, weight, 1e-6)
+    expected = weight.float() * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+    torch.testing.assert_close(normed, expected)
+    assert not [one for one in recwarn if "fused" in str(one.message)]

@@ -1,5 +1,6 @@
 """Padded decode steps and their graphs, with a capture that stands for that of a card."""
 
+import gc
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -121,8 +122,9 @@ def test_after_a_failed_capture_steps_go_on_without_and_that_is_said_once(caplog
     decode, _ = graphs(record)
     with caplog.at_level(logging.WARNING):
         decode.capture(0)
-        decode.capture(1)
-    assert len(record.shapes) == 1
+        after = decode.capture(1)
+    assert len(record.shapes) == after.graphs == 1
+    assert after.failure.startswith("CUDA error: operation not permitted")
     assert [one.getMessage().partition(": ")[2] for one in caplog.records] == [
         "2 rows of 600 tokens: CUDA error: operation not permitted when stream is capturing"
     ]
@@ -137,12 +139,19 @@ def test_after_a_failed_capture_steps_go_on_without_and_that_is_said_once(caplog
         assert decode.run(full, 501, adapted, 1)[:, 0].tolist() == [0, 1, 2, 3]
 
 
-def test_all_graphs_share_a_pool_and_a_stream(monkeypatch) -> None:
-    captured: list[Any] = []
+class Graph:
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def captured(monkeypatch) -> list[tuple[Graph, dict[str, Any]]]:
+    """What is captured, with a card in place of torch's."""
+    graphs: list[tuple[Graph, dict[str, Any]]] = []
     current = SimpleNamespace(wait_stream=lambda other: None)
 
-    def graph(one: Any, **options: Any) -> Any:
-        captured.append((one, options))
+    def graph(one: Graph, **options: Any) -> Any:
+        graphs.append((one, options))
         return nullcontext()
 
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: object())
@@ -151,15 +160,49 @@ def test_all_graphs_share_a_pool_and_a_stream(monkeypatch) -> None:
     )
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: current)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+    return graphs
+
+
+def test_all_graphs_share_a_pool_and_a_stream(captured) -> None:
     capture, runs = CudaCapture(), []
     replays = [capture(lambda: runs.append(1)) for _ in range(3)]
-    assert len(runs) == 6  # each a warm-up and the capture itself
+    assert len(runs) == 7  # each a warm-up and the capture itself; once it is seen not to wait
     assert len({id(options["pool"]) for _, options in captured}) == 1
     assert len({id(options["stream"]) for _, options in captured}) == 1
     assert {options["capture_error_mode"] for _, options in captured} == {"thread_local"}
     assert replays == [one.replay for one, _ in captured]
+
+
+def test_after_the_last_graph_of_a_pool_another_pool_is_taken(captured) -> None:
+    capture = CudaCapture()
+    replays = [capture(lambda: None) for _ in range(2)]
+    first = {id(options["pool"]) for _, options in captured}
+    replays.clear()
+    pools = [options["pool"] for _, options in captured]  # alive, so that ids are not reused
+    captured.clear()
+    gc.collect()
+    capture(lambda: None)
+    assert len(first) == 1
+    assert captured[0][1]["pool"] not in pools
+
+
+def test_work_that_makes_the_host_wait_is_not_captured(captured, monkeypatch) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def reads_back() -> None:
+        if modes and modes[-1] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    capture = CudaCapture()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            capture(reads_back)
+    assert captured == []
+    assert modes == ["error", "default"] * 2
 
 
 @pytest.mark.parametrize(
