@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from align.recipe import Recipe
+from cluster.gpu_checks import hint
 from cluster.pool import ACCELERATOR, Node, accelerator_named, node_of, read_pool, summary
 from cluster.settings import Settings
 from sweeps.errors import SweepError
@@ -91,13 +92,15 @@ def make_placement(
 ) -> Placement:
     """The placement of the trials of `stages` on the Ray that this process is connected to.
 
-    On GPUs if suitable nodes have some, else on CPUs. SweepError if no node is suitable, a trial
-    needs more CPUs than a node has, or a stage does not fit the GPU.
+    On GPUs if suitable nodes have some, else on CPUs. A note names the check of GPUs if it has
+    never passed on one of their types. SweepError if no node is suitable, a trial needs more CPUs
+    than a node has, or a stage does not fit the GPU.
     """
-    return place(
+    nodes = read_pool()
+    placement = place(
         recipe,
         stages,
-        read_pool(),
+        nodes,
         cpus_per_trial,
         accelerator,
         labels or {},
@@ -105,6 +108,9 @@ def make_placement(
         grow,
         local=settings.ray_address is None,
     )
+    types = {node.accelerator for node in nodes if placement.gpus and placement.suits(node)}
+    advice = [hint(settings, name) for name in sorted(types, key=str)]
+    return replace(placement, notes=(*placement.notes, *filter(None, advice)))
 
 
 def place(

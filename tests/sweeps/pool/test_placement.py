@@ -4,10 +4,13 @@ import pytest
 
 from align.memory.machines import GPUS
 from align.recipe import parse_recipe
+from cluster.gpu_checks import hint
 from cluster.pool import Node
+from cluster.settings import Settings
 from sweeps.errors import SweepError
+from sweeps.pool import placement as placing
 from sweeps.pool.gpu_sharing import MACHINES, _share
-from sweeps.pool.placement import Placement, place
+from sweeps.pool.placement import Placement, make_placement, place
 from tests.sweeps.toy_recipe import RECIPE
 
 SPOT, STEADY = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
@@ -199,3 +202,16 @@ def test_gpus_of_unknown_memory_are_not_shared(recipe):
     node = Node("a", "a", "10.0.0.1", 8, 1, "L40S")
     found = place(recipe, ["sft"], [node])
     assert found.gpus == {"sft": 1.0} and "L40S" in found.notes[0]
+
+
+def test_a_pool_of_cards_that_were_never_checked_is_told_so_until_they_are(tmp_path, monkeypatch):
+    settings = Settings(home=tmp_path / "home", storage=str(tmp_path / "storage"))
+    monkeypatch.setattr(placing, "read_pool", lambda: [card("T4"), card("L4", name="b")])
+    passed = settings.home / "gpu-check" / "L4.json"
+    passed.parent.mkdir(parents=True)
+    passed.write_text('{"verdict": "PASS"}')
+    recipe = with_stage(max_length=256)
+    notes = make_placement(settings, recipe, ["sft"]).notes
+    assert [note for note in notes if "gpu check" in note] == [hint(settings, "T4")]
+    passed.with_name("T4.json").write_text('{"verdict": "PASS"}')
+    assert not any("gpu check" in note for note in make_placement(settings, recipe, ["sft"]).notes)
