@@ -74,9 +74,9 @@ def _prepare(cpu: bool, only: str) -> tuple[Check, ...]:
         from align.precision import precision
 
         precision()  # an error of ALIGNERY_GPU
+        chosen = choose(only)
         if not cpu:
             check_for_card()
-        chosen = choose(only)
     return chosen
 
 
@@ -157,6 +157,8 @@ def choose(only: str) -> tuple[Check, ...]:
     """
     every = {check.name: check for check in checks()}
     names = [name.strip() for name in only.split(",") if name.strip()]
+    if only and not names:
+        raise RequestError(f"--only '{only}' names no check; allowed: {', '.join(every)}")
     for name in names:
         if name not in every:
             hint = did_you_mean(name, every, before="; ")

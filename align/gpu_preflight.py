@@ -19,6 +19,10 @@ PATIENCE = 10.0
 _DRIVERS = {"11": "450", "12": "525", "13": "580"}
 #: Torch's message of a driver that is too old, with its CUDA version as major x 1000 + minor x 10.
 _TOO_OLD = re.compile(r"driver on your system is too old \(found version (\d+)\)")
+_ON_CPU = (
+    "or set CUDA_VISIBLE_DEVICES to nothing before the Ray of this machine starts, so that it "
+    "computes on the CPU"
+)
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 
 
@@ -58,7 +62,7 @@ def find_fault(card: CardFacts, share: float = 1.0, needs: GpuNeeds | None = Non
     if card.cuda is None:
         return (
             "a GPU is to be used, and the installed PyTorch is a build without CUDA; install a "
-            "build with it, or ask for no GPU"
+            f"build with it, {_ON_CPU}"
         )
     if card.refusal:
         return _refused(card.refusal, card.cuda)
@@ -138,12 +142,13 @@ def _refused(message: str, cuda: str) -> str:
         version = int(match.group(1))
         return (
             f"the NVIDIA driver supports CUDA {version // 1000}.{version % 1000 // 10}, and the "
-            f"installed PyTorch is built for CUDA {cuda}; install {oldest} of the driver, or newer"
+            f"installed PyTorch is built for CUDA {cuda}; install {oldest} of the driver, or "
+            f"newer, {_ON_CPU}"
         )
     if "no NVIDIA driver" in message or "No CUDA GPUs are available" in message:
         return (
             f"no NVIDIA driver or no card is visible here; install {oldest} of the driver or "
-            "newer, and give a container access to the card (`docker run --gpus all`)"
+            f"newer, and give a container access to the card (`docker run --gpus all`), {_ON_CPU}"
         )
     if "busy or unavailable" in message:
         return (

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from align.gpu_process import prepare_process
+from align.inference.options import TALLEST
 from align.json_output import JsonObjectOption
 from align.memory.machines import GPUS
 from align.sources import SMOLLM2, TINY, check_base
@@ -69,7 +71,8 @@ def engine(
         ),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="With --predict: the adapters' rank. Default: 16.")
+        int | None,
+        typer.Option(min=1, max=TALLEST, help="With --predict: the adapters' rank. Default: 16."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="With --predict: the config.json of another base.")
@@ -105,6 +108,7 @@ def engine(
     cases = chosen_cases(only, length, quick)
     ref = base if base is not None else TINY if quick else SMOLLM2
     check_base(ref)
+    prepare_process(1)
     from rich.console import Console
 
     from benchmarks.results import RATIOS, ratios

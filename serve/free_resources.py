@@ -31,6 +31,12 @@ def free_cpus(requested: int | None, patience: float = PATIENCE) -> int:
         time.sleep(0.2)
 
 
+def check_gpus(gpus: float) -> None:
+    """ServeError if an engine cannot claim so many GPUs: a part of one, or whole GPUs."""
+    if gpus > 1 and gpus != int(gpus):
+        raise ServeError(f"--gpus {gpus:g}: beyond 1, an engine takes whole GPUs")
+
+
 def free_gpus(requested: float | None, cpus: int, patience: float = PATIENCE) -> float:
     """GPUs for the engine; default: a whole GPU if Ray has any, else none.
 
@@ -46,8 +52,6 @@ def free_gpus(requested: float | None, cpus: int, patience: float = PATIENCE) ->
             f"the engine needs {_gpus(gpus)} and this Ray has {total:g}; ask for less with --gpus "
             "(0 computes on the CPU)"
         )
-    if gpus > 1 and gpus != int(gpus):
-        raise ServeError(f"--gpus {gpus:g}: beyond 1, an engine takes whole GPUs")
     if gpus and not _placed(cpus, gpus, patience):
         free = float(ray.available_resources().get("GPU", 0))
         raise ServeError(

@@ -73,6 +73,8 @@ class Search:
             "parent": self.parent_id,
             "reward_model": self.reward_model_id,
         }
+        if self.recipe.fp32_modules:  # else digests are those of earlier versions
+            content["fp32_modules"] = self.recipe.fp32_modules
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

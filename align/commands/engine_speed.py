@@ -12,7 +12,7 @@ from align.memory.shape import ModelShape
 from align.recipe.show import columns
 
 WIDTH = 100
-_HEAD = ("ROWS", "", "NO ADAPTER", "1 ADAPTER", "16 ADAPTERS", "LAUNCHES A STEP")
+_HEAD = ("ROWS", "HOW", "NO ADAPTER", "1 ADAPTER", "16 ADAPTERS", "LAUNCHES A PASS")
 
 
 def speed_text(shape: ModelShape, machine: Machine, rank: int) -> Iterator[str]:

@@ -125,7 +125,12 @@ def run(setting: Setting) -> Outcome:
     base = load_base(setting.base)
     phases = {**training_calls(base, setting), **engine_calls(base)}
     kernels = {phase: seen.kernels for phase, seen in phases.items()}
-    figures = {"kernels": kernels, "shapes": {phase: len(s.calls) for phase, s in phases.items()}}
+    figures = {
+        "kernels": kernels,
+        "calls": {
+            phase: {str(call): call.kernel for call in seen.calls} for phase, seen in phases.items()
+        },
+    }
     slow = {
         phase: next(call for call in seen.calls if call.kernel == MATH)
         for phase, seen in phases.items()

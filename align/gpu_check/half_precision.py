@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from align.base import Base, load_base, model_source
+from align.fp16 import held_linears, settle
 from align.gpu_check.check import Check, Outcome, Setting, failed, passed
 from align.gpu_check.prompts import prompts
 from align.precision import precision
@@ -50,14 +51,16 @@ def run(setting: Setting) -> Outcome:
         model: Any = base.model
     else:
         model = _from_files(setting.base, dtype)
+        settle(setting.base, model, base.tokenizer, ())  # as where the base is loaded in fp16
+    wide = sorted(held_linears(model))
     measured = measure(base, model, _from_files(setting.base, torch.float32))
     limit = torch.finfo(dtype).max
-    figures = {"dtype": name, "limit": limit, **vars(measured)}
+    figures = {"dtype": name, "limit": limit, "in_fp32": wide, **vars(measured)}
     if measured.overflow is not None:
         return failed(
-            f"{name} overflows after layer {measured.overflow}, beyond {_shown(limit)}. "
-            "Take a base without such outliers, or a card of capability 8.0 or more, which has "
-            "bfloat16",
+            f"{name} overflows after layer {measured.overflow}, beyond {_shown(limit)}, on prompts "
+            "that the base's loading did not read: name the layer in the recipe's fp32_modules, or "
+            "take a card of capability 8.0 or more, which has bfloat16",
             **figures,
         )
     if not measured.divergence <= _DIVERGENCE[name]:
@@ -67,8 +70,9 @@ def run(setting: Setting) -> Outcome:
             "it with the JSON",
             **figures,
         )
+    held = f", with {len(wide)} linear layers in fp32" if wide else ""
     return passed(
-        f"{name} is finite: residuals up to {measured.largest:,.1f} of {_shown(limit)}; "
+        f"{name} is finite{held}: residuals up to {measured.largest:,.1f} of {_shown(limit)}; "
         f"{measured.divergence:.1e} nats from fp32, {measured.same:.1%} the same top token",
         **figures,
     )

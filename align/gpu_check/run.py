@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from align.errors import AligneryError
 from align.gpu_check.check import Check, Outcome, Setting, failed, skipped
 from align.gpu_check.privacy import without_paths
 from align.gpu_errors import lost_gpu
@@ -98,7 +99,9 @@ def _run(check: Check, setting: Setting) -> tuple[Result, bool]:
     except Exception as error:  # of any class: each is the result of this check
         seconds = time.perf_counter() - started
         fatal = lost_gpu(error) is not None
-        sentence = f"{type(error).__name__}: {_first_line(error)}; attach the JSON to a bug report"
+        sentence = f"{type(error).__name__}: {_first_line(error)}"
+        if not isinstance(error, AligneryError):  # whose messages say themselves what to do
+            sentence += "; attach the JSON to a bug report"
         return Result(check.name, failed(sentence), seconds, _frames(error)), fatal
     return Result(check.name, outcome, time.perf_counter() - started), False
 

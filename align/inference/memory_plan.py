@@ -99,7 +99,8 @@ def graphs_bytes(sizes: DecoderSizes, options: EngineOptions, tokens: int) -> in
     """Bytes of all CUDA graphs: a shared pool as large as the largest graph needs.
 
     To this come the logits, which all graphs share, too, and the parameters of each graph's
-    kernels. Each shape is captured with and without adapters.
+    kernels. Each shape is captured with and without adapters. An engine beside training captures
+    shapes as they come, not the largest first, and may need more.
     """
     if not options.cuda_graphs:
         return 0

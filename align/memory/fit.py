@@ -59,7 +59,11 @@ def fit_stages(
     machine: Machine,
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> list[StageFit]:
-    """The fit of each of the named stages. `prompt_tokens` is the longest prompt."""
+    """The fit of each of the named stages. `prompt_tokens` is the longest prompt.
+
+    ModelError if the base has no linear layer that the recipe's `fp32_modules` name.
+    """
+    shape.check_held(recipe.fp32_modules)
     generated = longest_sequence(recipe, prompt_tokens)
     return [
         _fit(_Case(recipe, stage, shape, machine, prompt_tokens, generated)) for stage in stages

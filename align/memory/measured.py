@@ -29,7 +29,7 @@ def measured(machine: Machine) -> Machine:
         result = json.loads(result_file(machine.name).read_text(encoding="utf-8"))
         figures = _figures(result["checks"])
         context, fragmentation = int(figures["context"]), float(figures["fragmentation"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return machine
     if not (0 < context < machine.memory and 0 <= fragmentation < 1):
         return machine

@@ -13,6 +13,7 @@ from align.errors import ModelError
 from align.fp32_modules import held
 from align.sources import SMOLLM2, TINY, check_base, local_folder
 
+_OPTIONAL = ("num_key_value_heads", "head_dim", "max_position_embeddings")
 _NEEDED = (
     "hidden_size",
     "intermediate_size",
@@ -98,6 +99,16 @@ class ModelShape:
             if held(patterns, _full(name, layer))
         )
 
+    def check_held(self, patterns: Collection[str]) -> None:
+        """ModelError if a pattern names no linear layer that may be held in fp32."""
+        for pattern in patterns:
+            if not self.held_parameters([pattern]):
+                raise ModelError(
+                    f"fp32_modules: '{pattern}' names no linear layer that can be held in fp32; "
+                    "allowed: down_proj, gate_proj, o_proj, up_proj, or other parts of their "
+                    f"names, such as mlp or layers.{self.layers - 1}.mlp"
+                )
+
     def lora_parameters(self, rank: int, targets: frozenset[str]) -> int:
         """Number of weights of an adapter: A (rank, in) and B (out, rank) per target and layer."""
         return self.layers * rank * sum(sum(self.linears[name]) for name in targets)
@@ -166,11 +177,19 @@ def _read(path: Path) -> ModelShape:
 
 def shape_of(config: Mapping[str, Any], source: str) -> ModelShape:
     """The sizes in a model's configuration. ModelError names the fields that `source` lacks."""
-    missing = [name for name in _NEEDED if not isinstance(config.get(name), int)]
+    missing = [name for name in _NEEDED if not _is_size(config.get(name))]
+    missing += [
+        name for name in _OPTIONAL if config.get(name) is not None and not _is_size(config[name])
+    ]
     if missing:
         raise ModelError(
-            f"{source}: no {', '.join(missing)} in it; memory is predicted for decoders of Llama's "
-            "layout (Llama, Mistral, Qwen2, Qwen3, SmolLM2)"
+            f"{source}: no positive whole number for {', '.join(missing)} in it; memory is "
+            "predicted for decoders of Llama's layout (Llama, Mistral, Qwen2, Qwen3, SmolLM2)"
+        )
+    if config["num_attention_heads"] % (config.get("num_key_value_heads") or 1):
+        raise ModelError(
+            f"{source}: {config['num_attention_heads']} num_attention_heads cannot share "
+            f"{config['num_key_value_heads']} num_key_value_heads evenly"
         )
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     family = str(config.get("model_type", ""))
@@ -186,6 +205,10 @@ def shape_of(config: Mapping[str, Any], source: str) -> ModelShape:
         tied=bool(config.get("tie_word_embeddings", False)),
         attention_bias=bool(config.get("attention_bias", family == "qwen2")),
     )
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def _full(name: str, layer: int = 0) -> str:

@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from align.artifact_cache import shelf
 from align.atomic_write import write_atomically
+from align.evaluation.eval_cache import ARITHMETIC
 from align.fp16 import held_linears
 from align.sources import cache_folder
 
@@ -35,8 +36,8 @@ class Reference:
     """Everything that the reference log-probabilities of a row's tokens depend on.
 
     `parent` is an adapter's id, None for the base itself, `dtype` the base's, with the names of
-    linear layers in fp32. The rows' own tokens, and so template
-    and tokenizer, are in the name of each value.
+    linear layers in fp32. The rows' own tokens, and so template and tokenizer, are in the name of
+    each value.
     """
 
     base_digest: str
@@ -48,6 +49,7 @@ class Reference:
     mixed_precision: str
     device: str
     trl: str
+    arithmetic: int = ARITHMETIC
 
     @property
     def digest(self) -> str:

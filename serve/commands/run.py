@@ -26,6 +26,7 @@ from serve.commands.common import (
     sizes,
 )
 from serve.errors import ServeError
+from serve.free_resources import check_gpus
 
 if TYPE_CHECKING:
     from cluster.registry import Registry
@@ -65,6 +66,8 @@ def run(
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
     remote = not listens_on_loopback(host)
     size = sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs)
+    if gpus is not None:
+        check_gpus(gpus)
     settings = Settings()
     from cluster.database import open_database
     from cluster.registry import Registry

@@ -109,6 +109,8 @@ def test_predictions_hold_in_fp32(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_both_and_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.memory.commands.prepare_process", lambda _: None)
+
     def measured(settings: Settings, folder: Path) -> tuple[list[Result], dict[str, object]]:
         assert settings == Settings(("sft",), 2, "", True)
         peak = Predicted(2**29, 0, 0, 0, 0, 0, overhead=5)

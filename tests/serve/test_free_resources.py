@@ -20,11 +20,13 @@ from tests.waiting import wait_until
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Ray of one node with two CPUs and a card."""
-    with simulated_pool() as pool:
-        pool.join(cpus=2, gpus=1, accelerator="T4")
-        settings = Settings(home=tmp_path_factory.mktemp("home"), ray_address=pool.address)
-        with ray_session(settings):
-            yield
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CUDA_VISIBLE_DEVICES", "0")  # also where tests are kept off a card
+        with simulated_pool() as pool:
+            pool.join(cpus=2, gpus=1, accelerator="T4")
+            settings = Settings(home=tmp_path_factory.mktemp("home"), ray_address=pool.address)
+            with ray_session(settings):
+                yield
 
 
 class Trial:

@@ -20,7 +20,7 @@ def test_workers_that_are_held_to_their_share_pass() -> None:
 @pytest.mark.parametrize(
     "within, beyond, cards, said",
     [
-        ([True, False], [False, False], 0, "does not get 35% of it"),
+        ([True, False], [False, False], 0, "does not get 25% of it"),
         ([True, True], [False, True], 0, "takes 55% of it"),
         ([True, True], [False, False], 1, "gpus=0 sees a card"),
     ],

@@ -108,7 +108,9 @@ class BankLinear(nn.Module):
         batch = self._bank.batch
         if batch is None or not batch.adapted or not self._adapted:
             return y
-        rows = x.to(y.dtype).contiguous().view(-1, self.in_features)  # some families pass a slice
+        if x.dtype != y.dtype:
+            x = x.to(y.dtype)
+        rows = x.contiguous().view(-1, self.in_features)  # some families pass a slice
         self._lora.add(rows, y.view(-1, self.out_features), batch)
         return y
 

@@ -1,4 +1,4 @@
-"""Decode steps captured as CUDA graphs: a single launch instead of a thousand."""
+"""Decode steps captured as CUDA graphs: a single launch instead of hundreds."""
 
 from __future__ import annotations
 

@@ -36,8 +36,10 @@ class _Plain:
         self._weight, self._bias = weight, bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        # A layer that is held in fp32 leaves the residual stream in fp32 (align.fp16).
-        return functional.linear(x.to(self._weight.dtype), self._weight, self._bias)
+        if x.dtype != self._weight.dtype:
+            # A layer that is held in fp32 leaves the residual stream in fp32 (align.fp16).
+            x = x.to(self._weight.dtype)
+        return functional.linear(x, self._weight, self._bias)
 
 
 def _bias(linears: Sequence[nn.Linear]) -> torch.Tensor | None:

@@ -15,8 +15,8 @@ _SHORTEST = 256  # tokens
 #: Positions (rows times tokens) up to which reading keys and values costs little: on a T4, with
 #: Qwen2.5-0.5B's 12 KiB for each position, 0.6 ms of a step of at least 4 ms.
 _CHEAP = 4096
-#: Positions from which on reading keys and values takes as long as launching a step's kernels
-#: (some 10 ms on a T4 with Qwen2.5-0.5B), so that a graph gains nothing.
+#: Positions from which on reading keys and values takes longer than launching a step's kernels (2
+#: to 6 ms with Qwen2.5-0.5B and a fast host), so that a graph gains nothing.
 _BOUND_BY_READING = 65_536
 
 

@@ -14,7 +14,7 @@ SHAPE, T4 = shape_of(QWEN, "qwen"), gpu("T4")
 def test_the_table_has_a_line_for_each_kind_and_number_of_rows():
     lines = list(speed_text(SHAPE, T4, 16))
     assert "on a T4" in lines[0]
-    assert lines[1].split()[:3] == ["ROWS", "NO", "ADAPTER"]
+    assert lines[1].split()[:3] == ["ROWS", "HOW", "NO"]
     cells = [line.split() for line in lines[2:11]]
     assert [(line[0], line[1]) for line in cells] == [
         (rows, kind) for kind in ("graphs", "eager", "prompts") for rows in ("1", "8", "32")

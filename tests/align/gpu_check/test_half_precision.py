@@ -42,15 +42,19 @@ def ran(monkeypatch, tmp_path):
     return run
 
 
-def test_the_verdict_and_what_to_do(tiny: Base, ran) -> None:
+def test_the_verdict_and_what_to_do(tiny: Base, ran, monkeypatch) -> None:
     good = ran(tiny.model)
     assert good.verdict == "PASS" and good.figures["dtype"] == "float16"
     model = copy.deepcopy(tiny.model)
     with torch.no_grad():
-        model.model.layers[0].mlp.down_proj.weight.mul_(1e7)
+        model.model.layers[0].mlp.down_proj.weight.mul_(1e5)
+    held = ran(model)  # as where it is loaded
+    assert held.verdict == "PASS" and "with 3 linear layers in fp32" in held.sentence
+    assert all("layers.0.mlp" in name for name in held.figures["in_fp32"])
+    monkeypatch.setattr(half_precision, "settle", lambda *_: None)
     bad = ran(model)
     assert bad.verdict == "FAIL"
-    assert "overflows after layer 0" in bad.sentence and "bfloat16" in bad.sentence
+    assert "overflows after layer 0" in bad.sentence and "fp32_modules" in bad.sentence
 
 
 def test_a_divergence_beyond_rounding_fails(tiny: Base, monkeypatch, tmp_path) -> None:

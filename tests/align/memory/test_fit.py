@@ -2,6 +2,7 @@
 
 import pytest
 
+from align.errors import ModelError
 from align.memory.fit import fit_stages, propose
 from align.memory.machines import GIB
 from align.memory.peak import predict
@@ -60,3 +61,7 @@ def test_layers_in_fp32_are_counted_on_a_card_that_computes_in_fp16() -> None:
     held = plain.model_copy(update={"fp32_modules": ["mlp"]})
     (before,), (after,) = (fit_stages(one, ["sft"], shape, T4) for one in (plain, held))
     assert after.worst.peak.weights - before.worst.peak.weights == 2 * 2 * 3 * 64 * 128
+    for name in ("foo", "lm_head", "layers.2.mlp", "q_proj"):
+        wrong = plain.model_copy(update={"fp32_modules": ["mlp", name]})
+        with pytest.raises(ModelError, match=f"'{name}' names no linear layer .*layers.1.mlp"):
+            fit_stages(wrong, ["sft"], shape, T4)

@@ -40,6 +40,7 @@ def test_measured_overheads_are_used_for_that_card_alone(home: Path) -> None:
         None,
         {**FIGURES, "context": 0},
         {**FIGURES, "context": 2**40},
+        {**FIGURES, "context": float("inf")},
         {**FIGURES, "context": "many"},
         {**FIGURES, "fragmentation": 1.5},
         {**FIGURES, "fragmentation": float("nan")},

@@ -35,8 +35,13 @@ def test_an_adapter_is_counted_by_its_targets() -> None:
 
 @pytest.mark.parametrize(
     "text, said",
-    [("{", "cannot be read"), ("[]", "one JSON object"), ("{}", "no hidden_size"),
-     (json.dumps({**QWEN, "vocab_size": None}), "no vocab_size in it")],
+    [("{", "cannot be read"), ("[]", "one JSON object"), ("{}", "for hidden_size"),
+     (json.dumps({**QWEN, "vocab_size": None}), "whole number for vocab_size in it"),
+     (json.dumps({**QWEN, "num_hidden_layers": -24}), "whole number for num_hidden_layers"),
+     (json.dumps({**QWEN, "num_attention_heads": True}), "whole number for num_attention_heads"),
+     (json.dumps({**QWEN, "head_dim": "x"}), "whole number for head_dim"),
+     (json.dumps({**QWEN, "max_position_embeddings": 0}), "for max_position_embeddings"),
+     (json.dumps({**QWEN, "num_key_value_heads": 3}), "cannot share 3 num_key_value_heads")],
 )  # fmt: skip
 def test_a_config_that_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "config.json"

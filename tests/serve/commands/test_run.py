@@ -23,6 +23,8 @@ def test_serving_refuses_what_it_must_not_do(settings, adapters):
     for size in ("0", "-1", "nan", "inf"):
         with pytest.raises(ServeError, match=r"--kv-gib .* above 0"):
             serve_run("--kv-gib", size)
+    with pytest.raises(ServeError, match=r"--gpus 1.5: beyond 1, an engine takes whole GPUs"):
+        serve_run("--gpus", "1.5")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

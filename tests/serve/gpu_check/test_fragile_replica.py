@@ -17,7 +17,9 @@ def test_only_the_message_itself_fails_the_card() -> None:
     assert not is_fatal(ScoreJob((chat,), AdapterRef("id", "line:1")))
 
 
-def test_the_error_is_that_of_a_card_which_is_lost() -> None:
+def test_the_error_is_that_of_a_card_which_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a card the error would be real, and the card lost to all later tests of this process.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(torch.AcceleratorError) as raised:
         fail_card()
     assert lost_gpu(raised.value) is not None
