@@ -13,16 +13,16 @@ request 191085 of pytorch would make the memory-efficient kernel take grouped he
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from transformers import AttentionInterface
+
+from align.compat.sdpa import Attention, wrapped_sdpa
 
 #: The least capability of flash and cuDNN attention.
 _GROUPED = (8, 0)
-_SDPA = "sdpa"
 
 
 def needs_equal_heads(capability: tuple[int, int] | None) -> bool:
@@ -36,11 +36,11 @@ def equal_heads(needed: bool) -> Iterator[None]:
 
     The name stays, so that masks are made as for `sdpa`.
     """
-    if not needed:
+    with wrapped_sdpa(_repeating) if needed else nullcontext():
         yield
-        return
-    original = AttentionInterface()[_SDPA]
 
+
+def _repeating(original: Attention) -> Attention:
     def forward(
         module: Any,
         query: torch.Tensor,
@@ -62,8 +62,4 @@ def equal_heads(needed: bool) -> Iterator[None]:
         )
         return result
 
-    AttentionInterface.register(_SDPA, forward)
-    try:
-        yield
-    finally:
-        AttentionInterface.register(_SDPA, original)
+    return forward

@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AttentionInterface
+
+from align.compat.sdpa import Attention, wrapped_sdpa
 
 #: The most attention weights of a sample, over all heads, for which this backward pass is used.
 MOST = 2**20
 #: Attention weights computed at a time: 1 MB in fp32, which fits a core's own cache.
 _BLOCK = 2**18
-
-_SDPA = "sdpa"
 
 
 @contextmanager
@@ -31,8 +30,11 @@ def short_attention() -> Iterator[None]:
 
     The name stays, so that masks are made as for `sdpa`.
     """
-    original = AttentionInterface()[_SDPA]
+    with wrapped_sdpa(_with_short_gradient):
+        yield
 
+
+def _with_short_gradient(original: Attention) -> Attention:
     def forward(
         module: nn.Module,
         query: torch.Tensor,
@@ -56,11 +58,7 @@ def short_attention() -> Iterator[None]:
         out = attention(query, key, value, attention_mask, is_causal=causal, scale=scaling)
         return out.transpose(1, 2).contiguous(), None
 
-    AttentionInterface.register(_SDPA, forward)
-    try:
-        yield
-    finally:
-        AttentionInterface.register(_SDPA, original)
+    return forward
 
 
 def _fits(

@@ -44,7 +44,7 @@ class Result:
         return plain | ({"frames": list(self.frames)} if self.frames else {})
 
 
-class Pace:
+class CheckProgress:
     """Estimates the time left from what the checks so far took against what was expected."""
 
     def __init__(self, checks: Sequence[Check], setting: Setting):
@@ -75,7 +75,7 @@ def run_checks(
     it are skipped.
     """
     results: list[Result] = []
-    pace, lost = Pace(checks, setting), ""
+    pace, lost = CheckProgress(checks, setting), ""
     for check in checks:
         on_start(check.name, pace.left)
         if lost:

@@ -58,11 +58,11 @@ class CardSampler:
         return self.launch(logits, sequences).read()
 
     @torch.inference_mode()
-    def launch(self, logits: Tensor, sequences: Sequence[int]) -> Launch:
-        """Queue the work of `pick`; the host waits for the device only in `Launch.read`."""
+    def launch(self, logits: Tensor, sequences: Sequence[int]) -> SamplingLaunch:
+        """Queue the work of `pick`; the host waits for the device only in `SamplingLaunch.read`."""
         rows = {i: row for i, row in enumerate(map(self._rows.get, sequences)) if row is not None}
         if not rows:
-            return Launch(logits.argmax(-1), rows, None)
+            return SamplingLaunch(logits.argmax(-1), rows, None)
         kinds = by_kind(rows, self._vocabulary)
         sent = _parameters(rows, kinds, self._vocabulary)
         sent.send(self._device)
@@ -81,7 +81,7 @@ class CardSampler:
         for row in rows.values():
             row.launched += 1
         chosen = None if logs is None else tokens.index_select(0, sent.ints("logged"))
-        return Launch(tokens, rows, logs, chosen)
+        return SamplingLaunch(tokens, rows, logs, chosen)
 
     def _draw(self, kind: Kind, scores: Tensor, sent: Bundle, most: int) -> Tensor:
         """A token of each row of a kind; `most` is the largest `top_k` of these."""
@@ -97,7 +97,7 @@ class CardSampler:
         return draw_few(weights, most, sent.ints("top_k"), top_p, shares)
 
 
-class Launch:
+class SamplingLaunch:
     """A step whose work is queued; `tokens` (rows,) are on the device."""
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from align.inference.card_sampler import Launch
+from align.inference.card_sampler import SamplingLaunch
 from align.inference.sampling_state import Picked
 from align.inference.transfers import upload
 
@@ -15,10 +15,10 @@ class InFlight:
     """The newest token of each of some sequences, on the device."""
 
     def __init__(self) -> None:
-        self._launches: list[Launch] = []
+        self._launches: list[SamplingLaunch] = []
         self.sequences: list[int] = []
 
-    def add(self, launch: Launch, sequences: Sequence[int]) -> None:
+    def add(self, launch: SamplingLaunch, sequences: Sequence[int]) -> None:
         """Add a token of each of `sequences`, in the order of the launch's rows."""
         self._launches.append(launch)
         self.sequences += sequences

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 
+from align.inference.scheduling.lora_blocks import NEEDLESS, merged
 from align.memory.shape import FUSED, ModelShape
 
 FP32 = INT32 = 4
 INT64 = 8
 #: Bytes of a number in the weights and in the activations: fp16 or bf16.
 HALF = 2
-#: Products, tokens times columns, that blocks of prompts may have for nobody.
-_NEEDLESS = 40_000
 
 
 @dataclass(frozen=True)
@@ -79,24 +78,14 @@ def read_prompts(shape: ModelShape, prompts: Sequence[int], ranks: Sequence[int]
 
 
 def _lora_blocks(prompts: Sequence[int], ranks: Sequence[int]) -> list[tuple[int, frozenset[int]]]:
-    """Tokens and adapters of each LoRA product, as `align.inference.kernels.columns` joins them.
-
-    A prompt joins the block before it if that adds few products that nobody needs.
-    """
-    blocks: list[tuple[int, frozenset[int]]] = []
-
-    def work(tokens: int, slots: frozenset[int]) -> int:
-        return tokens * sum(ranks[slot] for slot in slots)
-
-    for at, length in enumerate(prompts if ranks else ()):
-        alone = (length, frozenset({at % len(ranks)}))
-        if blocks:
-            joined = (blocks[-1][0] + length, blocks[-1][1] | alone[1])
-            if work(*joined) - work(*blocks[-1]) - work(*alone) <= _NEEDLESS:
-                blocks[-1] = joined
-                continue
-        blocks.append(alone)
-    return blocks
+    """Tokens and adapters of each LoRA product."""
+    ends = list(accumulate(prompts)) if ranks else []
+    groups = [
+        (end - length, end, at % len(ranks))
+        for at, (length, end) in enumerate(zip(prompts, ends, strict=False))
+    ]
+    blocks = merged(groups, ranks.__getitem__, NEEDLESS)
+    return [(end - first, slots) for first, end, slots in blocks]
 
 
 def _outside(shape: ModelShape, tokens: int) -> Counts:

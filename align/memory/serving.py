@@ -13,15 +13,17 @@ from align.memory.shape import read_shape
 _GPU = GPUS["T4"]
 
 
-def needs_of(base: str, options: EngineOptions) -> GpuNeeds:
+def needs_of(base: str, options: EngineOptions | None = None) -> GpuNeeds:
     """The bytes of the base's weights and of all keys and values; 0 for bases of another layout.
 
-    The adapter bank grows with the adapters that are asked for, and is not counted.
+    Without an engine's `options` only the weights are counted. The adapter bank grows with the
+    adapters that are asked for, and is not counted.
     """
     try:
         shape = read_shape(base)
     except ModelError:
         return GpuNeeds()
-    asked = options.kv_bytes or options.slot_tokens  # else the engine takes what is free
-    cache = kv_bytes(shape, _GPU, options) if asked else 0
+    cache = 0  # the engine takes what is free unless it is told how much
+    if options is not None and (options.kv_bytes or options.slot_tokens):
+        cache = kv_bytes(shape, _GPU, options)
     return GpuNeeds(_GPU.width * shape.parameters, cache)

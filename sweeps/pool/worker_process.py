@@ -7,13 +7,9 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from align.errors import ModelError
 from align.gpu_process import limit_memory, prepare_process
-from align.memory.shape import read_shape
+from align.memory.serving import needs_of
 from cluster.settings import Settings
-
-#: Bytes of a weight on a GPU: fp16 or bf16 (align.precision).
-_WIDTH = 2
 
 
 def import_for(settings: Settings, cpus: int, gpus: float, dotted: str) -> Any:
@@ -40,11 +36,7 @@ def use_card(share: float, base: str) -> None:
     """
     if share <= 0 or "torch" not in sys.modules:
         return
-    from align.gpu_preflight import GpuNeeds, check_card
+    from align.gpu_preflight import check_card
 
-    try:
-        weights = _WIDTH * read_shape(base).parameters
-    except ModelError:  # of another layout: its size is not known before it is loaded
-        weights = 0
-    check_card(share, GpuNeeds(weights))
+    check_card(share, needs_of(base))
     limit_memory(share)

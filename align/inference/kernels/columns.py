@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 
 from align.inference.kernels.batch import Batch
+from align.inference.scheduling.lora_blocks import NEEDLESS, merged
 from align.inference.transfers import upload
 
 #: Owner of a free column; a token without an adapter has bank slot -1.
 _FREE = -2
 _MULTIPLE = 16  # of columns: tensor cores and vector loads take whole tiles
-#: Tokens times columns of needless arithmetic that are cheaper than the launches of another block:
-#: for a linear layer of 1,000 inputs and outputs, 40,000 take a T4 about 10 us at a fifth of its
-#: peak, and four more launches 20 to 30 us.
-_NEEDLESS = 40_000
 
 
 @dataclass(frozen=True)
-class Block:
+class ColumnBlock:
     """A run of tokens and the columns that they use.
 
     `foreign` (tokens, columns) is True where a column belongs to the adapter of another token; None
@@ -63,7 +60,7 @@ class Columns:
         """The columns of a slot (rank,) int64."""
         return self._index[slot]
 
-    def blocks(self, batch: Batch) -> Sequence[Block]:
+    def blocks(self, batch: Batch) -> Sequence[ColumnBlock]:
         """Runs of tokens that cover all tokens with an adapter, made once in a pass.
 
         Where `few_launches`, a decode step is a single block with all columns, whatever adapters it
@@ -72,11 +69,11 @@ class Columns:
         make = self._all if batch.few_launches and not batch.spans else self._by_groups
         return batch.once("columns", lambda: make(batch))
 
-    def _all(self, batch: Batch) -> list[Block]:
-        return [Block(slice(None), slice(None), self._owner != batch.bank[:, None])]
+    def _all(self, batch: Batch) -> list[ColumnBlock]:
+        return [ColumnBlock(slice(None), slice(None), self._owner != batch.bank[:, None])]
 
-    def _by_groups(self, batch: Batch) -> list[Block]:
-        needless = _NEEDLESS if batch.few_launches else 0
+    def _by_groups(self, batch: Batch) -> list[ColumnBlock]:
+        needless = NEEDLESS if batch.few_launches else 0
         ranks = {slot: len(columns) for slot, columns in self._of.items()}
         blocks = []
         groups = batch.groups if batch.spans else _runs(batch.bank.tolist())
@@ -86,7 +83,7 @@ class Columns:
             foreign = None
             if (first, end, *slots) not in groups:  # several adapters, or tokens without any
                 foreign = self._owner[columns] != batch.bank[rows, None]
-            blocks.append(Block(rows, columns, foreign))
+            blocks.append(ColumnBlock(rows, columns, foreign))
         return blocks
 
     def _selection(self, slots: frozenset[int]) -> slice | torch.Tensor:
@@ -124,26 +121,3 @@ def _runs(bank: Sequence[int]) -> list[tuple[int, int, int]]:
             runs.append((first, end, slot))
         first = end
     return runs
-
-
-def merged(
-    groups: Sequence[tuple[int, int, int]], rank: Callable[[int], int], needless: int
-) -> list[tuple[int, int, frozenset[int]]]:
-    """Neighbouring `groups` (first token, end, slot) as blocks (first token, end, slots).
-
-    A group joins the block before it if that adds at most `needless` tokens times columns.
-    """
-
-    def work(first: int, end: int, slots: frozenset[int]) -> int:
-        return (end - first) * sum(map(rank, slots))
-
-    blocks: list[tuple[int, int, frozenset[int]]] = []
-    for first, end, slot in groups:
-        group = (first, end, frozenset({slot}))
-        if blocks:
-            joined = (blocks[-1][0], end, blocks[-1][2] | group[2])
-            if work(*joined) - work(*blocks[-1]) - work(*group) <= needless:
-                blocks[-1] = joined
-                continue
-        blocks.append(group)
-    return blocks

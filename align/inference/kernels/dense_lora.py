@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from align.inference.kernels.batch import Batch
-from align.inference.kernels.columns import Block, Columns
+from align.inference.kernels.columns import ColumnBlock, Columns
 from align.inference.kernels.ops import Pair
 
 
@@ -54,7 +54,7 @@ class DenseLora:
         for block in self._columns.blocks(batch):
             self._add(x, y, block)
 
-    def _add(self, x: torch.Tensor, y: torch.Tensor, block: Block) -> None:
+    def _add(self, x: torch.Tensor, y: torch.Tensor, block: ColumnBlock) -> None:
         linears, _, width = self._a.shape
         a = self._a[:, block.columns].reshape(-1, width)
         narrow = functional.linear(x[block.rows], a)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from align.gpu_check.check import Check, Outcome, Setting, failed, passed
-from align.gpu_check.run import Pace, Result, run_checks
+from align.gpu_check.run import CheckProgress, Result, run_checks
 
 CPU, CARD = (Setting("tiny-random", device, Path()) for device in ("cpu", "cuda"))
 
@@ -82,13 +82,13 @@ def test_the_time_left_follows_what_checks_took() -> None:
     checks = [
         Check(str(seconds), fine, seconds, cpu_seconds=seconds / 2) for seconds in (10, 20, 30)
     ]
-    pace = Pace(checks, CARD)
+    pace = CheckProgress(checks, CARD)
     assert pace.left == 60
     pace.done(20)  # twice as long as expected: half of that is believed
     assert pace.left == 75
     pace.done(60)
     assert pace.left == 67.5
-    assert Pace(checks, CPU).left == 30
+    assert CheckProgress(checks, CPU).left == 30
 
 
 @pytest.mark.parametrize("message", ["", "\n"])

@@ -38,7 +38,7 @@ class Operations(TorchDispatchMode):
 
 
 class Transfers:
-    """Counts what goes each way; outside of `Launch.read` no value may come back."""
+    """Counts what goes each way; outside of `SamplingLaunch.read` no value may come back."""
 
     def __init__(self, monkeypatch):
         self.sent = self.read = 0

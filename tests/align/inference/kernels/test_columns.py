@@ -1,10 +1,8 @@
 """Which columns an adapter has, and which columns a run of tokens uses."""
 
-import pytest
 import torch
 
 from align.inference.kernels import Columns
-from align.inference.kernels.columns import merged
 from tests.align.inference.kernels.random_batches import decoding
 
 CPU = torch.device("cpu")
@@ -124,25 +122,6 @@ def test_nor_is_any_in_decoding():
         (slice(4, 6), slice(12, 14)),
     ]
     assert all(block.foreign is None for block in blocks)
-
-
-RANKS = [8, 8, 64, 8]
-
-
-@pytest.mark.parametrize(
-    ("groups", "needless", "wanted"),
-    [
-        ([], 100, []),
-        ([(0, 5, 1)], 0, [(0, 5, {1})]),
-        ([(0, 5, 0), (5, 9, 1)], 71, [(0, 5, {0}), (5, 9, {1})]),  # 9 * 16 against 5 * 8 + 4 * 8
-        ([(0, 5, 0), (5, 9, 1)], 72, [(0, 9, {0, 1})]),
-        ([(0, 5, 0), (5, 9, 2), (9, 12, 3)], 72, [(0, 5, {0}), (5, 9, {2}), (9, 12, {3})]),
-        ([(0, 5, 0), (7, 9, 0)], 15, [(0, 5, {0}), (7, 9, {0})]),  # two tokens in between
-        ([(0, 5, 0), (7, 9, 0)], 16, [(0, 9, {0})]),
-    ],
-)
-def test_groups_are_merged_while_that_is_cheap(groups, needless, wanted):
-    assert merged(groups, RANKS.__getitem__, needless) == wanted
 
 
 def test_an_adapter_without_factors_needs_no_columns():
