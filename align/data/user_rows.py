@@ -17,8 +17,9 @@ KINDS = (".jsonl", ".json", ".csv", ".parquet")
 def read_rows(path: Path) -> dict[int, Row]:
     """All rows by number: the line of a JSONL file, else counted from 1 without the header.
 
-    Empty for a file without rows. DataError names a missing or unreadable file, and rows that are
-    malformed or whose columns differ from the first row's.
+    Every row has all columns of the file, in the order of their first appearance; a value that a
+    row does not have is None. Empty for a file without rows. DataError names a missing or
+    unreadable file, and rows that are malformed.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -28,9 +29,12 @@ def read_rows(path: Path) -> dict[int, Row]:
         rows = _READERS[path.suffix.lower()](path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    if rows:
-        _check_columns(path, rows)
-    return rows
+    return _aligned(rows)
+
+
+def own_columns(row: Row) -> list[str]:
+    """The columns in which a row has a value; absent values and null are no values."""
+    return [column for column, value in row.items() if value is not None]
 
 
 def numbers(rows: Iterable[int]) -> str:
@@ -41,17 +45,13 @@ def numbers(rows: Iterable[int]) -> str:
     return f"row{'s' if len(listed) > 1 else ''} {shown}{more}"
 
 
-def _check_columns(path: Path, rows: dict[int, Row]) -> None:
-    first_number = next(iter(rows))
-    expected = set(rows[first_number])
-    differing = {number: row for number, row in rows.items() if set(row) != expected}
-    if differing:
-        number, row = next(iter(differing.items()))
-        raise DataError(
-            f"{path}: every row needs the same columns, but {numbers(differing)} differ: "
-            f"row {first_number} has {', '.join(sorted(expected))}; "
-            f"row {number} has {', '.join(sorted(row)) or 'none'}"
-        )
+def _aligned(rows: dict[int, Row]) -> dict[int, Row]:
+    """The rows with the same columns in the same order; absent values become None."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    return {
+        number: row if list(row) == columns else {column: row.get(column) for column in columns}
+        for number, row in rows.items()
+    }
 
 
 def _jsonl(path: Path) -> dict[int, Row]:

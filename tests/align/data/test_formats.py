@@ -41,7 +41,7 @@ WRONG: list[tuple[str, str]] = [
     ("\n\n", "no rows"),
     (f"{GOOD}\nnot json\n", "row 2 is not JSON"),
     (f"{GOOD}\n[1]\n", "row 2: not an object"),
-    (f'{GOOD}\n\n{{"prompt": "x"}}\n', "row 3 differ: row 1 has completion, prompt; row 3 has"),
+    (f'{GOOD}\n\n{{"prompt": "x"}}\n', "row 3: .*'completion'"),
     ('{"prompt": "x", "completion": ""}', "row 1: column 'completion' is empty"),
     ('{"prompt": "x", "completion": null}', "column 'completion' is empty"),
     ('{"prompt": "x", "completion": 5}', "column 'completion' must be text or a list"),

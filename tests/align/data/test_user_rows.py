@@ -6,6 +6,7 @@ import pytest
 
 from align.data.formats import inspect_file
 from align.data.splits import load_split
+from align.data.user_rows import own_columns, read_rows
 from align.errors import DataError
 from tests.align.data.recipes import recipe
 
@@ -49,3 +50,27 @@ def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: st
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         inspect_file(tmp_path / "none.jsonl")
+
+
+def test_every_row_has_all_columns_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(
+        '{"prompt": "a", "completion": "b"}\n\n'
+        '{"completion": "d", "system": "s", "prompt": "c"}\n'
+        '{"prompt": "e", "completions": "f", "system": null}\n',
+        encoding="utf-8",
+    )
+    rows = read_rows(path)
+    assert list(rows) == [1, 3, 4]
+    assert all(
+        list(row) == ["prompt", "completion", "system", "completions"] for row in rows.values()
+    )
+    assert rows[1]["system"] is None and rows[3]["system"] == "s"
+    assert own_columns(rows[4]) == ["prompt", "completions"]
+
+
+def test_an_optional_column_is_no_error(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i}", "completion": "b"} for i in range(12)]
+    rows[7]["source"] = "mail"
+    mine = recipe(tmp_path, rows)
+    assert len(load_split(mine, "one", "train")) == 4
