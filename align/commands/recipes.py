@@ -223,6 +223,10 @@ def _found(findings: Findings, recipe: Recipe, output: Path) -> dict[str, Any]:
         "rows": findings.rows,
         "prompts": findings.prompts,
         "columns": list(findings.columns),
+        "form": findings.form,
+        "mapping": dict(findings.mapping),
+        "ignored": list(findings.ignored),
+        "notes": list(findings.notes),
         "formats": [data_format.name for data_format in findings.formats],
         "stages": recipe.order(),
         "splits": {"train": data.train, "validation": data.validation, "test": data.test},
@@ -235,10 +239,15 @@ def _told(findings: Findings, recipe: Recipe, output: Path) -> list[str]:
     )
     counts = _asked(recipe.data_of(recipe.order()[0]))
     lines = [
+        *([f"{findings.path}: read as {findings.form}"] if findings.form else []),
         f"{findings.path}: {findings.rows} rows, {findings.prompts} different prompts; {formats}",
         f"it can train: {', '.join(recipe.order())}",
         f"rows to train, compare and test on: {counts}",
     ]
+    lines += findings.notes
+    if findings.mapping:
+        names = ", ".join(f"{theirs} as {ours}" for ours, theirs in findings.mapping.items())
+        lines.append(f"taken for TRL's columns (data.columns in the recipe): {names}")
     if findings.ignored:
         lines.append(f"columns without a use: {', '.join(findings.ignored)}")
     return [*lines, f"wrote {output}; next: alignery recipe validate {output}"]

@@ -51,7 +51,7 @@ WRONG: list[tuple[str, str]] = [
     ('{"messages": [{"who": "human", "text": "x"}]}', "role system, user, assistant, tool"),
     ('{"messages": "x"}', "must be a list of messages"),
     ('{"chosen": "a", "rejected": "b"}', "a column 'prompt' is needed"),
-    ('{"question": "x", "reply": "y"}', "columns question, reply are none of TRL's formats"),
+    ('{"headline": "x", "body": "y"}', "columns headline, body are none of TRL's formats"),
     ('{"text": "x"}', "language modelling: .*split the text"),
     ('{"prompt": "x"}', "prompt only: GRPO needs an answer"),
     ('{"prompt": "x", "answer": "blue"}', "row 1: column 'answer' holds no number"),
