@@ -26,6 +26,7 @@ from align.inference.request_limits import check_request
 from align.inference.sampling_state import Picked
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
 from align.inference.stopping import Written, end_tokens
+from align.inference.token_bytes import TokenBytes
 from align.inference.transfers import upload
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
@@ -41,6 +42,7 @@ class BankEngine:
         self._model, self._slot_tokens = build_model(base, options, free)
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
+        self._token_bytes = TokenBytes(base.tokenizer)
         self._vocabulary = int(base.model.config.vocab_size)
         self._ends, device = end_tokens(base), next(base.model.parameters()).device
         self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
@@ -130,7 +132,7 @@ class BankEngine:
         self.reserve(len(request.prompt_ids) + request.max_new_tokens)
         sequence_ids = []
         for index in range(request.n):
-            written = Written(request, self._decode, self._ends, streamed)
+            written = Written(request, self._token_bytes.begin(), self._ends, streamed)
             live = start(next(self._ids), request, adapter, written, self._reuse)
             sequence = live.scheduled.id
             self._live[sequence] = live
@@ -295,6 +297,3 @@ class BankEngine:
     ) -> list[float]:
         """Summed log-probability of the completion for each (prompt ids, completion ids)."""
         return summed_log_probabilities(self, sequences, adapter_id)
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))

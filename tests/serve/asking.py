@@ -20,11 +20,16 @@ TOKENS = 8
 PROMPTS = ["one", "two and three", "a third prompt, longer than the others"]
 
 
-def gauge(url: str, name: str) -> float:
-    """A metric's sum over all processes and labels."""
+def gauge(url: str, name: str, **labels: str) -> float:
+    """A metric's sum over all processes and all labels but these."""
     with urlopen(f"{url}/metrics") as page:
         families = text_string_to_metric_families(page.read().decode())
-    return sum(one.value for family in families for one in family.samples if one.name == name)
+    return sum(
+        one.value
+        for family in families
+        for one in family.samples
+        if one.name == name and labels.items() <= one.labels.items()
+    )
 
 
 def connect(url: str, key: str = "none", timeout: float = 300) -> openai.OpenAI:

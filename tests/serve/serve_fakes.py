@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from align.adapters import Manifest, adapter_id, write_manifest
 from align.errors import AdapterError, RequestError
+from align.inference.token_bytes import DecodedBytes, TextBytes
 from align.inference.types import (
     Completion,
     GenerationRequest,
@@ -200,14 +201,14 @@ class FakeVocabulary:
     def encode(self, text: str) -> list[int]:
         return [1] * len(text)
 
-    def raw(self, token: int) -> bytes:
-        return self._words[token].encode()
+    def begin(self) -> TextBytes:
+        return DecodedBytes(lambda tokens: "".join(self._words[token] for token in tokens))
 
-    def silent(self, token: int) -> bool:
-        return False
+    def shows(self, token: int) -> bool:
+        return True
 
-    def stripped(self, token: int) -> int:
-        return 0
+    def name(self, token: int) -> bytes:
+        raise NotImplementedError
 
 
 class LocalTally:

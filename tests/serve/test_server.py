@@ -193,11 +193,11 @@ def test_an_experiment_over_the_wire(client, home):
     database.close()
 
 
-def test_a_client_that_hangs_up_does_not_hold_up_the_next(client, url):
+def test_a_client_that_hangs_up_does_not_hold_up_the_next_and_is_counted_as_left(client, url):
     long = {"model": "base", "messages": HELLO, "max_tokens": 1900, "temperature": 0, "n": 4}
     long["extra_body"] = {"ignore_eos": True}
     time.sleep(2 * PERIOD_SECONDS)  # until what others wrote has been reported
-    before = gauge(url, WRITTEN)
+    before, left, answered = gauge(url, WRITTEN), counted(url, "499"), counted(url, "200")
     stream = client.chat.completions.create(**long, stream=True)
     next(iter(stream))
     stream.close()
@@ -206,6 +206,16 @@ def test_a_client_that_hangs_up_does_not_hold_up_the_next(client, url):
     client.chat.completions.create(model="base", messages=HELLO, max_tokens=1)
     wait_until(lambda: gauge(url, WRITTEN) > before and not gauge(url, "alignery_rows_unfinished"))
     assert gauge(url, WRITTEN) - before < long["max_tokens"]  # no row of theirs came to its end
+    wait_until(lambda: counted(url, "499") == left + 2)
+    parts = client.chat.completions.create(model="base", messages=HELLO, max_tokens=4, stream=True)
+    assert list(parts)
+    wait_until(lambda: counted(url, "200") == answered + 2)
+    assert counted(url, "499") == left + 2
+
+
+def counted(url: str, status: str) -> float:
+    """Chats that ended with this status."""
+    return gauge(url, "alignery_requests_total", status=status, route="/v1/chat/completions")
 
 
 def test_many_at_once(client):
