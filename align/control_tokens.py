@@ -7,7 +7,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 #: Fields of a message that name something instead of saying it; templates rely on their values.
@@ -40,3 +40,17 @@ def texts_of(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for child in value:
             yield from texts_of(child)
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A copy of messages or variables in which each string of `texts_of` is changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {
+            name: child if name in _NAMES else with_texts(child, change)
+            for name, child in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [with_texts(child, change) for child in value]
+    return value
