@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from jinja2 import Environment, TemplateError, nodes
@@ -47,8 +48,12 @@ class ChatEncoder:
     """
 
     def __init__(self, tokenizer: Any, parse_control_tokens: bool = False):
-        self._tokenizer = tokenizer
-        self._control = None if parse_control_tokens else ControlText(tokenizer)
+        self._tokenizer, self._parse = tokenizer, parse_control_tokens
+
+    @cached_property
+    def _control(self) -> ControlText | None:
+        """Made for the first chat: some engines only ever get token ids."""
+        return None if self._parse else ControlText(self._tokenizer)
 
     def encode(
         self,
