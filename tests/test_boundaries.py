@@ -27,10 +27,11 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors gpu_cards json_output lru_cache suggestions",
-        "gpu_errors gpu_memory gpu_process space",
+        "control_tokens errors",
+        "artifact_cache atomic_write compat gpu_cards json_output lru_cache suggestions",
+        "control_text gpu_errors gpu_memory gpu_process space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
-        "fp16",
+        "chat_encoder fp16",
         "adapters base",
         "inference",
         "methods",

@@ -11,6 +11,7 @@ import torch
 
 from align.adapters.tensors import LoraFactors
 from align.base import Base
+from align.chat_encoder import PLAIN_CHAT, ChatEncoder, ChatOptions
 from align.errors import AdapterError
 from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
@@ -43,6 +44,7 @@ class BankEngine:
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
         self._token_bytes = TokenBytes(base.tokenizer)
+        self._chats = ChatEncoder(base.tokenizer, options.parse_control_tokens)
         self._vocabulary = int(base.model.config.vocab_size)
         self._ends, device = end_tokens(base), next(base.model.parameters()).device
         self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
@@ -57,11 +59,10 @@ class BankEngine:
             kept=self._known.is_kept,
         )
         self._scheduler = self._new_scheduler()
-        self._ids = count()
         self._live: dict[int, LiveSequence] = {}
         self._leaving: set[int] = set()  # keys of unloaded adapters that are still in use
         self._cancelled: list[int] = []
-        self.traffic = Traffic()
+        self._ids, self.traffic = count(), Traffic()
 
     @property
     def loaded(self) -> set[str]:
@@ -113,12 +114,11 @@ class BankEngine:
             self._scheduler = self._new_scheduler()
             self._let_go()
 
-    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
+    def tokenize_chat(
+        self, messages: Messages, generate: bool = True, options: ChatOptions = PLAIN_CHAT
+    ) -> list[int]:
         """Apply the base's chat template; `generate` opens the assistant's turn."""
-        ids = self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=generate, return_dict=False
-        )
-        return list(ids)
+        return self._chats.encode(messages, generate, options)
 
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
         """Queue a request; return its `n` sequence ids. RequestError or AdapterError if refused."""

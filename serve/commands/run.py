@@ -18,6 +18,7 @@ from serve.commands.common import (
     Base,
     CudaGraphs,
     KvGib,
+    ParseControlTokens,
     Slots,
     SlotTokens,
     WithoutKeysHere,
@@ -61,11 +62,12 @@ def run(
     kv_gib: KvGib = None,
     adapters: BankAdapters = EngineOptions.adapters,
     cuda_graphs: CudaGraphs = EngineOptions.cuda_graphs,
+    parse_control_tokens: ParseControlTokens = EngineOptions.parse_control_tokens,
     without_keys: WithoutKeysHere = False,
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
     remote = not listens_on_loopback(host)
-    size = sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs)
+    size = sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs, parse_control_tokens)
     if gpus is not None:
         check_gpus(gpus)
     settings = Settings()
