@@ -245,7 +245,7 @@ class Story:
         self.console.print(self.times())
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(
-            f"files: {self.settings.storage} (adapters), {self.settings.database_url}\n"
+            f"files: {self.settings.storage} (adapters), {self.settings.database_name}\n"
             f"next:  alignery adapter list\n"
             f"       alignery sweep status {self.recipe.line(self.stage('sft'))}\n"
             f"       alignery ab report {self.report.experiment if self.report else ''}\n"

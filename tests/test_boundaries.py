@@ -28,7 +28,7 @@ FORBIDDEN = {
 LAYERS = {
     "align": (
         "artifact_cache atomic_write compat errors gpu_cards json_output lru_cache suggestions",
-        "gpu_errors gpu_memory gpu_process space",
+        "gpu_errors gpu_memory gpu_process paths space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "fp16",
         "adapters base",

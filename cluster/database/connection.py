@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ from cluster.settings import Settings
 #: Seconds that a writer waits for another writer.
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
+
+#: Bytes of a database's path: SQLite's MAX_PATHNAME, less the suffix `-journal`.
+_LONGEST_SQLITE = 504
 
 _READ = "alignery_read"
 
@@ -150,9 +154,11 @@ def _unreachable(url: URL, error: Exception) -> DatabaseError:
     cause = " ".join(str(getattr(error, "orig", None) or error).split())
     if url.password:
         cause = cause.replace(str(url.password), "***")
-    if url.get_backend_name() == "sqlite":
-        advice = "check that the folder is writable, not full, and the file is Alignery's"
-    else:
+    if url.get_backend_name() != "sqlite":
+        shown = url.render_as_string(hide_password=True)
         advice = "check that the server runs, and host, port, user, password and database name"
-    shown = url.render_as_string(hide_password=True)
+    elif len(os.fsencode(shown := str(url.database))) > _LONGEST_SQLITE:
+        advice = f"SQLite takes paths of at most {_LONGEST_SQLITE} bytes: choose a shorter home"
+    else:
+        advice = "check that the folder is writable, not full, and the file is Alignery's"
     return DatabaseError(f"database {shown}: {cause}; {advice} (ALIGNERY_DATABASE_URL)")

@@ -45,7 +45,7 @@ def check_endpoint(setting: Setting) -> Outcome:
     """Requests to an endpoint on a local Ray, and the replacement of its replica."""
     from align.gpu_check.release import release
     from cluster.ray import ray_session
-    from cluster.settings import Settings
+    from cluster.settings import Settings, sqlite_url
     from serve.gpu_check.fragile_replica import FATAL
     from serve.server import running_server
     from serve.sizes import Sizes
@@ -53,7 +53,7 @@ def check_endpoint(setting: Setting) -> Outcome:
     home = setting.folder / "home"
     settings = Settings(
         home=home,
-        database_url=f"sqlite:///{home / 'alignery.db'}",
+        database_url=sqlite_url(home / "alignery.db"),
         storage=str(home / "storage"),
         ray_address=None,
     )

@@ -12,6 +12,7 @@ from cluster.database import Database, open_database
 from cluster.database.tables import Alias, Experiment
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
+from tests.odd_names import ODD_NAMES
 
 OPEN = "from cluster.database import open_database as o; from cluster.settings import Settings as S"
 
@@ -86,6 +87,27 @@ def test_sqlite_is_set_up_for_several_processes(home: Path) -> None:
         assert connection.scalar(text("PRAGMA busy_timeout")) >= 10_000
     database.close()
     assert (home / "alignery.db").is_file()
+
+
+def test_each_home_has_a_database_of_its_own_whatever_its_name(tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        database = open_database(Settings(home=tmp_path / name))
+        with database.session() as session:
+            session.add(Experiment(name=name, planned_users=1))
+        database.close()
+    for name in ODD_NAMES:
+        assert (tmp_path / name / "alignery.db").is_file()
+        database = open_database(Settings(home=tmp_path / name))
+        with database.session(write=False) as session:
+            assert session.scalars(select(Experiment.name)).all() == [name]
+        database.close()
+    assert {path.name for path in tmp_path.iterdir()} == set(ODD_NAMES)
+
+
+def test_a_path_that_is_too_long_for_sqlite_says_so(tmp_path: Path) -> None:
+    home = tmp_path / ("a" * 200) / ("b" * 200) / ("c" * 200)
+    with pytest.raises(DatabaseError, match="at most 504 bytes: choose a shorter home"):
+        open_database(Settings(home=home))
 
 
 def test_a_file_that_is_no_database(home: Path) -> None:
