@@ -294,6 +294,7 @@ class Story:
 
     def client(self) -> OpenAI:
         """OpenAI's client of the demo's endpoint."""
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
-        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)
+        url, direct = f"{self.url}/v1", DefaultHttpxClient(trust_env=False)  # past proxies
+        return OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120, http_client=direct)

@@ -44,7 +44,7 @@ LAYERS = {
     ),
     "cluster": (
         "compat errors pool signals threads",
-        "head names promotion settings token tree",
+        "head local_calls names promotion settings token tree",
         "authentication database secrets storage",
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
