@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def open_database(settings: Settings) -> Database:
     engine: Engine | None = None
     try:
         with _one_at_a_time(url):
+            _create_file(url)
             engine = make_engine(url)
             with engine.connect() as connection:
                 migrate(connection)
@@ -105,6 +106,13 @@ def _one_at_a_time(url: URL) -> Iterator[None]:
             f"{path}: another process has been migrating for {MIGRATION_SECONDS} s; "
             "end it, or wait and try again"
         ) from None
+
+
+def _create_file(url: URL) -> None:
+    """Create a SQLite file with the rights of the umask; SQLite itself never lets a group write."""
+    if url.get_backend_name() == "sqlite":
+        with suppress(FileExistsError):
+            Path(str(url.database)).touch(exist_ok=False)
 
 
 def make_engine(url: URL) -> Engine:

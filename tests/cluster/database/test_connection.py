@@ -13,6 +13,7 @@ from cluster.database.tables import Alias, Experiment
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
 from tests.odd_names import ODD_NAMES
+from tests.umasks import RIGHTS, modes, umask
 
 OPEN = "from cluster.database import open_database as o; from cluster.settings import Settings as S"
 
@@ -136,3 +137,16 @@ def test_a_lost_table_is_one_clear_error(database: Database) -> None:
         connection.execute(text("DROP TABLE aliases"))
     with pytest.raises(DatabaseError, match="aliases"), database.session(write=False) as session:
         session.scalars(select(Alias)).all()
+
+
+@pytest.mark.parametrize("value", RIGHTS)
+def test_a_database_has_the_rights_of_the_umask(value: int, home: Path) -> None:
+    with umask(value):
+        database = open_database(Settings())
+        with database.session(write=False) as session:
+            session.scalars(select(Alias)).all()
+            found = modes(home)
+        database.close()
+    file_mode, folder_mode = RIGHTS[value]
+    assert found.pop(".") == folder_mode
+    assert {"alignery.db", "alignery.db-wal"} < set(found) and set(found.values()) == {file_mode}
