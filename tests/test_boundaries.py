@@ -29,7 +29,7 @@ LAYERS = {
     "align": (
         "control_tokens errors",
         "artifact_cache atomic_write compat gpu_cards json_output lru_cache suggestions",
-        "control_text gpu_errors gpu_memory gpu_process space",
+        "control_text gpu_errors gpu_memory gpu_process paths space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "chat_encoder fp16",
         "adapters base",
@@ -45,7 +45,7 @@ LAYERS = {
     ),
     "cluster": (
         "compat errors pool signals threads",
-        "head names promotion settings token tree",
+        "head local_calls names promotion settings token tree",
         "authentication database secrets storage",
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import openai
 import psutil
@@ -23,17 +24,29 @@ from serve.experiments import Experiments, VariantSpec
 from serve.metrics.reporter import PERIOD_SECONDS
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.fake_proxy import Proxy, fake_proxy
 from tests.serve.asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
 from tests.serve.real_adapters import BASE, installation, real_adapter
 from tests.waiting import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
+#: Where Ray asks, by itself, in which cloud it runs.
+CLOUDS = {"169.254.169.254", "metadata.google.internal"}
 WRITTEN = "alignery_completion_tokens_total"
 
 
 @pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    """The proxy that the environment names, without exceptions, to this process and its Ray."""
+    with fake_proxy() as server, pytest.MonkeyPatch.context() as patch:
+        server.set_in(patch)
+        yield server
+
+
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    folder = tmp_path_factory.mktemp("serving")
+    folder = tmp_path_factory.mktemp("serving") / "q?1 #50%"
+    folder.mkdir()
     with installation(folder) as settings:
         registry = open_registry(settings)
         for seed, method in enumerate(("sft", "reward")):
@@ -44,7 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="module")
-def local_ray(home: Settings) -> Iterator[None]:
+def local_ray(home: Settings, proxy: Proxy) -> Iterator[None]:
     with ray_session(home, num_cpus=1):
         yield
 
@@ -58,7 +71,7 @@ def url(home: Settings, local_ray: None) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=300)
+    return connect(url)
 
 
 def test_a_base_that_cannot_be_loaded_is_one_message(home, local_ray, capfd):
@@ -269,6 +282,12 @@ def test_a_second_serve_on_the_same_ray_is_refused(url, home):
         running_server(home, BASE, port=port),
     ):
         pass
+
+
+def test_nothing_of_this_has_reached_the_environments_proxy(url, proxy):
+    assert gauge(url, WRITTEN) > 0
+    targets = {urlsplit(seen.split()[1]).hostname for seen in proxy.seen}
+    assert targets <= CLOUDS
 
 
 def test_the_ingress_imports_no_torch(url):
