@@ -40,7 +40,7 @@ LAYERS = {
         "scaffold",
         "evaluation preflight",
         "commands training",
-        "gpu_check",
+        "gpu_check importing",
     ),
     "cluster": (
         "compat errors pool signals threads",
@@ -48,7 +48,7 @@ LAYERS = {
         "authentication database secrets storage",
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
-        "compare",
+        "adapter_import compare",
         "commands",
     ),
     "sweeps": (
