@@ -21,9 +21,9 @@ def public_base(ref: str, digest: str, revision: str | None = None) -> tuple[str
     A snapshot in the hub's cache has its hub id. Any other folder has its own name and the first
     digits of its weights' digest, so that it cannot be taken for a hub id.
     """
-    if ref in PUBLIC:
-        return PUBLIC[ref], None
-    if ref in EMBEDDED or not _is_folder(ref):
+    if ref in EMBEDDED:
+        return PUBLIC.get(ref, ref), None
+    if not _is_folder(ref):
         return ref, revision
     folder = Path(ref).expanduser().absolute()
     if snapshot := _SNAPSHOT.fullmatch(folder.as_posix()):
