@@ -12,7 +12,7 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".lora")
 
 _PICKLE = (
     "is a pickle, which can run code when it is loaded, so it is never read here; where you trust "
-    "its source, convert it with\n  {command}\nand import the folder then"
+    "its source, convert it and import the folder again: {command}"
 )
 _CONVERT = (
     "import torch; from safetensors.torch import save_file; "

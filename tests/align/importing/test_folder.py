@@ -279,7 +279,7 @@ def test_the_command_for_a_pickle_makes_what_can_be_imported(engine, tiny, forei
     (pickled / "adapter_config.json").write_bytes((original / "adapter_config.json").read_bytes())
     with pytest.raises(AdapterError, match="pickle") as refusal:
         import_adapter(pickled, "mine/sft", None, tmp_path / "imported")
-    command = str(refusal.value).splitlines()[1].strip().replace("python", sys.executable, 1)
+    command = str(refusal.value).partition(" again: ")[2].replace("python", sys.executable, 1)
     subprocess.run(["bash", "-c", command], check=True, timeout=300)
     import_adapter(pickled, "mine/sft", None, tmp_path / "imported")
     check_served(engine, tiny, original, tmp_path / "imported", "pickled")
