@@ -41,7 +41,7 @@ LAYERS = {
         "scaffold",
         "evaluation preflight",
         "commands training",
-        "gpu_check",
+        "gpu_check importing",
     ),
     "cluster": (
         "compat errors pool signals threads",
@@ -49,7 +49,7 @@ LAYERS = {
         "authentication database secrets storage",
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
-        "compare",
+        "adapter_import compare",
         "commands",
     ),
     "sweeps": (

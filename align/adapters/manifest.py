@@ -85,7 +85,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise AdapterError(f"{folder}: no {MANIFEST}; only published adapters have one") from None
+        raise AdapterError(
+            f"{folder}: no {MANIFEST}; only published adapters have one. An adapter of another "
+            "tool is taken by `alignery adapter import FOLDER --line RECIPE/STAGE`"
+        ) from None
     except (ValidationError, UnicodeDecodeError) as error:
         raise AdapterError(f"{path}: damaged manifest: {' '.join(str(error).split())}") from None
 

@@ -95,6 +95,14 @@ def test_how_to_load_it():
     assert "AutoModelForSequenceClassification" in reward and "pad_token_id = 7" in reward
 
 
+def test_a_built_in_base_has_its_public_name():
+    text = card(Manifest(**{**FULL, "base": "smollm2-135m-instruct"}))
+    read = yaml.safe_load(text.split("---\n", 2)[1])
+    assert read["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert "base_model:adapter:HuggingFaceTB/SmolLM2-135M-Instruct" in read["tags"]
+    assert 'model_source("smollm2-135m-instruct")' in text and "rounded to 4 bits" in text
+
+
 def test_what_was_not_measured_is_said():
     text = card(Manifest(**FULL))
     missing = text.partition("Not measured of this adapter:")[2].splitlines()[0]
