@@ -14,13 +14,16 @@ MANIFEST = "manifest.json"
 
 
 class PairedDifference(BaseModel):
-    """A paired difference over `items` held-out items, and its 95 % bootstrap interval."""
+    """A paired difference over `items` held-out items, and its 95 % interval.
+
+    `low` and `high` are None where the items allow no interval.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     items: int
 
 

@@ -65,10 +65,10 @@ def test_the_front_matter_is_what_the_hub_reads():
 def test_figures_stand_beside_parent_and_base_with_their_intervals():
     found = rows(card(Manifest(**FULL)))
     assert found["accuracy"] == [
-        "50.0%", "45.0%", "+5.0 (-2.0 to +12.0) points", "5.0%", "+45.0 (+30.0 to +60.0) points",
+        "50.0 %", "45.0 %", "+5.0 (-2.0 to +12.0) points", "5.0 %", "+45.0 (+30.0 to +60.0) points",
     ]  # fmt: skip
-    assert found["answer length, characters"] == ["101", "120", "–", "–", "–"]
-    assert found["answers preferred to the parent's by the reward model"][0] == "62.5%"
+    assert found["answer length, characters"] == ["101.4", "120", "–", "–", "–"]
+    assert found["answers preferred to the parent's by the reward model"][0] == "62.5 %"
     assert found["reward: brevity"][0] == "0.31"
 
 
