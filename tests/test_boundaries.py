@@ -32,7 +32,7 @@ LAYERS = {
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "fp16",
         "adapters base",
-        "inference",
+        "base_tokenizer inference",
         "methods",
         "rewards",
         "recipe",

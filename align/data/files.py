@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from align.data.formats import FORMATS, format_for, tidied
+from align.data.numbered_rows import NumberedRow
 from align.data.problems import Split
 from align.data.prompts import prompt_key
 from align.data.row_validation import as_label, check_rows, plain_prompt
@@ -86,7 +87,11 @@ def conversational(rows: dict[int, Row], method: MethodName, source: str) -> lis
     columns = format_for(method, source, rows).columns
     answer_columns = ("answer",) if "answer" in next(iter(rows.values())) else ()
     check_rows(source, rows, (*columns, *answer_columns), optional=answer_columns)
-    return [converted for row in rows.values() for converted in _converted(row, columns, method)]
+    return [
+        NumberedRow(converted, number)
+        for number, row in rows.items()
+        for converted in _converted(row, columns, method)
+    ]
 
 
 def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterator[Row]:

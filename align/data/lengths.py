@@ -6,16 +6,13 @@ after the cut.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from align.data.splits import fingerprint
+from align.data.row_tokens import ID_BYTES, RowTokens, row_tokens
 from align.data.user_rows import Row
-from align.digests import tokenizer_digest
 from align.errors import DataError
-from align.lru_cache import Remembered
 from align.methods import METHODS, MethodName
 from align.methods.specification import TRUNCATION, Fate
 
@@ -113,7 +110,7 @@ def trainable(
 
 def longest_row(tokenizer: Any, rows: Sequence[Row], method: MethodName) -> int:
     """Tokens of the longest row, prompt and answer."""
-    return max((max(row.whole) for row in _measured(tokenizer, rows, method)), default=0)
+    return max((max(row.whole) for row in row_tokens(tokenizer, rows, method)), default=0)
 
 
 def row_fates(
@@ -129,7 +126,7 @@ def row_fates(
     labels state none if the same ids are labelled good in some row and bad in another.
     """
     options, limit = {**TRUNCATION, **(arguments or {})}, max_length or None
-    measured, fate = _measured(tokenizer, rows, method), METHODS[method].fate
+    measured, fate = row_tokens(tokenizer, rows, method), METHODS[method].fate
     fates: list[Fate] = ["whole"] * len(measured)
     if limit is not None:
         fates = [fate(row.prompt, max(row.whole), limit, options) for row in measured]
@@ -145,74 +142,16 @@ def row_fates(
     ]
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Token counts of a row's prompt, and of each whole conversation that is trained on.
-
-    Of a pair, `head` and `tail` tokens are equal on both sides, from the beginning and from the
-    end. Of a row with a label, `ids` holds the whole conversation's token ids (bytes).
-    """
-
-    prompt: int
-    whole: tuple[int, ...]
-    head: int = 0
-    tail: int = 0
-    ids: bytes = b""
-
-    def tied(self, limit: int | None, keeps_end: bool) -> bool:
-        """Whether both sides of a pair are equal in their first or last `limit` tokens."""
-        if len(self.whole) != 2:
-            return False
-        whole = self.head == self.whole[0] == self.whole[1]
-        return whole or (limit is not None and (self.tail if keeps_end else self.head) >= limit)
-
-
-#: The last few measured sets of rows: all trials of a stage share them at any `max_length`.
-_KNOWN: Remembered[list[_Measured]] = Remembered(4)
-
-
-def _measured(tokenizer: Any, rows: Sequence[Row], method: MethodName) -> list[_Measured]:
-    key = method, tokenizer_digest(tokenizer), fingerprint(list(rows))
-    return _KNOWN.of(key, lambda: [_measure(tokenizer, row, method) for row in rows])
-
-
-def _measure(tokenizer: Any, row: Row, method: MethodName) -> _Measured:
-    prompt = _ids(tokenizer, row["prompt"], add_generation_prompt=True)
-    wholes = [_ids(tokenizer, [*row["prompt"], *row[side]]) for side in METHODS[method].sides]
-    # The answer begins where prompt and conversation differ, as in TRL's `common_prefix_length`.
-    shared = min((_shared(prompt, whole) for whole in wholes), default=len(prompt))
-    lengths = tuple(len(whole) for whole in wholes) or (len(prompt),)
-    if len(wholes) == 2:
-        head, tail = _shared(*wholes), _shared(wholes[0][::-1], wholes[1][::-1])
-        return _Measured(shared, lengths, head, tail)
-    labelled = METHODS[method].preferential and "label" in row
-    return _Measured(shared, lengths, ids=array("q", wholes[0]).tobytes() if labelled else b"")
-
-
 def _contradictory(
-    rows: Sequence[Row], measured: Sequence[_Measured], limit: int | None
+    rows: Sequence[Row], measured: Sequence[RowTokens], limit: int | None
 ) -> set[int]:
     """Indices of rows whose ids, the first `limit`, are labelled good and bad."""
     labels: dict[bytes, set[bool]] = {}
-    cuts = [
-        row.ids if limit is None else row.ids[: limit * array("q").itemsize] for row in measured
-    ]
+    cuts = [row.ids if limit is None else row.ids[: limit * ID_BYTES] for row in measured]
     for row, ids in zip(rows, cuts, strict=True):
         if ids:
             labels.setdefault(ids, set()).add(bool(row["label"]))
     return {index for index, ids in enumerate(cuts) if len(labels.get(ids, ())) > 1}
-
-
-def _ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
-        list(messages), tokenize=True, return_dict=True, **options
-    )
-    return list(encoded["input_ids"])
-
-
-def _shared(first: list[int], second: list[int]) -> int:
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _check(lengths: Lengths, method: MethodName, batch: int) -> None:
