@@ -33,7 +33,7 @@ LAYERS = {
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "chat_encoder fp16",
         "adapters base",
-        "inference",
+        "base_tokenizer inference",
         "methods",
         "rewards",
         "recipe",

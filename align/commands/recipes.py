@@ -12,6 +12,7 @@ import yaml
 
 from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.data.formats import Findings, inspect_file
+from align.data.row_account import account_lines
 from align.json_output import JsonOption, print_json
 from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
@@ -79,11 +80,12 @@ def validate(
 ) -> None:
     """Check a recipe, and the base's folder and the data that it names."""
     loaded = load_recipe(recipe)
-    if data:
-        check_inputs(loaded, hub=False)
+    accounts = check_inputs(loaded, hub=False) if data else {}
     stages = [_summary(loaded, stage) for stage in loaded.order()]
     for stage in stages:
         stage["data"] = _data(loaded, stage["stage"], read=data)
+        account = accounts.get(stage["stage"])
+        stage["rows"] = None if account is None else account.model_dump(mode="json")
     if as_json:
         print_json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
         return
@@ -91,6 +93,8 @@ def validate(
     typer.echo(f"ok: {loaded.name} on {loaded.base}{hub_note}")
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
+        typer.echo(f"  {line}")
+    for line in account_lines(accounts):
         typer.echo(f"  {line}")
     for line in promises(loaded):
         typer.echo(f"  {line}")

@@ -252,9 +252,14 @@ def divergence(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, f
     return fmean(math.expm1(log) - log for log in logs), -math.fsum(logs)
 
 
-def compare(first: float, second: float) -> float:
-    """1 if the first is larger, 0.5 on a tie, else 0."""
-    return 1.0 if first > second else 0.5 if first == second else 0.0
+def compare(first: float, second: float, tolerance: float = 0.0) -> float:
+    """1 if the first is larger, 0.5 on a tie, else 0.
+
+    Numbers tie if they differ by at most `tolerance` relative to the larger magnitude; for scores
+    that is `align.evaluation.ties.rounding`.
+    """
+    within = abs(first - second) <= tolerance * max(abs(first), abs(second))
+    return 0.5 if first == second or within else 1.0 if first > second else 0.0
 
 
 def longer_rule(chosen: Sequence[str], rejected: Sequence[str]) -> float:

@@ -126,6 +126,7 @@ def _lengths(lengths: Mapping[str, int]) -> str:
     phrases = {
         "too_long": "were cut at `max_length`",
         "left_out": "were left out, since nothing of the answer would have been left",
+        "without_preference": "were left out, since they state no preference",
     }
     return " and ".join(
         f"{lengths[name]} {words}" for name, words in phrases.items() if lengths.get(name)

@@ -20,8 +20,12 @@ BASE = "base"
 
 
 def pair_rule(recipe: Recipe, stage: str) -> float:
-    """Pair accuracy of "the longer answer is right" on the final pairs of a reward stage."""
-    rows = load_split(recipe, stage, "test")
+    """Pair accuracy of "the longer answer is right" on the final pairs of a reward stage.
+
+    Pairs of equal answers are left out, as they are of the stage's own pair accuracy.
+    """
+    pairs = load_split(recipe, stage, "test")
+    rows = [row for row in pairs if row["chosen"] != row["rejected"]]
     texts = [["".join(turn["content"] for turn in row[side]) for row in rows] for side in _SIDES]
     return longer_rule(*texts)
 

@@ -289,6 +289,17 @@ def test_a_tie_counts_half(first: float, second: float, score: float) -> None:
     assert compare(first, second) == score
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "score"),
+    [
+        (-100.0, -100.001, 0.5), (-100.001, -100.0, 0.5), (-100.0, -100.1, 1.0),
+        (-0.001, -0.0011, 1.0), (0.0, 0.0, 0.5), (math.nan, 1.0, 0.0),
+    ],
+)  # fmt: skip
+def test_scores_that_differ_by_rounding_tie(first: float, second: float, score: float) -> None:
+    assert compare(first, second, 1e-4) == score
+
+
 def test_the_longer_answer_is_right_in_so_many_pairs() -> None:
     assert longer_rule(["aaa", "a", "bb", "b"], ["aa", "b", "c", "dd"]) == 0.625
     with pytest.raises(ValueError, match=r"zip\(\) argument 2 is shorter"):
