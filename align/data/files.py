@@ -12,6 +12,7 @@ from typing import Any
 from align.data.formats import FORMATS, format_for, tidied
 from align.data.problems import Split
 from align.data.prompts import prompt_key
+from align.data.readers.tables import table_rows
 from align.data.row_validation import as_label, check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
 from align.errors import DataError
@@ -53,14 +54,14 @@ def _read(
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(dataset, split=split)
-        return tidied(dict(enumerate(rows, start=1)))
+        table = load_dataset(dataset, split=split).with_format("arrow")[:]
     except Exception as error:  # datasets raises many types of errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise DataError(
             f"dataset '{dataset}' (split '{split}') cannot be read: {reason}. "
             "Is the hub reachable, or name a local file with data.path"
         ) from None
+    return tidied(table_rows(f"dataset '{dataset}' (split '{split}')", table))
 
 
 def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
