@@ -15,10 +15,10 @@ FileKind = Literal["json", "csv", "parquet", "arrow"]
 SUFFIXES: dict[str, FileKind] = {
     ".jsonl": "json",
     ".json": "json",
-    ".ndjson": "json",
     ".csv": "csv",
-    ".tsv": "csv",
     ".parquet": "parquet",
+    ".ndjson": "json",
+    ".tsv": "csv",
     ".arrow": "arrow",
     ".feather": "arrow",
 }

@@ -36,7 +36,7 @@ def test_rows_that_cannot_be_used_are_named(tmp_path, rows, words):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("data.txt", b"x", "allowed: .jsonl, .json, .ndjson, .csv"),
+        ("data.txt", b"x", "allowed: .jsonl, .json, .csv, .parquet"),
         ("data.jsonl", b"\xff\xfe\x00", "not utf-16"),
         ("data.parquet", b"nonsense", "not Parquet"),
         ("data.csv", b"prompt,completion\na,b,c\n", "row 1: not as many fields"),
