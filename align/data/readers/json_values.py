@@ -77,7 +77,9 @@ class JsonDecoder:
 
 
 def check_value(row: Any) -> None:
-    """ValueProblem for the first value in `row` that no row may hold."""
+    """ValueProblem for the first value in `row`, if it is an object, that no row may hold."""
+    if not isinstance(row, dict):
+        return
     for place, value in _values((), row):
         if isinstance(value, _Repeated):
             within = f"{_named(place)}: " if place else ""
@@ -133,5 +135,9 @@ def _values(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 
 def _named(place: Place) -> str:
     """A place such as `column 'messages', [0].content`."""
-    below = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:])
-    return f"column {place[0]!r}" + (f", {below.removeprefix('.')}" if below else "")
+    parts = (
+        f".{part}" if isinstance(part, str) and part.isidentifier() else f"[{part!r}]"
+        for part in place[1:]
+    )
+    below = "".join(parts).removeprefix(".")
+    return f"column {place[0]!r}" + (f", {below}" if below else "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -24,14 +26,10 @@ _BEYOND_JSON = re.compile("float|double|decimal|date|time|duration|interval|bina
 
 def parquet_rows(path: Path) -> dict[int, Row]:
     """The rows of a Parquet file, counted from 1. DataError if it cannot be read."""
-    import pyarrow as pa
     from pyarrow import parquet
 
-    try:
-        with open_bytes(path) as stream:
-            table = parquet.ParquetFile(stream).read()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not Parquet, or cut: {str(error).splitlines()[0]}") from None
+    with _refusing(path, "Parquet"), open_bytes(path) as stream:
+        table = parquet.ParquetFile(stream).read()
     return table_rows(str(path), table)
 
 
@@ -39,15 +37,24 @@ def arrow_rows(path: Path) -> dict[int, Row]:
     """The rows of an Arrow file or stream, counted from 1. DataError if it cannot be read."""
     import pyarrow as pa
 
-    try:
-        with open_bytes(path) as stream:
-            is_file = stream.read(6) == b"ARROW1"
-        with open_bytes(path) as stream:
-            reader = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
-            table = reader.read_all()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not Arrow, or cut: {str(error).splitlines()[0]}") from None
+    with open_bytes(path) as stream:
+        is_file = stream.read(6) == b"ARROW1"
+    with _refusing(path, "Arrow"), open_bytes(path) as stream:
+        reader = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
+        table = reader.read_all()
     return table_rows(str(path), table)
+
+
+@contextmanager
+def _refusing(path: Path, kind: str) -> Iterator[None]:
+    """Errors of pyarrow as DataError. A damaged length may ask for more memory than there is."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        reason = (str(error) or "it needs more memory than there is").splitlines()[0]
+        raise DataError(f"{path}: not {kind}, or cut or damaged: {reason}") from None
 
 
 def table_rows(source: str, table: pa.Table) -> dict[int, Row]:
@@ -71,22 +78,34 @@ def table_rows(source: str, table: pa.Table) -> dict[int, Row]:
 
 
 def _values(source: str, name: str, column: pa.ChunkedArray) -> list[Any]:
+    _validate(source, name, column)
     kind = str(column.type)
+    # Maps as objects take five times as long, even where there are none.
+    maps: dict[str, Any] = {"maps_as_pydicts": "strict"} if "map<" in kind else {}
     try:
-        # Maps as objects take five times as long, even where there are none.
-        maps: dict[str, Any] = {"maps_as_pydicts": "strict"} if "map<" in kind else {}
         values: list[Any] = column.to_pylist(**maps)
-    except UnicodeDecodeError:
+    except KeyError as error:
+        raise DataError(f"{source}: column {name!r} holds a map with {error.args[0]}") from None
+    return [_plain(value) for value in values] if _BEYOND_JSON.search(kind) else values
+
+
+def _validate(source: str, name: str, column: pa.ChunkedArray) -> None:
+    """DataError for damaged values, which would end the process, and for text that is not UTF-8."""
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{source}: column {name!r} is damaged ({reason}); copy or write it again"
+            ) from None
         wrong = [number for number, cell in enumerate(column, start=1) if not _is_text(cell)]
         raise DataError(
             f"{source}: {numbers(wrong)}: column {name!r} holds text that is not UTF-8; "
             "write it again from text that is"
         ) from None
-    except KeyError as error:
-        raise DataError(f"{source}: column {name!r} holds a map with {error.args[0]}") from None
-    if not _BEYOND_JSON.search(kind):
-        return values
-    return [_plain(value) for value in values]
 
 
 def _is_text(cell: pa.Scalar) -> bool:

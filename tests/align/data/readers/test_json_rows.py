@@ -61,6 +61,9 @@ GOOD = '{"prompt": "a", "completion": "b"}\n'
         ('{"prompt": "a \\ud83d", "completion": "b"}', ["'prompt'", r"'\ud83d'", "surrogate"]),
         ('{"messages": [{"content": "\\uDE00"}]}', ["column 'messages', [0].content"]),
         ('{"a\\ud83d": "b"}', ["surrogate"]),
+        ('{"a": {"b\\ud83d": "b"}}', [r"column 'a', ['b\ud83d'] holds half"]),
+        ("NaN", ["not an object", "got nan"]),
+        ('["\\ud83d"]', ["not an object", r"got ['\ud83d']"]),
         (r'{"a": "\\ud83d\ude00"}', ["column 'a'", "surrogate"]),
         (r'{"a": "\ud83d\ud83d\ude00"}', ["column 'a'", "surrogate"]),
         (r'{"a": "\ud83d\ude00\ude00"}', ["column 'a'", "surrogate"]),
@@ -86,7 +89,7 @@ GOOD = '{"prompt": "a", "completion": "b"}\n'
 )  # fmt: skip
 def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str, words: list[str]) -> None:
     message = refusal(written(tmp_path, "data.jsonl", f"{GOOD}\n{line}\n{GOOD}{line}\n"))
-    assert message.startswith("rows 3, 5: ") and len(message) < 400
+    assert message.startswith("rows 3, 5: ") and len(message.encode()) < 400
     assert all(word in message for word in words), message
 
 
@@ -104,6 +107,7 @@ def test_a_first_line_that_is_no_row_is_named(tmp_path: Path) -> None:
         ('[\n{"a": 1},\n{"a": 2},\n]', ["line 4: not JSON", "leave out the comma"]),
         ('[\n{"a": 1},\n{"a": ', ["line 3: not JSON", "cut?"]),
         ('{\n"a": 1\n},\n{\n"a": 2\n}', ["line 3: not JSON", "brackets"]),
+        ('[{"a": 1}, NaN, "\\ud83d"]', ["rows 2, 3: not an object", "got nan"]),
         ('["a", "b"]', ["rows 1, 2: not an object", "got 'a'"]),
     ],
 )

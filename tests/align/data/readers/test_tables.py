@@ -1,6 +1,7 @@
 """Parquet and Arrow with every type of list, and values that JSON does not know."""
 
 import datetime
+import struct
 from decimal import Decimal
 from pathlib import Path
 
@@ -125,4 +126,11 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"prompt": ["a"] * 100}), path)
     path.write_bytes(path.read_bytes()[:-40])
-    assert refusal(path).startswith("not Parquet, or cut: ")
+    assert refusal(path).startswith("not Parquet, or cut or damaged: ")
+
+
+def test_damaged_offsets_of_text_are_refused_before_they_are_followed() -> None:
+    offsets = pa.py_buffer(struct.pack("<3i", 0, 2**30, 4))
+    texts = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"abcd")])
+    with pytest.raises(DataError, match="rows: column 'prompt' is damaged"):
+        table_rows("rows", pa.table({"prompt": texts}))
