@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from align.chat_tools import chat_ids
 from align.data.splits import fingerprint
+from align.data.tool_rendering import check_tool_answers
 from align.data.user_rows import Row
 from align.digests import tokenizer_digest
 from align.errors import DataError
@@ -64,6 +66,7 @@ def measure_lengths(
     DataError if no row would be left, or if rows left out reduce them to fewer than a micro-batch,
     or for online methods if a prompt does not fit.
     """
+    check_tool_answers(tokenizer, rows)
     options = {**TRUNCATION, **(arguments or {})}
     measured = _measured(tokenizer, rows, method)
     fates = _fates(measured, method, max_length, options)
@@ -118,18 +121,11 @@ def _measured(tokenizer: Any, rows: Sequence[Row], method: MethodName) -> list[_
 
 
 def _measure(tokenizer: Any, row: Row, method: MethodName) -> _Measured:
-    prompt = _ids(tokenizer, row["prompt"], add_generation_prompt=True)
-    wholes = [_ids(tokenizer, [*row["prompt"], *row[side]]) for side in METHODS[method].sides]
+    prompt = chat_ids(tokenizer, row["prompt"], add_generation_prompt=True)
+    wholes = [chat_ids(tokenizer, [*row["prompt"], *row[side]]) for side in METHODS[method].sides]
     # The answer begins where prompt and conversation differ, as in TRL's `common_prefix_length`.
     shared = min((_shared(prompt, whole) for whole in wholes), default=len(prompt))
     return _Measured(shared, tuple(len(whole) for whole in wholes) or (len(prompt),))
-
-
-def _ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
-        list(messages), tokenize=True, return_dict=True, **options
-    )
-    return list(encoded["input_ids"])
 
 
 def _shared(first: list[int], second: list[int]) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from align.adapters.tensors import LoraFactors
 from align.base import Base
+from align.chat_tools import chat_ids
 from align.errors import AdapterError
 from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
@@ -113,10 +114,7 @@ class BankEngine:
 
     def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
         """Apply the base's chat template; `generate` opens the assistant's turn."""
-        ids = self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=generate, return_dict=False
-        )
-        return list(ids)
+        return chat_ids(self._tokenizer, messages, add_generation_prompt=generate)
 
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
         """Queue a request; return its `n` sequence ids. RequestError or AdapterError if refused."""

@@ -131,6 +131,8 @@ class Method:
     answerable: ClassVar[bool] = False
     #: Whether every answer is imitated, so that rows with a false label are refused.
     imitates: ClassVar[bool] = False
+    #: Whether TRL's trainer renders the tools of a row, so that others are refused.
+    renders_tools: ClassVar[bool] = True
     #: Whether neighbouring rows must have different prompts, so that rows are mixed.
     mixes_rows: ClassVar[bool] = False
     #: Why a row that is too long is left out.

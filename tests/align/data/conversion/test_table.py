@@ -139,7 +139,7 @@ def test_a_system_column_goes_before_text_and_pairs() -> None:
 @pytest.mark.parametrize("form", ["sharegpt with system and tools", "openai with tool calls"])
 def test_tools_and_their_calls_reach_the_template(tmp_path: Path, form: str) -> None:
     for row in loaded(tmp_path, rows_of(form), "sft"):
-        (tool,) = json.loads(row["tools"])
+        (tool,) = json.loads(row["prompt"][0]["tools"])
         assert (tool["type"], tool["function"]["name"]) == ("function", "add")
         (turn,) = [turn for turn in row["prompt"] if turn.get("tool_calls")]
         assert turn["tool_calls"][0]["function"] == CALL
