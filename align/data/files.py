@@ -23,7 +23,8 @@ from align.recipe import DataConfig
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")
-_OWN = {"tools", *(column for data_format in FORMATS for column in data_format.columns)}
+#: The columns that formats read, by TRL's names.
+TRL_COLUMNS = {"tools", *(column for data_format in FORMATS for column in data_format.columns)}
 
 
 def source_of(data: DataConfig) -> str:
@@ -123,7 +124,7 @@ def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterat
         parts["answer"] = str(row["answer"])
     if METHODS[method].answerable:
         # Evaluation uses these rows, and a reward of the user's own may need any column.
-        parts |= {name: value for name, value in row.items() if name not in _OWN}
+        parts |= {name: value for name, value in row.items() if name not in TRL_COLUMNS}
     if row.get("tools"):
         parts["prompt"] = with_tools(parts["prompt"], row["tools"])
     if "label" in columns:

@@ -50,6 +50,9 @@ class Table:
     notes: tuple[str, ...] = ()
     read: frozenset[str] = frozenset()
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the rows; empty without rows."""
