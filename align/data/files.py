@@ -23,8 +23,7 @@ from align.recipe import DataConfig
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")
-#: The columns that formats read, by TRL's names.
-TRL_COLUMNS = {"tools", *(column for data_format in FORMATS for column in data_format.columns)}
+_OWN = {"tools", *(column for data_format in FORMATS for column in data_format.columns)}
 
 
 def source_of(data: DataConfig) -> str:
@@ -124,7 +123,7 @@ def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterat
         parts["answer"] = str(row["answer"])
     if METHODS[method].answerable:
         # Evaluation uses these rows, and a reward of the user's own may need any column.
-        parts |= {name: value for name, value in row.items() if name not in TRL_COLUMNS}
+        parts |= {name: value for name, value in row.items() if name not in _OWN}
     if row.get("tools"):
         parts["prompt"] = with_tools(parts["prompt"], row["tools"])
     if "label" in columns:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from align.data.files import TRL_COLUMNS, read, source_of
+from align.data.files import read, source_of
+from align.data.formats import format_for
 from align.recipe import Recipe
+
+#: Columns that are read beside those of formats.
+_ALWAYS = {"prompt", "answer", "tools"}
 
 
 def reading_notes(recipe: Recipe, hub: bool = True) -> list[str]:
@@ -12,26 +16,23 @@ def reading_notes(recipe: Recipe, hub: bool = True) -> list[str]:
     Without `hub`, data on a hub are left out. DataError if data cannot be read.
     """
     notes: dict[str, None] = {}
+    used: dict[str, set[str]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     for name in recipe.order():
-        data = recipe.data_of(name)
+        data, stage = recipe.data_of(name), recipe.stages[name]
         if data.task is not None or (data.dataset is not None and not hub):
             continue
         table, source = read(data), source_of(data)
         if table.form:
             notes[f"{source}: read as {table.form}"] = None
         notes |= dict.fromkeys(f"{source}: {note}" for note in table.notes)
-        used = TRL_COLUMNS | table.read | _rewarded(recipe, source)
-        if unused := [column for column in table.columns if column not in used]:
+        columns[source] = table.columns
+        used.setdefault(source, set(_ALWAYS)).update(
+            table.read,
+            format_for(stage.method, source, table).columns,
+            *(reward.columns(reward_name) for reward_name, reward in stage.rewards.items()),
+        )
+    for source, names in columns.items():
+        if unused := [column for column in names if column not in used[source]]:
             notes[f"{source}: columns without a use: {', '.join(unused)}"] = None
     return list(notes)
-
-
-def _rewarded(recipe: Recipe, source: str) -> set[str]:
-    """The columns of a source that rewards read."""
-    return {
-        column
-        for name in recipe.order()
-        if source_of(recipe.data_of(name)) == source
-        for reward, config in recipe.stages[name].rewards.items()
-        for column in config.columns(reward)
-    }

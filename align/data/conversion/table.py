@@ -111,6 +111,8 @@ class _Finish:
     def __init__(self, columns: set[str], form: Form | None, label: str):
         self._form = form
         self._label = "" if form is not None and "label" in form.origins else label
+        # A label of something else, such as a class, is none of an answer.
+        self._dropped = {*(form.used if form else ()), *(() if label == "label" else ("label",))}
         self._system = next((name for name in _SYSTEMS if name in columns), "")
         self._tools = next((name for name in _TOOLS if name in columns), "")
         self._rated = any(set(pair) <= columns for pair in PAIR_RATINGS)
@@ -132,7 +134,7 @@ class _Finish:
                 )
         if self._form is not None:
             form = self._form
-            others = {name: row[name] for name in row if name not in form.used}
+            others = {name: row[name] for name in row if name not in self._dropped}
             row = {**others, **form.convert(row)}
         else:
             row = dict(row)
@@ -149,7 +151,7 @@ class _Finish:
     def _read_turns(self, row: Row) -> None:
         for column in self._turns:
             value = row.get(column)
-            if isinstance(value, list) and value:
+            if isinstance(value, list | dict) and value:
                 turns = messages_of(self.origins.get(column, column), value)
                 row[column] = trained_part(column, turns) if column == "completion" else turns
         for column in CONVERSATIONS:  # beside a prompt, where they are not trained on

@@ -158,6 +158,22 @@ def test_messages_in_trls_form_are_left_as_they_are() -> None:
     assert convert("data.jsonl", {1: {"messages": turns}}).rows[1]["messages"] == turns
 
 
+@pytest.mark.parametrize("form", ["sharegpt", "alpaca", "openai with text parts"])
+@pytest.mark.parametrize("classes", [("math", "art"), (3, 4), (1, 7)])
+def test_a_class_named_label_is_no_label(
+    tmp_path: Path, form: str, classes: tuple[Any, Any]
+) -> None:
+    rows = [{**row, "label": classes[n % 2]} for n, row in enumerate(rows_of(form))]
+    findings = inspect_file(jsonl(tmp_path / "data.jsonl", rows))
+    assert (findings.methods, findings.ignored) == (("sft",), ("label",))
+
+
+def test_a_message_alone_is_an_answer() -> None:
+    rows = {1: {"prompt": question(1), "chosen": said("4"), "rejected": said("5")}}
+    row = convert("data.jsonl", rows).rows[1]
+    assert (row["chosen"], row["rejected"]) == ([said("4")], [said("5")])
+
+
 def test_an_answer_of_weight_0_is_not_trained_on() -> None:
     turns = [user(1), said("4", weight=1), user(2), said("no", weight=0)]
     row = convert("data.jsonl", {1: {"messages": turns}}).rows[1]
