@@ -13,7 +13,6 @@ from align.data.conversion.conversations import conversations
 from align.data.conversion.form import Form, LeftOut, Row, Rows
 from align.data.conversion.labels import label_column, unmixed
 from align.data.conversion.messages import (
-    CONVERSATIONS,
     messages_of,
     trained_part,
     with_system,
@@ -154,9 +153,6 @@ class _Finish:
             if isinstance(value, list | dict) and value:
                 turns = messages_of(self.origins.get(column, column), value)
                 row[column] = trained_part(column, turns) if column == "completion" else turns
-        for column in CONVERSATIONS:  # beside a prompt, where they are not trained on
-            if isinstance(row.get(column), list) and "prompt" not in row:
-                row[column] = messages_of(column, row[column])
 
     def _add_system(self, row: Row) -> None:
         if not self._system:
