@@ -17,6 +17,7 @@ from jinja2.ext import Extension
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 
+from align.chat_tools import template_arguments
 from align.control_text import ControlText
 from align.errors import RequestError
 
@@ -86,13 +87,15 @@ class ChatEncoder:
         generate: bool,
         continue_final: bool,
     ) -> str:
+        turns, tools = template_arguments(messages)
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    messages,
+                    turns,
                     tokenize=False,
                     add_generation_prompt=generate,
                     continue_final_message=continue_final,
+                    **tools,
                     **variables,
                 )
             )

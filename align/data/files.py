@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from align.chat_tools import with_tools
 from align.data.conversion.labels import as_label
 from align.data.conversion.table import Table, convert
 from align.data.formats import FORMATS, format_for
@@ -101,6 +102,7 @@ def conversational(table: Table, method: MethodName, source: str) -> list[Row]:
         return []
     columns = format_for(method, source, table).columns
     answer_columns = ("answer",) if "answer" in table.columns else ()
+    _check_tools(table, method, source)
     checked = (*columns, *answer_columns)
     check_rows(source, table.rows, checked, optional=answer_columns, origins=table.origins)
     return [
@@ -108,6 +110,16 @@ def conversational(table: Table, method: MethodName, source: str) -> list[Row]:
         for number, row in table.rows.items()
         for converted in _converted(row, columns, method)
     ]
+
+
+def _check_tools(table: Table, method: MethodName, source: str) -> None:
+    having = [number for number, row in table.rows.items() if row.get("tools")]
+    if having and not METHODS[method].renders_tools:
+        raise DataError(
+            f"{source}: {numbers(having)}: column '{table.named('tools')}' holds tools, which "
+            f"{method} would not show to the model: TRL's trainer does not render them; write them "
+            "into the system turn, leave the rows out, or train with another method"
+        )
 
 
 def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterator[Row]:
@@ -118,7 +130,7 @@ def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterat
         # Evaluation uses these rows, and a reward of the user's own may need any column.
         parts |= {name: value for name, value in row.items() if name not in _OWN}
     if row.get("tools"):
-        parts["tools"] = row["tools"]
+        parts["prompt"] = with_tools(parts["prompt"], row["tools"])
     if "label" in columns:
         parts["label"] = as_label(row["label"])
     yield from METHODS[method].rows(parts)

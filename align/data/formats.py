@@ -81,6 +81,11 @@ def format_for(method: MethodName, source: str, table: Table) -> DataFormat:
             f"{source}: {method} needs the columns {' or '.join(allowed)}; "
             f"found {', '.join(sorted(table.named(column) for column in columns))}{advice}"
         )
+    if data_format.name == "preference" and (mapped := _prompt_column(table)):
+        raise DataError(
+            f"{source}: chosen and rejected begin apart, so a prompt is needed; in the recipe, "
+            f"{as_field(mapped)} names it"
+        )
     if METHODS[method].imitates and "completion" in data_format.columns and "label" in columns:
         bad = [number for number, row in table.rows.items() if as_label(row["label"]) is False]
         if bad:
@@ -172,12 +177,26 @@ def inspect_file(path: Path) -> Findings:
 def _table(path: Path, rows: dict[int, Row]) -> tuple[Table, dict[str, str]]:
     """The rows in TRL's columns, and the names of columns that had to be guessed for it."""
     table = convert(str(path), rows)
-    if any(match.drafts for match in _matches(table.columns)):
+    guessed = _prompt_column(table)
+    if not guessed and any(match.drafts for match in _matches(table.columns)):
         return table, {}
-    columns = set(next(iter(rows.values())))
-    guessed = proposed(rows, columns)
+    guessed = guessed or proposed(rows, set(next(iter(rows.values()))))
     mapping = {ours: theirs for ours, theirs in guessed.items() if ours != theirs}
     return (convert(str(path), rows, mapping), mapping) if mapping else (table, {})
+
+
+def _prompt_column(table: Table) -> dict[str, str]:
+    """The names of columns by which pairs without a common beginning have a prompt; else empty."""
+    columns = set(table.columns)
+    if "prompt" in columns or not {"chosen", "rejected"} <= columns:
+        return {}
+    sides = ((row["chosen"], row["rejected"], row) for row in table.rows.values())
+    apart = any(
+        isinstance(chosen, str) and isinstance(rejected, str) and not plain_prompt(row).strip()
+        for chosen, rejected, row in sides
+    )
+    mapped = proposed(table.rows, columns) if apart else {}
+    return mapped if "prompt" in mapped else {}
 
 
 def _matches(columns: Iterable[str]) -> list[DataFormat]:

@@ -91,7 +91,7 @@ def _complaint(column: str, named: str, row: Row) -> Complaint:
             value,
         )
     wrong = _wrong_turns(column, named, [message["role"] for message in value])
-    return (wrong, f"a turn of {value[-1]['role']}") if wrong else None
+    return (wrong, value[-1]["role"]) if wrong else None
 
 
 def _is_message(value: Any) -> bool:
@@ -108,7 +108,9 @@ def _wrong_turns(column: str, named: str, roles: list[str]) -> str:
             "" if roles[-1] != "assistant" else f"column '{named}' ends with the assistant's turn"
         )
     if roles[-1] != "assistant":
-        return f"column '{named}' must end with the assistant's turn"
+        alone = f"; for prompts alone, data.columns: {{prompt: {named}}}"
+        hint = alone if column == "messages" else ""
+        return f"column '{named}' must end with the assistant's turn{hint}"
     if column == "messages" and len(roles) < 2:
         return f"column '{named}' needs a turn before the assistant's"
     return ""

@@ -19,11 +19,11 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ),
     "chosen": (
         "chosen", "chosen_response", "response_chosen", "preferred", "preferred_response",
-        "accepted", "better", "winner",
+        "accepted", "better", "winner", "response_j",
     ),
     "rejected": (
         "rejected", "rejected_response", "response_rejected", "dispreferred",
-        "dispreferred_response", "worse", "loser",
+        "dispreferred_response", "worse", "loser", "response_k",
     ),
     "completion": (
         "completion", "response", "output", "reply", "assistant", "target", "generation", "summary",

@@ -25,15 +25,17 @@ _SIDES = ("chosen", "rejected")
 
 
 def conversations(rows: Rows, columns: set[str], label: str) -> Form | None:
-    """The form of a conversation's column; None if there is none, or if a prompt stands beside it.
+    """The form of a conversation's column; None if there is none.
 
     `label` is the column with labels of good and bad answers, empty if there is none.
     """
     column = first_of(CONVERSATIONS, columns)
-    if not column or "prompt" in columns:
+    if not column:
         return None
+    if "prompt" in columns:
+        return _beside(column)
     if set(_SIDES) <= columns:
-        return _pairs(column) if _are_answers(rows, column) else None
+        return _pairs(column) if _are_answers(rows, column) else _beside(column)
     if label:
         return _labelled(column, label)
     reference = first_of(REFERENCES, columns)
@@ -48,6 +50,18 @@ def _whole(column: str) -> Form:
 
     name = "" if column == "messages" else "ShareGPT"  # TRL's own column
     return Form(name, {"messages": column}, frozenset({column}), convert)
+
+
+def _beside(column: str) -> Form:
+    """A conversation beside a prompt or pairs: sft reads it, and other methods the rest."""
+
+    def convert(row: Row) -> Row:
+        try:
+            return {"messages": _read(column, row[column])}
+        except ValueProblem:  # only sft would mind
+            return {"messages": row[column]}
+
+    return Form("", {"messages": column}, frozenset({column}), convert)
 
 
 def _pairs(column: str) -> Form:

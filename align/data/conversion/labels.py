@@ -35,8 +35,12 @@ def as_label(value: Any) -> bool | None:
 
 
 def label_column(rows: Mapping[int, Mapping[str, Any]], columns: set[str]) -> str:
-    """The column whose values are labels, `label` first; empty if there is none."""
-    if "label" in columns:
+    """The column whose values are labels, `label` first; empty if there is none.
+
+    A column `label` beside other forms than TRL's own may hold classes.
+    """
+    certain = {"prompt", "completion"} <= columns
+    if "label" in columns and (certain or _holds_labels(rows, "label")):
         return "label"
     for column in LABEL_COLUMNS:
         if column in columns and (column in _CERTAIN or _holds_labels(rows, column)):

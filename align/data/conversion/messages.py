@@ -24,6 +24,8 @@ _SPEAKERS = {
 }
 _ROLE_NAMES = ("role", "from", "speaker")
 _CONTENT_NAMES = ("content", "value", "text")
+#: A question and its answer as one object, as in the first Capybara.
+_EXCHANGE = {"input", "output"}
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -38,6 +40,8 @@ def messages_of(column: str, value: Any) -> list[Message]:
         value = _rows(value)
     if not isinstance(value, list):
         raise ValueProblem(f"column '{column}' must be a list of messages", value)
+    if any(isinstance(turn, Mapping) and turn.keys() >= _EXCHANGE for turn in value):
+        value = [message for turn in value for message in _exchange(turn)]
     return [turn if _is_plain(turn) else _message(column, turn) for turn in value]
 
 
@@ -95,6 +99,15 @@ def _rows(value: Mapping[str, Any]) -> list[Any]:
             dict(zip(lists, entries, strict=True)) for entries in zip(*lists.values(), strict=True)
         ]
     return [value]
+
+
+def _exchange(turn: Any) -> list[Any]:
+    if not isinstance(turn, Mapping) or not turn.keys() >= _EXCHANGE:
+        return [turn]
+    return [
+        {"role": "user", "content": turn["input"]},
+        {"role": "assistant", "content": turn["output"]},
+    ]
 
 
 def _is_plain(turn: Any) -> bool:

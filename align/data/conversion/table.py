@@ -13,7 +13,6 @@ from align.data.conversion.conversations import conversations
 from align.data.conversion.form import Form, LeftOut, Row, Rows
 from align.data.conversion.labels import label_column, unmixed
 from align.data.conversion.messages import (
-    CONVERSATIONS,
     messages_of,
     trained_part,
     with_system,
@@ -49,6 +48,9 @@ class Table:
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     read: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -108,6 +110,8 @@ class _Finish:
     def __init__(self, columns: set[str], form: Form | None, label: str):
         self._form = form
         self._label = "" if form is not None and "label" in form.origins else label
+        # A label of something else, such as a class, is none of an answer.
+        self._dropped = {*(form.used if form else ()), *(() if label == "label" else ("label",))}
         self._system = next((name for name in _SYSTEMS if name in columns), "")
         self._tools = next((name for name in _TOOLS if name in columns), "")
         self._rated = any(set(pair) <= columns for pair in PAIR_RATINGS)
@@ -129,7 +133,7 @@ class _Finish:
                 )
         if self._form is not None:
             form = self._form
-            others = {name: row[name] for name in row if name not in form.used}
+            others = {name: row[name] for name in row if name not in self._dropped}
             row = {**others, **form.convert(row)}
         else:
             row = dict(row)
@@ -146,12 +150,9 @@ class _Finish:
     def _read_turns(self, row: Row) -> None:
         for column in self._turns:
             value = row.get(column)
-            if isinstance(value, list) and value:
+            if isinstance(value, list | dict) and value:
                 turns = messages_of(self.origins.get(column, column), value)
                 row[column] = trained_part(column, turns) if column == "completion" else turns
-        for column in CONVERSATIONS:  # beside a prompt, where they are not trained on
-            if isinstance(row.get(column), list) and "prompt" not in row:
-                row[column] = messages_of(column, row[column])
 
     def _add_system(self, row: Row) -> None:
         if not self._system:

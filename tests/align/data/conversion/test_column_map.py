@@ -13,7 +13,7 @@ from align.errors import DataError, RecipeError
 from align.recipe import parse_recipe
 from align.scaffold import draft_recipe
 from tests.align.data.conversations import jsonl
-from tests.align.data.foreign_files import Row, good, human, question
+from tests.align.data.foreign_files import Row, bad, good, human, question
 from tests.align.data.recipes import recipe
 
 #: A file's row, and what its columns are proposed as.
@@ -66,6 +66,18 @@ def test_without_the_map_the_message_says_it(tmp_path: Path) -> None:
     advice = r"found id, question, response; in the recipe, data.columns: {prompt: question, compl"
     with pytest.raises(DataError, match=advice):
         mapped(tmp_path, asked(), None)
+
+
+def test_a_question_beside_pairs_is_their_prompt(tmp_path: Path) -> None:
+    rows = [
+        {"system": "Be brief.", "question": question(n), "chosen": good(n), "rejected": bad(n)}
+        for n in range(16)
+    ]
+    assert inspect_file(jsonl(tmp_path / "orca.jsonl", rows)).mapping == {"prompt": "question"}
+    with pytest.raises(DataError, match=r"begin apart, .*, data.columns: {prompt: question} names"):
+        mapped(tmp_path, rows, None, "dpo")
+    for row in mapped(tmp_path, rows, {"prompt": "question"}, "dpo"):
+        assert [turn["role"] for turn in row["prompt"]] == ["system", "user"]
 
 
 def test_a_mapped_column_takes_the_place_of_its_namesake(tmp_path: Path) -> None:

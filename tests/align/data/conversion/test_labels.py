@@ -33,7 +33,7 @@ def test_what_means_none(value: object) -> None:
 @pytest.mark.parametrize(
     ("column", "values", "found"),
     [
-        ("label", ["anything"], "label"),
+        ("label", ["art", "music"], ""),
         ("thumbs", ["up", "sideways"], "thumbs"),
         ("rating", [1, 2, 3, 4, 5], ""),
         ("rating", [1, 1, 1, 5], ""),
@@ -46,3 +46,8 @@ def test_what_means_none(value: object) -> None:
 def test_a_scale_and_remarks_are_no_labels(column: str, values: list[object], found: str) -> None:
     rows = {number: {column: value} for number, value in enumerate(values, 1)}
     assert label_column(rows, {column}) == found
+
+
+def test_the_label_of_a_prompts_completion_is_always_one() -> None:
+    rows = {1: {"prompt": "p", "completion": "c", "label": "art"}}
+    assert label_column(rows, set(rows[1])) == "label"

@@ -139,7 +139,7 @@ def test_a_system_column_goes_before_text_and_pairs() -> None:
 @pytest.mark.parametrize("form", ["sharegpt with system and tools", "openai with tool calls"])
 def test_tools_and_their_calls_reach_the_template(tmp_path: Path, form: str) -> None:
     for row in loaded(tmp_path, rows_of(form), "sft"):
-        (tool,) = json.loads(row["tools"])
+        (tool,) = json.loads(row["prompt"][0]["tools"])
         assert (tool["type"], tool["function"]["name"]) == ("function", "add")
         (turn,) = [turn for turn in row["prompt"] if turn.get("tool_calls")]
         assert turn["tool_calls"][0]["function"] == CALL
@@ -158,6 +158,45 @@ def test_messages_in_trls_form_are_left_as_they_are() -> None:
     assert convert("data.jsonl", {1: {"messages": turns}}).rows[1]["messages"] == turns
 
 
+@pytest.mark.parametrize("form", ["sharegpt", "alpaca", "openai with text parts"])
+@pytest.mark.parametrize("classes", [("math", "art"), (3, 4), (1, 7)])
+def test_a_class_named_label_is_no_label(
+    tmp_path: Path, form: str, classes: tuple[Any, Any]
+) -> None:
+    rows = [{**row, "label": classes[n % 2]} for n, row in enumerate(rows_of(form))]
+    findings = inspect_file(jsonl(tmp_path / "data.jsonl", rows))
+    assert (findings.methods, findings.ignored) == (("sft",), ("label",))
+
+
+def test_a_message_alone_is_an_answer() -> None:
+    rows = {1: {"prompt": question(1), "chosen": said("4"), "rejected": said("5")}}
+    row = convert("data.jsonl", rows).rows[1]
+    assert (row["chosen"], row["rejected"]) == ([said("4")], [said("5")])
+
+
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+@pytest.mark.parametrize("prompt", [{}, {"prompt": question(1)}])
+def test_a_conversation_beside_whole_pairs_trains_sft_too(
+    tmp_path: Path, column: str, prompt: Row
+) -> None:
+    rows = [
+        {column: [user(n), said("4")], "chosen": [user(n), said("4")]}
+        | {"rejected": [user(n), said("5")]}
+        | ({"prompt": question(n)} if prompt else {})
+        for n in range(16)
+    ]
+    findings = inspect_file(jsonl(tmp_path / "data.jsonl", rows))
+    assert findings.methods == ("sft", "reward", "dpo")
+
+
+def test_exchanges_are_two_messages_each() -> None:
+    exchange = {"input": question(1), "output": "4"}
+    rows = {1: {"conversation": [exchange, {"input": "Sure?", "output": "Yes."}]}}
+    turns = convert("data.jsonl", rows).rows[1]["messages"]
+    assert turns[:2] == [user(1), said("4")]
+    assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
+
+
 def test_an_answer_of_weight_0_is_not_trained_on() -> None:
     turns = [user(1), said("4", weight=1), user(2), said("no", weight=0)]
     row = convert("data.jsonl", {1: {"messages": turns}}).rows[1]
@@ -174,7 +213,7 @@ BROKEN: list[tuple[str, Callable[[int], Row], str]] = [
     (
         "sharegpt",
         lambda n: {"conversations": human(n)},
-        "row 5: column 'conversations' must end with the assistant's turn; got 'a turn of user'",
+        "row 5: column 'conversations' must end with the assistant's turn; .*; got 'user'",
     ),
     (
         "sharegpt",
