@@ -41,7 +41,7 @@ def locate(source: Path) -> AdapterFiles:
     if source.is_file():
         return _beside(source)
     if not source.is_dir():
-        raise AdapterError(f"{source}: no such file or folder")
+        raise AdapterError(f"{source}: no such file or folder{_if_hub_id(source)}")
     if (source / CONFIG).is_file():
         return _in_folder(source, _others(source))
     inner = sorted(_adapter_folders(source))
@@ -71,6 +71,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise AdapterError(f"{path}: expected a JSON object, not {type(content).__name__}")
     return content
+
+
+def _if_hub_id(source: Path) -> str:
+    if source.is_absolute() or len(source.parts) != 2 or source.parts[0] in ("..", "~"):
+        return ""
+    return f"; if it is on the hub: `hf download {source} --local-dir FOLDER`, then import FOLDER"
 
 
 def _beside(file: Path) -> AdapterFiles:

@@ -13,6 +13,7 @@ from align.adapters.foreign.headers import read_headers
 from align.adapters.foreign.keys import AdapterTensors, some, sort_tensors
 from align.adapters.foreign.locate import AdapterFiles
 from align.adapters.foreign.supported import checked_config
+from align.adapters.foreign.targets import is_targeted
 from align.adapters.foreign.whole_modules import read_head
 from align.adapters.tensors import LoraFactors, by_pattern
 from align.errors import AdapterError
@@ -57,6 +58,7 @@ def read_foreign(files: AdapterFiles, base: BaseShapes, max_rank: int) -> Foreig
     score, notes = read_head(tensors.whole, base.weight, base.hidden)
     sizes = _sizes(files, tensors, conversion, base)
     _check_ranks(files, sizes, config, max_rank)
+    notes += _compare_targets(files, sizes, config, base)
     factors = LoraFactors(_factors(files, tensors, conversion, config, base), score)
     zero = [name for name, (a, b) in factors.modules.items() if not (a.any() and b.any())]
     if len(zero) == len(factors.modules):
@@ -160,6 +162,26 @@ def _check_ranks(
                 f"{files.folder}: '{module}' has rank {found.peft_rank}, and adapter_config.json "
                 f"says {expected}; the config and the file are of different adapters"
             )
+
+
+def _compare_targets(
+    files: AdapterFiles, sizes: Mapping[str, Sizes], config: Mapping[str, Any], base: BaseShapes
+) -> list[str]:
+    """What is to be said of targets without tensors.
+
+    AdapterError for tensors that PEFT would leave out, since the config does not name their module.
+    """
+    if stray := [module for module in sizes if not is_targeted(config, module)]:
+        raise AdapterError(
+            f"{files.folder}: target_modules of its config leaves out {len(stray)} modules with "
+            f"tensors in the file, and PEFT would ignore those: {some(stray)}; name them in "
+            "target_modules, or take the tensors out"
+        )
+    bare = [module for module in base.linears if module not in sizes]
+    bare = [module for module in bare if is_targeted(config, module)]
+    if not bare or config.get("target_modules") is None:
+        return []
+    return [f"no tensors for {len(bare)} modules of its target_modules: {some(bare)}"]
 
 
 def _factors(

@@ -1,6 +1,7 @@
 """An adapter is where people keep it; what is none is named, with what leads to one."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,6 +108,13 @@ def test_a_config_that_is_none(tmp_path, text, words):
     (folder / "adapter_config.json").write_bytes(text)
     with pytest.raises(AdapterError, match=words):
         locate(folder)
+
+
+def test_a_hub_id_is_downloaded_first():
+    with pytest.raises(AdapterError, match="hf download org/their-lora --local-dir FOLDER"):
+        locate(Path("org/their-lora"))
+    with pytest.raises(AdapterError, match=r"/org/their-lora: no such file or folder$"):
+        locate(Path("/org/their-lora"))
 
 
 @pytest.mark.parametrize(
