@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from align.adapters.folder import CONFIG, TENSORS
-from align.adapters.foreign.other_formats import PICKLES, is_mlx, pickle_refusal, unlike_peft
+from align.adapters.foreign.other_formats import (
+    PICKLES,
+    is_mlx,
+    pickle_refusal,
+    tools_own,
+    unlike_peft,
+)
 from align.errors import AdapterError
 
 INDEX = f"{TENSORS}.index.json"
@@ -80,6 +86,8 @@ def _if_hub_id(source: Path) -> str:
 
 
 def _beside(file: Path) -> AdapterFiles:
+    if said := tools_own(file.name):
+        raise AdapterError(f"{file}: {said}")
     if file.suffix in PICKLES:
         raise AdapterError(pickle_refusal(file))
     folder = file.parent

@@ -10,7 +10,7 @@ import torch
 
 from align.adapters.foreign.conversions import CONVERSIONS, Conversion, Sizes
 from align.adapters.foreign.headers import read_headers
-from align.adapters.foreign.keys import AdapterTensors, some, sort_tensors
+from align.adapters.foreign.keys import HEADS, AdapterTensors, some, sort_tensors
 from align.adapters.foreign.locate import AdapterFiles
 from align.adapters.foreign.supported import checked_config
 from align.adapters.foreign.targets import is_targeted
@@ -56,6 +56,7 @@ def read_foreign(files: AdapterFiles, base: BaseShapes, max_rank: int) -> Foreig
         raise AdapterError(f"{files.tensors[0]}: holds no tensors; save the adapter again")
     tensors = sort_tensors(stored)
     score, notes = read_head(tensors.whole, base.weight, base.hidden)
+    _check_saved(files, tensors, config, score is not None)
     sizes = _sizes(files, tensors, conversion, base)
     _check_ranks(files, sizes, config, max_rank)
     notes += _compare_targets(files, sizes, config, base)
@@ -73,6 +74,29 @@ def read_foreign(files: AdapterFiles, base: BaseShapes, max_rank: int) -> Foreig
     return ForeignAdapter(
         factors, config["peft_type"], conversion.description, (*files.notes, *notes)
     )
+
+
+def _check_saved(
+    files: AdapterFiles, tensors: AdapterTensors, config: Mapping[str, Any], head: bool
+) -> None:
+    """AdapterError if a reward head or another module that was saved whole is not in the file."""
+    if config.get("task_type") == "SEQ_CLS" and not head:
+        raise AdapterError(
+            f"{files.folder}: task_type SEQ_CLS, and no head in its file; train with "
+            "modules_to_save=['score'] and save it again"
+        )
+    whole = {name.rpartition(".")[0] for name in tensors.whole}
+    saved = config.get("modules_to_save") or []
+    missing = [
+        name
+        for name in ([saved] if isinstance(saved, str) else saved)
+        if name not in HEADS and not any(f".{module}".endswith(f".{name}") for module in whole)
+    ]
+    if missing:
+        raise AdapterError(
+            f"{files.folder}: modules_to_save names {some(map(str, missing))}, and the file has no "
+            "tensors of it: it is incomplete; save the adapter again"
+        )
 
 
 def _sizes(

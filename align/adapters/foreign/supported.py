@@ -136,7 +136,7 @@ def _check_options(folder: Path, kind: str, config: Mapping[str, Any]) -> None:
 
 def _check_targets(folder: Path, config: Mapping[str, Any]) -> None:
     """AdapterError for patterns that are none, and for lists of anything but names."""
-    for name in ("target_modules", "exclude_modules", "layers_pattern"):
+    for name in ("target_modules", "exclude_modules", "layers_pattern", "modules_to_save"):
         value = config.get(name)
         names = [value] if isinstance(value, str) else value or []
         if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):

@@ -83,8 +83,9 @@ def test_a_pickle_is_never_read(tmp_path, name):
 def test_other_formats_are_named_with_their_converter(tmp_path, names, words):
     for name in names:
         (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(AdapterError, match=words):
-        locate(tmp_path)
+    for source in (tmp_path, *(tmp_path / name for name in names if len(names) == 1)):
+        with pytest.raises(AdapterError, match=words):
+            locate(source)
 
 
 def test_mlx_writes_a_config_of_the_same_name(tmp_path):

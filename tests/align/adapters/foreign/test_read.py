@@ -102,6 +102,9 @@ def test_what_does_not_fit_is_refused(tmp_path, tensors, entries, words):
         ({"target_modules": "("}, "target_modules: '\\(' is no regular expression"),
         ({"target_modules": {"q": 1}}, "expected a pattern or a list of names"),
         ({"target_modules": ["v_proj"]}, f"leaves out 1 modules .* PEFT would ignore those: {Q}"),
+        ({"task_type": "SEQ_CLS"}, "SEQ_CLS, and no head in its file"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save names lm_head, and the file has no"),
+        ({"modules_to_save": {"a": 1}}, "modules_to_save: expected a pattern or a list"),
         ({"layers_to_transform": "all"}, "expected layer numbers"),
         ({"layers_to_transform": [3]}, "PEFT would ignore"),
         ({"exclude_modules": ["q_proj"]}, "PEFT would ignore"),
@@ -115,7 +118,7 @@ def test_a_config_that_cannot_be_held_is_refused(tmp_path, entries, words):
 
 
 def test_options_without_effect_on_the_sum_are_taken(tmp_path):
-    folder = write(tmp_path, use_something_off=False, lora_dropout=0.3, layers_pattern="layers")
+    folder = write(tmp_path, use_something_off=False, lora_dropout=0.3, modules_to_save=["score"])
     assert read(folder).conversion == "held as it is"
 
 
