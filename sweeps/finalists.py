@@ -14,16 +14,10 @@ from typing import Any
 
 from align.errors import AdapterError
 from align.evaluation.comparison import compare_examples
+from align.evaluation.estimates import estimate
 from align.evaluation.examples import Example
-from align.evaluation.metrics import is_share, key_of
-from align.evaluation.statistics import (
-    Paired,
-    auc,
-    auc_bounds,
-    bound_or_none,
-    mean_bounds,
-    wilson,
-)
+from align.evaluation.metrics import key_of
+from align.evaluation.statistics import Paired, bound_or_none
 from align.recipe import StageConfig
 from sweeps.trials import DEFAULT, TrialSummary, ranked
 
@@ -144,22 +138,24 @@ def standing(
         next((result for result in results if result.name == name), None)
         for name in ("parent", "base")
     )
+    estimates = {result.name: estimate(result.rows, measure) for result in results}
     systems = tuple(
         Entry(
             result.name,
             result.number,
             result.objective,
-            *_interval(result, measure),
+            bound_or_none(estimates[result.name].low),
+            bound_or_none(estimates[result.name].high),
             {name: value for name, value in result.metrics.items() if math.isfinite(value)},
             feasible[result.name],
             _against(result, default, measure),
             _against(result, parent, measure),
             _against(result, base, measure),
-            len(_values(result, measure)) or None,
+            estimates[result.name].count or None,
         )
         for result in results
     )
-    items = len(_values(chosen, measure))
+    items = estimates[chosen.name].count
     return Standing(
         SPLIT, items, measure, config.minimised, chosen.number or 0, searched_best, systems
     )
@@ -186,28 +182,6 @@ def _feasible(result: SystemResult, trials: Sequence[TrialSummary]) -> bool:
     if "violation" in result.metrics:
         return result.metrics["violation"] <= 0
     return all(trial.feasible for trial in trials if trial.number == result.number)
-
-
-def _values(result: SystemResult, measure: str) -> list[float]:
-    if measure == "label_auc":
-        return [row.numbers["log_ratio"] for row in result.rows if row.items == "labels"]
-    return [row.numbers[measure] for row in result.rows if measure in row.numbers]
-
-
-def _interval(result: SystemResult, measure: str) -> tuple[float | None, float | None]:
-    values = _values(result, measure)
-    if not values:
-        return None, None
-    if measure == "label_auc":
-        liked = [row.numbers["liked"] > 0.5 for row in result.rows if row.items == "labels"]
-        if len(set(liked)) < 2:
-            return None, None
-        low, high = auc_bounds(auc(values, liked), sum(liked), len(liked) - sum(liked))
-    elif is_share(measure):
-        low, high = wilson(sum(values), len(values))
-    else:
-        low, high = mean_bounds(values)
-    return bound_or_none(low), bound_or_none(high)
 
 
 def _against(result: SystemResult, other: SystemResult | None, measure: str) -> Paired | None:

@@ -27,7 +27,8 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors gpu_cards json_output lru_cache suggestions",
+        "artifact_cache atomic_write compat console_tables errors gpu_cards json_output lru_cache "
+        "suggestions",
         "gpu_errors gpu_memory gpu_process space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "fp16",
@@ -49,6 +50,7 @@ LAYERS = {
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
         "compare",
+        "display",
         "commands",
     ),
     "sweeps": (
