@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Wide enough that each row of a table in a pipe takes a single line.
 _PIPE_COLUMNS = 1000
+#: Characters of a column that stays whole, and the least that is left to each of the others.
+_SHORT, _LEAST = 24, 12
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -22,13 +25,20 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def table_of(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table of plain text. What is too long for the terminal is wrapped, and never cut off."""
+    """A table of plain text. What is too long for the terminal is wrapped, and never cut off.
+
+    Short columns stay whole where the terminal leaves room for the others.
+    """
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=any(titles))
-    for title in titles:
-        table.add_column(title, overflow="fold")
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    short = [width <= _SHORT for width in widths]
+    room = sum(width if whole else _LEAST for width, whole in zip(widths, short, strict=True))
+    fits = room + 2 * len(widths) <= shutil.get_terminal_size().columns
+    for title, whole in zip(titles, short, strict=True):
+        table.add_column(title, overflow="fold", no_wrap=fits and whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -39,10 +49,12 @@ def print_parts(*parts: RenderableType) -> None:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        Console().print(*parts)
+        for part in parts:
+            Console().print(part)
         return
     console = Console(width=_PIPE_COLUMNS)
     with console.capture() as drawn:
-        console.print(*parts)
+        for part in parts:
+            console.print(part)
     for line in drawn.get().splitlines():
         typer.echo(line.rstrip())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from align.adapters import Manifest
 from align.console_tables import table_of
 from align.evaluation.comparison import Compared
 from align.evaluation.estimates import estimate
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 #: Characters of an id that are shown; the commands take as few as eight.
 ID_LENGTH = 12
-_MIB = 2**20
+#: The metrics of time begin so.
+_SECONDS = "seconds"
 
 
 def version_parts(
@@ -41,7 +43,7 @@ def version_parts(
     titles = ["measure", "value", "items", "to the base"]
     if manifest.parents:  # otherwise the base stands for the parent
         titles.append("to the parent")
-    cells = [_measure_cells(version, name, rows)[: len(titles)] for name in manifest.metrics]
+    cells = [_measure_cells(version, name, rows)[: len(titles)] for name in _measures(manifest)]
     return [
         *parts,
         "",
@@ -83,19 +85,43 @@ def _fields(version: AdapterVersion, folder: Path) -> list[tuple[str, str]]:
         "parents": ", ".join(parents),
         "reward model": (manifest.reward_model or "")[:ID_LENGTH],
         "registered": f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC",
-        "training": _training(version),
+        "training": _training(manifest),
+        "last milestone": _milestone(manifest.metrics),
         "rows": ", ".join(rows),
         "packages": ", ".join(packages),
-        "folder": f"{folder} ({size / _MIB:.1f} MiB)",
+        "folder": f"{folder} ({size_text(size)})",
     }
     return [(name, text) for name, text in fields.items() if text]
 
 
-def _training(version: AdapterVersion) -> str:
-    manifest = version.manifest
-    seconds = manifest.wall_seconds or manifest.seconds
-    parts = [duration_text(seconds)] if seconds else []
-    return ", ".join([*parts, f"seed {manifest.seed}", *filter(None, [manifest.dtype])])
+def _measures(manifest: Manifest) -> list[str]:
+    """The names of the metrics without times, steps and what is repeated of parent and base."""
+    repeated = {f"{side}_{name}" for side in ("parent", "base") for name in manifest.metrics}
+    left_out = repeated | {"step"}
+    return [
+        name for name in manifest.metrics if name not in left_out and not name.startswith(_SECONDS)
+    ]
+
+
+def _training(manifest: Manifest) -> str:
+    seconds, steps = manifest.wall_seconds or manifest.seconds, manifest.metrics.get("step")
+    parts = [
+        duration_text(seconds) if seconds else "",
+        f"{steps:.0f} steps" if steps else "",
+        f"seed {manifest.seed}",
+        manifest.dtype,
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _milestone(metrics: dict[str, float]) -> str:
+    """What the time of the last milestone was spent on."""
+    parts = [
+        f"{name.removeprefix(f'{_SECONDS}_')} {duration_text(seconds)}"
+        for name, seconds in metrics.items()
+        if name.startswith(f"{_SECONDS}_")
+    ]
+    return ", ".join(parts)
 
 
 def _measure_cells(version: AdapterVersion, measure: str, rows: Sequence[Example]) -> list[str]:
@@ -117,6 +143,11 @@ def _measure_cells(version: AdapterVersion, measure: str, rows: Sequence[Example
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def size_text(size: int) -> str:
+    """`512 KiB` below 1 MiB, `12.3 MiB` from there on."""
+    return f"{size / 2**10:.0f} KiB" if size < 2**20 else f"{size / 2**20:.1f} MiB"
 
 
 def duration_text(seconds: float) -> str:

@@ -16,8 +16,8 @@ from align.errors import AdapterError
 from align.evaluation.comparison import compare_examples
 from align.evaluation.estimates import estimate
 from align.evaluation.examples import Example
-from align.evaluation.metrics import key_of
-from align.evaluation.statistics import Paired, bound_or_none
+from align.evaluation.metrics import is_share, key_of
+from align.evaluation.statistics import Paired, bound_or_none, wilson
 from align.recipe import StageConfig
 from sweeps.trials import DEFAULT, TrialSummary, ranked
 
@@ -72,7 +72,8 @@ class Standing:
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Standing:
         """A standing from what `plain` wrote."""
-        systems = tuple(_entry(system, content["items"]) for system in content["systems"])
+        measure, items = content["measure"], content["items"]
+        systems = tuple(_entry(system, measure, items) for system in content["systems"])
         return cls(**{**content, "systems": systems})
 
 
@@ -204,16 +205,22 @@ def _plain(system: Entry) -> dict[str, Any]:
     return {**asdict(system), **sides}
 
 
-def _entry(content: Mapping[str, Any], items: int) -> Entry:
-    """An entry from JSON; of earlier versions, whose differences lack the number of items."""
+def _entry(content: Mapping[str, Any], measure: str, items: int) -> Entry:
+    """An entry from JSON. Those of earlier versions have no `items`, and bounds by resampling.
+
+    Of these, a share gets the interval that it has today.
+    """
     sides = {name: _gain(content.get(name), items) for name in _SIDES}
-    return Entry(**{**content, **sides})
+    low, high = content["low"], content["high"]
+    if "items" not in content and low is not None and is_share(measure):
+        low, high = wilson(content["objective"] * items, items)
+    return Entry(**{**content, **sides, "low": low, "high": high})
 
 
 def _gain(content: Mapping[str, Any] | None, items: int) -> Paired | None:
     if content is None:
         return None
-    bounds = {
-        name: math.nan if content[name] is None else content[name] for name in ("low", "high")
-    }
-    return Paired(**{"count": items, **content, **bounds})
+    low, high = content["low"], content["high"]
+    if low is None or low == high:  # equal where equal differences were resampled
+        low = high = math.nan
+    return Paired(**{"count": items, **content, "low": low, "high": high})

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from align.console_tables import print_table, table_of
+from align.console_tables import print_parts, print_table, table_of
 
 
 def test_in_a_pipe_each_row_is_one_line_without_blanks_at_its_end(capsys):
@@ -27,6 +27,20 @@ def test_a_terminal_wraps_what_is_too_long_and_cuts_nothing():
     text = "".join(file.getvalue().split())
     assert text.count("why") == 30
     assert len([letter for letter in text if letter == "-"]) == name.count("-")
+
+
+def test_short_columns_stay_whole_where_there_is_room(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    file = io.StringIO()
+    rows = [("2026-11-30 10:02:22", "promote", "why " * 30)]
+    Console(file=file, width=60).print(table_of(("when", "action", "reason"), rows))
+    lines = file.getvalue().splitlines()
+    assert lines[1].startswith("2026-11-30 10:02:22  promote  why") and len(lines) > 3
+
+
+def test_parts_are_below_each_other(capsys):
+    print_parts(table_of(("a",), [("b",)]), "", "heading")
+    assert capsys.readouterr().out == "a\nb\n\nheading\n"
 
 
 def test_a_table_without_titles_has_no_header(capsys):

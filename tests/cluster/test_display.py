@@ -9,7 +9,7 @@ from rich.console import Console
 
 from align.evaluation.examples import examples, named
 from align.evaluation.metrics import Evaluation
-from cluster.display import duration_text, version_parts
+from cluster.display import duration_text, size_text, version_parts
 from cluster.registry import open_registry
 from cluster.settings import Settings
 
@@ -19,7 +19,16 @@ WRONG = Evaluation(
 )
 MANIFEST: dict[str, Any] = {
     "params": {"learning_rate": 0.00012345, "lora.r": 8},
-    "metrics": {"accuracy": 0.0, "length": 20.0, "kl_per_token": 0.0123},
+    "metrics": {
+        "accuracy": 0.0,
+        "length": 20.0,
+        "kl_per_token": 0.0123,
+        "base_length": 30.0,
+        "step": 40.0,
+        "seconds": 9.5,
+        "seconds_load": 2.5,
+        "seconds_train": 7.0,
+    },
     "against_base": {"accuracy": {"difference": -0.25, "low": -0.5, "high": 0.0, "items": 16}},
     "data": {"train": {"rows": 1200, "fingerprint": "f" * 64}},
     "versions": {"torch": "2.9.0", "peft": "0.18.0"},
@@ -54,11 +63,12 @@ def test_each_field_is_a_row_and_nothing_is_json(shown: Any) -> None:
     lines = shown(200)
     assert not set('{}"') & set("".join(lines))
     assert line(lines, "method") == "method sft, rank 2"
-    assert line(lines, "training") == "training 3 min 5 s, seed 0"
+    assert line(lines, "training") == "training 3 min 5 s, 40 steps, seed 0"
     assert line(lines, "learning_rate") == "learning_rate 0.0001234"
     assert line(lines, "rows") == "rows 1,200 train"
     assert line(lines, "packages") == "packages peft 0.18.0, torch 2.9.0"
-    assert line(lines, "folder").endswith("(0.0 MiB)")
+    assert line(lines, "last milestone") == "last milestone load 2.5 s, train 7.0 s"
+    assert line(lines, "folder").endswith(" KiB)")
 
 
 def test_each_measure_has_its_interval_and_its_items(shown: Any) -> None:
@@ -67,6 +77,8 @@ def test_each_measure_has_its_interval_and_its_items(shown: Any) -> None:
     assert accuracy == "accuracy 0.0 % (0.0 to 19.4) 16 -25.0 (-50.0 to +0.0) points"
     assert line(lines, "length") == "length 20 (no spread) 16 –"
     assert line(lines, "kl_per_token") == "kl_per_token 0.0123 –"
+    names = {line.split(" ")[0] for line in lines}
+    assert not names & {"base_length", "step", "seconds", "seconds_load"}
     assert "to the parent" not in "".join(lines)
 
 
@@ -91,6 +103,10 @@ def test_without_rows_the_manifest_counts_the_items(shown: Any) -> None:
 
 def test_an_adapter_without_measures_is_not_measured(shown: Any) -> None:
     assert "not measured" in shown(120, None, metrics={}, against_base={})
+
+
+def test_sizes_are_binary() -> None:
+    assert size_text(512 * 1024) == "512 KiB" and size_text(5 * 2**20) == "5.0 MiB"
 
 
 @pytest.mark.parametrize(
