@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.console_tables import print_table
 from align.json_output import print_json
 from sweeps.commands.common import (
     JsonOption,
@@ -15,7 +16,6 @@ from sweeps.commands.common import (
     plain_launch,
     plain_row,
     plain_sweep,
-    print_table,
     sweep_app,
     trials_of,
     version_of,

@@ -20,12 +20,13 @@ STANDING = {
     "systems": [
         {
             "name": "trial 1", "number": 1, "objective": 0.61, "low": 0.55, "high": 0.67,
-            "metrics": {}, "feasible": True, "against_parent": None,
+            "metrics": {}, "feasible": True, "against_parent": None, "items": 200,
             "against_default": {"difference": 0.1, "low": 0.02, "high": 0.18},
         },
         {
             "name": "default", "number": 0, "objective": 0.51, "low": None, "high": None,
             "metrics": {}, "feasible": False, "against_default": None, "against_parent": None,
+            "items": 200,
         },
     ],
 }  # fmt: skip
@@ -99,6 +100,21 @@ def test_nothing_right_is_not_certainly_nothing_right(row, database):
     assert "0 to 0" not in text.replace("0.0 to 19.4", "")
     stored = json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["unseen"]
     assert stored["systems"][1]["high"] == pytest.approx(0.1936, abs=1e-4)
+
+
+def test_of_an_earlier_version_resampled_zeros_are_not_certain(row, database):
+    """It stored intervals of resampled items, and no numbers of items."""
+    zeros = {"objective": 0.0, "low": 0.0, "high": 0.0}
+    older = [
+        {name: value for name, value in {**system, **zeros}.items() if name != "items"}
+        for system in STANDING["systems"]
+    ]
+    older[0]["against_default"] = {"difference": 0.0, "low": 0.0, "high": 0.0}
+    update(database, row.id, state=FINISHED, best_trial=1, unseen={
+        **STANDING, "items": 16, "systems": older,
+    })  # fmt: skip
+    text = call("status", "toy/sft")
+    assert "0.0 to 19.4 %" in text and "+0.0 points (no spread in 16 items)" in text
 
 
 def test_a_difference_that_is_not_shown_is_called_so(row, database):
