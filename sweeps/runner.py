@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from align.data.row_account import RowAccount
 from align.preflight import check_inputs
 from align.recipe import Recipe
 from cluster.database import Database
@@ -46,20 +47,21 @@ class RunInputs:
 def new_inputs(
     settings: Settings, recipe: Recipe, stages: Sequence[str], options: RunOptions
 ) -> RunInputs:
-    """The inputs of a new launch; records its adapters and its files' digests in its options.
+    """The inputs of a new launch; its options record adapters, digests of files, and the rows.
 
     AligneryError if local data or rewards cannot be used, or an adapter is missing or does not fit.
     """
-    local = localise(recipe, Storage(settings))
+    local, accounts = localise(recipe, Storage(settings)), dict[str, RowAccount]()
     if settings.ray_address is None:  # a cluster's machines may see other files
-        check_inputs(local, stages)
+        accounts = check_inputs(local, stages)
     outside = find_needs(open_registry(settings), recipe, stages)
     needs = {name: version.name for name, version in outside.items()}
     files = run_store.files_of(local, stages)
+    remarks = {stage: account.lines() for stage, account in accounts.items()}
     return RunInputs(
         recipe,
         list(stages),
-        options.model_copy(update={"needs": needs, "files": files}),
+        options.model_copy(update={"needs": needs, "files": files, "remarks": remarks}),
         run_store.with_needs(local, needs),
         {version.name: version for version in outside.values()},
     )

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import alignery
+from sweeps.run_store import add_remark
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FINISHED, Search, begin, update
 from tests.sweeps.driving import at
@@ -50,6 +51,14 @@ def words(text, first):
     """The words of the line that begins with this."""
     (line,) = (line for line in text.splitlines() if line.startswith(first))
     return line.split()
+
+
+def test_remarks_are_below_the_trials(database, row):
+    assert json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["remarks"] == []
+    add_remark(database, row.launch_id, "sft", "2 of 9 train rows are cut")
+    assert "- 2 of 9 train rows are cut" in call("status", "toy/sft").splitlines()
+    shown = json.loads(call("status", "toy/sft", "--json"))
+    assert shown["sweeps"][0]["remarks"] == ["2 of 9 train rows are cut"]
 
 
 def test_each_trial_is_a_line_beside_the_default(row):
