@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from align.data.row_account import RowAccount
+from align.errors import AligneryError
 from align.preflight import check_inputs
 from align.recipe import Recipe
 from cluster.database import Database
@@ -51,9 +53,8 @@ def new_inputs(
 
     AligneryError if local data or rewards cannot be used, or an adapter is missing or does not fit.
     """
-    local, accounts = localise(recipe, Storage(settings)), dict[str, RowAccount]()
-    if settings.ray_address is None:  # a cluster's machines may see other files
-        accounts = check_inputs(local, stages)
+    local = localise(recipe, Storage(settings))
+    accounts = _checked(settings, local, stages)
     outside = find_needs(open_registry(settings), recipe, stages)
     needs = {name: version.name for name, version in outside.items()}
     files = run_store.files_of(local, stages)
@@ -65,6 +66,19 @@ def new_inputs(
         run_store.with_needs(local, needs),
         {version.name: version for version in outside.values()},
     )
+
+
+def _checked(settings: Settings, local: Recipe, stages: Sequence[str]) -> dict[str, RowAccount]:
+    """The accounts of the stages' rows; errors as of `check_inputs`, unless a cluster is connected.
+
+    A cluster's machines may see other files. Their account is then of what this machine sees, if
+    that can be used.
+    """
+    if settings.ray_address is None:
+        return check_inputs(local, stages)
+    with suppress(AligneryError):
+        return check_inputs(local, stages, hub=False)
+    return {}
 
 
 def recorded_inputs(

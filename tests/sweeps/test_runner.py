@@ -103,3 +103,7 @@ def test_what_becomes_of_the_rows_is_recorded_by_stage(
     inputs = new_inputs(settings, recipe, ["sft"], RunOptions())
     (remark,) = inputs.options.remarks["sft"]
     assert remark == f"24 of 30 rows of {path} are used (train 16, validation 4, test 4)"
+    elsewhere = settings.model_copy(update={"ray_address": "cluster:6379"})
+    assert new_inputs(elsewhere, recipe, ["sft"], RunOptions()).options == inputs.options
+    missing = recipe.model_copy(update={"base": "/only/in/the/image"})
+    assert new_inputs(elsewhere, missing, ["sft"], RunOptions()).options.remarks == {}
