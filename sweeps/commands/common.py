@@ -73,7 +73,9 @@ def plain_row(row: Sweep) -> dict[str, Any]:
 
 
 def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str, Any]:
-    """A sweep as JSON: its trials, the best trial, and the standing of the finalists."""
+    """A sweep as JSON: its trials, the best trial, the finalists' standing, and remarks."""
+    from sweeps.run_store import remarks_on
+
     trials = trials_of(settings, row)
     best = next((trial for trial in trials if trial.number == row.best_trial), None)
     return {
@@ -83,6 +85,7 @@ def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str,
         "failed": sum(trial.state == "FAIL" for trial in trials),
         "best": None if best is None else asdict(best),
         "unseen": row.unseen,
+        "remarks": remarks_on(database, row),
         "trials": [asdict(trial) for trial in trials],
     }
 

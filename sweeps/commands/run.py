@@ -138,6 +138,9 @@ def _show_plan(
         print_json(plan.plain())
     else:
         print_parts(*plan.table())
+        for stage, remarks in options.remarks.items():
+            for remark in remarks:
+                typer.echo(f"{stage}: {remark}")
 
 
 def _recorded(options: SearchOptions) -> RunOptions:

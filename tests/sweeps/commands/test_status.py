@@ -9,6 +9,7 @@ import alignery
 from align.evaluation.examples import Example
 from align.recipe import load_recipe
 from sweeps.finalists import SystemResult, standing
+from sweeps.run_store import add_remark
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FINISHED, Search, begin, update
 from sweeps.trials import TrialSummary
@@ -55,6 +56,14 @@ def words(text, first):
     """The words of the line that begins with this."""
     (line,) = (line for line in text.splitlines() if line.startswith(first))
     return line.split()
+
+
+def test_remarks_are_below_the_trials(database, row):
+    assert json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["remarks"] == []
+    add_remark(database, row.launch_id, "sft", "2 of 9 train rows are cut")
+    assert "- 2 of 9 train rows are cut" in call("status", "toy/sft").splitlines()
+    shown = json.loads(call("status", "toy/sft", "--json"))
+    assert shown["sweeps"][0]["remarks"] == ["2 of 9 train rows are cut"]
 
 
 def test_each_trial_is_a_line_beside_the_default(row):
