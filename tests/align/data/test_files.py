@@ -85,10 +85,10 @@ def test_values_of_a_dataset_are_read_like_a_file_of_arrow(tmp_path, monkeypatch
     monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: Dataset.from_list(rows))
     mine = recipe(tmp_path, [], "grpo")
     mine.data.path, mine.data.dataset = None, "someone/numbers"
-    assert read(mine.data)[4] == {"prompt": "p3", "answer": None, "day": "2026-11-04"}
+    assert read(mine.data).rows[4] == {"prompt": "p3", "answer": None, "day": "2026-11-04"}
     rows.clear()
     mine.data.dataset = "someone/nothing"
-    assert read(mine.data) == {}
+    assert read(mine.data).rows == {}
 
 
 def test_columns_of_ones_own_reach_rewards_and_empty_answers_are_none(tmp_path):
