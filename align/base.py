@@ -103,7 +103,7 @@ def load_base(ref: str, *fp32_modules: str) -> Base:
         raise ModelError(
             f"base '{ref}' cannot be loaded: {_first_line(error)}. {ALLOWED}"
         ) from None
-    _complete(tokenizer, ref)
+    complete_tokenizer(tokenizer, ref)
     model.requires_grad_(False)
     model.eval()
     digest, dtype = _digest(model), precision().dtype
@@ -139,7 +139,7 @@ def _without_progress() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _complete(tokenizer: Any, ref: str) -> None:
+def complete_tokenizer(tokenizer: Any, ref: str) -> None:
     """ModelError without a chat template or an eos token; eos is the default pad token."""
     if tokenizer.chat_template is None:
         raise ModelError(f"base '{ref}' has no chat template; an instruction-tuned model is needed")

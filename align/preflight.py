@@ -1,32 +1,42 @@
-"""Checks of a recipe's base and data before anything is started. Imports no torch."""
+"""Checks of a recipe's base and data before anything is started."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from align.base_tokenizer import read_tokenizer
 from align.data.files import check_columns
 from align.data.leaks import HELD_OUT, check_chain
+from align.data.problems import Split
+from align.data.row_account import RowAccount, row_account
 from align.data.splits import check_disjoint, load_answers, load_split
+from align.data.user_rows import Row
 from align.errors import DataError
+from align.memory.shape import read_shape
 from align.methods import names_of
 from align.recipe import Recipe
-from align.sources import check_base
+from align.sources import check_base, on_hub
 from align.space.constraints import needed
 
 
-def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool = True) -> None:
+def check_inputs(
+    recipe: Recipe, stages: Sequence[str] | None = None, hub: bool = True
+) -> dict[str, RowAccount]:
     """Raise the errors that every trial of `stages` (default: all) would raise.
 
-    ModelError if the base cannot be reached. DataError, naming the recipe's field, if data cannot
-    be read, lack a column, are too few, or if held-out rows are trained on. Without `hub`, bases
-    and data on a hub are not checked.
+    Returns an account of the rows of each stage whose data were read. ModelError if the base cannot
+    be reached. DataError, naming the recipe's field, if data cannot be read, lack a column, are too
+    few, cannot be rendered by the base's chat template, if no row can be trained on, or if held-out
+    rows are trained on. Without `hub`, bases and data on a hub are not checked; if the base is not
+    on this machine, lengths and the template are not.
     """
     check_base(recipe.base, hub)
+    accounts: dict[str, RowAccount] = {}
     for stage in stages or recipe.order():
         if not _unread(recipe, [stage], hub):
             with _at(recipe, stage):
-                _check_rows(recipe, stage)
+                accounts[stage] = _check_rows(recipe, stage, hub)
             _check_rewards(recipe, stage)
         _check_objective(recipe, stage, hub)
         _check_constraints(recipe, stage, hub)
@@ -34,6 +44,7 @@ def check_inputs(recipe: Recipe, stages: Sequence[str] | None = None, hub: bool 
             check_chain(recipe, stage, hub)
         except DataError as error:
             raise DataError(f"stages.{stage}: {error}") from None
+    return accounts
 
 
 def _unread(recipe: Recipe, stages: Sequence[str], hub: bool) -> bool:
@@ -52,9 +63,14 @@ def _at(recipe: Recipe, stage: str) -> Iterator[None]:
         raise DataError(f"{field}: {error}{advice}") from None
 
 
-def _check_rows(recipe: Recipe, stage: str) -> None:
-    splits = {"train": load_split(recipe, stage, "train")}  # reads all rows
-    check_disjoint(splits | {split: load_split(recipe, stage, split) for split in HELD_OUT})
+def _check_rows(recipe: Recipe, stage: str, hub: bool) -> RowAccount:
+    splits: dict[Split, list[Row]] = {"train": load_split(recipe, stage, "train")}  # reads all rows
+    splits |= {split: load_split(recipe, stage, split) for split in HELD_OUT}
+    check_disjoint({str(name): rows for name, rows in splits.items()})
+    tokenizer, context_length = read_tokenizer(recipe.base, hub), None
+    if tokenizer is not None and not on_hub(recipe.base):
+        context_length = read_shape(recipe.base).context
+    return row_account(recipe, stage, splits, tokenizer, context_length)
 
 
 def _check_rewards(recipe: Recipe, stage: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from align.json_output import JsonOption, print_json
+from cluster.adapter_import import import_command
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from cluster.registry import AdapterVersion, Registry
 
 adapter_app = typer.Typer(
-    help="List, register, promote and roll back adapters.", no_args_is_help=True
+    help="List, register, import, promote and roll back adapters.", no_args_is_help=True
 )
+adapter_app.command("import")(import_command)
 cluster_app = typer.Typer(help="Look at what all machines share.", no_args_is_help=True)
 
 #: Wide enough for any row, so that in a pipe each row of a table is a single line.
@@ -106,7 +108,12 @@ def register_adapter(
     folder: Annotated[Path, typer.Argument(help="A published adapter: PEFT files and manifest.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Store an adapter folder as the next version of a line."""
+    """Store a folder that alignery has published as the next version of a line.
+
+    It keeps manifest and id.
+
+    For adapters that other tools have made: `alignery adapter import`.
+    """
     version = _registry().register(line, folder)
     if as_json:
         print_json(_row(version))

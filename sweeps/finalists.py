@@ -15,8 +15,15 @@ from typing import Any
 from align.errors import AdapterError
 from align.evaluation.comparison import compare_examples
 from align.evaluation.examples import Example
-from align.evaluation.metrics import key_of
-from align.evaluation.statistics import paired, paired_auc
+from align.evaluation.metrics import is_share, key_of
+from align.evaluation.statistics import (
+    Paired,
+    auc,
+    auc_bounds,
+    bound_or_none,
+    mean_bounds,
+    wilson,
+)
 from align.recipe import StageConfig
 from sweeps.trials import DEFAULT, TrialSummary, ranked
 
@@ -27,19 +34,12 @@ _AGAINST_PARENT = {"implicit_pair_accuracy", "label_auc", "win_rate"}
 
 
 @dataclass(frozen=True)
-class FinalistDifference:
-    """Mean difference of a system against another on the same items, with a 95 % interval."""
-
-    difference: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Entry:
-    """A system on unseen items: its objective with a 95 % interval, which is None without rows.
+    """A system on unseen items: its objective on `items` of them, with a 95 % interval.
 
-    `number` is the trial's, None for the parent and the base.
+    The interval is None without rows, and where all values are equal and have no known bounds.
+    `number` is the trial's, None for the parent and the base. The differences are to other systems
+    on the same items.
     """
 
     name: str
@@ -49,8 +49,10 @@ class Entry:
     high: float | None
     metrics: dict[str, float]
     feasible: bool
-    against_default: FinalistDifference | None = None
-    against_parent: FinalistDifference | None = None
+    against_default: Paired | None = None
+    against_parent: Paired | None = None
+    against_base: Paired | None = None
+    items: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,13 @@ class Standing:
 
     def plain(self) -> dict[str, Any]:
         """The standing as JSON."""
-        return {**asdict(self), "systems": [asdict(system) for system in self.systems]}
+        return {**asdict(self), "systems": [_plain(system) for system in self.systems]}
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Standing:
         """A standing from what `plain` wrote."""
-        return cls(**{**content, "systems": tuple(_entry(system) for system in content["systems"])})
+        systems = tuple(_entry(system, content["items"]) for system in content["systems"])
+        return cls(**{**content, "systems": systems})
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,10 @@ def standing(
     if chosen is None:
         return None
     default = next((result for result in results if result.number == DEFAULT), None)
-    parent = next((result for result in results if result.name == "parent"), None)
+    parent, base = (
+        next((result for result in results if result.name == name), None)
+        for name in ("parent", "base")
+    )
     systems = tuple(
         Entry(
             result.name,
@@ -148,6 +154,8 @@ def standing(
             feasible[result.name],
             _against(result, default, measure),
             _against(result, parent, measure),
+            _against(result, base, measure),
+            len(_values(result, measure)) or None,
         )
         for result in results
     )
@@ -190,36 +198,48 @@ def _interval(result: SystemResult, measure: str) -> tuple[float | None, float |
     values = _values(result, measure)
     if not values:
         return None, None
-    if measure == "label_auc":  # against a system without information, whose area is 0.5
-        liked = [row.numbers["liked"] for row in result.rows if row.items == "labels"]
-        gain, shift = paired_auc(values, [0.0] * len(values), liked), 0.5
+    if measure == "label_auc":
+        liked = [row.numbers["liked"] > 0.5 for row in result.rows if row.items == "labels"]
+        if len(set(liked)) < 2:
+            return None, None
+        low, high = auc_bounds(auc(values, liked), sum(liked), len(liked) - sum(liked))
+    elif is_share(measure):
+        low, high = wilson(sum(values), len(values))
     else:
-        gain, shift = paired(values, [0.0] * len(values)), 0.0
-    if not math.isfinite(gain.low):
-        return None, None
-    return gain.low + shift, gain.high + shift
+        low, high = mean_bounds(values)
+    return bound_or_none(low), bound_or_none(high)
 
 
-def _against(
-    result: SystemResult, other: SystemResult | None, measure: str
-) -> FinalistDifference | None:
+def _against(result: SystemResult, other: SystemResult | None, measure: str) -> Paired | None:
     if other is None or other is result or not result.rows or not other.rows:
         return None
     try:
         comparisons = compare_examples(result.rows, other.rows)
     except AdapterError:  # the rows have no items in common, which is no error here
         return None
-    gain = next(
-        (comparison.gain for comparison in comparisons if comparison.measure == measure), None
-    )
-    if gain is None or not math.isfinite(gain.low):
-        return None
-    return FinalistDifference(gain.difference, gain.low, gain.high)
+    gains = (comparison.gain for comparison in comparisons if comparison.measure == measure)
+    return next(gains, None)
 
 
-def _entry(content: Mapping[str, Any]) -> Entry:
-    sides = {
-        name: FinalistDifference(**content[name]) if content[name] else None
-        for name in ("against_default", "against_parent")
-    }
+_SIDES = ("against_default", "against_parent", "against_base")
+
+
+def _plain(system: Entry) -> dict[str, Any]:
+    gains = {name: getattr(system, name) for name in _SIDES}
+    sides = {name: None if gain is None else gain.plain() for name, gain in gains.items()}
+    return {**asdict(system), **sides}
+
+
+def _entry(content: Mapping[str, Any], items: int) -> Entry:
+    """An entry from JSON; of earlier versions, whose differences lack the number of items."""
+    sides = {name: _gain(content.get(name), items) for name in _SIDES}
     return Entry(**{**content, **sides})
+
+
+def _gain(content: Mapping[str, Any] | None, items: int) -> Paired | None:
+    if content is None:
+        return None
+    bounds = {
+        name: math.nan if content[name] is None else content[name] for name in ("low", "high")
+    }
+    return Paired(**{"count": items, **content, **bounds})

@@ -13,6 +13,7 @@ import yaml
 from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.data.formats import Findings, inspect_file
 from align.data.reading_notes import reading_notes
+from align.data.row_account import account_lines
 from align.json_output import JsonOption, print_json
 from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe
@@ -80,12 +81,13 @@ def validate(
 ) -> None:
     """Check a recipe, and the base's folder and the data that it names."""
     loaded = load_recipe(recipe)
-    if data:
-        check_inputs(loaded, hub=False)
+    accounts = check_inputs(loaded, hub=False) if data else {}
     notes = reading_notes(loaded, hub=False) if data else []
     stages = [_summary(loaded, stage) for stage in loaded.order()]
     for stage in stages:
         stage["data"] = _data(loaded, stage["stage"], read=data)
+        account = accounts.get(stage["stage"])
+        stage["rows"] = None if account is None else account.model_dump(mode="json")
     if as_json:
         report = {"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages}
         print_json({**report, "notes": notes})
@@ -95,7 +97,7 @@ def validate(
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
         typer.echo(f"  {line}")
-    for line in (*promises(loaded), *notes):
+    for line in (*notes, *account_lines(accounts), *promises(loaded)):
         typer.echo(f"  {line}")
 
 

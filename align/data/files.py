@@ -13,6 +13,7 @@ from align.chat_tools import with_tools
 from align.data.conversion.labels import as_label
 from align.data.conversion.table import Table, convert
 from align.data.formats import FORMATS, format_for
+from align.data.numbered_rows import NumberedRow
 from align.data.problems import Split
 from align.data.prompts import prompt_key
 from align.data.row_validation import check_rows, plain_prompt
@@ -103,7 +104,9 @@ def conversational(table: Table, method: MethodName, source: str) -> list[Row]:
     checked = (*columns, *answer_columns)
     check_rows(source, table.rows, checked, optional=answer_columns, origins=table.origins)
     return [
-        converted for row in table.rows.values() for converted in _converted(row, columns, method)
+        NumberedRow(converted, number)
+        for number, row in table.rows.items()
+        for converted in _converted(row, columns, method)
     ]
 
 

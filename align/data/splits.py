@@ -92,7 +92,14 @@ def _rows(
 ) -> list[Row]:
     data = DataConfig.model_validate_json(data_json)
     if data.task is not None:
-        return list(islice(_generated(data, method, split, seed), _size(data, split)))
+        generated = list(islice(_generated(data, method, split, seed), _size(data, split)))
+        if len(generated) < _size(data, split):
+            size = "test" if split == "live" else split
+            raise DataError(
+                f"task '{data.task}' has only {len(generated)} different prompts for {split}, and "
+                f"data.{size} asks for {_size(data, split)}: lower it to {len(generated)}"
+            )
+        return generated
     rows = cut(_whole_of(data, method), data, split, source_of(data))
     # TRL's KTO keeps the order of the rows and pairs each prompt with its neighbour's answer.
     return mixed(rows, seed) if METHODS[method].mixes_rows else rows

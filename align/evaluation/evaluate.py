@@ -14,7 +14,9 @@ from align.data.user_rows import Row
 from align.evaluation.checking import accuracies
 from align.evaluation.examples import named
 from align.evaluation.metrics import Evaluation, compare
+from align.evaluation.preferences import imply_pairs, rank_pairs, rate_labels
 from align.evaluation.systems import Systems, shared_engine
+from align.evaluation.ties import log_odds
 from align.methods import is_reward_model
 from align.recipe import Recipe
 from align.rewards import RewardFailure, Rewards, columns_of
@@ -25,8 +27,6 @@ __all__ = ["Evaluator", "evaluate_adapter", "shared_engine"]
 
 #: Maximum number of prompts for the divergence: each of them needs a sampled answer.
 DRAWN = 64
-
-_SIDES = ("chosen", "rejected")
 
 
 class Evaluator:
@@ -120,7 +120,10 @@ class Evaluator:
         stage: str,
         split: Split,
     ) -> Evaluation:
-        """Whether the judge prefers this adapter's answer to its parent's, for each prompt."""
+        """Whether the judge prefers this adapter's answer to its parent's, for each prompt.
+
+        Equal answers tie, and so do scores that differ by rounding alone.
+        """
         started = time.perf_counter()
         rows = self.prompts(split, stage)
         prompts = [row["prompt"] for row in rows]
@@ -132,7 +135,14 @@ class Evaluator:
         return Evaluation(
             system="",
             split=split,
-            wins=[compare(a, b) for a, b in zip(preferences, parent_preferences, strict=True)],
+            wins=[
+                0.5
+                if text == parent_text
+                else compare(log_odds(ours), log_odds(theirs), self._systems.rounding)
+                for text, parent_text, ours, theirs in zip(
+                    answered.texts, parent_texts, preferences, parent_preferences, strict=True
+                )
+            ],
             seconds=time.perf_counter() - started,
             **named("answers", rows),
         )
@@ -142,43 +152,17 @@ class Evaluator:
     ) -> Evaluation:
         """Pair accuracy on a stage's pairs: a reward model's by score, a policy's by likelihood.
 
-        A policy ranks first the answer with the higher summed log-probability.
+        See `rank_pairs`.
         """
-        started = time.perf_counter()
         rows = load_split(self._recipe, stage, split)
-        conversations = [[*row["prompt"], *row[side]] for side in _SIDES for row in rows]
-        if by_score and adapter is not None:
-            values = self._systems.scores(adapter, conversations)
-        else:
-            cuts = [self._systems.cut(conversation) for conversation in conversations]
-            values = self._systems.log_probabilities(adapter, cuts)
-        chosen, rejected = values[: len(rows)], values[len(rows) :]
-        return Evaluation(
-            system="",
-            split=split,
-            pairs=[compare(a, b) for a, b in zip(chosen, rejected, strict=True)],
-            pair_kinds=[str(row["kind"]) for row in rows if "kind" in row],
-            margins=[a - b for a, b in zip(chosen, rejected, strict=True)],
-            longer=[compare(*(_characters(row[side]) for side in _SIDES)) for row in rows],
-            chosen_scores=chosen if by_score and adapter is not None else [],
-            seconds=time.perf_counter() - started,
-            **named("pairs", rows, *_SIDES),
-        )
+        return rank_pairs(self._systems, adapter, rows, split, by_score=by_score)
 
     def implying(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
     ) -> Evaluation:
-        """`ranking` of a policy, with `implicit_margins`: its margins minus its parent's.
-
-        These are differences of DPO's implicit reward over beta (Rafailov et al., arXiv
-        2305.18290, eq. 5), so trials of different beta can be compared by them.
-        """
-        ours, theirs = (
-            self.ranking(folder, stage, split, by_score=False) for folder in (adapter, parent)
-        )
-        ours.implicit_margins = [a - b for a, b in zip(ours.margins, theirs.margins, strict=True)]
-        ours.seconds += theirs.seconds
-        return ours
+        """`ranking` of a policy, with `implicit_margins`; see `imply_pairs`."""
+        rows = load_split(self._recipe, stage, split)
+        return imply_pairs(self._systems, adapter, parent, rows, split)
 
     def likelihood(self, adapter: Path | None, stage: str, split: Split) -> Evaluation:
         """Negative log-likelihood of held-out completions, nats a token."""
@@ -199,21 +183,9 @@ class Evaluator:
     def labelling(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
     ) -> Evaluation:
-        """Log-ratios of an adapter to its parent on liked and disliked completions."""
-        started = time.perf_counter()
+        """Log-ratios of an adapter to its parent on labelled completions; see `rate_labels`."""
         rows = load_split(self._recipe, stage, split)
-        cuts = [self._systems.cut([*row["prompt"], *row["completion"]]) for row in rows]
-        ours, theirs = (
-            self._systems.log_probabilities(folder, cuts) for folder in (adapter, parent)
-        )
-        return Evaluation(
-            system="",
-            split=split,
-            log_ratios=[a - b for a, b in zip(ours, theirs, strict=True)],
-            liked=[float(row["label"]) for row in rows],
-            seconds=time.perf_counter() - started,
-            **named("labels", rows, "completion", "label"),
-        )
+        return rate_labels(self._systems, adapter, parent, rows, split)
 
     def diverging(
         self, adapter: Path | None, parent: Path | None, stage: str, split: Split
@@ -238,10 +210,6 @@ class Evaluator:
     def forget(self, adapter: Path) -> None:
         """Unload an adapter that is no longer needed."""
         self._systems.forget(adapter)
-
-
-def _characters(turns: Sequence[Mapping[str, str]]) -> int:
-    return sum(len(turn["content"]) for turn in turns)
 
 
 def evaluate_adapter(

@@ -18,6 +18,7 @@ from align.data.user_rows import Row
 from align.errors import ModelError
 from align.evaluation.eval_cache import kept
 from align.evaluation.statistics import divergence
+from align.evaluation.ties import rounding
 from align.inference.engine import BankEngine
 from align.inference.options import CUDA_GRAPHS, beside_training
 from align.inference.types import GenerationRequest, Messages
@@ -119,6 +120,15 @@ class Systems:
     def tokens(self, text: str) -> list[int]:
         """A text's token ids."""
         return list(self._base.tokenizer.encode(text))
+
+    @property
+    def rounding(self) -> float:
+        """The relative difference of two scores that rounding can make; see `ties.rounding`."""
+        return rounding(str(self._base.model.dtype).removeprefix("torch."))
+
+    def whole(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        """Token ids of a whole conversation."""
+        return self._engine.tokenize_chat(messages, generate=False)
 
     def cut(self, messages: Sequence[dict[str, str]]) -> Cut:
         """Token ids of a conversation before its last message, and of that message, the answer."""

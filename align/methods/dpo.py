@@ -39,6 +39,7 @@ class Dpo(Method):
     formats = drafted_from = ("preference",)
     task_format, task_stream = "preference", 2
     sides = ("chosen", "rejected")
+    preferential = True
     left_out_because = "a row is left out if its prompt alone is as long"
     preparation_fields = ("dataset_num_proc", "max_length", "truncation_mode")
     precomputes_reference = True

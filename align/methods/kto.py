@@ -43,6 +43,7 @@ class Kto(Method):
     task_format, task_stream = "unpaired preference", 4
     sides = ("completion",)
     mixes_rows = True
+    preferential = True
     left_out_because = "a row is left out if its prompt alone is as long"
     # KTO estimates the divergence from answers of the same micro-batch.
     preparation_fields = (

@@ -35,6 +35,7 @@ class Orpo(Method):
     formats = ("preference",)
     task_format, task_stream = "preference", 6
     sides = ("chosen", "rejected")
+    preferential = True
     left_out_because = "a pair is left out if its prompt alone is as long"
     renders_tools = False
     keeps_empty_rows = True  # and their loss is NaN

@@ -24,6 +24,7 @@ class Reward(Method):
     formats = drafted_from = ("preference",)
     task_format, task_stream = "preference", 1
     sides = ("chosen", "rejected")
+    preferential = True
     left_out_because = "a pair is left out if either side is longer"
     preparation_fields = ("dataset_num_proc", "max_length")
     trains_reward_model = True

@@ -17,8 +17,9 @@ Row = dict[str, Any]
 #: completion, None where it failed: TRL leaves that part out of the completion's sum, and a
 #: completion without any part out of its group.
 RewardFunction = Callable[..., list[float | None]]
-#: What a trainer does to a row that is longer than `max_length`.
-Fate = Literal["whole", "cut", "left out"]
+#: What a trainer does to a row: rows longer than `max_length` are cut or left out, rows that state
+#: no preference are left out.
+Fate = Literal["whole", "cut", "left out", "no preference"]
 #: The fields of TRL's configs that decide the fate of a row, with the defaults of their absence.
 TRUNCATION: Mapping[str, Any] = {
     "truncation_mode": "keep_start",
@@ -135,6 +136,9 @@ class Method:
     renders_tools: ClassVar[bool] = True
     #: Whether neighbouring rows must have different prompts, so that rows are mixed.
     mixes_rows: ClassVar[bool] = False
+    #: Whether rows prefer an answer to another, by pairs or by labels, so that rows which state no
+    #: preference are left out.
+    preferential: ClassVar[bool] = False
     #: Why a row that is too long is left out.
     left_out_because: ClassVar[str] = ""
 

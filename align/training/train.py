@@ -87,7 +87,7 @@ def train(
     lengths = _lengths(base, stage, rows, engine) if record is None else record.lengths
     run = Attempt(
         base=base,
-        rows=trainable(base.tokenizer, rows, stage.method, stage.max_length),
+        rows=trainable(base.tokenizer, rows, stage.method, stage.max_length, stage.trl()),
         folder=folder,
         to=to,
         steps=steps,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from align.evaluation.metrics import key_of
 from align.space import Choice, Interval
 from align.space.spaces import Space, Value
 from sweeps.finalists import Standing
@@ -92,6 +93,11 @@ class StageReport:
     parent: str = ""
     reward_model: str = ""
     seconds: float = 0.0
+
+    @property
+    def measure(self) -> str:
+        """The name of the objective among the metrics."""
+        return key_of(self.objective, self.method)
 
     @property
     def measured(self) -> list[TrialSummary]:

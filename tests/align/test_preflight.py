@@ -1,11 +1,14 @@
 """What is said of a recipe's inputs before anything is started."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
+from align.base import model_source
 from align.errors import DataError
 from align.preflight import check_inputs
 from tests.align.data.chains import recipe
@@ -68,3 +71,27 @@ def test_without_the_hub_a_base_and_rows_on_it_are_taken_as_they_are() -> None:
     check_inputs(made.model_copy(update={"base": "nobody/nothing"}), hub=False)
     with pytest.raises(DataError, match=r"^stages\.sft\.data\.dataset: dataset 'nobody/nothing'"):
         check_inputs(made)
+
+
+def test_rows_that_the_bases_template_refuses_are_named(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(model_source("tiny-random"), base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    tokenizer.save_pretrained(base)
+    rows = {**rows_file(tmp_path / "rows.jsonl"), "train": 12}
+    check_inputs(recipe(sft={"data": rows}).model_copy(update={"base": str(base)}))
+    turns = [[{"role": "user", "content": f"p{n}"}] for n in range(20)]
+    turns[6].insert(0, {"role": "system", "content": "be brief"})
+    lines = [{"messages": [*row, {"role": "assistant", "content": "yes"}]} for row in turns]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = recipe(sft={"data": rows})
+    assert check_inputs(made)["sft"].lines() == []
+    with pytest.raises(DataError) as caught:
+        check_inputs(made.model_copy(update={"base": str(base)}))
+    assert str(caught.value).startswith("stages.sft.data.path: ")
+    assert "chat template cannot render 1 of " in str(caught.value)
+    assert "row 7: No system role" in str(caught.value)

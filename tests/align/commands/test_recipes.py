@@ -76,6 +76,32 @@ def test_validate_reads_the_data_that_is_at_hand(tmp_path: Path) -> None:
     assert recipe("validate", str(file), "--no-data").exit_code == 0
 
 
+def test_validate_says_what_becomes_of_the_rows(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{n}", "completion": "x" * (200 if n < 5 else 5)} for n in range(1, 31)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stage = {"method": "sft", "learning_rate": 1e-4, "max_steps": 1, "objective": "nll"}
+    raw = {
+        "name": "mine",
+        "base": "tiny-random",
+        "data": {"path": "rows.jsonl", "train": 20, "validation": 4, "test": 4},
+        "stages": {"sft": {**stage, "max_length": 96}},
+    }
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(raw))
+    told = recipe("validate", str(file)).stdout
+    assert "sft: 28 of 30 rows of" in told and "are used (train 20, validation 4, test 4)" in told
+    assert "of 20 train rows are cut at max_length 96: they lose their end; the longest has" in told
+    rows_told = printed("validate", str(file))["stages"][0]["rows"]
+    assert rows_told["splits"] == {"train": 20, "validation": 4, "test": 4}
+    unused, cut = rows_told["findings"]
+    assert unused["count"] == 2 and all(1 <= row["number"] < 5 for row in cut["examples"])
+
+
+def test_validate_says_that_lengths_on_a_hub_were_not_looked_at(tmp_path: Path) -> None:
+    told = recipe("validate", "tutorial").stdout
+    assert "grpo: lengths were not looked at: 'Qwen/Qwen2.5-0.5B-Instruct' has no tokenizer" in told
+
+
 def test_sample_prints_rows_as_json_lines() -> None:
     result = recipe("sample", "tutorial", "--stage", "grpo", "--split", "test", "--count", "2")
     rows = [json.loads(line) for line in result.stdout.splitlines()]

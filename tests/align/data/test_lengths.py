@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from trl import (
 )
 
 from align.base import Base
-from align.data.lengths import Lengths, measure_lengths
+from align.data.lengths import Lengths, measure_lengths, trainable
 from align.errors import DataError
 
 LIMIT = 64
@@ -35,7 +36,7 @@ def rows(count: int = 48) -> list[dict[str, Any]]:
             "prompt": turn("user", n),
             "completion": turn("assistant", 5 * (n % 5) + 1),
             "chosen": turn("assistant", 5 * (n % 5) + 1),
-            "rejected": turn("assistant", 7 * (n % 4) + 1),
+            "rejected": [{"role": "assistant", "content": "y" * (7 * (n % 4) + 1)}],
             "label": n % 2 == 0,
         }
         for n in range(count)
@@ -154,3 +155,86 @@ def test_the_sentence() -> None:
         "12 of 300 rows are cut and 3 of 300 are left out at max_length 512; "
         "the longest has 812 tokens"
     )
+
+
+def pair(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
+    sides = {"prompt": ("user", prompt), "chosen": ("assistant", chosen)}
+    sides["rejected"] = ("assistant", rejected)
+    return {name: [{"role": role, "content": text}] for name, (role, text) in sides.items()}
+
+
+def labelled(prompt: str, answer: str, label: bool) -> dict[str, Any]:
+    row = pair(prompt, answer, "")
+    return {"prompt": row["prompt"], "completion": row["chosen"], "label": label}
+
+
+PAIRS = [
+    pair("equal", "same", "same"),
+    pair("late", "x" * 80 + "good", "x" * 80 + "bad"),
+    pair("early", "good" + "x" * 80, "bad" + "x" * 80),
+    pair("short", "good", "bad"),
+    pair("longer", "good", "good, and more"),
+]
+
+
+@pytest.mark.parametrize("method", ["dpo", "orpo", "reward"])
+def test_pairs_that_are_equal_before_or_after_the_cut_state_no_preference(
+    tiny: Base, method: Any
+) -> None:
+    whole = measure_lengths(tiny.tokenizer, PAIRS, method, None)
+    assert (whole.without_preference, whole.used) == (1, 4)
+    assert trainable(tiny.tokenizer, PAIRS, method, None) == PAIRS[1:]
+    cut = measure_lengths(tiny.tokenizer, PAIRS, method, 90)
+    left_out = 2 if method == "reward" else 0  # a reward model leaves out what is too long
+    assert (cut.without_preference, cut.left_out) == (1 if left_out else 2, left_out)
+    trained = trainable(tiny.tokenizer, PAIRS, method, 90)
+    assert PAIRS[0] not in trained and PAIRS[3] in trained and PAIRS[4] in trained
+    assert cut.sentence().endswith("of 5 rows state no preference and are left out")
+
+
+def test_which_end_is_kept_decides_what_is_equal(tiny: Base) -> None:
+    end = {"truncation_mode": "keep_end"}
+    assert trainable(tiny.tokenizer, PAIRS, "dpo", 60, end) == [PAIRS[1], PAIRS[3], PAIRS[4]]
+    start = trainable(tiny.tokenizer, PAIRS, "dpo", 60)
+    assert start == [PAIRS[2], PAIRS[3], PAIRS[4]]
+
+
+def test_differences_that_the_template_strips_are_none(tiny: Base) -> None:
+    stripping = copy.deepcopy(tiny.tokenizer)
+    stripping.chat_template = stripping.chat_template.replace(
+        "message['content']", "message['content'] | trim"
+    )
+    blank = [pair("blank", "same", " same\n"), *PAIRS[2:]]
+    assert measure_lengths(stripping, blank, "dpo", None).without_preference == 1
+    assert measure_lengths(tiny.tokenizer, blank, "dpo", None).without_preference == 0
+
+
+def test_answers_that_are_labelled_good_and_bad_state_no_preference(tiny: Base) -> None:
+    rows = [
+        labelled("a", "same", True), labelled("b", "good", True), labelled("a", "same", False),
+        labelled("b", "bad", False), labelled("c", "twice", True), labelled("c", "twice", True),
+    ]  # fmt: skip
+    assert measure_lengths(tiny.tokenizer, rows, "kto", None).without_preference == 2
+    assert trainable(tiny.tokenizer, rows, "kto", None) == [rows[1], *rows[3:]]
+    late = [labelled("d", "x" * 80 + "yes", True), labelled("d", "x" * 80 + "no", False)]
+    assert trainable(tiny.tokenizer, [*rows, *late], "kto", 64) == [rows[1], *rows[3:]]
+    assert trainable(tiny.tokenizer, [*rows, *late], "kto", None) == [rows[1], *rows[3:], *late]
+
+
+def test_without_any_preference_there_is_nothing_to_train_on(tiny: Base) -> None:
+    equal = [PAIRS[0]] * 3
+    with pytest.raises(DataError, match=r"no row of 3 rows .* chosen and rejected are the same:"):
+        measure_lengths(tiny.tokenizer, equal, "dpo", None)
+    with pytest.raises(DataError, match=r"same in the 64 tokens of max_length: raise max_length"):
+        measure_lengths(tiny.tokenizer, [PAIRS[1]] * 3, "orpo", 64)
+    both = [labelled("a", "same", True), labelled("a", "same", False)]
+    with pytest.raises(DataError, match="the same answer is labelled good and bad: correct"):
+        measure_lengths(tiny.tokenizer, both, "kto", None)
+    batch = {"per_device_train_batch_size": 4}
+    with pytest.raises(DataError, match="only 3, less than a micro-batch of 4, of 4 rows can be"):
+        measure_lengths(tiny.tokenizer, [PAIRS[0], *PAIRS[2:]], "reward", None, batch)
+
+
+def test_pairs_with_a_preference_are_all_trained_on(tiny: Base) -> None:
+    for method in ("dpo", "reward"):
+        assert trainable(tiny.tokenizer, rows(), method, None) == rows()

@@ -77,3 +77,11 @@ def test_a_file_written_anew_is_read_anew(tmp_path):
     assert load_split(mine, "one", "train")[0]["completion"][0]["content"] == "first"
     mine = recipe(tmp_path, rows("seconds"))
     assert load_split(mine, "one", "train")[0]["completion"][0]["content"] == "seconds"
+
+
+def test_a_task_that_runs_out_of_prompts_says_how_many_it_has():
+    with pytest.raises(DataError, match=r"has only \d+ different prompts for train") as caught:
+        load_split(generated("grpo", "expressions", train=7500), "one", "train")
+    count = int(str(caught.value).rsplit(" ", 1)[1])
+    least = generated("grpo", "expressions", train=count)
+    assert len(load_split(least, "one", "train")) == count

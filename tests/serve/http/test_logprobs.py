@@ -46,3 +46,17 @@ def test_a_text_has_a_list_for_each_property_and_what_was_taken_among_the_likeli
         ],
         "text_offset": [0, 2, 2],
     }
+
+
+def test_a_chat_shows_a_part_of_a_character_by_a_replacement_character_and_its_bytes():
+    answer = chat_logprobs(TOKENS[1:2])
+    assert answer is not None
+    (entry,) = answer["content"]
+    assert entry["token"] == "\ufffd" and entry["bytes"] == [0xC3]
+
+
+def test_of_tokens_with_the_same_text_the_likeliest_counts_and_the_taken_has_its_own():
+    top = ((b"Hi", -0.5), (b"Ho", -1.0), (b"Ho", -1.5), (b"Hi", -2.0))
+    answer = text_logprobs((TokenLogprob(b"Hi", -2.0, 0, top),))
+    assert answer is not None
+    assert answer["top_logprobs"] == [{"Hi": -2.0, "Ho": -1.0}]
