@@ -16,6 +16,7 @@ from align.data.formats import FORMATS, format_for
 from align.data.numbered_rows import NumberedRow
 from align.data.problems import Split
 from align.data.prompts import prompt_key
+from align.data.readers.tables import table_rows
 from align.data.row_validation import check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
 from align.errors import DataError
@@ -66,13 +67,14 @@ def _downloaded(data: DataConfig) -> dict[int, Row]:
     from datasets import load_dataset
 
     try:
-        return dict(enumerate(load_dataset(data.dataset, split=data.split), start=1))
+        table = load_dataset(data.dataset, split=data.split).with_format("arrow")[:]
     except Exception as error:  # datasets raises many types of errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise DataError(
             f"{source_of(data)} cannot be read: {reason}. "
             "Is the hub reachable, or name a local file with data.path"
         ) from None
+    return table_rows(source_of(data), table)
 
 
 def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:

@@ -39,7 +39,7 @@ GOOD = json.dumps(row(1, "prompt", "completion"))
 WRONG: list[tuple[str, str]] = [
     ("", "no rows; at least 10 different prompts are needed"),
     ("\n\n", "no rows"),
-    (f"{GOOD}\nnot json\n", "row 2 is not JSON"),
+    (f"{GOOD}\nnot json\n", "row 2: not JSON"),
     (f"{GOOD}\n[1]\n", "row 2: not an object"),
     (f'{GOOD}\n\n{{"prompt": "x"}}\n', "row 3: .*'completion'"),
     ('{"prompt": "x", "completion": ""}', "row 1: column 'completion' is empty"),

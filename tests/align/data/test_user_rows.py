@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 from align.data.formats import inspect_file
 from align.data.splits import load_split
 from align.data.user_rows import own_columns, read_rows
 from align.errors import DataError
 from tests.align.data.recipes import recipe
+from tests.align.data.written import refusal
 
 
 @pytest.mark.parametrize(
@@ -35,16 +37,27 @@ def test_rows_that_cannot_be_used_are_named(tmp_path, rows, words):
     ("name", "content", "message"),
     [
         ("data.txt", b"x", "allowed: .jsonl, .json, .csv, .parquet"),
-        ("data.jsonl", b"\xff\xfe\x00", "not UTF-8"),
+        ("data.jsonl", b"\xff\xfe\x00", "not utf-16"),
         ("data.parquet", b"nonsense", "not Parquet"),
         ("data.csv", b"prompt,completion\na,b,c\n", "row 1: not as many fields"),
-        ("data.json", b"[{]", "not a JSON list"),
+        ("data.json", b"[{]", "line 1: not JSON"),
     ],
 )
 def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         inspect_file(tmp_path / name)
+
+
+def test_a_folder_is_refused_with_the_way_to_a_file(tmp_path: Path) -> None:
+    saved, parts, empty = tmp_path / "saved", tmp_path / "parts", tmp_path / "empty"
+    for folder in (saved, parts, empty):
+        folder.mkdir()
+    Dataset.from_list([{"prompt": "a"}]).save_to_disk(saved)
+    (parts / "rows-0.jsonl.gz").touch()
+    assert "datasets.load_from_disk(" in refusal(saved)
+    assert refusal(parts).endswith("name a file in it, such as rows-0.jsonl.gz")
+    assert refusal(empty) == "a folder, but a file of rows is needed"
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
