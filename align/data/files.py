@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from align.chat_tools import with_tools
+from align.data.conversion.converted_rows import ConvertedRows, convert
 from align.data.conversion.labels import as_label
-from align.data.conversion.table import Table, convert
 from align.data.formats import FORMATS, format_for
 from align.data.numbered_rows import NumberedRow
 from align.data.problems import Split
@@ -33,7 +33,7 @@ def source_of(data: DataConfig) -> str:
     return data.path or f"dataset '{data.dataset}' (split '{data.split}')"
 
 
-def read(data: DataConfig) -> Table:
+def read(data: DataConfig) -> ConvertedRows:
     """The rows by number, in TRL's columns; rows of a dataset are counted from 1.
 
     DataError if the file or dataset cannot be read, or if rows cannot be read as they are meant.
@@ -57,7 +57,7 @@ def _read(
     split: str,
     columns: tuple[tuple[str, str], ...],
     stamp: tuple[int, int] | None,
-) -> Table:
+) -> ConvertedRows:
     data = DataConfig(path=path, dataset=dataset, split=split)
     rows = _downloaded(data) if path is None else read_rows(Path(path))
     return convert(source_of(data), rows, dict(columns))
@@ -92,7 +92,7 @@ def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
             )
 
 
-def conversational(table: Table, method: MethodName, source: str) -> list[Row]:
+def conversational(table: ConvertedRows, method: MethodName, source: str) -> list[Row]:
     """Rows in TRL's conversational form with an explicit prompt.
 
     For kto a pair becomes two rows, with a good and a bad answer. DataError names missing and
@@ -112,7 +112,7 @@ def conversational(table: Table, method: MethodName, source: str) -> list[Row]:
     ]
 
 
-def _check_tools(table: Table, method: MethodName, source: str) -> None:
+def _check_tools(table: ConvertedRows, method: MethodName, source: str) -> None:
     having = [number for number, row in table.rows.items() if row.get("tools")]
     if having and not METHODS[method].renders_tools:
         raise DataError(

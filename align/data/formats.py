@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from align.data.conversion.column_map import as_field, proposed
+from align.data.conversion.converted_rows import ConvertedRows, convert
 from align.data.conversion.labels import as_label
-from align.data.conversion.table import Table, convert
 from align.data.prompts import prompt_key
 from align.data.row_validation import check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
@@ -57,7 +57,7 @@ FORMATS = (
 MIN_PROMPTS = 10
 
 
-def format_for(method: MethodName, source: str, table: Table) -> DataFormat:
+def format_for(method: MethodName, source: str, table: ConvertedRows) -> DataFormat:
     """The format in which a stage of this method reads the rows. DataError if there is none.
 
     `source` begins the message.
@@ -174,7 +174,7 @@ def inspect_file(path: Path) -> Findings:
     )
 
 
-def _table(path: Path, rows: dict[int, Row]) -> tuple[Table, dict[str, str]]:
+def _table(path: Path, rows: dict[int, Row]) -> tuple[ConvertedRows, dict[str, str]]:
     """The rows in TRL's columns, and the names of columns that had to be guessed for it."""
     table = convert(str(path), rows)
     guessed = _prompt_column(table)
@@ -185,7 +185,7 @@ def _table(path: Path, rows: dict[int, Row]) -> tuple[Table, dict[str, str]]:
     return (convert(str(path), rows, mapping), mapping) if mapping else (table, {})
 
 
-def _prompt_column(table: Table) -> dict[str, str]:
+def _prompt_column(table: ConvertedRows) -> dict[str, str]:
     """The names of columns by which pairs without a common beginning have a prompt; else empty."""
     columns = set(table.columns)
     if "prompt" in columns or not {"chosen", "rejected"} <= columns:
@@ -209,7 +209,7 @@ def _matches(columns: Iterable[str]) -> list[DataFormat]:
     return matches
 
 
-def _recognise(path: Path, table: Table) -> tuple[DataFormat, ...]:
+def _recognise(path: Path, table: ConvertedRows) -> tuple[DataFormat, ...]:
     matches = _matches(table.columns)
     usable = tuple(match for match in matches if match.drafts)
     if usable:

@@ -77,9 +77,9 @@ def measure_lengths(
     DataError if no row would be left, or if rows left out reduce them to fewer than a micro-batch,
     or for online methods if a prompt does not fit.
     """
-    check_tool_answers(tokenizer, rows)
     options = {**TRUNCATION, **(arguments or {})}
     fates = row_fates(tokenizer, rows, method, max_length, options)
+    check_tool_answers(tokenizer, rows)
     lengths = Lengths(
         rows=len(rows),
         longest=longest_row(tokenizer, rows, method),

@@ -12,6 +12,7 @@ from align.data.files import read, source_of
 from align.data.lengths import longest_row, measure_lengths, row_fates
 from align.data.numbered_rows import number_of
 from align.data.problems import Split
+from align.data.tool_rendering import hidden_tools
 from align.data.user_rows import Row
 from align.errors import DataError
 from align.methods.specification import TRUNCATION, Fate
@@ -91,6 +92,7 @@ def row_account(
     else:
         findings += _cut(config, splits["train"], tokenizer, context_length)
         findings += _unmeasurable(config, splits, tokenizer)
+        findings += _hidden(recipe.base, splits, tokenizer)
     findings += _doubtful(config, splits)
     sizes = {str(name): len(rows) for name, rows in splits.items()}
     return RowAccount(stage=stage, splits=sizes, findings=tuple(findings))
@@ -127,6 +129,14 @@ def _unused(data: DataConfig, splits: Splits) -> Iterator[RowFinding]:
         sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
         text = f"{len(used):,} of {total:,} rows of {source_of(data)} are used ({sizes})"
         yield RowFinding(text=text, count=total - len(used))
+
+
+def _hidden(base: str, splits: Splits, tokenizer: Any) -> Iterator[RowFinding]:
+    """Rows with tools or tool calls that the base's chat template does not show."""
+    rows = [row for part in splits.values() for row in part]
+    for kind, indices in hidden_tools(tokenizer, rows).items():
+        text = f"the chat template of {base} does not show the {kind} of {len(indices):,} rows"
+        yield finding(text, [rows[index] for index in indices])
 
 
 def _cut(

@@ -9,8 +9,7 @@ from typing import Any
 
 from align.data.conversion.labels import EXPECTED, as_label
 from align.data.conversion.messages import ROLES
-from align.data.conversion.values import short
-from align.data.user_rows import Row, numbers
+from align.data.row_numbers import Row, numbers, shortened
 from align.errors import DataError
 
 #: What is wrong with a row, and the value that is wrong; None if nothing is.
@@ -65,7 +64,7 @@ def _refuse(source: str, rows: dict[int, Row], complain: Callable[[Row], Complai
             complaints.setdefault(text, ([], value))[0].append(number)
     if complaints:
         messages = (
-            f"{numbers(row_numbers)}: {text}; got {short(value)}"
+            f"{numbers(row_numbers)}: {text}; got {shortened(value)}"
             for text, (row_numbers, value) in list(complaints.items())[:5]
         )
         raise DataError(f"{source}: " + "; ".join(messages))

@@ -60,17 +60,23 @@ def _shows_calls(tokenizer: Any, row: Row) -> bool:
         bare = [
             {name: part for name, part in turn.items() if name != "tool_calls"} for turn in whole
         ]
-        if whole != bare and _text(tokenizer, whole, arguments) != _text(
-            tokenizer, bare, arguments
-        ):
+        if whole != bare and _differ(tokenizer, (whole, arguments), (bare, arguments)):
             return True
     return False
 
 
 def _shows_tools(tokenizer: Any, row: Row) -> bool:
     turns, arguments = template_arguments(row["prompt"])
-    return _text(tokenizer, turns, arguments) != _text(tokenizer, turns, {})
+    return _differ(tokenizer, (turns, arguments), (turns, {}))
 
 
-def _text(tokenizer: Any, messages: Sequence[Any], arguments: dict[str, Any]) -> str:
-    return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments))
+def _differ(tokenizer: Any, *rendered: tuple[Sequence[Any], dict[str, Any]]) -> bool:
+    """Whether the template renders these differently; refusing one is a difference."""
+    try:
+        texts = {
+            str(tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments))
+            for messages, arguments in rendered
+        }
+    except Exception:  # a template may raise anything, such as for a result without a call
+        return True
+    return len(texts) > 1

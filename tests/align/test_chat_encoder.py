@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -5,7 +6,9 @@ from jinja2 import TemplateError
 
 from align.base import Base
 from align.chat_encoder import ChatEncoder, ChatOptions, template_variables
+from align.chat_tools import chat_ids, with_tools
 from align.errors import RequestError
+from tests.align.tool_templates import TOOL_TEMPLATE, tool
 
 USER = {"role": "user", "content": "Hello"}
 TURNS = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | trim }}<|im_end|>{% endfor %}"
@@ -95,3 +98,11 @@ def test_variables_are_those_that_the_template_does_not_set() -> None:
         "{% endgeneration %}{% if not x is defined %}{% continue %}{% endif %}{% endfor %}"
     )
     assert template_variables(template) == {"messages", "x"}
+
+
+def test_tools_that_the_first_message_carries_are_given_to_the_template(tokenizer: Any) -> None:
+    tokenizer.chat_template = TOOL_TEMPLATE
+    carried = with_tools([USER], json.dumps([tool("add")]))
+    expected = chat_ids(tokenizer, carried, add_generation_prompt=True)
+    assert ChatEncoder(tokenizer).encode(carried) == expected
+    assert expected != ChatEncoder(tokenizer).encode([USER])

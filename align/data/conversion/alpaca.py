@@ -6,7 +6,7 @@ from typing import Any
 
 from align.data.conversion.form import Form, Row, first_of
 from align.data.conversion.messages import Message
-from align.data.conversion.values import ValueProblem, is_empty, optional_text, parsed, text_of
+from align.data.conversion.values import UnreadableValue, is_empty, optional_text, parsed, text_of
 
 _INPUTS = ("input", "context")
 _OUTPUTS = ("output", "response", "completion")
@@ -53,7 +53,9 @@ def _history(value: Any) -> list[Message]:
     turns: list[Message] = []
     for pair in pairs if isinstance(pairs, list) else [pairs]:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueProblem("column 'history' must be a list of [question, answer] pairs", pair)
+            raise UnreadableValue(
+                "column 'history' must be a list of [question, answer] pairs", pair
+            )
         for role, text in zip(("user", "assistant"), pair, strict=True):
             turns.append({"role": role, "content": text_of("history", text)})
     return turns

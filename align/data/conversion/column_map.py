@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from align.data.conversion.conversations import REFERENCES
-from align.data.conversion.form import Row, Rows, sample
+from align.data.conversion.form import Row, Rows, first_value
 from align.data.conversion.messages import CONVERSATIONS, holds_messages
 from align.errors import DataError
 from align.suggestions import did_you_mean
@@ -81,7 +81,7 @@ def proposed(rows: Rows, columns: set[str]) -> dict[str, str]:
                 found[ours] = theirs
         if len(found) < len(needed):
             continue
-        if "messages" in found and not holds_messages(sample(rows, found["messages"])):
+        if "messages" in found and not holds_messages(first_value(rows, found["messages"])):
             continue
         if "answer" in found and not all(
             _has_number(row[found["answer"]]) for row in rows.values()

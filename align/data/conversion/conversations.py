@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from align.data.conversion.form import Form, Row, Rows, first_of, sample
+from align.data.conversion.form import Form, Row, Rows, first_of, first_value
 from align.data.conversion.messages import (
     CONVERSATIONS,
     Message,
@@ -14,7 +14,7 @@ from align.data.conversion.messages import (
     role_of,
     trained_part,
 )
-from align.data.conversion.values import ValueProblem, parsed
+from align.data.conversion.values import UnreadableValue, parsed
 
 #: Columns with the right answer to a conversation that ends with a question.
 REFERENCES = (
@@ -58,7 +58,7 @@ def _beside(column: str) -> Form:
     def convert(row: Row) -> Row:
         try:
             return {"messages": _read(column, row[column])}
-        except ValueProblem:  # only sft would mind
+        except UnreadableValue:  # only sft would mind
             return {"messages": row[column]}
 
     return Form("", {"messages": column}, frozenset({column}), convert)
@@ -77,7 +77,7 @@ def _labelled(column: str, label: str) -> Form:
     def convert(row: Row) -> Row:
         turns = _read(column, row[column]) or []
         if turns and turns[-1]["role"] != "assistant":
-            raise ValueProblem(
+            raise UnreadableValue(
                 f"column '{column}' must end with the assistant's turn, which '{label}' judges",
                 turns[-1]["role"],
             )
@@ -106,7 +106,9 @@ def _answer(side: str, value: Any) -> Any:
 
 def _are_answers(rows: Rows, column: str) -> bool:
     """Whether `chosen` and `rejected` answer the conversation, rather than repeat it."""
-    return not isinstance(parsed(sample(rows, "chosen")), list) or _asks(sample(rows, column))
+    return not isinstance(parsed(first_value(rows, "chosen")), list) or _asks(
+        first_value(rows, column)
+    )
 
 
 def _asks(value: Any) -> bool:

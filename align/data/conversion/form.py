@@ -21,8 +21,8 @@ class Form:
     """A foreign form, as it was recognised in a file.
 
     `origins` gives the file's column for each of TRL's. `convert` makes TRL's columns from a row;
-    it raises ValueProblem or LeftOut. `used` are the file's columns that are read; the others are
-    taken over as they are.
+    it raises UnreadableValue or LeftOut. `used` are the file's columns that are read; the others
+    are taken over as they are.
     """
 
     name: str
@@ -36,6 +36,6 @@ def first_of(names: Iterable[str], columns: set[str]) -> str:
     return next((name for name in names if name in columns), "")
 
 
-def sample(rows: Rows, column: str) -> Any:
+def first_value(rows: Rows, column: str) -> Any:
     """The first value of a column that is not empty; None if there is none."""
     return next((row[column] for row in rows.values() if not is_empty(row.get(column))), None)

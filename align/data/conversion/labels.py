@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from align.data.conversion.values import ValueProblem, is_empty
+from align.data.conversion.values import UnreadableValue, is_empty
 
 #: Columns that hold a label under another name than `label`. The values of those after the first
 #: four can be something else, such as 1 to 5, and are then no labels.
@@ -49,10 +49,10 @@ def label_column(rows: Mapping[int, Mapping[str, Any]], columns: set[str]) -> st
 
 
 def unmixed(rows: Mapping[int, Mapping[str, Any]], column: str) -> None:
-    """ValueProblem if a column has both 0 and -1, of which 0 may mean neither good nor bad."""
+    """UnreadableValue if a column has both 0 and -1, of which 0 may mean neither good nor bad."""
     values = {str(row.get(column)).strip() for row in rows.values()}
     if values & {"0", "0.0"} and values & {"-1", "-1.0"}:
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{column}' has both 0 and -1, so 0 may mean neither good nor bad; leave "
             "such rows out, or write true and false",
             0,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from align.data.conversion.tools import calls_of, legacy_call
-from align.data.conversion.values import ValueProblem, parsed
+from align.data.conversion.values import UnreadableValue, parsed
 
 Message = dict[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
@@ -30,7 +30,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def messages_of(column: str, value: Any) -> list[Message]:
-    """The messages of a conversation's column. ValueProblem if a message cannot be read.
+    """The messages of a conversation's column. UnreadableValue if a message cannot be read.
 
     The value may be JSON text, a single message, or columns of roles and contents (as `datasets`
     stores lists of objects). Messages in TRL's form are left as they are.
@@ -39,7 +39,7 @@ def messages_of(column: str, value: Any) -> list[Message]:
     if isinstance(value, Mapping):
         value = _rows(value)
     if not isinstance(value, list):
-        raise ValueProblem(f"column '{column}' must be a list of messages", value)
+        raise UnreadableValue(f"column '{column}' must be a list of messages", value)
     if any(isinstance(turn, Mapping) and turn.keys() >= _EXCHANGE for turn in value):
         value = [message for turn in value for message in _exchange(turn)]
     return [turn if _is_plain(turn) else _message(column, turn) for turn in value]
@@ -68,7 +68,7 @@ def with_system(turns: list[Message], system: str) -> list[Message]:
 def trained_part(column: str, turns: list[Message]) -> list[Message]:
     """The turns up to the last answer that OpenAI's `weight` does not exclude, without weights.
 
-    ValueProblem if a weight is neither 0 nor 1, or if every answer has weight 0.
+    UnreadableValue if a weight is neither 0 nor 1, or if every answer has weight 0.
     """
     if all(turn.get("weight") is None for turn in turns):
         return turns
@@ -76,12 +76,12 @@ def trained_part(column: str, turns: list[Message]) -> list[Message]:
     for at, turn in enumerate(turns, start=1):
         weight = turn.get("weight")
         if weight not in (None, 0, 1):
-            raise ValueProblem(f"column '{column}': a message's weight must be 0 or 1", weight)
+            raise UnreadableValue(f"column '{column}': a message's weight must be 0 or 1", weight)
         if turn["role"] == "assistant" and weight != 0:
             last = at
     answered = any(turn["role"] == "assistant" for turn in turns)
     if answered and not last:
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{column}': every answer has weight 0, so none is to be trained on; "
             "leave the row out",
             0,
@@ -122,12 +122,12 @@ def _is_plain(turn: Any) -> bool:
 
 def _message(column: str, turn: Any) -> Message:
     if not isinstance(turn, Mapping):
-        raise ValueProblem(f"column '{column}' holds a message that is no object", turn)
+        raise UnreadableValue(f"column '{column}' holds a message that is no object", turn)
     role = role_of(turn)
     if role is None:
         named = _first(turn, _ROLE_NAMES)
         given = "no role" if named is None else "an unknown role"
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{column}' holds a message with {given}; a message is {{role, content}} "
             f"or {{from, value}}, with role {', '.join(ROLES)} or ShareGPT's names of them",
             turn if named is None else named,
@@ -157,13 +157,13 @@ def _content(column: str, value: Any, calls: bool) -> str:
     if value is None or value == []:
         if calls:
             return ""
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{column}' holds a message without content, which only a message with "
             "tool_calls may be",
             value,
         )
     if not isinstance(value, list):
-        raise ValueProblem(f"column '{column}' holds a message whose content is no text", value)
+        raise UnreadableValue(f"column '{column}' holds a message whose content is no text", value)
     return "".join(_part(column, part) for part in value)
 
 
@@ -175,7 +175,7 @@ def _part(column: str, part: Any) -> str:
         if isinstance(text, str):
             return text
     kind = part.get("type") if isinstance(part, Mapping) else part
-    raise ValueProblem(
+    raise UnreadableValue(
         f"column '{column}' holds a part that is no text; only text is trained on, so leave "
         "the row out",
         kind or part,

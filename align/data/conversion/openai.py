@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from align.data.conversion.form import Form, Row
 from align.data.conversion.messages import messages_of
-from align.data.conversion.values import ValueProblem, parsed
+from align.data.conversion.values import UnreadableValue, parsed
 
 _SIDES = {"chosen": "preferred_output", "rejected": "non_preferred_output"}
 
@@ -23,7 +23,7 @@ def _convert(row: Row) -> Row:
     given = parsed(row["input"])
     asked = given.get("messages") if isinstance(given, Mapping) and "messages" in given else given
     if not asked or isinstance(asked, str):
-        raise ValueProblem("column 'input' must be an object with messages", row["input"])
+        raise UnreadableValue("column 'input' must be an object with messages", row["input"])
     converted = {ours: messages_of(theirs, row[theirs]) for ours, theirs in _SIDES.items()}
     tools = given.get("tools") if isinstance(given, Mapping) else None
     extra = {"tools": tools} if tools else {}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from align.data.conversion.form import Form, LeftOut, Row, Rows, first_of, sample
-from align.data.conversion.values import ValueProblem, is_empty, parsed
+from align.data.conversion.form import Form, LeftOut, Row, Rows, first_of, first_value
+from align.data.conversion.values import UnreadableValue, is_empty, parsed
 
 _PROMPTS = ("prompt", "instruction", "question", "input")
 _ANSWERS = ("completions", "generations", "responses", "answers")
@@ -25,7 +25,7 @@ def rated_answers(rows: Rows, columns: set[str]) -> Form | None:
     ratings = first_of(_RATINGS, columns)
     if not (prompt and answers) or {"chosen", "rejected"} <= columns:
         return None
-    listed = parsed(sample(rows, answers))
+    listed = parsed(first_value(rows, answers))
     if not isinstance(listed, list) or not (ratings or any(map(_is_rated, listed))):
         return None
 
@@ -39,7 +39,7 @@ def rated_answers(rows: Rows, columns: set[str]) -> Form | None:
 
 
 def check_pair_ratings(row: Row) -> None:
-    """LeftOut if a pair's ratings are equal, ValueProblem if the rejected one's is higher."""
+    """LeftOut if a pair's ratings are equal, UnreadableValue if the rejected one's is higher."""
     for chosen, rejected in PAIR_RATINGS:
         better, worse = _rating(chosen, row.get(chosen)), _rating(rejected, row.get(rejected))
         if better is None or worse is None:
@@ -47,7 +47,7 @@ def check_pair_ratings(row: Row) -> None:
         if better == worse:
             raise LeftOut("have equal ratings, which give no pair")
         if better < worse:
-            raise ValueProblem(
+            raise UnreadableValue(
                 f"column '{rejected}' rates the rejected answer higher than '{chosen}' does the "
                 "chosen; swap the answers, or leave the row out",
                 (row[chosen], row[rejected]),
@@ -57,12 +57,12 @@ def check_pair_ratings(row: Row) -> None:
 def _pair(row: Row, answers: str, ratings: str) -> tuple[Any, Any]:
     listed = parsed(row[answers])
     if not isinstance(listed, list):
-        raise ValueProblem(f"column '{answers}' must be a list of answers", row[answers])
+        raise UnreadableValue(f"column '{answers}' must be a list of answers", row[answers])
     given = parsed(row[ratings]) if ratings else [_own_rating(answer) for answer in listed]
     if not isinstance(given, list):
-        raise ValueProblem(f"column '{ratings}' must be a list of ratings", given)
+        raise UnreadableValue(f"column '{ratings}' must be a list of ratings", given)
     if len(given) != len(listed):
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{answers}' has {len(listed)} answers, and column '{ratings}' another number "
             "of ratings",
             given,
@@ -98,7 +98,7 @@ def _text(column: str, answer: Any) -> Any:
     if isinstance(answer, Mapping):
         answer = next((answer[name] for name in _TEXTS if not is_empty(answer.get(name))), answer)
     if is_empty(answer) or not isinstance(answer, str | list):
-        raise ValueProblem(f"column '{column}' holds an answer without text", answer)
+        raise UnreadableValue(f"column '{column}' holds an answer without text", answer)
     return answer
 
 
@@ -109,5 +109,7 @@ def _rating(column: str, value: Any) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueProblem(f"column '{column}' holds a rating that is no number", value) from None
+        raise UnreadableValue(
+            f"column '{column}' holds a rating that is no number", value
+        ) from None
     return None if math.isnan(number) else number

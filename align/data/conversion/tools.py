@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from align.data.conversion.values import ValueProblem, is_empty, parsed
+from align.data.conversion.values import UnreadableValue, is_empty, parsed
 
 
 def tools_of(column: str, value: Any) -> str:
@@ -20,7 +20,9 @@ def tools_of(column: str, value: Any) -> str:
     if isinstance(tools, Mapping):
         tools = [tools]
     if not isinstance(tools, list):
-        raise ValueProblem(f"column '{column}' must be a list of tools, or JSON text of it", value)
+        raise UnreadableValue(
+            f"column '{column}' must be a list of tools, or JSON text of it", value
+        )
     return json.dumps([_tool(column, parsed(tool)) for tool in tools], ensure_ascii=False)
 
 
@@ -34,7 +36,7 @@ def calls_of(column: str, value: Any) -> list[dict[str, Any]]:
     if isinstance(calls, Mapping):
         calls = [calls]
     if not isinstance(calls, list) or not calls:
-        raise ValueProblem(f"column '{column}' holds a tool call that is no JSON object", value)
+        raise UnreadableValue(f"column '{column}' holds a tool call that is no JSON object", value)
     return [_call(column, parsed(call)) for call in calls]
 
 
@@ -47,18 +49,20 @@ def _tool(column: str, tool: Any) -> dict[str, Any]:
     bare = isinstance(tool, Mapping) and "function" not in tool
     function = tool if bare else isinstance(tool, Mapping) and tool["function"]
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise ValueProblem(f"column '{column}' holds a tool without a function's name", tool)
+        raise UnreadableValue(f"column '{column}' holds a tool without a function's name", tool)
     return {"type": "function", "function": _without_none(function)}
 
 
 def _call(column: str, call: Any) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise ValueProblem(f"column '{column}' holds a tool call without a function's name", call)
+        raise UnreadableValue(
+            f"column '{column}' holds a tool call without a function's name", call
+        )
     given = function.get("arguments", function.get("parameters"))
     arguments = {} if is_empty(given) else parsed(given)
     if not isinstance(arguments, Mapping):
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{column}' holds a tool call whose arguments are no JSON object", given
         )
     shared = {"id": call["id"]} if call.get("id") else {}

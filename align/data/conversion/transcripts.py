@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from align.data.conversion.form import Form, LeftOut, Row, Rows, sample
+from align.data.conversion.form import Form, LeftOut, Row, Rows, first_value
 from align.data.conversion.messages import Message
-from align.data.conversion.values import ValueProblem
+from align.data.conversion.values import UnreadableValue
 
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):[ ]?")
@@ -16,7 +16,7 @@ _ANSWERS = ("chosen", "rejected", "completion")
 
 def transcripts(rows: Rows, columns: set[str]) -> Form | None:
     """The form of pairs whose texts, or whose prompt, are transcripts; None if they are not."""
-    if "prompt" in columns and is_transcript(sample(rows, "prompt")):
+    if "prompt" in columns and is_transcript(first_value(rows, "prompt")):
         answers = tuple(column for column in _ANSWERS if column in columns)
         origins = {column: column for column in ("prompt", *answers)}
 
@@ -28,7 +28,7 @@ def transcripts(rows: Rows, columns: set[str]) -> Form | None:
     sides = ("chosen", "rejected")
     if "prompt" in columns or not set(sides) <= columns:
         return None
-    if not all(is_transcript(sample(rows, side)) for side in sides):
+    if not all(is_transcript(first_value(rows, side)) for side in sides):
         return None
     origins = {"prompt": "chosen", **{side: side for side in sides}}
     return Form("HH-RLHF's transcripts", origins, frozenset(sides), _pair)
@@ -57,7 +57,7 @@ def _asked(value: Any) -> list[Message]:
 
 def _turns(column: str, value: Any) -> list[Message]:
     if not is_transcript(value):
-        raise ValueProblem(
+        raise UnreadableValue(
             f"column '{column}' must be a transcript as in other rows, such as "
             "'\\n\\nHuman: …\\n\\nAssistant: …'",
             value,

@@ -1,4 +1,4 @@
-"""What conversions share: the error about a value, its text, and tests of emptiness."""
+"""What conversions share: the error about a value, its text, and a test of emptiness."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import json
 from typing import Any
 
 
-class ValueProblem(Exception):
+class UnreadableValue(Exception):
     """A value of a row that cannot be read: what is wrong with it, and the value itself."""
 
     def __init__(self, text: str, value: Any):
         super().__init__(text)
         self.text, self.value = text, value
-
-
-def short(value: Any, most: int = 60) -> str:
-    """The value for a message, at most `most` characters long."""
-    text = repr(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def is_empty(value: Any) -> bool:
@@ -36,14 +30,14 @@ def parsed(value: Any) -> Any:
 
 
 def text_of(column: str, value: Any) -> str:
-    """The text of a plain column. ValueProblem if it is missing or no text."""
+    """The text of a plain column. UnreadableValue if it is missing or no text."""
     if is_empty(value):
-        raise ValueProblem(f"column '{column}' is empty", value)
+        raise UnreadableValue(f"column '{column}' is empty", value)
     if not isinstance(value, str):
-        raise ValueProblem(f"column '{column}' must be text", value)
+        raise UnreadableValue(f"column '{column}' must be text", value)
     return value
 
 
 def optional_text(column: str, value: Any) -> str:
-    """The text of a plain column that may be absent. ValueProblem if it is something else."""
+    """The text of a plain column that may be absent. UnreadableValue if it is something else."""
     return "" if is_empty(value) else text_of(column, value)

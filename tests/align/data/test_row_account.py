@@ -13,6 +13,7 @@ from align.data.splits import load_split
 from align.errors import DataError
 from align.recipe import Recipe
 from tests.align.data.recipes import generated, recipe
+from tests.align.tool_templates import tool_row
 
 SIZES = {"train": 12, "validation": 4, "test": 4}
 
@@ -167,3 +168,17 @@ def test_what_stages_share_is_said_once(tmp_path: Path) -> None:
     one = account(recipe(tmp_path, answers(), **SIZES), None)
     (line,) = account_lines({"sft": one, "again": one})
     assert line.startswith("sft, again: lengths were not looked at")
+
+
+def test_tools_that_the_template_does_not_show_are_counted(tiny: Base, tmp_path: Path) -> None:
+    given = [tool_row(number) for number in range(20)]
+    rows = [
+        {"messages": [*row["prompt"], *row["completion"]], "tools": row["prompt"][0].get("tools")}
+        for row in given
+    ]
+    for row in rows:
+        row["messages"][0].pop("tools", None)
+    lines = account(recipe(tmp_path, rows, **SIZES), tiny).lines()
+    base = "the chat template of tiny-random does not show the"
+    for kind in ("tool calls", "tools"):
+        assert any(line.startswith(f"{base} {kind} of 13 rows (row 2 ") for line in lines)

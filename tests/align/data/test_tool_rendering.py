@@ -17,6 +17,11 @@ SMOLLM2 = (
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+#: Refuses a tool's result that no call stands before, as Mistral's templates do.
+STRICT = (
+    "{% for message in messages %}{% if message.role == 'tool' and not "
+    "messages[loop.index0 - 1].tool_calls %}{{ raise_exception('no call') }}{% endif %}{% endfor %}"
+)
 ROWS = [tool_row(number) for number in range(6)]
 
 
@@ -24,6 +29,7 @@ ROWS = [tool_row(number) for number in range(6)]
     ("template", "hidden"),
     [
         (TOOL_TEMPLATE, {}),
+        (STRICT + TOOL_TEMPLATE, {}),
         (CHATML, {"tool calls": [1, 2, 4, 5], "tools": [1, 2, 4, 5]}),
         (SMOLLM2, {"tool calls": [1, 2, 4, 5], "tools": [1, 2, 4, 5]}),
     ],

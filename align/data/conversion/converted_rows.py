@@ -21,8 +21,8 @@ from align.data.conversion.openai import openai_preference
 from align.data.conversion.rated_answers import PAIR_RATINGS, check_pair_ratings, rated_answers
 from align.data.conversion.tools import tools_of
 from align.data.conversion.transcripts import transcripts
-from align.data.conversion.values import ValueProblem, is_empty, optional_text, short
-from align.data.user_rows import numbers
+from align.data.conversion.values import UnreadableValue, is_empty, optional_text
+from align.data.row_numbers import numbers, shortened
 from align.errors import DataError
 
 _TURNS = ("prompt", "completion", "chosen", "rejected")
@@ -35,7 +35,7 @@ _MOST = 5
 
 
 @dataclass(frozen=True)
-class Table:
+class ConvertedRows:
     """Rows by number in TRL's columns, plain or conversational.
 
     `form` names the foreign form that they came in, empty for TRL's own. `origins` gives the file's
@@ -62,7 +62,9 @@ class Table:
         return self.origins.get(column, column)
 
 
-def convert(source: str, rows: dict[int, Row], columns: Mapping[str, str] | None = None) -> Table:
+def convert(
+    source: str, rows: dict[int, Row], columns: Mapping[str, str] | None = None
+) -> ConvertedRows:
     """The rows of a file in TRL's columns. `columns` is the recipe's `data.columns`.
 
     DataError names the rows that cannot be read as they are meant, with the file's own column and
@@ -91,7 +93,7 @@ def convert(source: str, rows: dict[int, Row], columns: Mapping[str, str] | None
         raise DataError(f"{source}: no row is left: {'; '.join(problems.notes(len(rows)))}")
     origins = {**finish.origins, **mapped}
     notes = tuple(problems.notes(len(rows)))
-    return Table(converted, form.name if form else "", origins, notes, finish.read)
+    return ConvertedRows(converted, form.name if form else "", origins, notes, finish.read)
 
 
 def _form(rows: Rows, columns: set[str], label: str) -> Form | None:
@@ -126,7 +128,7 @@ class _Finish:
     def __call__(self, row: Row) -> Row:
         for column in self._media:
             if not is_empty(row[column]):
-                raise ValueProblem(
+                raise UnreadableValue(
                     f"column '{column}' is not empty, and only text is trained on; leave the row "
                     "out",
                     row[column],
@@ -178,7 +180,7 @@ class _Problems:
         """The result of `convert`; None, with the row's number noted, if the row has none."""
         try:
             return convert()
-        except ValueProblem as problem:
+        except UnreadableValue as problem:
             self._wrong.setdefault(problem.text, ([], problem.value))[0].append(number)
         except LeftOut as reason:
             self._left_out.setdefault(str(reason), []).append(number)
@@ -191,7 +193,7 @@ class _Problems:
             for ours, theirs in mapped.items():
                 text = text.replace(f"column '{ours}'", f"column '{theirs}'")
             where = f"{numbers(rows)}: " if rows != [0] else ""
-            complaints.append(f"{where}{text}; got {short(value)}")
+            complaints.append(f"{where}{text}; got {shortened(value)}")
         if complaints:
             raise DataError(f"{source}: {'; '.join(complaints)}")
 

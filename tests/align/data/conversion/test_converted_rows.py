@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from align.data.conversion.table import convert
+from align.data.conversion.converted_rows import convert
 from align.data.formats import inspect_file
 from align.data.splits import load_split
 from align.errors import DataError
