@@ -31,6 +31,8 @@ LOCAL_PATIENCE_SECONDS = 5.0
 
 #: Ray puts sockets some 70 characters below its temp dir, and a socket's path may have 107.
 _LONGEST_ROOT = 20
+#: Ray writes its temp dir into command lines, without quoting it, and into messages of ASCII.
+_UNQUOTED = frozenset("'\"\\\n\t")
 
 _LOCAL = {
     # Ray listens on loopback only. This variable, named after the systems where that is the
@@ -198,7 +200,7 @@ def _processes(folder: Path) -> list[Any]:
 
 def _temp_dir() -> Path:
     root = tempfile.gettempdir()
-    if len(root) > _LONGEST_ROOT:
+    if len(root) > _LONGEST_ROOT or not root.isascii() or _UNQUOTED & set(root):
         root = "/tmp"
     return Path(tempfile.mkdtemp(prefix="alignery-", dir=root))
 
