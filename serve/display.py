@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from align.console_tables import print_table
 from serve.access.key import Key
 from serve.experiments import ExperimentInfo, ExperimentReport
 from serve.experiments.report import MISMATCH, UNDECIDED, VariantComparison, VariantReport
@@ -98,12 +99,14 @@ def _evidence(e_value: float | None) -> str:
 
 def print_experiments(every: Sequence[ExperimentInfo]) -> None:
     """Print a table with a row for each experiment."""
-    table = Table()
-    for title in ("experiment", "state", "variants", "planned users", "started (UTC)"):
-        table.add_column(title, overflow="fold")
-    for info in every:
-        variants = "\n".join(f"{variant.name} = {variant.model}" for variant in info.variants)
-        table.add_row(
-            info.name, info.state, variants, str(info.planned_users), info.created_at[:10]
+    rows = [
+        (
+            info.name,
+            info.state,
+            ", ".join(f"{variant.name} = {variant.model}" for variant in info.variants),
+            str(info.planned_users),
+            info.created_at[:10],
         )
-    Console().print(table, markup=False)
+        for info in every
+    ]
+    print_table(("experiment", "state", "variants", "planned users", "started (UTC)"), rows)

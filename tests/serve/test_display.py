@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from serve.access.key import Key
-from serve.display import print_keys, print_report
+from serve.display import print_experiments, print_keys, print_report
 from serve.experiments.report import ExperimentInfo, Outcomes, VariantSpec, analyse
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +40,20 @@ def report(**outcomes):
         name="trial", variants=variants, control="control", planned_users=200, alpha=0.05
     )
     return analyse(info, outcomes)
+
+
+def test_experiments_are_a_line_each_in_a_pipe(capsys):
+    variants = [
+        VariantSpec(name="control", model="base"),
+        VariantSpec(name="treatment", model="a-long-recipe-name/sft-with-a-long-name:12"),
+    ]
+    info = ExperimentInfo(
+        name="trial", variants=variants, control="control", planned_users=200, alpha=0.05
+    )
+    print_experiments([info])
+    title, row = capsys.readouterr().out.splitlines()
+    assert title.split()[:3] == ["experiment", "state", "variants"]
+    assert "control = base, treatment = a-long-recipe-name/sft-with-a-long-name:12" in row
 
 
 def test_a_report_without_users_has_dashes():
