@@ -21,7 +21,10 @@ def print_keys(keys: Sequence[Key], console: Console | None = None) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("name", "begins with", "scopes", "requests/min", "tokens/day", "state"):
         right = title in ("requests/min", "tokens/day")
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+        long = title == "name"
+        table.add_column(
+            title, justify="right" if right else "left", no_wrap=not long, overflow="fold"
+        )
     for key in keys:
         table.add_row(
             key.name,
@@ -56,7 +59,7 @@ def print_report(report: ExperimentReport, console: Console | None = None) -> No
 def _variants(report: ExperimentReport) -> Table:
     # Names get copied from here, so they are never cut off. The rest fits into 80 columns.
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("variant", no_wrap=True)
+    table.add_column("variant", overflow="fold")
     table.add_column("model", overflow="fold", min_width=16)
     for title in ("users", "rated", "mean", "difference", "e-value"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -42,6 +42,19 @@ def report(**outcomes):
     return analyse(info, outcomes)
 
 
+def test_long_names_are_wrapped_and_not_cut():
+    long = "a-long-name-" * 5 + "end"
+    key = Key("0a1b2c3d", long, "d" * 64, frozenset({"infer"}), None, None, AT)
+    variants = [VariantSpec(name="control", model="base"), VariantSpec(name=long, model="b/sft:1")]
+    info = ExperimentInfo(
+        name="trial", variants=variants, control="control", planned_users=200, alpha=0.05
+    )
+    for show, what in ((print_keys, [key]), (print_report, analyse(info, {}))):
+        lines = printed(show, what)
+        starts = "".join(line.split(" ")[0] for line in lines[1:])
+        assert long in starts and "…" not in "".join(lines)
+
+
 def test_experiments_are_a_line_each_in_a_pipe(capsys):
     variants = [
         VariantSpec(name="control", model="base"),
