@@ -12,6 +12,7 @@ from align.data.files import read, source_of
 from align.data.lengths import longest_row, measure_lengths, row_fates
 from align.data.numbered_rows import number_of
 from align.data.problems import Split
+from align.data.row_tokens import row_tokens
 from align.data.user_rows import Row
 from align.errors import DataError
 from align.methods.specification import TRUNCATION, Fate
@@ -73,12 +74,15 @@ def row_account(
     splits: Splits,
     tokenizer: Any | None,
     context_length: int | None = None,
+    answer_tokens: int | None = None,
 ) -> RowAccount:
     """The account of a stage's rows, which `splits` holds in conversational form.
 
     Without the base's `tokenizer` nothing is said of lengths, and answers are compared as they
     are written. Where `max_length` is searched, its default and the ends of its
-    range are looked at. `context_length` bounds prompt and completion of an online method.
+    range are looked at. `context_length` bounds what the engine reads and writes: prompt and
+    completion of an online method, a held-out row, and a held-out prompt with an answer of
+    `answer_tokens` (None: its prompts are not answered).
 
     DataError if no trial, or not the first, could be trained or measured on these rows.
     """
@@ -91,6 +95,8 @@ def row_account(
     else:
         findings += _cut(config, splits["train"], tokenizer, context_length)
         findings += _unmeasurable(config, splits, tokenizer)
+        if context_length is not None:
+            _check_fit(config, splits, tokenizer, context_length, answer_tokens or 0)
     findings += _doubtful(config, splits)
     sizes = {str(name): len(rows) for name, rows in splits.items()}
     return RowAccount(stage=stage, splits=sizes, findings=tuple(findings))
@@ -207,6 +213,29 @@ def _unmeasurable(config: StageConfig, splits: Splits, tokenizer: Any) -> Iterat
         if len(tied) == len(rows):
             raise DataError(f"{left_out.line()}: nothing is left to measure; correct the rows")
         yield left_out
+
+
+def _check_fit(
+    config: StageConfig, splits: Splits, tokenizer: Any, context_length: int, answer_tokens: int
+) -> None:
+    """DataError for held-out rows that the engine cannot hold."""
+    for name, rows in splits.items():
+        if name == "train":
+            continue
+        counts = row_tokens(tokenizer, rows, config.method)
+        too_long = [
+            row
+            for row, own in zip(rows, counts, strict=True)
+            if max(*own.whole, own.prompt + answer_tokens) > context_length
+        ]
+        if too_long:
+            text = (
+                f"{len(too_long):,} of {len(rows):,} {name} rows cannot be measured: the base "
+                f"holds {context_length:,} tokens"
+            )
+            if answer_tokens:
+                text += f", {answer_tokens} of them for an answer (evaluation.max_new_tokens)"
+            raise DataError(f"{finding(text, too_long).line()}: shorten them")
 
 
 def _written_alike(config: StageConfig, splits: Splits) -> Iterator[RowFinding]:

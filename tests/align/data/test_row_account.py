@@ -141,6 +141,24 @@ def test_prompts_that_do_not_fit_beside_a_completion_are_named(tiny: Base, tmp_p
         account(mine, tiny, 100)
 
 
+def test_held_out_rows_that_the_engine_cannot_hold_are_named(tiny: Base, tmp_path: Path) -> None:
+    rows = answers()
+    mine = recipe(tmp_path, rows, **SIZES)
+    number = min(row.number for row in load_split(mine, "one", "test"))
+    rows[number - 1]["completion"] = "x" * 300
+    mine = recipe(tmp_path, rows, **SIZES)
+    assert account(mine, tiny, 1024).lines() == []
+    with pytest.raises(DataError) as caught:
+        account(mine, tiny, 256)
+    assert str(caught.value) == (
+        "1 of 4 test rows cannot be measured: the base holds 256 tokens "
+        f"(row {number} 'p{number - 1}'): shorten them"
+    )
+    splits = {name: load_split(mine, "one", name) for name in ("train", "validation", "test")}
+    with pytest.raises(DataError, match=r"4 of 4 validation rows .*, 1010 of them for an answer"):
+        row_account(mine, "one", splits, tiny.tokenizer, 1024, 1010)
+
+
 def test_without_a_tokenizer_that_is_said(tmp_path: Path) -> None:
     lines = account(recipe(tmp_path, answers(), **SIZES), None).lines()
     assert lines == ["lengths were not looked at: 'tiny-random' has no tokenizer on this machine"]
