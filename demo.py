@@ -245,7 +245,7 @@ class Story:
         self.console.print(self.times())
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(
-            f"files: {self.settings.storage} (adapters), {self.settings.database_url}\n"
+            f"files: {self.settings.storage} (adapters), {self.settings.database_name}\n"
             f"next:  alignery adapter list\n"
             f"       alignery sweep status {self.recipe.line(self.stage('sft'))}\n"
             f"       alignery ab report {self.report.experiment if self.report else ''}\n"
@@ -294,6 +294,7 @@ class Story:
 
     def client(self) -> OpenAI:
         """OpenAI's client of the demo's endpoint."""
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
-        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)
+        url, direct = f"{self.url}/v1", DefaultHttpxClient(trust_env=False)  # past proxies
+        return OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120, http_client=direct)

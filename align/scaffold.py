@@ -83,6 +83,7 @@ def draft_recipe(
         description=_scalar(f"{', '.join(methods)} on {data.name}"),
         base=_scalar(base),
         path=_scalar(str(data_path)),
+        columns=_columns(findings),
         output=output.name,
         train=splits.train,
         validation=splits.validation,
@@ -108,6 +109,20 @@ def _chosen(findings: Findings, methods: Sequence[MethodName]) -> tuple[MethodNa
                 f"({', '.join(findings.columns)}); allowed: {', '.join(findings.trainable)}"
             )
     return tuple(name for name in METHODS if name in methods) or findings.methods
+
+
+def _columns(findings: Findings) -> str:
+    """The YAML line of `data.columns`, where the file's columns have other names than TRL's."""
+    if not findings.mapping:
+        return ""
+    names = yaml.safe_dump(
+        dict(findings.mapping),
+        default_flow_style=True,
+        width=math.inf,
+        allow_unicode=True,
+        sort_keys=False,
+    )
+    return f"  columns: {names.strip()}  # TRL's names and the file's; correct them if need be\n"
 
 
 def _scalar(text: str) -> str:
@@ -187,7 +202,7 @@ seed: 0
 
 data:
   path: {path}
-  train: {train}  # rows that stages train on
+{columns}  train: {train}  # rows that stages train on
   validation: {validation}  # rows that trials are compared on
   test: {test}  # rows that no search ever sees; the final figures come from these
   seed: 0

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from align.errors import ModelError
+from align.paths import expanded, names_folder
 
 SMOLLM2 = "smollm2-135m-instruct"
 TINY = "tiny-random"
@@ -26,8 +27,9 @@ def unpacked(ref: str) -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """The cache folder of this name, below ALIGNERY_HOME (default ~/.alignery)."""
-    return Path(os.environ.get("ALIGNERY_HOME", "~/.alignery")).expanduser() / name
+    """The cache folder of this name, below ALIGNERY_HOME (default, also if empty: ~/.alignery)."""
+    home = os.environ.get("ALIGNERY_HOME") or "~/.alignery"
+    return Path.cwd() / expanded(home) / name
 
 
 def packaged_smollm2() -> Path:
@@ -42,8 +44,8 @@ def packaged_smollm2() -> Path:
 
 def local_folder(ref: str) -> Path | None:
     """The folder that `ref` names, or None for a hub id. ModelError if a path does not exist."""
-    folder = Path(ref).expanduser()
-    if folder.is_dir():
+    folder = expanded(ref)
+    if names_folder(folder):
         return folder
     if ref.startswith((".", "/", "~")):
         raise ModelError(f"base '{ref}': no such folder. {ALLOWED}")

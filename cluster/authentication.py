@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cluster.errors import ClusterError
+from cluster.local_calls import is_local, is_loopback, open_url
 from cluster.token import HOW_TO_SET, MODE, Token, own_token
 
 #: A head whose CPUs are all busy answers late.
@@ -98,7 +98,7 @@ def reached_from_outside(address: str) -> bool:
         return True
     nodes_page = f"{address}/nodes?view=summary"
     try:
-        with urllib.request.urlopen(nodes_page, timeout=ANSWER_SECONDS) as response:
+        with open_url(nodes_page, timeout=ANSWER_SECONDS) as response:
             nodes = json.load(response)["data"]["summary"]
         return not all(is_loopback(str(node["ip"])) for node in nodes)
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
@@ -118,21 +118,16 @@ def check_closed(address: str, trust_network: bool) -> None:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host`, an address or a name, is reached from this machine only."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _refuses(address: str, token: Token | None) -> bool:
     """Whether Ray answers a call with `token` (None: without a token) by UNAUTHENTICATED."""
     import grpc
 
     call = _CLIENT_CALL if address.startswith("ray://") else _GCS_CALL
     metadata = None if token is None else [("authorization", f"Bearer {token.value}")]
-    with grpc.insecure_channel(address.rpartition("://")[2]) as channel:
+    target = address.rpartition("://")[2]
+    direct = is_local(target.rpartition(":")[0])
+    options = [("grpc.enable_http_proxy", 0)] if direct else None
+    with grpc.insecure_channel(target, options) as channel:
         try:
             channel.unary_unary(call)(b"", timeout=ANSWER_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
@@ -151,7 +146,7 @@ def _status(url: str, token: Token | None = None) -> int:
     headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:
+        with open_url(request, timeout=ANSWER_SECONDS) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -52,7 +52,7 @@ def _home(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    from sqlalchemy import make_url, text
+    from sqlalchemy import text
 
     from cluster.database import open_database
 
@@ -62,7 +62,7 @@ def _database(settings: Settings) -> str:
             session.execute(text("SELECT 1"))
     finally:
         database.close()
-    return make_url(settings.database_url).render_as_string(hide_password=True)
+    return settings.database_name
 
 
 def _storage(settings: Settings) -> str:

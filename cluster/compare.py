@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from align.errors import AdapterError
@@ -32,7 +32,7 @@ class AdapterComparison:
                 comparison.measure: {
                     "first": comparison.ours,
                     "second": comparison.theirs,
-                    **asdict(comparison.gain),
+                    **comparison.gain.plain(),
                     "verdict": comparison.verdict,
                 }
                 for comparison in self.measures

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 
 from align.errors import AligneryError
 from cluster.authentication import check_closed, check_dashboard_token, lacks_token, warn_open
 from cluster.errors import ClusterError, SettingsError
+from cluster.local_calls import open_url, past_proxies
 from cluster.settings import Settings
 
 Client = TypeVar("Client")
@@ -69,9 +70,10 @@ def connected(address: str, connect: Callable[[str], Client]) -> Iterator[Client
         logging.getLogger(name).setLevel(logging.WARNING)
     check_cluster(address)
     try:
-        with _without(_OVERRIDES):
-            client = connect(address)
-        yield client
+        with past_proxies(urlsplit(address).hostname or ""):
+            with _without(_OVERRIDES):
+                client = connect(address)
+            yield client
     except AligneryError:
         raise  # raised by the block
     except AuthenticationError as error:
@@ -109,7 +111,7 @@ def _without(names: tuple[str, ...]) -> Iterator[None]:
 def _check_reachable(address: str) -> None:
     """ClusterError if nothing answers; Ray's client itself has no time limit."""
     try:
-        urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
+        open_url(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
     except urllib.error.HTTPError:
         return  # a server answers; Ray's client reports what is wrong
     except (OSError, ValueError, HTTPException) as error:

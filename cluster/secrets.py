@@ -18,6 +18,8 @@ _TELLING = re.compile(
     r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE
 )
 _USERINFO = re.compile(r"://[^/\s@]*:([^/\s@]+)@")
+#: As SQLAlchemy reads a database's URL: up to the @, whatever a password holds.
+_DATABASE_PASSWORD = re.compile(r"://[^/:@]*:([^@]+)@")
 #: Minimum length of a secret's value: files contain shorter values by chance.
 _LEAST = 12
 
@@ -68,7 +70,8 @@ def known_secrets(settings: Settings, named: Iterable[str]) -> dict[str, bytes]:
     """Secret values of this machine by the variable that holds them."""
     secrets = {}
     for field in BY_REFERENCE:
-        if match := _USERINFO.search(getattr(settings, field)):
+        pattern = _DATABASE_PASSWORD if field == "database_url" else _USERINFO
+        if match := pattern.search(getattr(settings, field)):
             secrets[PREFIX + field.upper()] = f":{match.group(1)}@".encode()
     names = {*named, *(name for name in os.environ if _TELLING.search(name))}
     for name in sorted(names - set(secrets)):

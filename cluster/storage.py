@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from align.atomic_write import atomic_path
+from align.atomic_write import atomic_path, copy_folder
 from cluster.errors import StorageError
 from cluster.settings import Settings
 
@@ -126,7 +126,7 @@ class LocalFolders:
 
     def put(self, local: Path, key: str) -> None:
         target, scratch = self._root / key, self._scratch()
-        shutil.copytree(local, scratch)
+        copy_folder(local, scratch)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             while not _renamed(scratch, target):  # until no other writer is faster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from cluster.authentication import is_loopback
+from cluster.local_calls import is_loopback
 from serve.errors import ServeError
 
 

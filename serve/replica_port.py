@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 
-from cluster.authentication import OPEN, is_loopback
+from cluster.authentication import OPEN
+from cluster.local_calls import is_loopback
 from cluster.token import MODE
 from serve.errors import ServeError
 

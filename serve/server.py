@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
-from urllib.request import urlopen
 
+from cluster.local_calls import open_url
 from cluster.settings import Settings
 from serve.deployment.config import APPLICATION
 from serve.errors import PortInUse, ServeError
@@ -186,7 +186,7 @@ def _wait_ready(url: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:
-            with urlopen(f"{url}/readyz", timeout=READY_SECONDS):
+            with open_url(f"{url}/readyz", timeout=READY_SECONDS):
                 return
         except (URLError, OSError) as error:
             if time.monotonic() > deadline:

@@ -15,7 +15,8 @@ class Sizes(BaseModel):
     beyond those are refused with status 503. Each slot holds `slot_tokens` tokens of a prompt and
     its completion (None: as many as the memory and the base's context allow); all slots together
     take at most `kv_gib` GiB (None: 4 on a CPU, on a GPU what is free). `cuda_graphs` captures
-    decode steps on a GPU. Up to `adapters` different adapters share a batch, and
+    decode steps on a GPU. With `parse_control_tokens`, whoever writes a message can write control
+    tokens in it, a system turn for example. Up to `adapters` different adapters share a batch, and
     `known_adapters` adapters stay loaded, in at most `known_gib` GiB of the host's memory if no
     more are in use; a request waits at most `adapter_seconds` for any other adapter. All streams
     together are sent in about `stream_parts` parts a second, and each stream in at least five: with
@@ -29,6 +30,7 @@ class Sizes(BaseModel):
     kv_gib: FiniteFloat | None = Field(default=None, gt=0)
     adapters: int = Field(default=EngineOptions.adapters, ge=1)
     cuda_graphs: bool = EngineOptions.cuda_graphs
+    parse_control_tokens: bool = EngineOptions.parse_control_tokens
     known_adapters: int = Field(default=ReplicaLimits.known_adapters, ge=1)
     known_gib: FiniteFloat = Field(default=ReplicaLimits.known_bytes / 2**30, gt=0)
     adapter_seconds: FiniteFloat = Field(default=ReplicaLimits.adapter_seconds, gt=0)
@@ -56,4 +58,5 @@ class Sizes(BaseModel):
             kv_bytes=None if self.kv_gib is None else int(self.kv_gib * 2**30),
             adapters=self.adapters,
             cuda_graphs=self.cuda_graphs,
+            parse_control_tokens=self.parse_control_tokens,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -258,7 +259,8 @@ def _ending(error: BaseException) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt):
         return STOPPED, "stopped by Ctrl-C"
     if isinstance(error, SystemExit | GeneratorExit):
-        return STOPPED, "stopped by SIGTERM"
+        closed = isinstance(error, SystemExit) and error.code == 128 + signal.SIGHUP
+        return STOPPED, "stopped by the end of its terminal" if closed else "stopped by SIGTERM"
     return FAILED, f"{type(error).__name__}: {error}"
 
 

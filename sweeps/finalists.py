@@ -14,9 +14,10 @@ from typing import Any
 
 from align.errors import AdapterError
 from align.evaluation.comparison import compare_examples
+from align.evaluation.estimates import estimate
 from align.evaluation.examples import Example
-from align.evaluation.metrics import key_of
-from align.evaluation.statistics import paired, paired_auc
+from align.evaluation.metrics import is_share, key_of
+from align.evaluation.statistics import Paired, bound_or_none, wilson
 from align.recipe import StageConfig
 from sweeps.trials import DEFAULT, TrialSummary, ranked
 
@@ -27,19 +28,12 @@ _AGAINST_PARENT = {"implicit_pair_accuracy", "label_auc", "win_rate"}
 
 
 @dataclass(frozen=True)
-class FinalistDifference:
-    """Mean difference of a system against another on the same items, with a 95 % interval."""
-
-    difference: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Entry:
-    """A system on unseen items: its objective with a 95 % interval, which is None without rows.
+    """A system on unseen items: its objective on `items` of them, with a 95 % interval.
 
-    `number` is the trial's, None for the parent and the base.
+    The interval is None without rows, and where all values are equal and have no known bounds.
+    `number` is the trial's, None for the parent and the base. The differences are to other systems
+    on the same items.
     """
 
     name: str
@@ -49,8 +43,10 @@ class Entry:
     high: float | None
     metrics: dict[str, float]
     feasible: bool
-    against_default: FinalistDifference | None = None
-    against_parent: FinalistDifference | None = None
+    against_default: Paired | None = None
+    against_parent: Paired | None = None
+    against_base: Paired | None = None
+    items: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +67,14 @@ class Standing:
 
     def plain(self) -> dict[str, Any]:
         """The standing as JSON."""
-        return {**asdict(self), "systems": [asdict(system) for system in self.systems]}
+        return {**asdict(self), "systems": [_plain(system) for system in self.systems]}
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Standing:
         """A standing from what `plain` wrote."""
-        return cls(**{**content, "systems": tuple(_entry(system) for system in content["systems"])})
+        measure, items = content["measure"], content["items"]
+        systems = tuple(_entry(system, measure, items) for system in content["systems"])
+        return cls(**{**content, "systems": systems})
 
 
 @dataclass(frozen=True)
@@ -137,21 +135,28 @@ def standing(
     if chosen is None:
         return None
     default = next((result for result in results if result.number == DEFAULT), None)
-    parent = next((result for result in results if result.name == "parent"), None)
+    parent, base = (
+        next((result for result in results if result.name == name), None)
+        for name in ("parent", "base")
+    )
+    estimates = {result.name: estimate(result.rows, measure) for result in results}
     systems = tuple(
         Entry(
             result.name,
             result.number,
             result.objective,
-            *_interval(result, measure),
+            bound_or_none(estimates[result.name].low),
+            bound_or_none(estimates[result.name].high),
             {name: value for name, value in result.metrics.items() if math.isfinite(value)},
             feasible[result.name],
             _against(result, default, measure),
             _against(result, parent, measure),
+            _against(result, base, measure),
+            estimates[result.name].count or None,
         )
         for result in results
     )
-    items = len(_values(chosen, measure))
+    items = estimates[chosen.name].count
     return Standing(
         SPLIT, items, measure, config.minimised, chosen.number or 0, searched_best, systems
     )
@@ -180,46 +185,42 @@ def _feasible(result: SystemResult, trials: Sequence[TrialSummary]) -> bool:
     return all(trial.feasible for trial in trials if trial.number == result.number)
 
 
-def _values(result: SystemResult, measure: str) -> list[float]:
-    if measure == "label_auc":
-        return [row.numbers["log_ratio"] for row in result.rows if row.items == "labels"]
-    return [row.numbers[measure] for row in result.rows if measure in row.numbers]
-
-
-def _interval(result: SystemResult, measure: str) -> tuple[float | None, float | None]:
-    values = _values(result, measure)
-    if not values:
-        return None, None
-    if measure == "label_auc":  # against a system without information, whose area is 0.5
-        liked = [row.numbers["liked"] for row in result.rows if row.items == "labels"]
-        gain, shift = paired_auc(values, [0.0] * len(values), liked), 0.5
-    else:
-        gain, shift = paired(values, [0.0] * len(values)), 0.0
-    if not math.isfinite(gain.low):
-        return None, None
-    return gain.low + shift, gain.high + shift
-
-
-def _against(
-    result: SystemResult, other: SystemResult | None, measure: str
-) -> FinalistDifference | None:
+def _against(result: SystemResult, other: SystemResult | None, measure: str) -> Paired | None:
     if other is None or other is result or not result.rows or not other.rows:
         return None
     try:
         comparisons = compare_examples(result.rows, other.rows)
     except AdapterError:  # the rows have no items in common, which is no error here
         return None
-    gain = next(
-        (comparison.gain for comparison in comparisons if comparison.measure == measure), None
-    )
-    if gain is None or not math.isfinite(gain.low):
+    gains = (comparison.gain for comparison in comparisons if comparison.measure == measure)
+    return next(gains, None)
+
+
+_SIDES = ("against_default", "against_parent", "against_base")
+
+
+def _plain(system: Entry) -> dict[str, Any]:
+    gains = {name: getattr(system, name) for name in _SIDES}
+    sides = {name: None if gain is None else gain.plain() for name, gain in gains.items()}
+    return {**asdict(system), **sides}
+
+
+def _entry(content: Mapping[str, Any], measure: str, items: int) -> Entry:
+    """An entry from JSON. Those of earlier versions have no `items`, and bounds by resampling.
+
+    Of these, a share gets the interval that it has today.
+    """
+    sides = {name: _gain(content.get(name), items) for name in _SIDES}
+    low, high = content["low"], content["high"]
+    if "items" not in content and low is not None and is_share(measure):
+        low, high = wilson(content["objective"] * items, items)
+    return Entry(**{**content, **sides, "low": low, "high": high})
+
+
+def _gain(content: Mapping[str, Any] | None, items: int) -> Paired | None:
+    if content is None:
         return None
-    return FinalistDifference(gain.difference, gain.low, gain.high)
-
-
-def _entry(content: Mapping[str, Any]) -> Entry:
-    sides = {
-        name: FinalistDifference(**content[name]) if content[name] else None
-        for name in ("against_default", "against_parent")
-    }
-    return Entry(**{**content, **sides})
+    low, high = content["low"], content["high"]
+    if low is None or low == high:  # equal where equal differences were resampled
+        low = high = math.nan
+    return Paired(**{"count": items, **content, "low": low, "high": high})

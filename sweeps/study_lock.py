@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from align.atomic_write import write_atomically
 from cluster.database import Database
@@ -29,8 +29,7 @@ class StudyLock:
         self._study = study
         self._file: FileLock | None = None
         self._connection: Any = None
-        url = make_url(settings.database_url)
-        if url.get_backend_name() == "sqlite":
+        if settings.database_file is not None:
             self._lock_file(lock_folder(settings))
         else:
             self._lock_session(database)
@@ -79,8 +78,7 @@ class StudyLock:
 
 def lock_folder(settings: Settings) -> Path:
     """The folder of lock files: beside a SQLite file, so that all its users share the locks."""
-    url = make_url(settings.database_url)
-    sqlite = url.get_backend_name() == "sqlite"
-    folder = (Path(str(url.database)).parent if sqlite else settings.home) / "locks"
+    file = settings.database_file
+    folder = (settings.home if file is None else file.parent) / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

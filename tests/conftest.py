@@ -38,6 +38,9 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 
+# Tests ask this machine alone, whatever proxy the environment names.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"
+
 
 # Processes that tests start, Ray's workers among them, import this tree and its tests, wherever
 # another tree is installed.

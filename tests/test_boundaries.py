@@ -27,10 +27,12 @@ FORBIDDEN = {
 #: its own unit (a subpackage, or a module directly in the package).
 LAYERS = {
     "align": (
-        "artifact_cache atomic_write compat errors gpu_cards json_output lru_cache suggestions",
-        "gpu_errors gpu_memory gpu_process space",
+        "control_tokens errors",
+        "artifact_cache atomic_write chat_tools compat console_tables gpu_cards json_output "
+        "lru_cache suggestions",
+        "control_text gpu_errors gpu_memory gpu_process paths space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
-        "fp16",
+        "chat_encoder fp16",
         "adapters base",
         "base_tokenizer inference",
         "methods",
@@ -40,15 +42,16 @@ LAYERS = {
         "scaffold",
         "evaluation preflight",
         "commands training",
-        "gpu_check",
+        "gpu_check importing",
     ),
     "cluster": (
         "compat errors pool signals threads",
-        "head names promotion settings token tree",
+        "head local_calls names promotion settings token tree",
         "authentication database secrets storage",
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
-        "compare",
+        "adapter_import compare",
+        "display",
         "commands",
     ),
     "sweeps": (

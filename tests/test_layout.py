@@ -16,6 +16,7 @@ CHAOS = "chaos"
 BEHAVIOURS = {
     "align": "scaffold_preferences",
     "align/chaos": "engine_soak learning rollouts",
+    "align/data": "data_docs",
     "align/inference": (
         "device_discipline engine_failures engine_refusals engine_requests engine_soak"
     ),

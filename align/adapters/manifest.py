@@ -14,13 +14,16 @@ MANIFEST = "manifest.json"
 
 
 class PairedDifference(BaseModel):
-    """A paired difference over `items` held-out items, and its 95 % bootstrap interval."""
+    """A paired difference over `items` held-out items, and its 95 % interval.
+
+    `low` and `high` are None where the items allow no interval.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     items: int
 
 
@@ -85,7 +88,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise AdapterError(f"{folder}: no {MANIFEST}; only published adapters have one") from None
+        raise AdapterError(
+            f"{folder}: no {MANIFEST}; only published adapters have one. An adapter of another "
+            "tool is taken by `alignery adapter import FOLDER --line RECIPE/STAGE`"
+        ) from None
     except (ValidationError, UnicodeDecodeError) as error:
         raise AdapterError(f"{path}: damaged manifest: {' '.join(str(error).split())}") from None
 

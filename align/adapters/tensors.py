@@ -20,10 +20,14 @@ from align.errors import AdapterError
 PREFIX = "base_model.model."
 SCORE = f"{PREFIX}score.weight"
 
-_NOT_A_SUM = (
+#: PEFT's options whose effect is not a sum of low-rank updates of the base's linear layers.
+NOT_A_SUM = (
     "use_dora", "lora_bias", "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config",
+    "kasa_config", "monteclora_config", "layer_replication", "target_parameters",
+    "trainable_token_indices",
 )  # fmt: skip
-_PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+#: Values of `init_lora_weights` that leave the base's weights as they are.
+PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
 
 
 @dataclass
@@ -96,15 +100,15 @@ def read_factors(folder: Path) -> LoraFactors:
 def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
     if config.get("peft_type") != "LORA":
         raise AdapterError(f"{folder}: peft_type {config.get('peft_type')!r}; only LORA composes")
-    for option in _NOT_A_SUM:
+    for option in NOT_A_SUM:
         if config.get(option):
             raise AdapterError(f"{folder}: {option} is set; its effect is not a sum of deltas")
     # PiSSA, OLoRA, LoftQ and others change the base's weights too, which the folder lacks.
-    if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
+    if (start := config.get("init_lora_weights", True)) not in PLAIN_STARTS:
         raise AdapterError(
             f"{folder}: init_lora_weights={start!r} goes with other base weights; allowed: true, "
-            "false, 'gaussian', 'orthogonal', 'eva'. Save it converted: PEFT's save_pretrained "
-            "with path_initial_model_for_weight_conversion"
+            "false, 'gaussian', 'orthogonal', 'eva', 'mica'. Save it converted: PEFT's "
+            "save_pretrained with path_initial_model_for_weight_conversion"
         )
     if config.get("bias", "none") != "none":
         raise AdapterError(f"{folder}: bias={config['bias']!r}; trained biases do not compose")
@@ -112,12 +116,12 @@ def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
 
 def scaling(config: Mapping[str, Any], module: str) -> float:
     """PEFT's factor for a module: alpha / r, or alpha / sqrt(r) with rsLoRA."""
-    r = _pattern(config.get("rank_pattern") or {}, module, config["r"])
-    alpha = _pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"])
+    r = by_pattern(config.get("rank_pattern") or {}, module, config["r"])
+    alpha = by_pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"])
     return float(alpha) / (math.sqrt(r) if config.get("use_rslora") else r)
 
 
-def _pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
+def by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
     """The value of the first pattern that matches the end of the module's name, as in PEFT."""
     for pattern, value in patterns.items():
         if re.match(rf"(.*\.)?({pattern})$", module):
@@ -125,10 +129,13 @@ def _pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
     return default
 
 
-def write_factors(folder: Path, factors: LoraFactors, base: str) -> None:
+def write_factors(
+    folder: Path, factors: LoraFactors, base: str, revision: str | None = None
+) -> None:
     """Write a plain PEFT folder with exactly these factors.
 
-    `lora_alpha` equals the rank (scaling is in B); modules of other ranks get anchored patterns.
+    `base` and `revision` are how others find the base. `lora_alpha` equals the rank (scaling is in
+    B); modules of other ranks get anchored patterns.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
@@ -138,7 +145,7 @@ def write_factors(folder: Path, factors: LoraFactors, base: str) -> None:
     if factors.score is not None:
         tensors[SCORE] = factors.score.contiguous()
     save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
-    text = json.dumps(_config(factors, base), indent=2, sort_keys=True)
+    text = json.dumps({**_config(factors, base), "revision": revision}, indent=2, sort_keys=True)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 

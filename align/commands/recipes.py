@@ -12,6 +12,7 @@ import yaml
 
 from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.data.formats import Findings, inspect_file
+from align.data.reading_notes import reading_notes
 from align.data.row_account import account_lines
 from align.json_output import JsonOption, print_json
 from align.preflight import check_inputs
@@ -81,22 +82,22 @@ def validate(
     """Check a recipe, and the base's folder and the data that it names."""
     loaded = load_recipe(recipe)
     accounts = check_inputs(loaded, hub=False) if data else {}
+    notes = reading_notes(loaded, hub=False) if data else []
     stages = [_summary(loaded, stage) for stage in loaded.order()]
     for stage in stages:
         stage["data"] = _data(loaded, stage["stage"], read=data)
         account = accounts.get(stage["stage"])
         stage["rows"] = None if account is None else account.model_dump(mode="json")
     if as_json:
-        print_json({"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages})
+        report = {"ok": True, "name": loaded.name, "base": loaded.base, "stages": stages}
+        print_json({**report, "notes": notes})
         return
     hub_note = " (the hub was not asked for it)" if data and on_hub(loaded.base) else ""
     typer.echo(f"ok: {loaded.name} on {loaded.base}{hub_note}")
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
         typer.echo(f"  {line}")
-    for line in account_lines(accounts):
-        typer.echo(f"  {line}")
-    for line in promises(loaded):
+    for line in (*account_lines(accounts), *notes, *promises(loaded)):
         typer.echo(f"  {line}")
 
 
@@ -227,6 +228,10 @@ def _found(findings: Findings, recipe: Recipe, output: Path) -> dict[str, Any]:
         "rows": findings.rows,
         "prompts": findings.prompts,
         "columns": list(findings.columns),
+        "form": findings.form,
+        "mapping": dict(findings.mapping),
+        "ignored": list(findings.ignored),
+        "notes": list(findings.notes),
         "formats": [data_format.name for data_format in findings.formats],
         "stages": recipe.order(),
         "splits": {"train": data.train, "validation": data.validation, "test": data.test},
@@ -239,10 +244,15 @@ def _told(findings: Findings, recipe: Recipe, output: Path) -> list[str]:
     )
     counts = _asked(recipe.data_of(recipe.order()[0]))
     lines = [
+        *([f"{findings.path}: read as {findings.form}"] if findings.form else []),
         f"{findings.path}: {findings.rows} rows, {findings.prompts} different prompts; {formats}",
         f"it can train: {', '.join(recipe.order())}",
         f"rows to train, compare and test on: {counts}",
     ]
+    lines += findings.notes
+    if findings.mapping:
+        names = ", ".join(f"{theirs} as {ours}" for ours, theirs in findings.mapping.items())
+        lines.append(f"taken for TRL's columns (data.columns in the recipe): {names}")
     if findings.ignored:
         lines.append(f"columns without a use: {', '.join(findings.ignored)}")
     return [*lines, f"wrote {output}; next: alignery recipe validate {output}"]

@@ -9,11 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from align.data.formats import FORMATS, format_for, tidied
+from align.chat_tools import with_tools
+from align.data.conversion.labels import as_label
+from align.data.conversion.table import Table, convert
+from align.data.formats import FORMATS, format_for
 from align.data.numbered_rows import NumberedRow
 from align.data.problems import Split
 from align.data.prompts import prompt_key
-from align.data.row_validation import as_label, check_rows, plain_prompt
+from align.data.readers.tables import table_rows
+from align.data.row_validation import check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
 from align.errors import DataError
 from align.methods import METHODS, MethodName
@@ -21,7 +25,7 @@ from align.recipe import DataConfig
 
 Messages = list[dict[str, str]]
 _ANSWERS = ("completion", "chosen", "rejected")
-_KNOWN = {column for data_format in FORMATS for column in data_format.columns}
+_OWN = {"tools", *(column for data_format in FORMATS for column in data_format.columns)}
 
 
 def source_of(data: DataConfig) -> str:
@@ -29,12 +33,13 @@ def source_of(data: DataConfig) -> str:
     return data.path or f"dataset '{data.dataset}' (split '{data.split}')"
 
 
-def read(data: DataConfig) -> dict[int, Row]:
-    """The rows by number; rows of a dataset are counted from 1.
+def read(data: DataConfig) -> Table:
+    """The rows by number, in TRL's columns; rows of a dataset are counted from 1.
 
-    DataError if the file or dataset cannot be read.
+    DataError if the file or dataset cannot be read, or if rows cannot be read as they are meant.
     """
-    return _read(data.path, data.dataset, data.split, stamp(data))
+    columns = tuple((data.columns or {}).items())
+    return _read(data.path, data.dataset, data.split, columns, stamp(data))
 
 
 def stamp(data: DataConfig) -> tuple[int, int] | None:
@@ -47,51 +52,74 @@ def stamp(data: DataConfig) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=4)
 def _read(
-    path: str | None, dataset: str | None, split: str, stamp: tuple[int, int] | None
-) -> dict[int, Row]:
-    if path is not None:
-        return tidied(read_rows(Path(path)))
+    path: str | None,
+    dataset: str | None,
+    split: str,
+    columns: tuple[tuple[str, str], ...],
+    stamp: tuple[int, int] | None,
+) -> Table:
+    data = DataConfig(path=path, dataset=dataset, split=split)
+    rows = _downloaded(data) if path is None else read_rows(Path(path))
+    return convert(source_of(data), rows, dict(columns))
+
+
+def _downloaded(data: DataConfig) -> dict[int, Row]:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(dataset, split=split)
-        return tidied(dict(enumerate(rows, start=1)))
+        table = load_dataset(data.dataset, split=data.split).with_format("arrow")[:]
     except Exception as error:  # datasets raises many types of errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise DataError(
-            f"dataset '{dataset}' (split '{split}') cannot be read: {reason}. "
+            f"{source_of(data)} cannot be read: {reason}. "
             "Is the hub reachable, or name a local file with data.path"
         ) from None
+    return table_rows(source_of(data), table)
 
 
 def check_columns(data: DataConfig, columns: tuple[str, ...], why: str) -> None:
     """DataError if a row has no value in one of `columns`; `why` names what needs them."""
-    rows = read(data)
+    table = read(data)
+    rows = table.rows
     for column in columns:
         without = [n for n, row in rows.items() if row.get(column) is None or row[column] == ""]
         if without:
             problem = (
                 "no row has" if len(without) == len(rows) else f"{numbers(without)}: nothing in"
             )
-            raise DataError(f"{source_of(data)}: {problem} column '{column}', and {why} needs it")
+            raise DataError(
+                f"{source_of(data)}: {problem} column '{table.named(column)}', and {why} needs it"
+            )
 
 
-def conversational(rows: dict[int, Row], method: MethodName, source: str) -> list[Row]:
+def conversational(table: Table, method: MethodName, source: str) -> list[Row]:
     """Rows in TRL's conversational form with an explicit prompt.
 
     For kto a pair becomes two rows, with a good and a bad answer. DataError names missing and
     present columns, or the rows that are incomplete.
     """
-    if not rows:
+    if not table.rows:
         return []
-    columns = format_for(method, source, rows).columns
-    answer_columns = ("answer",) if "answer" in next(iter(rows.values())) else ()
-    check_rows(source, rows, (*columns, *answer_columns), optional=answer_columns)
+    columns = format_for(method, source, table).columns
+    answer_columns = ("answer",) if "answer" in table.columns else ()
+    _check_tools(table, method, source)
+    checked = (*columns, *answer_columns)
+    check_rows(source, table.rows, checked, optional=answer_columns, origins=table.origins)
     return [
         NumberedRow(converted, number)
-        for number, row in rows.items()
+        for number, row in table.rows.items()
         for converted in _converted(row, columns, method)
     ]
+
+
+def _check_tools(table: Table, method: MethodName, source: str) -> None:
+    having = [number for number, row in table.rows.items() if row.get("tools")]
+    if having and not METHODS[method].renders_tools:
+        raise DataError(
+            f"{source}: {numbers(having)}: column '{table.named('tools')}' holds tools, which "
+            f"{method} would not show to the model: TRL's trainer does not render them; write them "
+            "into the system turn, leave the rows out, or train with another method"
+        )
 
 
 def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterator[Row]:
@@ -100,7 +128,9 @@ def _converted(row: Row, columns: tuple[str, ...], method: MethodName) -> Iterat
         parts["answer"] = str(row["answer"])
     if METHODS[method].answerable:
         # Evaluation uses these rows, and a reward of the user's own may need any column.
-        parts |= {name: value for name, value in row.items() if name not in _KNOWN}
+        parts |= {name: value for name, value in row.items() if name not in _OWN}
+    if row.get("tools"):
+        parts["prompt"] = with_tools(parts["prompt"], row["tools"])
     if "label" in columns:
         parts["label"] = as_label(row["label"])
     yield from METHODS[method].rows(parts)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align.data.conversion.column_map import as_field, proposed
+from align.data.conversion.labels import as_label
+from align.data.conversion.table import Table, convert
 from align.data.prompts import prompt_key
-from align.data.row_validation import as_label, check_rows, plain_prompt
+from align.data.row_validation import check_rows, plain_prompt
 from align.data.user_rows import Row, numbers, read_rows
 from align.errors import DataError
 from align.methods import METHODS, MethodName
@@ -50,18 +53,16 @@ FORMATS = (
         "own whose rewards need none (format, length, a reward model, python)",
     ),
 )
-#: ShareGPT's names of the roles.
-_SPEAKERS = {"human": "user", "gpt": "assistant"}
 #: The fewest different prompts that suffice to train, compare and test on.
 MIN_PROMPTS = 10
 
 
-def format_for(method: MethodName, source: str, rows: dict[int, Row]) -> DataFormat:
+def format_for(method: MethodName, source: str, table: Table) -> DataFormat:
     """The format in which a stage of this method reads the rows. DataError if there is none.
 
     `source` begins the message.
     """
-    columns = set(next(iter(rows.values())))
+    columns = set(table.columns)
     usable = [candidate for candidate in FORMATS if candidate.name in METHODS[method].formats]
     data_format = next(
         (candidate for candidate in usable if set(candidate.columns) <= columns), None
@@ -73,44 +74,26 @@ def format_for(method: MethodName, source: str, rows: dict[int, Row]) -> DataFor
             for candidate in usable
             if not any(set(other.columns) < set(candidate.columns) for other in usable)
         ]
+        mapped = proposed(table.rows, columns)
+        fits = any(set(candidate.columns) <= mapped.keys() for candidate in usable)
+        advice = f"; in the recipe, {as_field(mapped)} reads them" if fits else ""
         raise DataError(
             f"{source}: {method} needs the columns {' or '.join(allowed)}; "
-            f"found {', '.join(sorted(columns))}"
+            f"found {', '.join(sorted(table.named(column) for column in columns))}{advice}"
+        )
+    if data_format.name == "preference" and (mapped := _prompt_column(table)):
+        raise DataError(
+            f"{source}: chosen and rejected begin apart, so a prompt is needed; in the recipe, "
+            f"{as_field(mapped)} names it"
         )
     if METHODS[method].imitates and "completion" in data_format.columns and "label" in columns:
-        bad = [number for number, row in rows.items() if as_label(row["label"]) is False]
+        bad = [number for number, row in table.rows.items() if as_label(row["label"]) is False]
         if bad:
             raise DataError(
-                f"{source}: {numbers(bad)}: label is false, and {method} would imitate that "
-                "answer; leave such rows out, train with kto, or rename the column"
+                f"{source}: {numbers(bad)}: {table.named('label')} is false, and {method} would "
+                "imitate that answer; leave such rows out, train with kto, or rename the column"
             )
     return data_format
-
-
-def tidied(rows: dict[int, Row]) -> dict[int, Row]:
-    """The rows with alternative names replaced by TRL's.
-
-    The column `conversations` becomes `messages`, and ShareGPT's messages with `from` and `value`
-    become messages with `role` and `content`.
-    """
-    return {number: _tidied(row) for number, row in rows.items()}
-
-
-def _tidied(row: Row) -> Row:
-    if "conversations" in row and "messages" not in row:
-        row = {"messages" if name == "conversations" else name: row[name] for name in row}
-    return {
-        name: _turns(value) if isinstance(value, list) else value for name, value in row.items()
-    }
-
-
-def _turns(value: list[Any]) -> list[Any]:
-    return [
-        {"role": _SPEAKERS.get(turn["from"], turn["from"]), "content": turn["value"]}
-        if isinstance(turn, dict) and {"from", "value"} <= turn.keys() and "role" not in turn
-        else turn
-        for turn in value
-    ]
 
 
 @dataclass(frozen=True)
@@ -119,7 +102,9 @@ class Findings:
 
     `prompts` counts different prompts, `repeats` the rows of the most frequent prompt. `characters`
     is the 95th percentile of the rows' lengths, prompt included; `answer_characters` that of the
-    longest answer in each row (0 if the file has no answers).
+    longest answer in each row (0 if the file has no answers). `form` names the foreign form of the
+    rows, empty for TRL's own; `mapping` is the proposed `data.columns` of a recipe, and `notes`
+    are sentences about rows that are left out. `used` are the file's columns that are read.
     """
 
     path: Path
@@ -130,6 +115,10 @@ class Findings:
     repeats: int
     characters: int
     answer_characters: int
+    form: str = ""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    used: frozenset[str] = frozenset()
 
     @property
     def methods(self) -> tuple[MethodName, ...]:
@@ -148,7 +137,7 @@ class Findings:
     @property
     def ignored(self) -> tuple[str, ...]:
         """Columns that no format uses."""
-        used = {"prompt"} | {
+        used = {"prompt", *self.used, *self.mapping.values()} | {
             column for data_format in self.formats for column in data_format.columns
         }
         return tuple(column for column in self.columns if column not in used)
@@ -160,33 +149,68 @@ def inspect_file(path: Path) -> Findings:
     DataError names the malformed rows, the file's columns and the allowed columns, or why a
     recognised format cannot be used.
     """
-    rows = tidied(read_rows(path))
-    if not rows:
+    given = read_rows(path)
+    if not given:
         raise DataError(f"{path}: no rows; at least {MIN_PROMPTS} different prompts are needed")
-    columns = tuple(next(iter(rows.values())))
-    formats = _checkable(path, rows, _recognise(path, columns))
-    check_rows(
-        str(path), rows, {column for data_format in formats for column in data_format.columns}
-    )
+    table, mapping = _table(path, given)
+    rows = table.rows
+    formats = _checkable(path, rows, _recognise(path, table))
+    names = {column for data_format in formats for column in data_format.columns}
+    check_rows(str(path), rows, names, origins=table.origins)
     prompts = Counter(_prompt(row) for row in rows.values())
     return Findings(
         path=path,
         rows=len(rows),
-        columns=columns,
+        columns=tuple(next(iter(given.values()))),
         formats=formats,
         prompts=len(prompts),
         repeats=max(prompts.values()),
         characters=_most(_length(row) for row in rows.values()),
         answer_characters=_most(_answer_length(row) for row in rows.values()),
+        form=table.form,
+        mapping=mapping,
+        notes=table.notes,
+        used=table.read,
     )
 
 
-def _recognise(path: Path, columns: Iterable[str]) -> tuple[DataFormat, ...]:
+def _table(path: Path, rows: dict[int, Row]) -> tuple[Table, dict[str, str]]:
+    """The rows in TRL's columns, and the names of columns that had to be guessed for it."""
+    table = convert(str(path), rows)
+    guessed = _prompt_column(table)
+    if not guessed and any(match.drafts for match in _matches(table.columns)):
+        return table, {}
+    guessed = guessed or proposed(rows, set(next(iter(rows.values()))))
+    mapping = {ours: theirs for ours, theirs in guessed.items() if ours != theirs}
+    return (convert(str(path), rows, mapping), mapping) if mapping else (table, {})
+
+
+def _prompt_column(table: Table) -> dict[str, str]:
+    """The names of columns by which pairs without a common beginning have a prompt; else empty."""
+    columns = set(table.columns)
+    if "prompt" in columns or not {"chosen", "rejected"} <= columns:
+        return {}
+    sides = ((row["chosen"], row["rejected"], row) for row in table.rows.values())
+    apart = any(
+        isinstance(chosen, str) and isinstance(rejected, str) and not plain_prompt(row).strip()
+        for chosen, rejected, row in sides
+    )
+    mapped = proposed(table.rows, columns) if apart else {}
+    return mapped if "prompt" in mapped else {}
+
+
+def _matches(columns: Iterable[str]) -> list[DataFormat]:
+    """The formats whose columns exist, without those that an earlier match contains."""
     matches: list[DataFormat] = []
     for candidate in FORMATS:
         hidden = any(set(candidate.columns) <= set(other.columns) for other in matches)
         if set(candidate.columns) <= set(columns) and not hidden:
             matches.append(candidate)
+    return matches
+
+
+def _recognise(path: Path, table: Table) -> tuple[DataFormat, ...]:
+    matches = _matches(table.columns)
     usable = tuple(match for match in matches if match.drafts)
     if usable:
         return usable
@@ -194,7 +218,9 @@ def _recognise(path: Path, columns: Iterable[str]) -> tuple[DataFormat, ...]:
         raise DataError(f"{path}: {matches[0].name}: {matches[0].advice}")
     allowed = "; ".join(" + ".join(candidate.columns) for candidate in FORMATS if candidate.drafts)
     raise DataError(
-        f"{path}: the columns {', '.join(columns)} are none of TRL's formats; allowed: {allowed}"
+        f"{path}: the columns {', '.join(table.columns)} are none of TRL's formats; allowed: "
+        f"{allowed}, which data.columns of a recipe can name, such as "
+        "{prompt: QUESTION, completion: REPLY}"
     )
 
 

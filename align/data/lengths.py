@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align.data.row_tokens import ID_BYTES, RowTokens, row_tokens
+from align.data.tool_rendering import check_tool_answers
 from align.data.user_rows import Row
 from align.errors import DataError
 from align.methods import METHODS, MethodName
@@ -76,6 +77,7 @@ def measure_lengths(
     DataError if no row would be left, or if rows left out reduce them to fewer than a micro-batch,
     or for online methods if a prompt does not fit.
     """
+    check_tool_answers(tokenizer, rows)
     options = {**TRUNCATION, **(arguments or {})}
     fates = row_fates(tokenizer, rows, method, max_length, options)
     lengths = Lengths(

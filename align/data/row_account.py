@@ -128,7 +128,7 @@ def _unused(data: DataConfig, splits: Splits) -> Iterator[RowFinding]:
     if data.task is not None:
         return
     used = {number for rows in splits.values() for row in rows if (number := number_of(row))}
-    total = len(read(data))
+    total = len(read(data).rows)
     if len(used) < total:
         sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
         text = f"{len(used):,} of {total:,} rows of {source_of(data)} are used ({sizes})"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from align.chat_tools import chat_ids
 from align.data.numbered_rows import number_of
 from align.data.splits import fingerprint
 from align.data.user_rows import Row, numbers
@@ -92,8 +93,8 @@ def _named(rows: Sequence[Row]) -> str:
 
 
 def _measure(tokenizer: Any, row: Row, method: MethodName) -> RowTokens:
-    prompt = _ids(tokenizer, row["prompt"], add_generation_prompt=True)
-    wholes = [_ids(tokenizer, [*row["prompt"], *row[side]]) for side in METHODS[method].sides]
+    prompt = chat_ids(tokenizer, row["prompt"], add_generation_prompt=True)
+    wholes = [chat_ids(tokenizer, [*row["prompt"], *row[side]]) for side in METHODS[method].sides]
     # The answer begins where prompt and conversation differ, as in TRL's `common_prefix_length`.
     shared = min((_shared(prompt, whole) for whole in wholes), default=len(prompt))
     lengths = tuple(len(whole) for whole in wholes) or (len(prompt),)
@@ -102,13 +103,6 @@ def _measure(tokenizer: Any, row: Row, method: MethodName) -> RowTokens:
         return RowTokens(shared, lengths, head, tail)
     labelled = METHODS[method].preferential and "label" in row
     return RowTokens(shared, lengths, ids=array(_ID_TYPE, wholes[0]).tobytes() if labelled else b"")
-
-
-def _ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
-        list(messages), tokenize=True, return_dict=True, **options
-    )
-    return list(encoded["input_ids"])
 
 
 def _shared(first: list[int], second: list[int]) -> int:

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from align.data.conversion.labels import EXPECTED, as_label
+from align.data.conversion.messages import ROLES
+from align.data.conversion.values import short
 from align.data.user_rows import Row, numbers
 from align.errors import DataError
 
-ROLES = ("system", "user", "assistant", "tool")
-#: A label of the column `label`, in lower case, and what it means.
-LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+#: What is wrong with a row, and the value that is wrong; None if nothing is.
+Complaint = tuple[str, Any] | None
 
 
 def check_rows(
-    source: str, rows: dict[int, Row], columns: Iterable[str], optional: Iterable[str] = ()
+    source: str,
+    rows: dict[int, Row],
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+    origins: Mapping[str, str] | None = None,
 ) -> None:
     """DataError with the rows that have no valid value in one of `columns`.
 
     `source` begins the message. Columns of `optional` may be empty. A column `prompt` is always
     checked if it exists; without it, `chosen` and `rejected` must have a common beginning.
+    `origins` gives the file's names of columns, which messages use.
     """
-    checked, optional = set(columns), set(optional)
+    checked, optional, origins = set(columns), set(optional), origins or {}
     if "prompt" in next(iter(rows.values())):
         checked.add("prompt")
     for column in sorted(checked):
         filled = {n: row for n, row in rows.items() if column not in optional or row.get(column)}
-        _refuse(source, filled, partial(_complaint, column))
+        named = origins.get(column, column)
+        _refuse(source, filled, partial(_complaint, column, named))
         kinds = {type(row[column]) for row in rows.values()}
         if len(kinds) > 1 and column not in ("answer", "label"):
             raise DataError(
-                f"{source}: column '{column}' is text in some rows and messages in others"
+                f"{source}: column '{named}' is text in some rows and messages in others; write "
+                "all of them as messages"
             )
     if "chosen" in checked and "prompt" not in checked:
         _refuse(source, rows, _no_prompt)
@@ -42,50 +51,47 @@ def check_rows(
             raise DataError(f"{source}: every label is {only}; kto needs good and bad answers")
 
 
-def as_label(value: Any) -> bool | None:
-    """The label as a Boolean, true for a good answer; None if `value` is no label."""
-    is_scalar = isinstance(value, str | bool | int | float)
-    return LABELS.get(str(value).strip().lower()) if is_scalar else None
-
-
 def plain_prompt(row: Row) -> str:
     """The common beginning of the texts `chosen` and `rejected`, up to a space, as in TRL."""
     prefix = os.path.commonprefix([row["chosen"], row["rejected"]])  # noqa: RUF071, characters
     return prefix[: prefix.rfind(" ") + 1]
 
 
-def _refuse(source: str, rows: dict[int, Row], complain: Callable[[Row], str]) -> None:
-    complaints: dict[str, list[int]] = {}
+def _refuse(source: str, rows: dict[int, Row], complain: Callable[[Row], Complaint]) -> None:
+    complaints: dict[str, tuple[list[int], Any]] = {}
     for number, row in rows.items():
         if complaint := complain(row):
-            complaints.setdefault(complaint, []).append(number)
+            text, value = complaint
+            complaints.setdefault(text, ([], value))[0].append(number)
     if complaints:
         messages = (
-            f"{numbers(row_numbers)}: {text}" for text, row_numbers in list(complaints.items())[:5]
+            f"{numbers(row_numbers)}: {text}; got {short(value)}"
+            for text, (row_numbers, value) in list(complaints.items())[:5]
         )
         raise DataError(f"{source}: " + "; ".join(messages))
 
 
-def _complaint(column: str, row: Row) -> str:
+def _complaint(column: str, named: str, row: Row) -> Complaint:
     value = row.get(column)
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        return f"column '{column}' is empty"
+        return f"column '{named}' is empty", value
     if column == "label":
         is_label = as_label(value) is not None
-        return (
-            "" if is_label else f"column 'label' must be true or false (or 1 or 0); got {value!r}"
-        )
+        return None if is_label else (f"column '{named}' must be {EXPECTED}", value)
     if column == "answer":
         is_scalar = isinstance(value, str | int | float)
-        return "" if is_scalar else "column 'answer' must be text or a number"
+        return None if is_scalar else (f"column '{named}' must be text or a number", value)
     if isinstance(value, str):
-        return "column 'messages' must be a list of messages" if column == "messages" else ""
+        is_text = column != "messages"
+        return None if is_text else (f"column '{named}' must be a list of messages", value)
     if not isinstance(value, list) or not all(_is_message(message) for message in value):
         return (
-            f"column '{column}' must be text or a list of "
-            f"{{role, content}} messages with role {', '.join(ROLES)}"
+            f"column '{named}' must be text or a list of "
+            f"{{role, content}} messages with role {', '.join(ROLES)}",
+            value,
         )
-    return _wrong_turns(column, [message["role"] for message in value])
+    wrong = _wrong_turns(column, named, [message["role"] for message in value])
+    return (wrong, value[-1]["role"]) if wrong else None
 
 
 def _is_message(value: Any) -> bool:
@@ -96,22 +102,28 @@ def _is_message(value: Any) -> bool:
     )
 
 
-def _wrong_turns(column: str, roles: list[str]) -> str:
+def _wrong_turns(column: str, named: str, roles: list[str]) -> str:
     if column == "prompt":
-        return "" if roles[-1] != "assistant" else "column 'prompt' ends with the assistant's turn"
+        return (
+            "" if roles[-1] != "assistant" else f"column '{named}' ends with the assistant's turn"
+        )
     if roles[-1] != "assistant":
-        return f"column '{column}' must end with the assistant's turn"
+        alone = f"; for prompts alone, data.columns: {{prompt: {named}}}"
+        hint = alone if column == "messages" else ""
+        return f"column '{named}' must end with the assistant's turn{hint}"
     if column == "messages" and len(roles) < 2:
-        return "column 'messages' needs a turn before the assistant's"
+        return f"column '{named}' needs a turn before the assistant's"
     return ""
 
 
-def _no_prompt(row: Row) -> str:
-    """Why `chosen` and `rejected` do not contain a common prompt; empty if they do."""
-    if isinstance(row["chosen"], str) != isinstance(row["rejected"], str):
-        return "chosen and rejected must both be text, or both be messages"
-    if isinstance(row["chosen"], str):
+def _no_prompt(row: Row) -> Complaint:
+    """Why `chosen` and `rejected` do not contain a common prompt; None if they do."""
+    sides = row["chosen"], row["rejected"]
+    if isinstance(sides[0], str) != isinstance(sides[1], str):
+        return "chosen and rejected must both be text, or both be messages", sides
+    if isinstance(sides[0], str):
         problem = "chosen and rejected begin apart, so a column 'prompt' is needed"
-        return "" if plain_prompt(row).strip() else problem
-    shared = row["chosen"][:-1] == row["rejected"][:-1] and len(row["chosen"]) > 1
-    return "" if shared else "chosen and rejected must share all messages but the last"
+        return None if plain_prompt(row).strip() else (problem, sides)
+    shared = sides[0][:-1] == sides[1][:-1] and len(sides[0]) > 1
+    problem = "chosen and rejected must share all messages but the last"
+    return None if shared else (problem, sides)

@@ -2,110 +2,85 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable
+import zlib
 from pathlib import Path
-from typing import Any
 
+from align.data.readers.code_pages import not_utf8
+from align.data.readers.csv_rows import csv_rows
+from align.data.readers.file_kinds import SUFFIXES, check_content, check_name, data_suffix, kind_of
+from align.data.readers.json_rows import json_rows
+from align.data.readers.streams import check_unpacking, encoding_of, open_bytes, read_head
+from align.data.readers.tables import arrow_rows, parquet_rows
+from align.data.row_numbers import Row, numbers
 from align.errors import DataError
 
-Row = dict[str, Any]
-KINDS = (".jsonl", ".json", ".csv", ".parquet")
+__all__ = ["Row", "numbers", "own_columns", "read_rows"]
+
+_READERS = {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows, "arrow": arrow_rows}
 
 
 def read_rows(path: Path) -> dict[int, Row]:
-    """All rows by number: the line of a JSONL file, else counted from 1 without the header.
+    """All rows by number: the line of JSON lines, else counted from 1 without a CSV's header.
 
-    Empty for a file without rows. DataError names a missing or unreadable file, and rows that are
-    malformed or whose columns differ from the first row's.
+    The kind of file is that of its content, which may be compressed; the name decides where the
+    content does not. Every row has all columns of the file, in the order of their first appearance;
+    a value that a row does not have is None. Empty for a file without rows. DataError names a
+    missing or unreadable file, and rows that are malformed.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.suffix.lower() not in KINDS:
-        raise DataError(f"{path}: unknown kind of file; allowed: {', '.join(KINDS)}")
+        raise DataError(f"{path}: {_no_file(path)}")
     try:
-        rows = _READERS[path.suffix.lower()](path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    if rows:
-        _check_columns(path, rows)
-    return rows
-
-
-def numbers(rows: Iterable[int]) -> str:
-    """`row 3`, or `rows 3, 8, 9 and 4 more`."""
-    listed = list(rows)
-    shown = ", ".join(str(number) for number in listed[:3])
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"row{'s' if len(listed) > 1 else ''} {shown}{more}"
-
-
-def _check_columns(path: Path, rows: dict[int, Row]) -> None:
-    first_number = next(iter(rows))
-    expected = set(rows[first_number])
-    differing = {number: row for number, row in rows.items() if set(row) != expected}
-    if differing:
-        number, row = next(iter(differing.items()))
-        raise DataError(
-            f"{path}: every row needs the same columns, but {numbers(differing)} differ: "
-            f"row {first_number} has {', '.join(sorted(expected))}; "
-            f"row {number} has {', '.join(sorted(row)) or 'none'}"
-        )
-
-
-def _jsonl(path: Path) -> dict[int, Row]:
-    rows = {}
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                rows[number] = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{path}: row {number} is not JSON ({error.msg}): {line.strip()[:60]}"
-                ) from None
-    return _objects(path, rows)
-
-
-def _json(path: Path) -> dict[int, Row]:
-    text = path.read_text(encoding="utf-8-sig")
-    if not text.lstrip().startswith("["):
-        return _jsonl(path)
-    try:
-        return _objects(path, dict(enumerate(json.loads(text), start=1)))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not a JSON list: {error}") from None
-
-
-def _objects(path: Path, rows: dict[int, Any]) -> dict[int, Row]:
-    malformed = [number for number, row in rows.items() if not isinstance(row, dict)]
-    if malformed:
-        raise DataError(f'{path}: {numbers(malformed)}: not an object such as {{"prompt": "…"}}')
-    return rows
-
-
-def _csv(path: Path) -> dict[int, Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            rows = dict(enumerate(csv.DictReader(file, strict=True), start=1))
-        except csv.Error as error:
-            raise DataError(f"{path}: not CSV: {error}") from None
-    ragged = [number for number, row in rows.items() if None in row or None in row.values()]
-    if ragged:
-        raise DataError(f"{path}: {numbers(ragged)}: not as many fields as the header")
-    return rows
+            return _aligned(_read(path))
+        except (DataError, UnicodeDecodeError):
+            check_unpacking(path)  # a damaged archive gives damaged rows before it is noticed
+            raise
+    except UnicodeDecodeError as error:
+        if error.encoding != "utf-8":
+            reason = f"not {error.encoding} text ({error.reason}); save the file as UTF-8"
+            raise DataError(f"{path}: {reason}") from None
+        with open_bytes(path) as lines:
+            raise DataError(not_utf8(path, lines)) from None
+    except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(
+            f"{path}: cannot be unpacked ({error}): the file is damaged or cut; copy it again"
+        ) from None
 
 
-def _parquet(path: Path) -> dict[int, Row]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        return dict(enumerate(parquet.read_table(path).to_pylist(), start=1))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not Parquet: {str(error).splitlines()[0]}") from None
+def own_columns(row: Row) -> list[str]:
+    """The columns in which a row has a value; absent values and null are no values."""
+    return [column for column, value in row.items() if value is not None]
 
 
-_READERS = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+def _no_file(path: Path) -> str:
+    if not path.is_dir():
+        return "no such file"
+    if (path / "state.json").is_file():
+        return (
+            "a folder of datasets.save_to_disk; make a file of it: datasets.load_from_disk("
+            f"{str(path)!r}).to_parquet('rows.parquet')"
+        )
+    files = sorted(file.name for file in path.iterdir() if data_suffix(file) in SUFFIXES)
+    named = f"; name a file in it, such as {files[0]}" if files else ""
+    return f"a folder, but a file of rows is needed{named}"
+
+
+def _read(path: Path) -> dict[int, Row]:
+    head = read_head(path)
+    check_content(path, head)
+    check_name(path)
+    if not head:
+        return {}
+    beginning = head.decode(encoding_of(head), "replace").lstrip("\ufeff")
+    return _READERS[kind_of(path, head, beginning)](path)
+
+
+def _aligned(rows: dict[int, Row]) -> dict[int, Row]:
+    """The rows with the same columns in the same order; absent values become None."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    return {
+        number: row if list(row) == columns else {column: row.get(column) for column in columns}
+        for number, row in rows.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,6 +10,7 @@ from statistics import fmean
 from align.adapters import Manifest
 from align.errors import AdapterError
 from align.evaluation.examples import Example
+from align.evaluation.metrics import is_share
 from align.evaluation.statistics import Paired, auc, paired, paired_auc
 from align.methods import is_reward_model
 
@@ -35,6 +37,9 @@ _TO_PARENT = {
 }
 _JUDGED = {"mean_reward", "reward/reward_model", "win_rate"}
 
+#: The largest p-value of a difference that counts as shown.
+SIGNIFICANT = 0.05
+
 Item = tuple[str, str, int]
 
 
@@ -54,10 +59,15 @@ class Compared:
 
 
 def verdict(measure: str, gain: Paired) -> str:
-    """The interval of ours minus theirs in words; `not clearly different` if it contains 0."""
-    if gain.low <= 0 <= gain.high or not gain.low <= gain.high:
+    """Ours minus theirs in words.
+
+    `not clearly different` if the interval contains 0 or the p-value is above 5 %; without an
+    interval, the p-value alone decides.
+    """
+    chance = gain.p_value is not None and gain.p_value > SIGNIFICANT
+    if chance or gain.low <= 0 <= gain.high or (math.isnan(gain.low) and gain.p_value is None):
         return "not clearly different"
-    higher = gain.low > 0
+    higher = gain.difference > 0
     if measure in _MORE or measure.startswith("reward/"):
         return "better" if higher else "worse"
     if measure in _LESS:
@@ -102,7 +112,8 @@ def compare_examples(ours: Sequence[Example], theirs: Sequence[Example]) -> list
 
 
 def _compared(measure: str, ours: Sequence[float], theirs: Sequence[float]) -> Compared:
-    return Compared(measure, fmean(ours), fmean(theirs), paired(ours, theirs))
+    gain = paired(ours, theirs, share=is_share(measure))
+    return Compared(measure, fmean(ours), fmean(theirs), gain)
 
 
 def _labels(pairs: Sequence[tuple[Example, Example]]) -> list[Compared]:

@@ -12,6 +12,7 @@ from align.atomic_write import write_atomically
 from align.evaluation.comparison import compare_examples
 from align.evaluation.examples import examples
 from align.evaluation.metrics import Evaluation
+from align.evaluation.statistics import bound_or_none
 from align.rewards import RewardFailure
 
 MEASURED = "measured.json"
@@ -31,8 +32,8 @@ class EvalResult:
     evaluation: Evaluation
     parent_metrics: dict[str, float] = field(default_factory=dict)
     base_metrics: dict[str, float] = field(default_factory=dict)
-    against_parent: dict[str, dict[str, float]] = field(default_factory=dict)
-    against_base: dict[str, dict[str, float]] = field(default_factory=dict)
+    against_parent: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    against_base: dict[str, dict[str, float | None]] = field(default_factory=dict)
     failed: int = 0
     failures: list[dict[str, str]] = field(default_factory=list)
 
@@ -49,15 +50,15 @@ class EvalResult:
         self.failures = [*self.failures, *map(asdict, failures)][:KEPT]
 
 
-def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, float]]:
+def differences(ours: Evaluation, theirs: Evaluation) -> dict[str, dict[str, float | None]]:
     """The paired differences by measure, each as the manifest's `PairedDifference`."""
     # A reward model's margins are scores, any other system's log-probabilities.
     other_units = {"margin"} if ours.chosen_scores and not theirs.chosen_scores else set()
     return {
         compared.measure: {
             "difference": compared.gain.difference,
-            "low": compared.gain.low,
-            "high": compared.gain.high,
+            "low": bound_or_none(compared.gain.low),
+            "high": bound_or_none(compared.gain.high),
             "items": compared.gain.count,
         }
         for compared in compare_examples(examples(ours), examples(theirs))

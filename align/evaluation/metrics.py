@@ -15,12 +15,31 @@ __all__ = [
     "Evaluation",
     "Paired",
     "compare",
+    "is_share",
     "key_of",
     "longer_rule",
     "objective",
     "paired",
     "wilson",
 ]
+
+
+#: Measures whose value of an item is 0, 1, or 0.5 for a tie.
+SHARES = frozenset(
+    {
+        "accuracy",
+        "implicit_pair_accuracy",
+        "longer_rule",
+        "pair_accuracy",
+        "truncated",
+        "win_rate",
+    }
+)
+
+
+def is_share(measure: str) -> bool:
+    """Whether the measure is a share of items, so that its interval is one of shares."""
+    return measure in SHARES or measure.startswith("pair_accuracy/")
 
 
 @dataclass

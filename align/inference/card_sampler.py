@@ -11,7 +11,7 @@ from torch import Tensor
 
 from align.inference.nucleus import draw_nucleus_at_once
 from align.inference.sampler import Sampler, Scratch
-from align.inference.sampling_ops import draw, draw_few, ranked
+from align.inference.sampling_ops import draw, draw_few, drop_unlikely, ranked, repeated
 from align.inference.sampling_state import (
     LEAST_TOP_P,
     Kind,
@@ -51,7 +51,7 @@ class CardSampler:
     def needs_token(self, sequence: int) -> bool:
         """Whether the next token of a sequence depends on the last by more than its logits."""
         row = self._rows.get(sequence)
-        return row is not None and row.penalised
+        return row is not None and row.needs_last
 
     def pick(self, logits: Tensor, sequences: Sequence[int]) -> list[Picked]:
         """The next token of each sequence, as `Sampler.pick`."""
@@ -69,6 +69,10 @@ class CardSampler:
         scores = self._scratch.room("scores", len(logits)).copy_(logits)
         logs = _select(scores, sent.ints("logged")).log_softmax(-1) if "logged" in sent else None
         flat = scores.view(-1)
+        if "seen places" in sent:
+            places = sent.ints("seen places")
+            penalised = repeated(flat.index_select(0, places), sent.floats("repetition"))
+            flat.index_copy_(0, places, penalised)
         if "offsets" in sent:
             flat.index_add_(0, sent.ints("offset places"), sent.floats("offsets"))
         if "early places" in sent:
@@ -89,6 +93,8 @@ class CardSampler:
         scaled = self._scratch.room("heated", len(chosen))
         torch.div(chosen, sent.floats(f"{kind} temperature")[:, None], out=scaled)
         weights = torch.softmax(scaled, -1, out=self._scratch.room("weights", len(chosen)))
+        if f"{kind} min_p" in sent:
+            drop_unlikely(weights, sent.floats(f"{kind} min_p"))
         top_p, shares = sent.floats(f"{kind} top_p"), sent.doubles(f"{kind} shares")
         if kind == "all":
             return draw(weights, shares)
@@ -160,6 +166,8 @@ class _Row(SamplingState):
 
     def wrote(self, token: int) -> None:
         """Count a sampled token."""
+        if self.repeats:
+            self.seen[token] = None
         if self.penalised:
             self._set_offset(token, self.offset_after(token))
 
@@ -182,6 +190,8 @@ def _parameters(
         sent.put(f"{kind} rows", indices)
         sent.put(f"{kind} temperature", [row.request.temperature for row in states])
         sent.put(f"{kind} top_p", [max(row.request.top_p, LEAST_TOP_P) for row in states])
+        if any(row.request.min_p for row in states):
+            sent.put(f"{kind} min_p", [row.request.min_p for row in states])
         sent.put(f"{kind} shares", [row.random.random() for row in states])
         if kind == "nucleus":
             sent.put("spare shares", [row.spare_random.random() for row in states])
@@ -189,6 +199,11 @@ def _parameters(
             sent.put("top_k", [row.request.top_k for row in states])
     if logged := [i for i, row in rows.items() if row.request.logprobs is not None]:
         sent.put("logged", logged)
+    if repeating := {i: row for i, row in rows.items() if row.repeats}:
+        ids = [np.fromiter(row.seen, np.float64) + i * vocabulary for i, row in repeating.items()]
+        penalties = [row.request.repetition_penalty for row in repeating.values()]
+        sent.put("seen places", np.concatenate(ids))
+        sent.put("repetition", np.repeat(penalties, [len(part) for part in ids]))
     if changed := {i: row for i, row in rows.items() if row.offsets}:
         places = [np.asarray(row.offset_ids) + i * vocabulary for i, row in changed.items()]
         sent.put("offset places", np.concatenate(places))

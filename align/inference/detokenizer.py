@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import codecs
+from collections.abc import Sequence
 
-Decode = Callable[[list[int]], str]
-
-#: Minimum number of tokens between two positions at which decoding can restart.
-STRIDE = 4
-#: What a decoder returns for the bytes of an incomplete character (U+FFFD).
-HALF = "\ufffd"
+from align.inference.token_bytes import TextBytes
 
 
 class TextStream:
     """The text of a completion, released as soon as it is final.
 
-    An incomplete character (decoded as U+FFFD) and a suffix that could still become a stop string
-    are held back. With `lazy` all text is returned at the end and stop strings are ignored.
-
-    Adding a token decodes only the last few tokens. Decoding starts at a character boundary that
-    precedes text already released, since some decoders strip leading spaces from their input.
+    The bytes of an incomplete character and a suffix that could still become a stop string are held
+    back; at the end an incomplete character becomes U+FFFD. With `lazy` all text is returned at the
+    end and stop strings are ignored.
     """
 
-    def __init__(self, decode: Decode, stop: Sequence[str], lazy: bool = False):
-        self._decode, self._stop, self._lazy = decode, [string for string in stop if string], lazy
-        self._tokens: list[int] = []
-        self._start = self._whole = 0  # decoding starts here; the next start
-        self._shown = 0  # decoded characters from `_start` on that are already in `text`
-        self._half = ""
+    def __init__(self, raw: TextBytes, stop: Sequence[str], lazy: bool = False):
+        self._raw, self._stop, self._lazy = raw, [string for string in stop if string], lazy
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._tokens: list[int] = []  # that are not decoded yet; with `lazy` only
         self._released = 0
         self.text = ""
         self.stopped = False
@@ -37,33 +29,21 @@ class TextStream:
 
         With `may_stop` False a stop string that this token completes is treated as ordinary text.
         """
-        self._tokens.append(token)
         if self._lazy:
+            self._tokens.append(token)
             return ""
         before = len(self.text)
-        self._extend()
+        self.text += self._decoder.decode(self._raw.add(token))
         if may_stop:
             self._cut(before)
         return self._release(len(self.text) - (0 if self.stopped else self._doubtful()))
 
     def finish(self) -> str:
         """Return the text that was still held back when the completion ended."""
-        if self._lazy:
-            self.text = self._decode(self._tokens)
-        elif not self.stopped:
-            self.text += self._half
-            self._half = ""
+        if not self.stopped:
+            rest = b"".join([self._raw.add(token) for token in self._tokens])
+            self.text += self._decoder.decode(rest + self._raw.finish(), final=True)
         return self._release(len(self.text))
-
-    def _extend(self) -> None:
-        decoded = self._decode(self._tokens[self._start :])
-        complete = decoded.rstrip(HALF)
-        new, self._half = complete[self._shown :], decoded[max(self._shown, len(complete)) :]
-        self.text += new
-        self._shown = max(self._shown, len(complete))
-        if new and not self._half and len(self._tokens) - self._whole >= STRIDE:
-            self._start, self._whole = self._whole, len(self._tokens)
-            self._shown = len(self._decode(self._tokens[self._start :]))
 
     def _cut(self, before: int) -> None:
         """Cut the text at the first stop string that is completed after `before` characters."""

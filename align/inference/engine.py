@@ -11,6 +11,7 @@ import torch
 
 from align.adapters.tensors import LoraFactors
 from align.base import Base
+from align.chat_encoder import PLAIN_CHAT, ChatEncoder, ChatOptions
 from align.errors import AdapterError
 from align.gpu_memory import free_memory
 from align.inference.batch_api import complete, scores, summed_log_probabilities
@@ -26,6 +27,7 @@ from align.inference.request_limits import check_request
 from align.inference.sampling_state import Picked
 from align.inference.scheduling.scheduler import Chunk, Scheduler, StepPlan
 from align.inference.stopping import Written, end_tokens
+from align.inference.token_bytes import TokenBytes
 from align.inference.transfers import upload
 from align.inference.types import Completion, GenerationRequest, Messages, OnText, Traffic, Update
 
@@ -41,6 +43,8 @@ class BankEngine:
         self._model, self._slot_tokens = build_model(base, options, free)
         self._known = LoadedAdapters(base, self._model.bank)
         self._tokenizer, self._reuse = base.tokenizer, options.reuse
+        self._token_bytes = TokenBytes(base.tokenizer)
+        self._chats = ChatEncoder(base.tokenizer, options.parse_control_tokens)
         self._vocabulary = int(base.model.config.vocab_size)
         self._ends, device = end_tokens(base), next(base.model.parameters()).device
         self._sampler = choose_sampler(device)(self._vocabulary, self._ends, device)
@@ -55,11 +59,10 @@ class BankEngine:
             kept=self._known.is_kept,
         )
         self._scheduler = self._new_scheduler()
-        self._ids = count()
         self._live: dict[int, LiveSequence] = {}
         self._leaving: set[int] = set()  # keys of unloaded adapters that are still in use
         self._cancelled: list[int] = []
-        self.traffic = Traffic()
+        self._ids, self.traffic = count(), Traffic()
 
     @property
     def loaded(self) -> set[str]:
@@ -111,12 +114,11 @@ class BankEngine:
             self._scheduler = self._new_scheduler()
             self._let_go()
 
-    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
+    def tokenize_chat(
+        self, messages: Messages, generate: bool = True, options: ChatOptions = PLAIN_CHAT
+    ) -> list[int]:
         """Apply the base's chat template; `generate` opens the assistant's turn."""
-        ids = self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=generate, return_dict=False
-        )
-        return list(ids)
+        return self._chats.encode(messages, generate, options)
 
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:
         """Queue a request; return its `n` sequence ids. RequestError or AdapterError if refused."""
@@ -130,7 +132,7 @@ class BankEngine:
         self.reserve(len(request.prompt_ids) + request.max_new_tokens)
         sequence_ids = []
         for index in range(request.n):
-            written = Written(request, self._decode, self._ends, streamed)
+            written = Written(request, self._token_bytes.begin(), self._ends, streamed)
             live = start(next(self._ids), request, adapter, written, self._reuse)
             sequence = live.scheduled.id
             self._live[sequence] = live
@@ -295,6 +297,3 @@ class BankEngine:
     ) -> list[float]:
         """Summed log-probability of the completion for each (prompt ids, completion ids)."""
         return summed_log_probabilities(self, sequences, adapter_id)
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))

@@ -26,6 +26,8 @@ class EngineOptions:
     holds `adapters` of at most `max_rank` at a time; any number can be loaded. While any sequence
     decodes, a step prefills at most `chunk_tokens`. `reuse` retains keys and values for prompts
     with the same prefix. `cuda_graphs` captures decode steps on a GPU; it has no effect on a CPU.
+    With `parse_control_tokens`, the text of a control token in a message becomes that token;
+    otherwise it stays text (`align.chat_encoder`).
     """
 
     slots: int = 64
@@ -37,6 +39,7 @@ class EngineOptions:
     chunk_tokens: int = 512
     reuse: bool = True
     cuda_graphs: bool = True
+    parse_control_tokens: bool = False
 
     def __post_init__(self) -> None:
         """RequestError names the first option that is out of range."""

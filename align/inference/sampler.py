@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from align.inference.sampling_ops import draw, draw_few, draw_nucleus, likeliest, ranked, uniforms
+from align.inference.sampling_ops import (
+    draw,
+    draw_few,
+    draw_nucleus,
+    drop_unlikely,
+    likeliest,
+    ranked,
+    repeated,
+    uniforms,
+)
 from align.inference.sampling_state import (
     LEAST_TOP_P,
     Kind,
@@ -22,10 +31,12 @@ from align.inference.types import GenerationRequest, TokenLogprobs
 class Sampler:
     """The sampling parameters and the random stream of each decoding sequence.
 
-    They apply in this order: `logit_bias` and penalties, `min_new_tokens`, temperature, top-k,
-    top-p. The draws of a seeded sequence depend only on its logits and its seed, not on the batch.
-    It reads values back from the device within a step, which costs nothing on a CPU; a card has
-    `CardSampler`.
+    They apply in this order: `repetition_penalty`, `logit_bias` and the other penalties,
+    `min_new_tokens`, temperature, min-p, top-k, top-p. That is vLLM's order, but for `logit_bias`,
+    which vLLM adds before penalties; transformers has min-p last, which keeps the same tokens
+    unless top-p is below 1. The draws of a seeded sequence depend only on its logits and its seed,
+    not on the batch. It reads values back from the device within a step, which costs nothing on a
+    CPU; a card has `CardSampler`.
     """
 
     def __init__(self, vocabulary: int, ends: frozenset[int], device: torch.device):
@@ -92,6 +103,9 @@ class Sampler:
         scaled = self._scratch.room("heated", len(indices))
         torch.div(_select(scores, indices), temperature[:, None], out=scaled)
         weights = torch.softmax(scaled, -1, out=self._scratch.room("weights", len(indices)))
+        if any(request.min_p for request in requests):
+            min_p = torch.tensor([request.min_p for request in requests], device=self._device)
+            drop_unlikely(weights, min_p)
         if kind == "all":
             tokens = draw(weights, uniforms(randoms, self._device))
         elif kind == "nucleus":
@@ -131,6 +145,10 @@ class _Row(SamplingState):
 
     def adjust(self, scores: Tensor) -> None:
         """Change the row's logits (vocabulary,) in place."""
+        if self.repeats:
+            seen = torch.tensor(list(self.seen), device=scores.device)
+            penalty = torch.tensor(self.request.repetition_penalty, device=scores.device)
+            scores[seen] = repeated(scores[seen], penalty)
         if self.penalised or self.request.logit_bias:
             if self._offset is None:  # created late: it is large, and thousands may be queued
                 self._offset = _biases(self.request, scores)
@@ -142,6 +160,8 @@ class _Row(SamplingState):
         self._written += 1
         if self._written >= self.request.min_new_tokens:
             self.early = None
+        if self.repeats:
+            self.seen[token] = None
         if self.penalised and self._offset is not None:
             self._offset[token] = self.offset_after(token)
 

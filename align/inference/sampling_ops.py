@@ -37,6 +37,24 @@ def ranked(values: Tensor, count: int) -> Tensor:
     return ids.gather(-1, _keys(candidates).topk(count).indices)
 
 
+def repeated(logits: Tensor, penalty: Tensor) -> Tensor:
+    """The logits of tokens that occurred before, made less likely by a `penalty` above 1.
+
+    As in CTRL (Keskar et al., arXiv 1909.05858): positive logits are divided by the penalty,
+    negative are multiplied. logits (tokens,), penalty broadcastable to them → (tokens,).
+    """
+    return torch.where(logits < 0, logits * penalty, logits / penalty)
+
+
+def drop_unlikely(weights: Tensor, min_p: Tensor) -> None:
+    """Set weights below the share `min_p` of their row's largest weight to 0, in place.
+
+    weights (rows, vocabulary) of at least 0, min_p (rows,).
+    """
+    least = weights.amax(-1) * min_p
+    weights.mul_(weights >= least[:, None])
+
+
 def draw(weights: Tensor, shares: Tensor) -> Tensor:
     """Draw a token of each row with probability proportional to its weight, which is at least 0.
 

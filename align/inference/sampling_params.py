@@ -47,20 +47,28 @@ def _range(least: int, most: int) -> Bounds:
 class SamplingParams:
     """How a prompt is continued.
 
-    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep the whole vocabulary. Penalties and
-    `logit_bias` (token id → added to its logit) are those of OpenAI: presence and frequency count
-    generated tokens only. `n` is the number of completions; completion i samples with `seed + i`. A
-    `seed` makes sampling repeatable in any batch. `stop` ends the text before any of these strings,
-    `stop_ids` after any of these tokens (omitted, like the end of turn). Neither these nor the end
-    of turn can occur before `min_new_tokens`; `ignore_eos` treats the end of turn as an ordinary
-    token. `logprobs` requests the log-probability of each token and of that many likeliest tokens
-    (0: of the token only), under the model's distribution before temperature, penalties and bias.
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1 and `min_p` 0 keep the whole vocabulary; `min_p`
+    keeps the tokens with at least that share of the likeliest token's probability. Presence and
+    frequency penalty and `logit_bias` (token id → added to its logit) are those of OpenAI: they
+    count generated tokens only. `repetition_penalty` is that of Keskar et al. (arXiv 1909.05858):
+    the logits of all tokens of prompt and completion are divided by it where they are positive and
+    multiplied by it where they are negative; 1 changes nothing. `n` is the number of completions;
+    completion i samples with `seed + i`. A `seed` makes sampling repeatable in any batch. `stop`
+    ends the text before any of these strings, `stop_ids` after any of these tokens (omitted, like
+    the end of turn). Neither these nor the end of turn can occur before `min_new_tokens`;
+    `ignore_eos` treats the end of turn as an ordinary token. `logprobs` requests the
+    log-probability of each token and of that many likeliest tokens (0: of the token only), under
+    the model's distribution before temperature, penalties and bias.
     """
 
     temperature: float = _bounded(
         0.0, Bounds({"ge": 0, "lt": math.inf}, "0 (greedy) or a positive number")
     )
     top_p: float = _bounded(1.0, Bounds({"gt": 0, "le": 1}, "above 0 and at most 1"))
+    min_p: float = _bounded(0.0, Bounds({"ge": 0, "le": 1}, "from 0 to 1"))
+    repetition_penalty: float = _bounded(
+        1.0, Bounds({"ge": 0.001, "le": 1000}, "from 0.001 to 1000")
+    )
     frequency_penalty: float = _bounded(0.0, _range(-2, 2))
     presence_penalty: float = _bounded(0.0, _range(-2, 2))
     logit_bias: dict[int, float] = field(default_factory=dict)

@@ -35,6 +35,7 @@ class SamplingState:
         self.request = request
         self.samples = request.temperature >= COLDEST
         self.penalised = request.presence_penalty != 0 or request.frequency_penalty != 0
+        self.repeats = request.repetition_penalty != 1
         self._stream = None if request.seed is None else (request.seed + index) % 2**64
         # Random uses the absolute value of an int, so -1 and 1 would give the same stream.
         self.random = Random(self._stream)
@@ -44,6 +45,19 @@ class SamplingState:
     def spare_random(self) -> Random:
         """A second stream, which differs from the first stream of any sequence."""
         return Random(None if self._stream is None else self._stream + 2**64)
+
+    @cached_property
+    def seen(self) -> dict[int, None]:
+        """The ids of the prompt and of what was counted since, for `repetition_penalty`.
+
+        Made at the first step: prompts are long, and thousands of sequences may be queued.
+        """
+        return dict.fromkeys(self.request.prompt_ids)
+
+    @property
+    def needs_last(self) -> bool:
+        """Whether the logits of the next token depend on which token was the last."""
+        return self.penalised or self.repeats
 
     def kind(self, vocabulary: int) -> Kind:
         """The tokens that this sequence's are drawn from."""
@@ -71,6 +85,7 @@ def is_plain(request: GenerationRequest) -> bool:
         request.temperature < COLDEST
         and request.presence_penalty == 0
         and request.frequency_penalty == 0
+        and request.repetition_penalty == 1
         and not request.logit_bias
         and request.min_new_tokens == 0
         and request.logprobs is None

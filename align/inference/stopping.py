@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from align.inference.detokenizer import Decode, TextStream
+from align.inference.detokenizer import TextStream
 from align.inference.sampling_state import Picked
+from align.inference.token_bytes import TextBytes
 from align.inference.types import Completion, FinishReason, GenerationRequest
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ class Written:
     def __init__(
         self,
         request: GenerationRequest,
-        decode: Decode,
+        raw: TextBytes,
         ends: frozenset[int],
         streamed: bool = True,
     ):
         self._request = request
         self._ends = frozenset(request.stop_ids) | (frozenset() if request.ignore_eos else ends)
-        self._stream = TextStream(decode, request.stop, lazy=not (streamed or request.stop))
+        self._stream = TextStream(raw, request.stop, lazy=not (streamed or request.stop))
         self.completion = Completion()
 
     def take(self, picked: Picked) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from align.chat_encoder import PLAIN_CHAT, ChatOptions
 from align.inference.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -135,8 +136,13 @@ class Engine(Protocol):
         """
         ...
 
-    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
-        """Apply the base's chat template; `generate` opens the assistant's turn."""
+    def tokenize_chat(
+        self, messages: Messages, generate: bool = True, options: ChatOptions = PLAIN_CHAT
+    ) -> list[int]:
+        """Apply the base's chat template; `generate` opens the assistant's turn.
+
+        RequestError if the template cannot use the options.
+        """
         ...
 
     def submit(self, request: GenerationRequest, streamed: bool = True) -> list[int]:

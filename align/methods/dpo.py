@@ -56,7 +56,7 @@ class Dpo(Method):
         return prepared(DPOTrainer, self.preparation_fields)(
             model=inputs.model,
             args=DPOConfig(**inputs.arguments()),
-            train_dataset=inputs.columns("prompt", "chosen", "rejected"),
+            train_dataset=inputs.columns("prompt", "chosen", "rejected", "tools"),
             processing_class=inputs.tokenizer,
             peft_config=inputs.lora(),
         )

@@ -61,7 +61,7 @@ class Kto(Method):
         return prepared(KTOTrainer, self.preparation_fields)(
             model=inputs.model,
             args=KTOConfig(**inputs.arguments()),
-            train_dataset=inputs.columns("prompt", "completion", "label"),
+            train_dataset=inputs.columns("prompt", "completion", "label", "tools"),
             processing_class=inputs.tokenizer,
             peft_config=inputs.lora(),
         )

@@ -37,6 +37,7 @@ class Orpo(Method):
     sides = ("chosen", "rejected")
     preferential = True
     left_out_because = "a pair is left out if its prompt alone is as long"
+    renders_tools = False
     keeps_empty_rows = True  # and their loss is NaN
     sequences = 2
     full_logits = True

@@ -41,7 +41,7 @@ class Reward(Method):
         return prepared(RewardTrainer, self.preparation_fields)(
             model=with_head(inputs.model, inputs.tokenizer.pad_token_id, inputs.seed),
             args=RewardConfig(**inputs.arguments()),
-            train_dataset=inputs.columns("prompt", "chosen", "rejected"),
+            train_dataset=inputs.columns("prompt", "chosen", "rejected", "tools"),
             processing_class=inputs.tokenizer,
             peft_config=inputs.lora("SEQ_CLS", save=["score"]),
         )

@@ -18,6 +18,7 @@ class Rloo(OnlineMethod):
     title = "REINFORCE leave-one-out: try, and reinforce what beats the other completions' mean."
     description = "REINFORCE with a leave-one-out baseline on rewards"
     config_file, config_class = "trainer/rloo_config.py", "RLOOConfig"
+    renders_tools = False
     task_stream = 5
     draft_beta = "    beta: {choice: [0.0, 0.01, 0.05]}  # weight of the KL penalty in the reward"
 

@@ -41,7 +41,7 @@ class Sft(Method):
         return prepared(SFTTrainer, self.preparation_fields)(
             model=inputs.model,
             args=SFTConfig(**{"completion_only_loss": True, **inputs.arguments()}),
-            train_dataset=inputs.columns("prompt", "completion"),
+            train_dataset=inputs.columns("prompt", "completion", "tools"),
             processing_class=inputs.tokenizer,
             peft_config=inputs.lora(),
         )

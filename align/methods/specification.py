@@ -132,6 +132,8 @@ class Method:
     answerable: ClassVar[bool] = False
     #: Whether every answer is imitated, so that rows with a false label are refused.
     imitates: ClassVar[bool] = False
+    #: Whether TRL's trainer renders the tools of a row, so that others are refused.
+    renders_tools: ClassVar[bool] = True
     #: Whether neighbouring rows must have different prompts, so that rows are mixed.
     mixes_rows: ClassVar[bool] = False
     #: Whether rows prefer an answer to another, by pairs or by labels, so that rows which state no

@@ -16,7 +16,12 @@ from pydantic import (
 
 from align.space.optuna_names import PRUNERS, SAMPLERS, class_name
 from align.space.spaces import Value, scalar
+from align.suggestions import did_you_mean
 
+#: TRL's columns that `columns` can name in a file.
+MAPPABLE = (
+    "prompt", "completion", "chosen", "rejected", "label", "answer", "messages", "system", "tools",
+)  # fmt: skip
 GENERATORS = ("arithmetic", "expressions")
 REASONING_GYM = r"reasoning_gym/[a-z0-9_]+"
 
@@ -32,7 +37,7 @@ class DataConfig(Block):
 
     There is exactly one source: `task` (a built-in generator, or `reasoning_gym/<name>` with
     `task_config`), `path` (a local JSONL, JSON, CSV or Parquet file) or `dataset` (a hub id). The
-    three splits share no prompt.
+    three splits share no prompt. `columns` gives the file's or dataset's names of TRL's columns.
     """
 
     task: str | None = None
@@ -40,6 +45,8 @@ class DataConfig(Block):
     path: str | None = None
     dataset: str | None = None
     split: str = "train"
+    # Left out of dumps without a value, so that searches of earlier versions are recognised.
+    columns: dict[str, str] | None = Field(default=None, exclude_if=lambda value: value is None)
     train: int = Field(default=512, ge=1)
     validation: int = Field(default=64, ge=1)
     test: int = Field(default=200, ge=1)
@@ -52,10 +59,24 @@ class DataConfig(Block):
             return task
         raise ValueError(f"allowed: {', '.join(GENERATORS)}, reasoning_gym/<name>; got {task!r}")
 
+    @field_validator("columns")
+    @classmethod
+    def _mappable(cls, columns: dict[str, str] | None) -> dict[str, str] | None:
+        for name in columns or ():
+            if name not in MAPPABLE:
+                near = did_you_mean(name, MAPPABLE, before="; ")
+                raise ValueError(
+                    f"names of TRL's columns with the file's own, such as "
+                    f"{{prompt: question}}; allowed: {', '.join(MAPPABLE)}; got {name!r}{near}"
+                )
+        return columns
+
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
         if sum(source is not None for source in (self.task, self.path, self.dataset)) != 1:
             raise ValueError("name exactly one of task, path, dataset")
+        if self.columns is not None and self.task is not None:
+            raise ValueError("columns belongs to a path or a dataset")
         if self.task_config is not None and (self.task or "").partition("/")[0] != "reasoning_gym":
             raise ValueError("task_config belongs to a task of reasoning_gym")
         return self

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from align.errors import RecipeError
+from align.paths import names_file
 from align.recipe.model import Recipe
 from align.recipe.rewards import located
 from align.space.spaces import Space, is_space
@@ -32,9 +33,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     shipped = builtin_recipes()
     path = shipped.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
+    if not names_file(path):
         raise RecipeError(
-            f"no recipe '{name_or_path}': neither a file nor one of the shipped ones "
+            f"no recipe '{str(name_or_path)[:200]}': neither a file nor one of the shipped ones "
             f"({', '.join(shipped)})"
         )
     try:

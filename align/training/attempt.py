@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import set_seed
 
+from align.adapters.base_name import public_base
 from align.adapters.stacked_parent import put_beneath
 from align.adapters.tensors import LoraFactors, read_factors, write_factors
 from align.base import Base
@@ -106,7 +107,8 @@ class Attempt:
                 "probably too high; lower learning_rate"
             ) from None
         fresh.mkdir()
-        write_factors(fresh / PUBLISHED, published, self.base.ref)
+        name = public_base(self.base.ref, self.base.digest, self.base.revision)
+        write_factors(fresh / PUBLISHED, published, *name)
         record = self.costs.record(stage, trainer.state.log_history, step)
         if step >= self.to and self.engine is not None:
             record.stack_difference = stack_difference(

@@ -10,6 +10,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from align.atomic_write import add_rights
+
 PUBLISHED = "published"
 STATE = "state"
 
@@ -34,6 +36,7 @@ def new_work_folder(folder: Path) -> Path:
 def make_visible(fresh: Path, folder: Path, step: int) -> Path:
     """Rename the finished folder `fresh` to the checkpoint of `step`; remove older ones."""
     target = folder / f"{_STEP}{step:06d}"
+    add_rights(fresh)
     try:
         fresh.rename(target)
     except OSError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from align.adapters.manifest import Manifest, PairedDifference
+from align.adapters.manifest import Manifest
+from align.evaluation.result_text import figure_text, stored_difference_text
 
 #: Metrics in the order of a card, each with its label and unit.
 MEASURES = {
@@ -27,10 +28,6 @@ MEASURES = {
     "reward_length_correlation": "correlation of reward and length",
     "train/frac_reward_zero_std": "groups in training with rewards all alike",
 }
-_SHARES = {
-    "accuracy", "pair_accuracy", "longer_rule", "implicit_pair_accuracy", "win_rate", "truncated",
-    "repetition", "train/frac_reward_zero_std",
-}  # fmt: skip
 
 
 def how_good(manifest: Manifest) -> Iterator[str]:
@@ -46,7 +43,7 @@ def how_good(manifest: Manifest) -> Iterator[str]:
     items = f"{manifest.data['validation'].rows} " if "validation" in manifest.data else ""
     yield (
         f"On {items}validation items, answered greedily by every system alike. Intervals are 95 %, "
-        "by paired bootstrap over the items. A search chooses its best trial by these same items, "
+        "of differences on the same items. A search chooses its best trial by these same items, "
         "which flatters that one a little; its test items were not looked at here."
     )
     yield ""
@@ -61,35 +58,13 @@ def _row(manifest: Manifest, name: str, with_parent: bool) -> list[str]:
     cells = [
         MEASURES.get(name, name.replace("reward/", "reward: ").replace("pair_accuracy/", "pairs: "))
     ]
-    cells.append(_figure(name, manifest.metrics.get(name)))
+    cells.append(figure_text(name, manifest.metrics.get(name)))
     if with_parent:
-        cells.append(_figure(name, manifest.parent_metrics.get(name)))
-        cells.append(_gain(name, manifest.against_parent.get(name)))
-    cells.append(_figure(name, manifest.base_metrics.get(name)))
-    cells.append(_gain(name, manifest.against_base.get(name)))
+        cells.append(figure_text(name, manifest.parent_metrics.get(name)))
+        cells.append(stored_difference_text(name, manifest.against_parent.get(name)))
+    cells.append(figure_text(name, manifest.base_metrics.get(name)))
+    cells.append(stored_difference_text(name, manifest.against_base.get(name)))
     return cells
-
-
-def _share(name: str) -> bool:
-    return name in _SHARES or name.startswith("pair_accuracy/")
-
-
-def _figure(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1%}" if _share(name) else f"{value:.3g}"
-
-
-def _gain(name: str, gain: PairedDifference | None) -> str:
-    if gain is None:
-        return "–"
-    if gain.low == gain.high == 0:
-        return "none"
-    scale, form = (100, "+.1f") if _share(name) else (1, "+.3g")
-    low, middle, high = (
-        format(scale * value, form) for value in (gain.low, gain.difference, gain.high)
-    )
-    return f"{middle} ({low} to {high})" + (" points" if scale == 100 else "")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

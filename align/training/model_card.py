@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from align.adapters.base_name import PUBLIC, digest_in_name, public_base
 from align.adapters.manifest import Manifest
 from align.methods import METHODS, is_reward_model
 from align.sources import EMBEDDED
@@ -29,8 +30,8 @@ def card(manifest: Manifest) -> str:
 
 
 def _base(manifest: Manifest) -> str:
-    """The base's name; for a local folder, the last part of its path."""
-    return Path(manifest.base).name if manifest.base[:1] in ("/", ".", "~") else manifest.base
+    """The base's name as others find it, no path of this machine."""
+    return public_base(manifest.base, manifest.base_digest)[0]
 
 
 def _front(manifest: Manifest) -> Iterator[str]:
@@ -55,9 +56,11 @@ def _what(manifest: Manifest) -> Iterator[str]:
         yield f"It comes from the recipe *{manifest.recipe.get('name', '')}*: {description}"
     yield ""
     yield f"- id `{manifest.id}`"
-    yield f"- base weights `{manifest.base_digest[:16]}`" + (
-        f", revision `{manifest.base_revision}`" if manifest.base_revision else ""
-    )
+    _, commit = public_base(manifest.base, manifest.base_digest, manifest.base_revision)
+    revision = f", revision `{commit}`" if commit else ""
+    yield f"- base weights `{manifest.base_digest[:16]}`{revision}"
+    if manifest.base in PUBLIC:
+        yield f"- trained on `{manifest.base}`, which is `{_base(manifest)}` rounded to 4 bits"
     if manifest.parents:
         yield f"- built on {_chain(manifest)}, whose weights this adapter contains"
     if manifest.reward_model:
@@ -146,15 +149,16 @@ def _use(manifest: Manifest) -> Iterator[str]:
     model = f"AutoModelFor{kind}"
     labels = ", num_labels=1" if is_reward_model(manifest.method) else ""
     packaged = manifest.base in EMBEDDED
-    name = json.dumps(_base(manifest))
+    name = json.dumps(manifest.base if packaged else _base(manifest))
     yield from ("## How to use it", "", "```python")
     if packaged:
         yield "from align.base import model_source"
+    folder = "  # the folder with these weights" if digest_in_name(_base(manifest)) else ""
     yield from (
         "from peft import PeftModel",
         f"from transformers import {model}, AutoTokenizer",
         "",
-        f"source = {f'model_source({name})  # its folder' if packaged else name}",
+        f"source = {f'model_source({name})  # its folder' if packaged else name + folder}",
         "tokenizer = AutoTokenizer.from_pretrained(source)",
         f"base = {model}.from_pretrained(source{labels})",
     )

@@ -61,7 +61,7 @@ def _likelihoods(sft: Evaluation, base: Evaluation) -> dict[str, Any]:
         "rows": len(sft.nll),
         "nll": fmean(sft.nll),
         "base_nll": fmean(base.nll),
-        "difference": asdict(paired(sft.nll, base.nll)),
+        "difference": paired(sft.nll, base.nll).plain(),
     }
 
 
@@ -72,7 +72,7 @@ def _pairs(reward: Evaluation, recipe: Recipe) -> dict[str, Any]:
         "pairs": len(rows),
         "pair_accuracy": fmean(reward.pairs),
         "longer_rule": fmean(rule),
-        "difference": asdict(paired(reward.pairs, rule)),
+        "difference": paired(reward.pairs, rule, share=True).plain(),
     }
 
 
@@ -105,5 +105,7 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
-def _difference(one: dict[str, float]) -> tuple[str, str]:
+def _difference(one: dict[str, Any]) -> tuple[str, str]:
+    if one["low"] is None:
+        return f"{one['difference']:+.3f}", f"no spread in {one['count']} rows"
     return f"{one['difference']:+.3f}", f"{one['low']:+.3f} to {one['high']:+.3f}"

@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 
 from align.recipe import Recipe, parse_recipe
 from cluster.ray import ray_session
-from cluster.settings import Settings
+from cluster.settings import Settings, sqlite_url
 from cluster.simulated import simulated_pool
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import make_placement
@@ -39,7 +39,7 @@ def measure(nodes: int, trials: int = 64, seconds: float = 5.0) -> dict[str, Any
         pool.settle()
         settings = Settings(
             home=Path(folder),
-            database_url=f"sqlite:///{folder}/alignery.db",
+            database_url=sqlite_url(Path(folder) / "alignery.db"),
             storage=f"{folder}/storage",
             ray_address=pool.address,
         )

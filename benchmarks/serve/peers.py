@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
-from urllib.request import urlopen
 
 from align.base import model_source
 from align.precision import precision
 from benchmarks.errors import BenchmarkError
 from benchmarks.vllm_peer import last_words, vllm_environment
+from cluster.local_calls import open_url
 
 #: vLLM's first start compiles for a minute and a half on two cores.
 START_SECONDS = 900
@@ -131,7 +131,7 @@ def served(python: Path, peer: Peer) -> Iterator[str]:
 def _wait(url: str, process: subprocess.Popen[bytes], name: str, words: Callable[[], str]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with suppress(URLError, OSError), urlopen(f"{url}/health", timeout=5):
+        with suppress(URLError, OSError), open_url(f"{url}/health", timeout=5):
             return
         time.sleep(1)
     raise BenchmarkError(f"{name} did not come up: {words()}")

@@ -18,6 +18,7 @@ from benchmarks.progress import Progress
 from benchmarks.serve.load import Loaded, Spec, read_loaded
 from benchmarks.serve.peers import Peer, known_peers, peers_of, served
 from cluster.settings import Settings as Installation
+from cluster.settings import sqlite_url
 from serve.sizes import Sizes
 
 LINE = "bench/sft"
@@ -156,7 +157,7 @@ def _installation(home: Path, settings: Settings, folders: dict[str, Path]) -> I
     models = Installation().home / "models"  # what an installation has after its first minute
     models.mkdir(parents=True, exist_ok=True)
     (home / "models").symlink_to(models)
-    own = {"database_url": f"sqlite:///{home / 'alignery.db'}", "storage": str(home / "storage")}
+    own = {"database_url": sqlite_url(home / "alignery.db"), "storage": str(home / "storage")}
     installation = Installation(home=home, **own)
     registry = open_registry(installation)
     for folder in folders.values():

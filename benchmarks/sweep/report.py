@@ -74,6 +74,7 @@ def _difference(ours: Sequence[Run], theirs: Sequence[Run]) -> dict[str, float]:
     found = paired(
         [value for run in ours for value in run.correct],
         [value for run in theirs for value in run.correct],
+        share=True,
     )
     return {
         "difference": round(found.difference, 4),

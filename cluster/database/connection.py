@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from cluster.settings import Settings
 #: Seconds that a writer waits for another writer.
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
+
+#: Bytes of a database's path: SQLite's MAX_PATHNAME, less the suffix `-journal`.
+_LONGEST_SQLITE = 504
 
 _READ = "alignery_read"
 
@@ -73,6 +77,7 @@ def open_database(settings: Settings) -> Database:
     engine: Engine | None = None
     try:
         with _one_at_a_time(url):
+            _create_file(url)
             engine = make_engine(url)
             with engine.connect() as connection:
                 migrate(connection)
@@ -101,6 +106,13 @@ def _one_at_a_time(url: URL) -> Iterator[None]:
             f"{path}: another process has been migrating for {MIGRATION_SECONDS} s; "
             "end it, or wait and try again"
         ) from None
+
+
+def _create_file(url: URL) -> None:
+    """Create a SQLite file with the rights of the umask; SQLite itself never lets a group write."""
+    if url.get_backend_name() == "sqlite":
+        with suppress(FileExistsError):
+            Path(str(url.database)).touch(exist_ok=False)
 
 
 def make_engine(url: URL) -> Engine:
@@ -150,9 +162,11 @@ def _unreachable(url: URL, error: Exception) -> DatabaseError:
     cause = " ".join(str(getattr(error, "orig", None) or error).split())
     if url.password:
         cause = cause.replace(str(url.password), "***")
-    if url.get_backend_name() == "sqlite":
-        advice = "check that the folder is writable, not full, and the file is Alignery's"
-    else:
+    if url.get_backend_name() != "sqlite":
+        shown = url.render_as_string(hide_password=True)
         advice = "check that the server runs, and host, port, user, password and database name"
-    shown = url.render_as_string(hide_password=True)
+    elif len(os.fsencode(shown := str(url.database))) > _LONGEST_SQLITE:
+        advice = f"SQLite takes paths of at most {_LONGEST_SQLITE} bytes: choose a shorter home"
+    else:
+        advice = "check that the folder is writable, not full, and the file is Alignery's"
     return DatabaseError(f"database {shown}: {cause}; {advice} (ALIGNERY_DATABASE_URL)")

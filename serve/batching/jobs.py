@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from align.chat_encoder import PLAIN_CHAT, ChatOptions
 from align.inference.sampling_params import SamplingParams
 from align.inference.types import FinishReason
 
@@ -29,13 +30,16 @@ class GenerateJob(SamplingParams):
 
     `max_tokens` None: as many as the replica allows by default. Unlike in the engine's requests,
     `top_p` may be 0, which is greedy, and row i of all rows samples with `seed + i`. `streamed`
-    requests text as it is generated; otherwise only finished rows are returned.
+    requests text as it is generated; otherwise only finished rows are returned. Of a chat,
+    `generate` opens the assistant's turn, and `chat` says how it is rendered besides.
     """
 
     prompts: tuple[Prompt, ...]
     adapter: AdapterRef | None = None
     max_tokens: int | None = None
     streamed: bool = False
+    generate: bool = True
+    chat: ChatOptions = PLAIN_CHAT
 
     @property
     def rows(self) -> int:
@@ -164,8 +168,10 @@ class EngineClient(Protocol):
         """A score for each conversation."""
         ...
 
-    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
-        """The prompt's tokens; `generate` opens the assistant's turn behind a chat."""
+    async def tokenize(
+        self, prompt: Prompt, generate: bool, chat: ChatOptions = PLAIN_CHAT
+    ) -> Tokens | Refused:
+        """The prompt's tokens; of a chat as a `GenerateJob` with `generate` and `chat` has them."""
         ...
 
     async def prepare(self, adapter: AdapterRef) -> Refused | None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from align.chat_encoder import PLAIN_CHAT, ChatOptions
 from align.errors import GpuLost
 from align.gpu_errors import lost_gpu
 from align.inference.types import Engine, GenerationRequest, Traffic
@@ -72,9 +73,11 @@ class EngineLoop:
         order.cancelled = True
         self.send(partial(self._drop, order))
 
-    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens:
+    async def tokenize(
+        self, prompt: Prompt, generate: bool, chat: ChatOptions = PLAIN_CHAT
+    ) -> Tokens:
         """The prompt's tokens as the engine reads them. Raises what the chat template raises."""
-        ids = await self.call(partial(self._prompt, prompt, generate))
+        ids = await self.call(partial(self._prompt, prompt, generate, chat))
         return Tokens(tuple(ids), self._engine.context_length)
 
     async def call(self, work: Callable[[], T]) -> T:
@@ -137,12 +140,12 @@ class EngineLoop:
     def _encoded(self, job: GenerateJob | ScoreJob) -> list[list[int]]:
         if isinstance(job, ScoreJob):
             return [self._prompt(chat, generate=False) for chat in job.conversations]
-        return [self._prompt(prompt, generate=True) for prompt in job.prompts]
+        return [self._prompt(prompt, job.generate, job.chat) for prompt in job.prompts]
 
-    def _prompt(self, prompt: Prompt, generate: bool) -> list[int]:
+    def _prompt(self, prompt: Prompt, generate: bool, chat: ChatOptions = PLAIN_CHAT) -> list[int]:
         if isinstance(prompt, str):
             return self._vocabulary.encode(prompt)
-        return self._engine.tokenize_chat(prompt, generate)
+        return self._engine.tokenize_chat(prompt, generate, chat)
 
     def _requests(
         self, job: GenerateJob | ScoreJob, prompts: list[list[int]]

@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from align.chat_encoder import PLAIN_CHAT, ChatOptions
 from align.errors import AligneryError
 from align.inference.options import EngineOptions
 from align.inference.types import Engine
@@ -145,10 +146,12 @@ class Worker:
         scores = {event.row: event.score for event in events if isinstance(event, Scored)}
         return Scores(_prompt_tokens(events), tuple(scores[row] for row in range(job.rows)))
 
-    async def tokenize(self, prompt: Prompt, generate: bool) -> Tokens | Refused:
+    async def tokenize(
+        self, prompt: Prompt, generate: bool, chat: ChatOptions = PLAIN_CHAT
+    ) -> Tokens | Refused:
         """See `EngineClient`."""
         try:
-            return await self._loop.tokenize(prompt, generate)
+            return await self._loop.tokenize(prompt, generate, chat)
         except Exception as error:
             return refused_by(error)
 

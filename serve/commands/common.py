@@ -54,6 +54,14 @@ CudaGraphs = Annotated[
         help="Capture steps as CUDA graphs on a GPU: faster, for some 0.2 GiB of its memory.",
     ),
 ]
+ParseControlTokens = Annotated[
+    bool,
+    typer.Option(
+        "--parse-control-tokens",
+        help="Read control tokens, such as <|im_end|>, that stand in the text of messages: whoever "
+        "may send a chat can then write a system turn. Default: text is text.",
+    ),
+]
 _WITHOUT_KEYS = "Ask nobody for an API key: everyone who reaches the port may use it."
 WithoutKeys = Annotated[bool, typer.Option("--without-keys", help=_WITHOUT_KEYS)]
 WithoutKeysHere = Annotated[
@@ -72,6 +80,7 @@ def sizes(
     kv_gib: float | None,
     adapters: int,
     cuda_graphs: bool,
+    parse_control_tokens: bool = False,
 ) -> Sizes:
     """The sizes of an engine from the options above. ServeError if `kv_gib` is not allowed."""
     from serve.sizes import Sizes
@@ -84,6 +93,7 @@ def sizes(
         kv_gib=kv_gib,
         adapters=adapters,
         cuda_graphs=cuda_graphs,
+        parse_control_tokens=parse_control_tokens,
     )
 
 

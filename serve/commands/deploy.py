@@ -23,6 +23,7 @@ from serve.commands.common import (
     Base,
     CudaGraphs,
     KvGib,
+    ParseControlTokens,
     Slots,
     SlotTokens,
     WithoutKeys,
@@ -71,6 +72,7 @@ def deploy(
     kv_gib: KvGib = None,
     adapters: BankAdapters = EngineOptions.adapters,
     cuda_graphs: CudaGraphs = EngineOptions.cuda_graphs,
+    parse_control_tokens: ParseControlTokens = EngineOptions.parse_control_tokens,
     host: Annotated[
         str, typer.Option(help="The address to listen on, on every machine that serves.")
     ] = "0.0.0.0",
@@ -124,7 +126,9 @@ def deploy(
                 accelerator=accelerator,
                 keys_asked=not without_keys,
                 trust_network=trust_network,
-                **sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs).model_dump(),
+                **sizes(
+                    slots, slot_tokens, kv_gib, adapters, cuda_graphs, parse_control_tokens
+                ).model_dump(),
             )
         except ValidationError as error:
             raise ServeError(f"--{first_problem(error)}") from None

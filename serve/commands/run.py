@@ -11,6 +11,7 @@ import typer
 
 from align.inference.options import EngineOptions
 from align.sources import check_base
+from cluster.local_calls import needs_proxy_off
 from cluster.settings import Settings
 from serve.addresses import listens_on_loopback
 from serve.commands.common import (
@@ -18,6 +19,7 @@ from serve.commands.common import (
     Base,
     CudaGraphs,
     KvGib,
+    ParseControlTokens,
     Slots,
     SlotTokens,
     WithoutKeysHere,
@@ -61,11 +63,12 @@ def run(
     kv_gib: KvGib = None,
     adapters: BankAdapters = EngineOptions.adapters,
     cuda_graphs: CudaGraphs = EngineOptions.cuda_graphs,
+    parse_control_tokens: ParseControlTokens = EngineOptions.parse_control_tokens,
     without_keys: WithoutKeysHere = False,
 ) -> None:
     """Serve until Ctrl-C: base, all adapters trained on it, and running experiments."""
     remote = not listens_on_loopback(host)
-    size = sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs)
+    size = sizes(slots, slot_tokens, kv_gib, adapters, cuda_graphs, parse_control_tokens)
     if gpus is not None:
         check_gpus(gpus)
     settings = Settings()
@@ -137,6 +140,7 @@ def _greeting(url: str, base: str, names: list[str], chats: list[str], keys: boo
     example = next((name for name in chats if "@" in name), [*chats, "base"][0])
     body = json.dumps({"model": example, "messages": [{"role": "user", "content": "Hello"}]})
     key = ["  -H 'authorization: Bearer '$ALIGNERY_API_KEY \\"] if keys else []
+    curl = "curl --noproxy '*'" if needs_proxy_off(url) else "curl"
     return "\n".join(
         [
             f"serving {base} at {url}/v1",
@@ -144,7 +148,7 @@ def _greeting(url: str, base: str, names: list[str], chats: list[str], keys: boo
             *(f"  {name}" for name in names[:SHOWN_MODELS]),
             *([f"  … and {len(names) - SHOWN_MODELS} more"] if len(names) > SHOWN_MODELS else []),
             "try:",
-            f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\",
+            f"  {curl} {url}/v1/chat/completions -H 'content-type: application/json' \\",
             *key,
             f"    -d '{body}'",
             "Ctrl-C stops it.",

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from align.gpu_check.check import Check, Outcome, Setting, failed, passed
 from align.gpu_check.prompts import questions
+from cluster.local_calls import open_url
 
 REQUESTS = 200
 _TOKENS = 8
@@ -45,7 +46,7 @@ def check_endpoint(setting: Setting) -> Outcome:
     """Requests to an endpoint on a local Ray, and the replacement of its replica."""
     from align.gpu_check.release import release
     from cluster.ray import ray_session
-    from cluster.settings import Settings
+    from cluster.settings import Settings, sqlite_url
     from serve.gpu_check.fragile_replica import FATAL
     from serve.server import running_server
     from serve.sizes import Sizes
@@ -53,7 +54,7 @@ def check_endpoint(setting: Setting) -> Outcome:
     home = setting.folder / "home"
     settings = Settings(
         home=home,
-        database_url=f"sqlite:///{home / 'alignery.db'}",
+        database_url=sqlite_url(home / "alignery.db"),
         storage=str(home / "storage"),
         ray_address=None,
     )
@@ -132,7 +133,7 @@ def ask(url: str, text: str) -> str | None:
     headers = {"content-type": "application/json"}
     request = Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)
     try:
-        with urlopen(request, timeout=_REPLACED_SECONDS) as answer:
+        with open_url(request, timeout=_REPLACED_SECONDS) as answer:
             json.load(answer)
     except HTTPError as error:
         return f"{error.code} {error.read(300).decode(errors='replace')}"

@@ -45,7 +45,7 @@ async def answered(
     if target.exposed:
         headers = {**headers, VARIANT_HEADER: target.exposed.variant}
     if job.streamed:
-        return await _streamed(backend, target, job, answer, headers, key)
+        return await _streamed(request, target, job, answer, headers)
     outcome = await backend.engine.complete(job)
     if isinstance(outcome, Refused):
         raise ApiError.of(outcome)
@@ -56,13 +56,13 @@ async def answered(
 
 
 async def _streamed(
-    backend: Backend,
+    request: Request,
     target: ModelTarget,
     job: GenerateJob,
     answer: AnswerFormat,
     headers: dict[str, str],
-    key: Key | None,
 ) -> Response:
+    backend, key = backend_of(request), key_of(request)
     stream = backend.engine.stream(job)
     try:
         first = await anext(stream)
@@ -80,6 +80,8 @@ async def _streamed(
                 async for part in parts:
                     yield part
         finally:  # a client that disconnects pays for what it has received
+            if answer.failed is not None:
+                request.state.failed = answer.failed
             await spend(backend, key, answer.usage.total)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

@@ -34,26 +34,28 @@ def text_logprobs(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | Non
     if tokens is None:
         return None
     return {
-        "tokens": [_spelled(token.raw) for token in tokens],
+        "tokens": [_escaped(token.raw) for token in tokens],
         "token_logprobs": [_finite(token.logprob) for token in tokens],
-        "top_logprobs": [
-            {_spelled(raw): _finite(logprob) for raw, logprob in _with_taken(token)}
-            for token in tokens
-        ],
+        "top_logprobs": [_likeliest(token) for token in tokens],
         "text_offset": [token.offset for token in tokens],
     }
 
 
-def _with_taken(token: TokenLogprob) -> list[tuple[bytes, float]]:
-    return [*token.top, (token.raw, token.logprob)]
+def _likeliest(token: TokenLogprob) -> dict[str, float]:
+    likeliest: dict[str, float] = {}
+    for raw, logprob in token.top:  # of tokens with the same text, the likeliest counts
+        likeliest.setdefault(_escaped(raw), _finite(logprob))
+    return likeliest | {_escaped(token.raw): _finite(token.logprob)}
 
 
 def _entry(raw: bytes, logprob: float) -> dict[str, Any]:
-    return {"token": _spelled(raw), "logprob": _finite(logprob), "bytes": list(raw)}
+    """A token's entry; a part of a character is shown as U+FFFD, and is exact in `bytes`."""
+    token = raw.decode(errors="replace")
+    return {"token": token, "logprob": _finite(logprob), "bytes": list(raw)}
 
 
-def _spelled(raw: bytes) -> str:
-    """A token's text. Parts of characters are written as hex escapes, as in OpenAI's API."""
+def _escaped(raw: bytes) -> str:
+    """A token's text. Parts of characters are written as hex escapes, which tell them apart."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -107,11 +107,12 @@ class Usage:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class AnswerFormat:
     """An answer's format, and the fields that all of its parts have.
 
     `fingerprint` identifies the weights that answered; None in an experiment, where it is hidden.
+    `failed` is the status of the error that ended a stream.
     """
 
     form: Form
@@ -122,9 +123,10 @@ class AnswerFormat:
     id: str = field(init=False)
     created: int = field(default_factory=lambda: int(time.time()), init=False)
     usage: Usage = field(default_factory=Usage, init=False)
+    failed: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", f"{self.form.prefix}-{uuid.uuid4().hex}")
+        self.id = f"{self.form.prefix}-{uuid.uuid4().hex}"
 
     def whole(self, outcome: Outcome) -> dict[str, Any]:
         """The whole answer as a JSON object."""
@@ -157,6 +159,7 @@ class AnswerFormat:
     def _told(self, events: list[Event]) -> Iterator[str]:
         for event in events:
             if isinstance(event, Refused):  # the response has begun, so its status cannot change
+                self.failed = event.status
                 yield _sse(ApiError.of(event).body())
                 return
             self.usage.see(event)

@@ -7,7 +7,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: The status of requests whose client disconnected before the response began, as in nginx.
+#: The status of requests whose client disconnected before the end of the response, as in nginx.
 LEFT = 499
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -37,7 +37,12 @@ class RequestMeter:
 
 
 class Metered:
-    """ASGI middleware that counts every request, whatever its result."""
+    """ASGI middleware that counts every request, whatever its result.
+
+    A response that begins and does not end is counted by its end: `LEFT` if the client
+    disconnected, 500 after an exception. `failed` in the request's state is the status of an error
+    that ended a stream, whose response has begun with another.
+    """
 
     def __init__(self, app: ASGIApp, meter: RequestMeter) -> None:
         self._app = app
@@ -47,24 +52,31 @@ class Metered:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 0
+        began, status, ending, lost = time.monotonic(), 0, LEFT, False
         state = scope.setdefault("state", {})
 
         async def watched(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ending, lost
+            try:
+                await send(message)
+            except OSError:  # how servers say that the client is gone
+                lost = True
+                raise
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                ending = status
 
         with self._meter.unfinished.track_inprogress():
             try:
                 await self._app(scope, receive, watched)
             except Exception:  # an outer handler answers unexpected errors
-                status = status or 500
+                if ending == LEFT and not lost:
+                    ending = 500
                 raise
             finally:
                 # All paths without a route share a label, or clients could create any number.
                 route = getattr(scope.get("route"), "path", "none")
-                adapter = state.get("adapter", "")
-                self._meter.requests.labels(route, adapter, str(status or LEFT)).inc()
+                counted = str(state.get("failed", ending))
+                self._meter.requests.labels(route, state.get("adapter", ""), counted).inc()
                 self._meter.seconds.labels(route).observe(time.monotonic() - began)

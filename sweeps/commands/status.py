@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.console_tables import print_table
 from align.json_output import print_json
 from sweeps.commands.common import (
     JsonOption,
@@ -15,7 +16,6 @@ from sweeps.commands.common import (
     plain_launch,
     plain_row,
     plain_sweep,
-    print_table,
     sweep_app,
     trials_of,
     version_of,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cluster.database import Database
     from cluster.database.tables import Launch, Sweep
     from cluster.settings import Settings
+    from sweeps.finalists import Standing
     from sweeps.trials import TrialSummary
 
 #: States of a launch after which `alignery sweep resume` has something to do.
@@ -82,7 +83,10 @@ def best(
     version = version_of(settings, database, row)
     typer.echo(f"{version}: trial {trial.number}, objective {trial.objective:.4g} ({params})")
     if row.unseen:
-        typer.echo(_unseen_line(row.unseen))
+        from sweeps.finalists import Standing
+        from sweeps.progress import standing_text
+
+        typer.echo(standing_text(Standing.read(row.unseen)))
 
 
 @sweep_app.command("list")
@@ -157,7 +161,9 @@ def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
     for remark in remarks_on(database, row):
         typer.echo(f"- {remark}")
     if row.unseen:
-        _print_unseen(row.unseen)
+        from sweeps.finalists import Standing
+
+        _print_unseen(Standing.read(row.unseen))
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,10 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
         column("repeats", lambda trial: "" if trial.again is None else str(trial.again)),
         column("reason", lambda trial: trial.reason),
     ]
+    _print_columns(columns)
+
+
+def _print_columns(columns: list[_Column]) -> None:
     shown = [col for col in columns if any(col.cells)]
     print_table(
         tuple(col.title for col in shown),
@@ -208,47 +218,37 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
     )
 
 
-def _print_unseen(unseen: dict[str, Any]) -> None:
-    typer.echo(f"on {unseen['items']} unseen items ({unseen['split']}), {unseen['measure']}:")
-    print_table(
-        ("system", "objective", "95 % interval", "to default", "to parent"),
-        [
-            (
-                system["name"] + (" *" if system["number"] == unseen["chosen"] else ""),
-                f"{system['objective']:.4g}"
-                + ("" if system["feasible"] else ", breaks a constraint"),
-                _interval(system),
-                _difference(system["against_default"]),
-                _difference(system["against_parent"]),
-            )
-            for system in unseen["systems"]
-        ],
-    )
+def _print_unseen(unseen: Standing) -> None:
+    from align.evaluation.result_text import difference_text, figure_text, interval_text
+    from sweeps.progress import evidence_lines
 
+    measure = unseen.measure
 
-def _unseen_line(unseen: dict[str, Any]) -> str:
-    chosen = next(system for system in unseen["systems"] if system["number"] == unseen["chosen"])
-    text = f"{unseen['items']} unseen items: {unseen['measure']} {chosen['objective']:.4g}"
-    if interval := _interval(chosen):
-        text += f" ({interval})"
-    for other in ("default", "parent"):
-        if difference := _difference(chosen[f"against_{other}"]):
-            text += f", to the {other} {difference}"
-    return text
+    def column(title: str, cell: Any) -> _Column:
+        return _Column(title, [cell(system) for system in unseen.systems])
 
+    def to(side: str) -> _Column:
+        gains = [getattr(system, f"against_{side}") for system in unseen.systems]
+        cells = ["" if gain is None else difference_text(measure, gain) for gain in gains]
+        return _Column(f"to {side}", cells)
 
-def _interval(system: dict[str, Any]) -> str:
-    if system["low"] is None or system["high"] is None:
-        return ""
-    return f"{system['low']:.4g} to {system['high']:.4g}"
-
-
-def _difference(gain: dict[str, float] | None) -> str:
-    return (
-        ""
-        if gain is None
-        else f"{gain['difference']:+.3g} ({gain['low']:+.3g} to {gain['high']:+.3g})"
-    )
+    columns = [
+        column("system", lambda system: system.name + " *" * (system.number == unseen.chosen)),
+        column(
+            measure,
+            lambda system: (
+                figure_text(measure, system.objective)
+                + ("" if system.feasible else ", breaks a constraint")
+            ),
+        ),
+        column("95 % interval", lambda system: interval_text(measure, system.low, system.high)),
+        column("items", lambda system: str(system.items or unseen.items)),
+        *map(to, ("default", "parent", "base")),
+    ]
+    typer.echo(f"on {unseen.items} unseen items ({unseen.split}), {measure}:")
+    _print_columns(columns)
+    for text in evidence_lines(unseen):
+        typer.echo(text)
 
 
 def _or_dash(value: int | None) -> str:

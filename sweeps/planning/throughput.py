@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from align.data.user_rows import Row
 from align.errors import AligneryError
@@ -58,8 +57,7 @@ def find_pace(
 
 def measured_pace(settings: Settings, line: str, machine: Machine) -> Pace | None:
     """The pace of a line's newest finished sweep that was trained on such a machine, or None."""
-    file = settings.database_url.removeprefix("sqlite:///")
-    if file != settings.database_url and not Path(file).exists():
+    if settings.database_file is not None and not settings.database_file.exists():
         return None  # opening the database would create the file
     database = open_database(settings)
     try:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from align.data.user_rows import KINDS
+from align.data.readers.file_kinds import SUFFIXES
 from align.recipe import DataConfig, Recipe
 from align.rewards.base import RewardConfig
 from align.rewards.functions import PythonConfig
@@ -69,7 +69,7 @@ def _store_file(storage: Storage, path: Path) -> str:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     suffix = path.suffix.lower()
-    key = f"datasets/{digest}{suffix if suffix in KINDS else ''}"
+    key = f"datasets/{digest}{suffix if suffix in SUFFIXES else ''}"
     if not storage.exists(key):
         with tempfile.TemporaryDirectory() as folder:
             shutil.copyfile(path, Path(folder) / path.name)

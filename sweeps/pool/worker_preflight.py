@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from align.recipe import Recipe
 from align.sources import local_folder, on_hub
@@ -111,7 +111,7 @@ def _written(settings: Settings) -> Iterator[str]:
 @contextmanager
 def _marked(settings: Settings, database: Database, nonce: str) -> Iterator[None]:
     """Mark the database with the nonce: a file beside SQLite's, an advisory lock on PostgreSQL."""
-    if make_url(settings.database_url).get_backend_name() == "sqlite":
+    if settings.database_file is not None:
         mark = lock_folder(settings) / f"{nonce}.nonce"
         mark.touch()
         try:

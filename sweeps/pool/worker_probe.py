@@ -15,7 +15,6 @@ from cluster.storage import Storage
 
 #: The module that workers import to run trials.
 _NEEDED = "sweeps.pool.trainable"
-_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,7 @@ def _home_fault(settings: Settings) -> str:
 
 
 def _database_fault(settings: Settings, nonce: str) -> str:
-    if settings.database_url.startswith(_SQLITE):
-        file = Path(settings.database_url.removeprefix(_SQLITE))
+    if (file := settings.database_file) is not None:
         if (file.parent / "locks" / f"{nonce}.nonce").is_file() and file.is_file():
             return ""
         return (

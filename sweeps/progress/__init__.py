@@ -1,6 +1,14 @@
 """Progress of a sweep: a live table on a terminal, plain lines elsewhere. Always on stderr."""
 
-from sweeps.progress.formatting import clock_time, line, objective_text, short, value_text
+from sweeps.progress.formatting import (
+    clock_time,
+    evidence_lines,
+    line,
+    objective_text,
+    short,
+    standing_text,
+    value_text,
+)
 from sweeps.progress.show import Progress
 from sweeps.progress.time_left import seconds_left
 from sweeps.progress.view import SweepView
@@ -9,9 +17,11 @@ __all__ = [
     "Progress",
     "SweepView",
     "clock_time",
+    "evidence_lines",
     "line",
     "objective_text",
     "seconds_left",
     "short",
+    "standing_text",
     "value_text",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from align.evaluation.result_text import difference_text, estimate_text, evidence_text
+from align.evaluation.statistics import Paired
 from align.space.spaces import Value
 from sweeps.events import (
     Event,
@@ -16,7 +18,7 @@ from sweeps.events import (
     TrialStarted,
     WorkerWarned,
 )
-from sweeps.finalists import Entry, FinalistDifference, Standing
+from sweeps.finalists import Entry, Standing
 from sweeps.results.baseline import beside_default
 
 
@@ -104,27 +106,35 @@ def pool_text(pool: PoolChanged) -> str:
 def standing_text(unseen: Standing) -> str:
     """The chosen trial on unseen items, with its interval, against default and parent."""
     chosen = next(system for system in unseen.systems if system.number == unseen.chosen)
-    text = f"on {unseen.items} unseen items {unseen.measure} {_with_interval(chosen)}"
-    for name, difference in (
-        ("default", chosen.against_default),
-        ("parent", chosen.against_parent),
-    ):
-        if difference is not None and not (name == "default" and chosen.number == 0):
-            text += f", to the {name} {difference_text(difference)}"
+    measure = unseen.measure
+    figure = estimate_text(measure, chosen.objective, chosen.low, chosen.high)
+    text = f"on {chosen.items or unseen.items} unseen items {measure} {figure}"
+    for name, gain in differences_of(chosen).items():
+        text += f", to the {name} {difference_text(measure, gain)}"
     if unseen.chosen != unseen.searched_best:
         text += f"; trial {unseen.searched_best} was best in the search"
     return text
 
 
-def difference_text(difference: FinalistDifference) -> str:
-    """A difference with its interval."""
-    return f"{difference.difference:+.3g} ({difference.low:+.3g} to {difference.high:+.3g})"
+def differences_of(system: Entry) -> dict[str, Paired]:
+    """A system's differences to the default, the parent and the base, where there are any."""
+    sides = {
+        "default": system.against_default,
+        "parent": system.against_parent,
+        "base": system.against_base,
+    }
+    return {name: gain for name, gain in sides.items() if gain is not None}
 
 
-def _with_interval(system: Entry) -> str:
-    if system.low is None or system.high is None:
-        return f"{system.objective:.4g}"
-    return f"{system.objective:.4g} ({system.low:.4g} to {system.high:.4g})"
+def evidence_lines(unseen: Standing) -> list[str]:
+    """What the unseen items show, and do not show, of the chosen trial; a line for each side."""
+    chosen = next(system for system in unseen.systems if system.number == unseen.chosen)
+    name = "default" if chosen.number == 0 else chosen.name
+    return [
+        f"{name} to the {side}, {unseen.measure} {difference_text(unseen.measure, gain)}: "
+        f"{evidence_text(unseen.measure, gain)}"
+        for side, gain in differences_of(chosen).items()
+    ]
 
 
 def _started(event: StageStarted) -> str:

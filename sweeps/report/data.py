@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from align.evaluation.metrics import key_of
 from align.space import Choice, Interval
 from align.space.spaces import Space, Value
 from sweeps.finalists import Standing
@@ -94,6 +95,11 @@ class StageReport:
     reward_model: str = ""
     seconds: float = 0.0
     remarks: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> str:
+        """The name of the objective among the metrics."""
+        return key_of(self.objective, self.method)
 
     @property
     def measured(self) -> list[TrialSummary]:

@@ -9,8 +9,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from sweeps.finalists import FinalistDifference
-from sweeps.progress import objective_text, value_text
+from align.evaluation.result_text import (
+    difference_text,
+    estimate_text,
+    figure_text,
+    interval_text,
+)
+from align.evaluation.statistics import Paired
+from sweeps.progress import evidence_lines, value_text
 from sweeps.report import figures, spaces
 from sweeps.report.data import StageReport, SweepReport
 from sweeps.report.tables import VALIDATION, Placed, leaderboard
@@ -151,10 +157,10 @@ def _stage_row(stage: StageReport) -> tuple[str, ...]:
         stage.version or "–",
         "–" if best is None else str(best.number),
         stage.objective,
-        _figure(winner),
-        _figure(default),
-        _figure(placed.get("parent")),
-        _figure(placed.get("base")),
+        *(
+            _figure(stage.measure, entry)
+            for entry in (winner, default, placed.get("parent"), placed.get("base"))
+        ),
         f"{len(stage.trials)} of {max(stage.wanted, len(stage.trials))}",
         str(stage.count("PRUNED")),
         str(stage.count("FAIL")),
@@ -163,37 +169,48 @@ def _stage_row(stage: StageReport) -> tuple[str, ...]:
     )
 
 
-def _figure(entry: Placed | None) -> str:
+def _figure(measure: str, entry: Placed | None) -> str:
     if entry is None:
         return "–"
-    text = objective_text(entry.objective)
-    if entry.low is not None and entry.high is not None:
-        text += f" ({entry.low:.4g} to {entry.high:.4g})"
+    text = estimate_text(measure, entry.objective, entry.low, entry.high)
+    if entry.items is not None:
+        text += f" of {entry.items} items"
     return f"{text} {VALIDATION}" if entry.split == VALIDATION else text
 
 
 def _leaderboard(stage: StageReport, placed: list[Placed]) -> Table | None:
     if not placed:
         return None
-    titles = ("", "system", stage.objective, "95 % interval", "measured on", "to default",
-              "to parent", *(parameter.title for parameter in stage.parameters))  # fmt: skip
+    titles = (
+        "",
+        "system",
+        stage.objective,
+        "95 % interval",
+        "items",
+        "measured on",
+        "to default",
+        "to parent",
+        "to base",
+        *(parameter.title for parameter in stage.parameters),
+    )
     rows = tuple(
         (
             "" if entry.place is None else str(entry.place),
             _system(entry),
-            objective_text(entry.objective),
-            ""
-            if entry.low is None or entry.high is None
-            else f"{entry.low:.4g} to {entry.high:.4g}",
+            figure_text(stage.measure, entry.objective),
+            interval_text(stage.measure, entry.low, entry.high),
+            "" if entry.items is None else str(entry.items),
             entry.split if entry.split == VALIDATION else f"unseen ({entry.split})",
-            _difference(entry.against_default),
-            _difference(entry.against_parent),
+            *(
+                _difference(stage.measure, gain)
+                for gain in (entry.against_default, entry.against_parent, entry.against_base)
+            ),
             *(value_text(entry.params.get(parameter.name)) for parameter in stage.parameters),
         )
         for entry in placed
     )
     chosen = tuple(index for index, entry in enumerate(placed) if entry.chosen)
-    return Table(titles, rows, (0, 2, *range(7, len(titles))), chosen=chosen)
+    return Table(titles, rows, (0, 2, 4, *range(9, len(titles))), chosen=chosen)
 
 
 def _system(entry: Placed) -> str:
@@ -208,10 +225,8 @@ def _system(entry: Placed) -> str:
     return ", ".join(words)
 
 
-def _difference(difference: FinalistDifference | None) -> str:
-    if difference is None:
-        return ""
-    return f"{difference.difference:+.3g} ({difference.low:+.3g} to {difference.high:+.3g})"
+def _difference(measure: str, gain: Paired | None) -> str:
+    return "" if gain is None else difference_text(measure, gain)
 
 
 def _leaderboard_told(stage: StageReport) -> str:
@@ -222,9 +237,13 @@ def _leaderboard_told(stage: StageReport) -> str:
             "By validation items, which the search saw: the best of many is flattered there. No "
             "finalist was measured on unseen items."
         )
-    return (
-        f"Finalists on {stage.standing.items} unseen items ({stage.standing.split}), best first; "
-        "below them all other trials by their newest validation figure, which is not comparable."
+    return " ".join(
+        [
+            f"Finalists on {stage.standing.items} unseen items ({stage.standing.split}), best "
+            "first; below them all other trials by their newest validation figure, which is not "
+            "comparable.",
+            *(f"{line}." for line in evidence_lines(stage.standing)),
+        ]
     )
 
 

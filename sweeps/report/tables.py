@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from align.evaluation.statistics import Paired, bound_or_none
 from align.space.spaces import Value
-from sweeps.finalists import Entry, FinalistDifference
+from sweeps.finalists import Entry
 from sweeps.report.data import StageReport, SweepReport, ranks
 from sweeps.report.timeline import bars
 
@@ -35,8 +36,10 @@ class Placed:
     low: float | None = None
     high: float | None = None
     params: Mapping[str, Value] = field(default_factory=dict)
-    against_default: FinalistDifference | None = None
-    against_parent: FinalistDifference | None = None
+    against_default: Paired | None = None
+    against_parent: Paired | None = None
+    against_base: Paired | None = None
+    items: int | None = None
 
 
 def leaderboard(stage: StageReport) -> list[Placed]:
@@ -102,6 +105,8 @@ def _on_unseen(stage: StageReport) -> list[Placed]:
                 {} if trial is None else trial.params,
                 system.against_default,
                 system.against_parent,
+                system.against_base,
+                system.items or standing.items,
             )
         )
     return placed
@@ -176,6 +181,8 @@ def leaderboard_rows(report: SweepReport) -> list[dict[str, Any]]:
             "feasible": entry.feasible,
             **_flat("default", entry.against_default),
             **_flat("parent", entry.against_parent),
+            **_flat("base", entry.against_base),
+            "items": entry.items,
             **{f"param:{name}": value for name, value in entry.params.items()},
         }
         for stage in report.stages
@@ -206,10 +213,12 @@ def csvs(report: SweepReport) -> dict[str, str]:
     }
 
 
-def _flat(name: str, difference: FinalistDifference | None) -> dict[str, float | None]:
+def _flat(name: str, gain: Paired | None) -> dict[str, float | None]:
+    bounds = (None, None, None) if gain is None else (gain.difference, gain.low, gain.high)
     keys = ("difference", "low", "high")
     return {
-        f"to_{name}:{key}": None if difference is None else getattr(difference, key) for key in keys
+        f"to_{name}:{key}": None if value is None else bound_or_none(value)
+        for key, value in zip(keys, bounds, strict=True)
     }
 
 

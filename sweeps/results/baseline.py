@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from align.errors import AdapterError
 from align.evaluation.comparison import Compared, compare_examples
 from align.evaluation.examples import EXAMPLES, read_examples
+from align.evaluation.result_text import difference_text, evidence_text
 from cluster.storage import Storage
 from sweeps.pool.stage_job import trial_key
 from sweeps.trials import DEFAULT, TrialSummary
@@ -44,5 +45,7 @@ def beside_default(
     text = f"default {default.objective:.4g}"
     if gain is None:
         return text
-    interval = f"{gain.gain.low:+.3g} to {gain.gain.high:+.3g}"
-    return f"{text}, difference {gain.gain.difference:+.3g} ({interval}): {gain.verdict}"
+    return (
+        f"{text}, difference {difference_text(gain.measure, gain.gain)}: "
+        f"{evidence_text(gain.measure, gain.gain)}"
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from rich.table import Table
 
 from align.data.splits import load_split
-from align.evaluation.metrics import Evaluation, Paired, longer_rule, paired, wilson
+from align.evaluation.metrics import Evaluation, Paired, is_share, longer_rule, paired, wilson
+from align.evaluation.result_text import difference_text, evidence_text
+from align.evaluation.statistics import bound_or_none
 from align.recipe import Recipe
 from sweeps.results.baseline import beside_default
 from sweeps.results.sweep_result import SweepResult
@@ -41,14 +43,13 @@ def summary(
         parent = measured.get(config.parent or BASE)  # a registered parent was not measured
         entry: dict[str, Any] = {"adapter": sweep.version.name, **own.metrics()}
         if config.training_method.trains_reward_model:
-            entry["pair_interval"] = list(wilson(sum(own.pairs), len(own.pairs)))
+            entry["pair_interval"] = _share_interval(own.pairs)
             entry["longer_rule"] = pair_rule(recipe, name)
         else:
-            entry["accuracy_interval"] = list(wilson(sum(own.correct), len(own.correct)))
+            entry["accuracy_interval"] = _share_interval(own.correct)
             for key, ours, theirs in _comparable(own, parent) if parent else ():
-                difference = paired(ours, theirs)
-                entry[f"parent_{key}"] = fmean(theirs)
-                entry[f"{key}_gain"] = [difference.difference, difference.low, difference.high]
+                entry[f"parent_{key}"] = parent.metrics().get(key) if parent else None
+                entry[f"{key}_gain"] = _plain_gain(paired(ours, theirs, share=is_share(key)))
         entry |= {
             "trials": len(sweep.trials),
             "pruned": sweep.pruned,
@@ -56,10 +57,18 @@ def summary(
             "best": dict(sweep.best.params),
         }
         if sweep.gain is not None:
-            gain = sweep.gain.gain
-            entry["default_gain"] = [gain.difference, gain.low, gain.high]
+            entry["default_gain"] = _plain_gain(sweep.gain.gain)
         result[name] = entry
     return result
+
+
+def _share_interval(values: Sequence[float]) -> list[float] | None:
+    return list(wilson(sum(values), len(values))) if values else None
+
+
+def _plain_gain(gain: Paired) -> list[float | None]:
+    """The difference and its interval's bounds as JSON has them."""
+    return [bound_or_none(value) for value in (gain.difference, gain.low, gain.high)]
 
 
 def _comparable(own: Evaluation, parent: Evaluation) -> list[tuple[str, list[float], list[float]]]:
@@ -113,6 +122,9 @@ def verdicts(
         if own is None or parent is None:
             continue
         if config.training_method.trains_reward_model:
+            if not own.pairs:
+                lines.append(f"{name}: no pair was measured")
+                continue
             rule = pair_rule(recipe, name)
             low, _ = wilson(sum(own.pairs), len(own.pairs))
             verb = "beats" if low > rule else "does not clearly beat"
@@ -124,7 +136,8 @@ def verdicts(
         key = config.training_method.verdict
         values = [(a, b) for measure, a, b in _comparable(own, parent) if measure == key]
         if values:
-            lines.append(f"{name}: {_against(key, paired(*values[0]), config.parent or BASE)}")
+            gain = paired(*values[0], share=is_share(key))
+            lines.append(f"{name}: {_against(key, gain, config.parent or BASE)}")
     lines += [_search(recipe, name, sweep) for name, sweep in (sweeps or {}).items()]
     if shots is not None and measured[shots].correct and measured[BASE].correct:
         lines.append(
@@ -144,11 +157,7 @@ def _search(recipe: Recipe, stage: str, sweep: SweepResult) -> str:
 
 def _against(key: str, gain: Paired, parent: str) -> str:
     words = key.replace("_", " ")
-    verb = "better" if gain.low > 0 else "worse" if gain.high < 0 else "not clearly different"
-    return (
-        f"{words} {gain.difference:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) "
-        f"against {parent}: {verb}"
-    )
+    return f"{words} {difference_text(key, gain)} against {parent}: {evidence_text(key, gain)}"
 
 
 def _percent(value: float | None) -> str:

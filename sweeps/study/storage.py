@@ -30,19 +30,20 @@ def open_storage(settings: Settings) -> Any:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    url = make_url(settings.database_url)
-    sqlite = url.get_backend_name() == "sqlite"
+    # Optuna formats its URL as a template, so a brace in a password has to be percent-encoded.
+    url = make_url(settings.database_url).render_as_string(hide_password=False)
+    sqlite = settings.database_file is not None
     arguments = {"timeout": _BUSY_SECONDS} if sqlite else {}
     with _one_at_a_time(settings):
         try:
             storage = optuna.storages.RDBStorage(
-                settings.database_url,
+                url,
                 engine_kwargs={"connect_args": arguments},
                 skip_compatibility_check=settings.database_url in _checked,
             )
         except RuntimeError as error:  # of another version; the message contains no URL
             raise SweepError(
-                f"database {url.render_as_string(hide_password=True)}: "
+                f"database {settings.database_name}: "
                 f"{' '.join(str(error).split())} Its sweeps are safe; or use another database "
                 "(ALIGNERY_DATABASE_URL)"
             ) from None
@@ -78,12 +79,11 @@ def summaries(study: Any, trials: Iterable[Any]) -> list[TrialSummary]:
 @contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
     """A lock while tables may be created: concurrent creation by several processes would fail."""
-    url = make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite":
+    if settings.database_file is not None:
         with FileLock(lock_folder(settings) / "optuna.lock", timeout=_BUSY_SECONDS):
             yield
         return
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(settings.database_url, poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_TABLES})"))
         yield

@@ -1,6 +1,7 @@
 """A base as it is loaded: its weights in memory, its copies, and what cannot be a base."""
 
 import copy
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from align.base import load_base
+from align.base import load_base, model_source
 from align.errors import ModelError
 from align.methods.trainers.sequence_classifier import with_head
 from align.precision import choose, device, precision
@@ -30,6 +31,13 @@ def test_weights_in_the_serving_dtype_are_pages_of_their_file(home, tiny, tmp_pa
         if line.endswith(".safetensors") and str(folder) in line:
             mapped.append([int(one, 16) for one in line.split()[0].split("-")])
     assert any(low <= weights.data_ptr() < high for low, high in mapped)
+
+
+@pytest.mark.parametrize("name", ["q?1", "per%20cent", "a#b:c@d", "back\\slash", "日本 é"])
+def test_a_base_is_loaded_from_a_folder_of_any_name(name, tiny, tmp_path):
+    folder = shutil.copytree(model_source("tiny-random"), tmp_path / name)
+    loaded = load_base.__wrapped__(str(folder))
+    assert (loaded.digest, loaded.ref) == (tiny.digest, str(folder))
 
 
 def test_a_base_attends_with_sdpa_and_is_no_hub_revision():

@@ -12,6 +12,11 @@ def test_caches_lie_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path))
     assert cache_folder("prepared") == tmp_path / "prepared"
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ALIGNERY_HOME", "")
+    assert cache_folder("prepared") == tmp_path / ".alignery" / "prepared"
+    monkeypatch.setenv("ALIGNERY_HOME", "relative?1")
+    monkeypatch.chdir(tmp_path)
+    assert cache_folder("prepared") == tmp_path / "relative?1" / "prepared"
     monkeypatch.delenv("ALIGNERY_HOME")
     assert cache_folder("prepared") == tmp_path / ".alignery" / "prepared"
 
@@ -26,11 +31,15 @@ def test_a_folder_is_told_from_a_hub_id(tmp_path: Path, monkeypatch: pytest.Monk
     assert not on_hub("nobody/nothing")
 
 
-@pytest.mark.parametrize("ref", ["./nowhere", "/nowhere/at/all", "~/nowhere"])
+@pytest.mark.parametrize("ref", ["./nowhere", "/nowhere/at/all", "~/nowhere", "~nobody-here/x"])
 def test_a_path_without_a_folder_is_no_hub_id(ref: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/nowhere")
     with pytest.raises(ModelError, match=f"base '{ref}': no such folder. Allowed: smollm2"):
         on_hub(ref)
+
+
+def test_a_text_that_is_too_long_for_a_path_is_no_folder() -> None:
+    assert local_folder("x" * 300) is None
 
 
 def test_a_base_is_checked_before_it_is_loaded(tmp_path: Path) -> None:

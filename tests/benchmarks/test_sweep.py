@@ -55,7 +55,8 @@ def test_ratios_are_of_makespans_and_intervals_pair_items():
     found = summary(runs)
     assert found["makespan_ratio"] == {"plain": 4.0, "asha": 1.5}
     assert found["best_score"]["ours"] == 0.75
-    assert found["best_score"]["interval"]["plain"] == {"difference": 0, "low": 0, "high": 0}
+    plain = found["best_score"]["interval"]["plain"]
+    assert plain["difference"] == 0 and plain["low"] == -plain["high"] < 0  # of four items
     assert found["best_score"]["interval"]["asha"]["difference"] == 0.75
     assert found["trials_an_hour"]["ours"] == 72
 

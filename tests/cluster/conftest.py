@@ -20,6 +20,7 @@ from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
 from tests.fake_dashboard import Dashboard, fake_dashboard
+from tests.fake_proxy import Proxy, fake_proxy
 
 POSTGRES = "ALIGNERY_TEST_POSTGRES_URL"
 
@@ -94,4 +95,12 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
         monkeypatch.delenv(name, raising=False)
     warn_open.cache_clear()
     with fake_dashboard() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """The proxy that the environment names for every scheme, without exceptions."""
+    with fake_proxy() as server:
+        server.set_in(monkeypatch)
         yield server

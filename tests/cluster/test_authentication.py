@@ -13,6 +13,7 @@ from cluster.authentication import (
 )
 from cluster.errors import ClusterError
 from tests.fake_dashboard import Dashboard
+from tests.fake_proxy import Proxy
 
 
 def test_the_right_token_is_let_in(dashboard: Dashboard, capsys) -> None:
@@ -62,3 +63,27 @@ def test_a_ray_that_does_not_answer_is_not_taken_for_an_open_one() -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ClusterError, match=f"the Ray at {address} does not answer"):
             check_token(address, {"RAY_AUTH_MODE": "disabled"})
+
+
+def test_tokens_reach_a_local_dashboard_past_the_environments_proxy(
+    dashboard: Dashboard, proxy: Proxy
+) -> None:
+    dashboard.token = "right"
+    mine = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right"}
+    assert check_dashboard_token(dashboard.address, mine)
+    dashboard.token = None
+    assert not reached_from_outside(dashboard.address) and proxy.seen == []
+
+
+def test_tokens_reach_a_local_ray_past_the_environments_proxy(proxy: Proxy) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        with pytest.raises(ClusterError, match="does not answer"):
+            check_token(f"127.0.0.1:{listening.getsockname()[1]}", {"RAY_AUTH_TOKEN": "sesame"})
+    assert proxy.seen == []
+
+
+def test_a_ray_elsewhere_is_asked_by_the_environments_proxy(proxy: Proxy) -> None:
+    with pytest.raises(ClusterError, match="does not answer"):
+        check_token("head.example.com:6379", {"RAY_AUTH_TOKEN": "sesame"})
+    assert proxy.seen and proxy.seen[0].startswith("CONNECT head.example.com:6379 ")

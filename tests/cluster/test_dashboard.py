@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
-from cluster.dashboard import check_cluster
+from cluster.dashboard import check_cluster, connected
 from cluster.errors import ClusterError
 from tests.fake_dashboard import Dashboard
+from tests.fake_proxy import Proxy
 
 
 def test_what_is_no_dashboard_is_not_taken_for_an_open_one(dashboard: Dashboard) -> None:
@@ -31,3 +33,21 @@ def test_an_open_cluster_that_only_this_machine_reaches_may_have_it(
 ) -> None:
     check_cluster(dashboard.address, trust_network=False)
     assert "asks nobody for a token" in capsys.readouterr().err
+
+
+def test_rays_client_of_jobs_goes_past_the_environments_proxy(
+    dashboard: Dashboard, proxy: Proxy
+) -> None:
+    def listed(address: str) -> int:
+        return requests.get(f"{address}/api/jobs/", timeout=10).status_code
+
+    with connected(dashboard.address, listed) as at_once:
+        assert (at_once, listed(dashboard.address)) == (200, 200)
+    assert proxy.seen == []
+
+
+def test_a_cluster_elsewhere_is_reached_by_the_environments_proxy(proxy: Proxy) -> None:
+    address = "http://head.example.com:8265"
+    with pytest.raises(ClusterError, match="says 502"):
+        check_cluster(address)
+    assert proxy.seen and all(address in seen for seen in proxy.seen)

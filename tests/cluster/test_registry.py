@@ -17,6 +17,7 @@ from cluster.errors import AdapterNotFound, PromotionConflict, RegistryError
 from cluster.registry import Registry, open_registry
 from cluster.settings import Settings
 from cluster.storage import Storage
+from tests.odd_names import ODD_NAMES
 
 MakeAdapter = Callable[..., Path]
 LINE = "arithmetic/sft"
@@ -280,3 +281,16 @@ def test_another_installation_on_the_same_home_sees_it_all(
     assert other.resolve(LINE) == registry.resolve(LINE)
     assert [one.adapter_id for one in other.versions(LINE)] == three
     assert Storage(settings).keys("adapters/") == sorted(f"adapters/{one}" for one in three)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_installation_of_any_name_registers_and_hands_out_its_own_adapters(
+    name: str, tmp_path: Path, make_adapter: MakeAdapter
+) -> None:
+    home = tmp_path / "homes" / name
+    version = open_registry(Settings(home=home)).register(LINE, make_adapter(1))
+    opened_again = open_registry(Settings(home=home))
+    assert [found.name for found in opened_again.versions()] == [version.name]
+    folder = opened_again.folder(opened_again.resolve(version.name))
+    assert folder == home / "storage" / "adapters" / version.adapter_id
+    assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]

@@ -122,3 +122,11 @@ def test_the_cluster_needs_what_is_named_and_the_shared_settings_that_are_set_he
         with pytest.raises(SettingsError, match="takes a variable's name") as refused:
             needed_variables(here, ["HF_TOKEN", wrong])
         assert VALUE not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["open/sesame", "p%40ss%2Fword", "a:b#c d"])
+def test_a_databases_password_is_known_whatever_it_holds(password):
+    url = f"postgresql://me:{password}@host/x"
+    secrets = known_secrets(Settings(database_url=url), ())
+    with pytest.raises(SettingsError, match="value of ALIGNERY_DATABASE_URL"):
+        check_clean(secrets, [("recipe.yaml", f"url: {url}".encode())])

@@ -6,6 +6,7 @@ import pytest
 from align.errors import AligneryError
 from cluster.errors import SettingsError
 from cluster.settings import Settings
+from tests.odd_names import ODD_NAMES
 
 
 def test_everything_lies_in_home_by_default(home: Path) -> None:
@@ -14,6 +15,20 @@ def test_everything_lies_in_home_by_default(home: Path) -> None:
     assert settings.database_url == f"sqlite:///{home}/alignery.db"
     assert settings.storage == str(home / "storage")
     assert settings.ray_address is None
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_home_of_any_name_has_its_database_and_storage_in_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / name))
+    settings = Settings()
+    assert settings.home == tmp_path / name
+    assert settings.database_file == tmp_path / name / "alignery.db"
+    assert settings.database_name == str(tmp_path / name / "alignery.db")
+    assert settings.storage == str(tmp_path / name / "storage")
+    given_again = Settings(database_url=settings.database_url)  # as workers get them
+    assert given_again.database_file == settings.database_file
 
 
 def test_home_is_in_the_users_folder_without_any_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +60,37 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert settings.database_url == f"sqlite:///{tmp_path}/some.db"
 
 
+def test_a_relative_home_of_an_odd_name_counts_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIGNERY_HOME", "-a?b")
+    assert Settings().database_file == tmp_path / "-a?b" / "alignery.db"
+
+
+def test_a_symlink_is_a_home_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "real#1").mkdir()
+    (tmp_path / "link").symlink_to("real#1")
+    assert Settings(home=tmp_path / "link").database_file == tmp_path / "link" / "alignery.db"
+
+
+def test_a_path_in_a_url_is_percent_encoded(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/q%3F1/50%25.db?timeout=5")
+    assert settings.database_file == tmp_path / "q?1" / "50%.db"
+    assert settings.database_url.endswith("/q%3F1/50%25.db?timeout=5")
+
+
+def test_an_s3_folder_of_an_odd_name_is_percent_encoded() -> None:
+    assert Settings(storage="s3://bucket/a%23%20b?region=x").storage.endswith("a%23%20b?region=x")
+
+
+@pytest.mark.parametrize("password", ["p%40ss", "p%2Fss", "p/ss#?", "p%25+{x}", "%C3%BC"])
+def test_a_password_may_hold_any_character(password: str) -> None:
+    url = f"postgresql+psycopg://d%40ba:{password}@host:5432/alignery"
+    assert Settings(database_url=url).database_url == url
+    assert "ss" not in Settings(database_url=url).database_name
+    assert Settings(database_url=url).database_file is None
+
+
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_postgresql_gets_its_driver(scheme: str) -> None:
     settings = Settings(database_url=f"{scheme}://me:secret@host:5432/alignery")
@@ -58,6 +104,17 @@ def test_postgresql_gets_its_driver(scheme: str) -> None:
         ("DATABASE_URL", "mysql://root:secret@host/x", "unknown kind of database 'mysql'"),
         ("DATABASE_URL", "/some/file.db", "sqlite:///"),
         ("DATABASE_URL", "sqlite://", "in memory"),
+        ("DATABASE_URL", "sqlite:////data/q?1/alignery.db", "? is written %3F"),
+        ("DATABASE_URL", "sqlite:////data/a.db?mode=ro&uri=true", "unknown parameter 'mode'"),
+        ("DATABASE_URL", "postgresql://me:p@secret@host/x", "%40 for @"),
+        ("DATABASE_URL", "postgresql://m/e:secret@host/x", "%2F for /"),
+        ("DATABASE_URL", "postgresql://me:secret@host:port/x", "user:password@host:5432"),
+        ("HOME", "~no-such-user/home", "~no-such-user/home"),
+        ("HOME", "/tmp/" + "x" * 300, "too long"),
+        ("HOME", "/tmp/\udcff", r"'/tmp/\udcff' is not UTF-8"),
+        ("STORAGE", "s3://bucket/a#1", "'#' within a URL is written %23"),
+        ("STORAGE", "gs://bucket/a b", "' ' within a URL is written %20"),
+        ("STORAGE", "s3://bucket/é", "'é' within a URL is written %C3%A9"),
         ("STORAGE", "ftp://host/x", "unknown kind of storage 'ftp'"),
         ("STORAGE", "s3://", "names no bucket"),
         ("RAY_ADDRESS", "head-node", "host:port"),

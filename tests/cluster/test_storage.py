@@ -1,5 +1,6 @@
 """One contract for every place that artifacts can lie."""
 
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 from cluster.errors import StorageError
 from cluster.settings import Settings
 from cluster.storage import RemoteFolders, Storage
+from tests.umasks import RIGHTS, modes, umask
 
 
 @pytest.fixture(params=["path", "files behind pyarrow", "objects in memory"])
@@ -211,3 +213,18 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path, folde
     storage = Storage(Settings(storage=str(tmp_path / "file" / "store")))
     with pytest.raises(StorageError, match=r"cannot store 'k' in .*ALIGNERY_STORAGE"):
         storage.put_folder(folder("x"), "k")
+
+
+@pytest.mark.parametrize("value", RIGHTS)
+def test_another_user_can_read_what_the_umask_lets_them(value: int, tmp_path: Path) -> None:
+    source = Path(tempfile.mkdtemp(dir=tmp_path))  # of mode 700
+    (source / "inner").mkdir()
+    files_there = ("adapter.safetensors", "inner/state")
+    for name in files_there:
+        (source / name).touch(mode=0o600)
+    with umask(value):
+        Storage(Settings(home=tmp_path / "home")).put_folder(source, "adapters/1")
+    file_mode, folder_mode = RIGHTS[value]
+    found = modes(tmp_path / "home")
+    files = {found.pop(f"storage/adapters/1/{name}") for name in files_there}
+    assert files == {file_mode} and set(found.values()) == {folder_mode}

@@ -2,12 +2,14 @@
 
 import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
 
 from cluster.errors import ClusterError
 from cluster.token import Token, _exposed, local_token, own_token
+from tests.umasks import RIGHTS, umask
 
 
 @pytest.fixture
@@ -92,3 +94,9 @@ def test_each_local_ray_has_a_token_of_its_own(
         assert own_token(os.environ) == Token("theirs", "RAY_AUTH_TOKEN")
         assert "RAY_AUTH_MODE" not in os.environ
     assert len(set(made)) == 2 and all(len(one) == 64 for one in made)
+
+
+@pytest.mark.parametrize("value", RIGHTS)
+def test_a_local_rays_token_is_its_users_whatever_the_umask(value: int, tmp_path: Path) -> None:
+    with umask(value), local_token(tmp_path) as file:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -11,7 +11,9 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from align.adapters import Manifest, adapter_id, write_manifest
+from align.chat_encoder import PLAIN_CHAT, ChatOptions
 from align.errors import AdapterError, RequestError
+from align.inference.token_bytes import DecodedBytes, TextBytes
 from align.inference.types import (
     Completion,
     GenerationRequest,
@@ -59,6 +61,7 @@ class FakeEngine:
         self.failed_steps = 0
         self.words: list[str] = []  # by token id
         self.requests: list[GenerationRequest] = []
+        self.chats: list[tuple[bool, ChatOptions]] = []
         self.batches: list[int] = []  # sequences in each step
         self.finished: list[str] = []
         self.threads: set[int] = set()
@@ -88,8 +91,11 @@ class FakeEngine:
         self.threads.add(threading.get_ident())
         self.kept = set(adapter_ids)
 
-    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
+    def tokenize_chat(
+        self, messages: Messages, generate: bool = True, options: ChatOptions = PLAIN_CHAT
+    ) -> list[int]:
         self.threads.add(threading.get_ident())
+        self.chats.append((generate, options))
         return [1] * sum(len(message["content"]) for message in messages)
 
     def submit(self, request: GenerationRequest) -> list[int]:
@@ -200,14 +206,14 @@ class FakeVocabulary:
     def encode(self, text: str) -> list[int]:
         return [1] * len(text)
 
-    def raw(self, token: int) -> bytes:
-        return self._words[token].encode()
+    def begin(self) -> TextBytes:
+        return DecodedBytes(lambda tokens: "".join(self._words[token] for token in tokens))
 
-    def silent(self, token: int) -> bool:
-        return False
+    def shows(self, token: int) -> bool:
+        return True
 
-    def stripped(self, token: int) -> int:
-        return 0
+    def name(self, token: int) -> bytes:
+        raise NotImplementedError
 
 
 class LocalTally:

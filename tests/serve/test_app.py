@@ -11,6 +11,7 @@ import openai
 import psutil
 import pytest
 
+from align.chat_encoder import PLAIN_CHAT, ChatOptions
 from align.inference.types import Messages
 from cluster.compat.ray_serve import listen_on_node_address
 from cluster.ray import ray_session
@@ -107,10 +108,12 @@ def test_a_replica_claims_its_share_of_a_card_before_it_loads(
 class LosingEngine(FakeEngine):
     """An engine whose GPU is lost by a certain prompt, in the process that hears it."""
 
-    def tokenize_chat(self, messages: Messages, generate: bool = True) -> list[int]:
+    def tokenize_chat(
+        self, messages: Messages, generate: bool = True, options: ChatOptions = PLAIN_CHAT
+    ) -> list[int]:
         if messages[-1]["content"] == "lose the GPU":
             self.lose(RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors"))
-        return super().tokenize_chat(messages, generate)
+        return super().tokenize_chat(messages, generate, options)
 
 
 class LosingReplica(Worker):

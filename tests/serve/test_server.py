@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import openai
 import psutil
@@ -23,17 +24,29 @@ from serve.experiments import Experiments, VariantSpec
 from serve.metrics.reporter import PERIOD_SECONDS
 from serve.server import running_server
 from serve.sizes import Sizes
+from tests.fake_proxy import Proxy, fake_proxy
 from tests.serve.asking import LINE, PROMPTS, Load, answer, connect, gauge, right_answers
 from tests.serve.real_adapters import BASE, installation, real_adapter
 from tests.waiting import wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
+#: Where Ray asks, by itself, in which cloud it runs.
+CLOUDS = {"169.254.169.254", "metadata.google.internal"}
 WRITTEN = "alignery_completion_tokens_total"
 
 
 @pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    """The proxy that the environment names, without exceptions, to this process and its Ray."""
+    with fake_proxy() as server, pytest.MonkeyPatch.context() as patch:
+        server.set_in(patch)
+        yield server
+
+
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    folder = tmp_path_factory.mktemp("serving")
+    folder = tmp_path_factory.mktemp("serving") / "q?1 #50%"
+    folder.mkdir()
     with installation(folder) as settings:
         registry = open_registry(settings)
         for seed, method in enumerate(("sft", "reward")):
@@ -44,7 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="module")
-def local_ray(home: Settings) -> Iterator[None]:
+def local_ray(home: Settings, proxy: Proxy) -> Iterator[None]:
     with ray_session(home, num_cpus=1):
         yield
 
@@ -58,7 +71,7 @@ def url(home: Settings, local_ray: None) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=300)
+    return connect(url)
 
 
 def test_a_base_that_cannot_be_loaded_is_one_message(home, local_ray, capfd):
@@ -193,11 +206,11 @@ def test_an_experiment_over_the_wire(client, home):
     database.close()
 
 
-def test_a_client_that_hangs_up_does_not_hold_up_the_next(client, url):
+def test_a_client_that_hangs_up_does_not_hold_up_the_next_and_is_counted_as_left(client, url):
     long = {"model": "base", "messages": HELLO, "max_tokens": 1900, "temperature": 0, "n": 4}
     long["extra_body"] = {"ignore_eos": True}
     time.sleep(2 * PERIOD_SECONDS)  # until what others wrote has been reported
-    before = gauge(url, WRITTEN)
+    before, left, answered = gauge(url, WRITTEN), counted(url, "499"), counted(url, "200")
     stream = client.chat.completions.create(**long, stream=True)
     next(iter(stream))
     stream.close()
@@ -206,6 +219,16 @@ def test_a_client_that_hangs_up_does_not_hold_up_the_next(client, url):
     client.chat.completions.create(model="base", messages=HELLO, max_tokens=1)
     wait_until(lambda: gauge(url, WRITTEN) > before and not gauge(url, "alignery_rows_unfinished"))
     assert gauge(url, WRITTEN) - before < long["max_tokens"]  # no row of theirs came to its end
+    wait_until(lambda: counted(url, "499") == left + 2)
+    parts = client.chat.completions.create(model="base", messages=HELLO, max_tokens=4, stream=True)
+    assert list(parts)
+    wait_until(lambda: counted(url, "200") == answered + 2)
+    assert counted(url, "499") == left + 2
+
+
+def counted(url: str, status: str) -> float:
+    """Chats that ended with this status."""
+    return gauge(url, "alignery_requests_total", status=status, route="/v1/chat/completions")
 
 
 def test_many_at_once(client):
@@ -259,6 +282,12 @@ def test_a_second_serve_on_the_same_ray_is_refused(url, home):
         running_server(home, BASE, port=port),
     ):
         pass
+
+
+def test_nothing_of_this_has_reached_the_environments_proxy(url, proxy):
+    assert gauge(url, WRITTEN) > 0
+    targets = {urlsplit(seen.split()[1]).hostname for seen in proxy.seen}
+    assert targets <= CLOUDS
 
 
 def test_the_ingress_imports_no_torch(url):

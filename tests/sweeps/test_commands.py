@@ -72,7 +72,7 @@ def test_a_sweep_from_its_start_to_more_trials(local_ray, call, read, tmp_path, 
 
     assert read("best", "toy/sft") == sft
     told = call("best", "toy/sft").stdout
-    assert told.startswith("toy/sft:1: trial ") and "20 unseen items: accuracy" in told
+    assert told.startswith("toy/sft:1: trial ") and "on 20 unseen items accuracy" in told
     listed = read("list")
     assert [one["state"] for one in listed["launches"]] == ["finished"]
     assert [one["line"] for one in listed["sweeps"]] == ["toy/sft", "toy/reward"]

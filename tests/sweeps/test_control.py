@@ -81,6 +81,7 @@ def test_a_launch_knows_how_it_ended(settings, database, launch):
         (SweepPaused("toy"), ("paused", "paused on request")),
         (KeyboardInterrupt(), ("stopped", "stopped by Ctrl-C")),
         (SystemExit(143), ("stopped", "stopped by SIGTERM")),
+        (SystemExit(129), ("stopped", "stopped by the end of its terminal")),
         (ValueError("no good"), ("failed", "ValueError: no good")),
     ):
         assert ended(settings, database, launch, error) == expected

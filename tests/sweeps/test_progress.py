@@ -5,7 +5,7 @@ from dataclasses import replace
 from align.evaluation.comparison import Compared
 from align.evaluation.statistics import Paired
 from sweeps.events import FinalistMeasured, PoolChanged, StageFinished, TrialRetried
-from sweeps.finalists import Entry, FinalistDifference, Standing
+from sweeps.finalists import Entry, Standing
 from sweeps.progress import SweepView, line, seconds_left
 from sweeps.trials import TrialSummary
 from tests.sweeps.progress_events import DONE, EVENTS, PARAMS, STARTED, text
@@ -23,7 +23,7 @@ def test_the_best_is_shown_against_the_default():
     best = TrialSummary(2, "COMPLETE", PARAMS, 0.8, 40)
     gain = Compared("accuracy", 0.8, 0.75, Paired(0.05, -0.02, 0.12, 64))
     finished = StageFinished("toy/dpo", "dpo", "toy/dpo:1", best, (DONE, best), 95.0, gain=gain)
-    beside = "default 0.75, difference +0.05 (-0.02 to +0.12): not clearly different"
+    beside = "default 0.75, difference +5.0 (-2.0 to +12.0) points: not shown to differ on 64 items"
     assert beside in line(finished)
     view = SweepView(clock=lambda: 0.0)
     view.update(STARTED)
@@ -50,14 +50,17 @@ def test_a_trial_that_changed_workers_and_finalists_are_told():
 
 
 def test_the_last_word_is_of_unseen_items():
-    gain = FinalistDifference(0.05, 0.01, 0.09)
+    gain = Paired(0.05, 0.01, 0.09, 200)
     chosen = Entry("trial 2", 2, 0.61, 0.55, 0.67, {}, True, gain, None)
     standing = Standing("test", 200, "accuracy", False, 2, 5, (chosen,))
     best = TrialSummary(2, "COMPLETE", PARAMS, 0.8, 40)
     finished = StageFinished(
         "toy/dpo", "dpo", "toy/dpo:1", best, (DONE, best), 95.0, unseen=standing
     )
-    told = "on 200 unseen items accuracy 0.61 (0.55 to 0.67), to the default +0.05 (+0.01 to +0.09)"
+    told = (
+        "on 200 unseen items accuracy 61.0 % (55.0 to 67.0), to the default "
+        "+5.0 (+1.0 to +9.0) points"
+    )
     assert f"{told}; trial 5 was best in the search" in line(finished)
     view = SweepView(clock=lambda: 0.0)
     view.update(STARTED)

@@ -105,6 +105,7 @@ def system(name, number, objective, gain=None):
         "feasible": True,
         "against_default": gain and {"difference": gain, "low": gain - 0.04, "high": gain + 0.04},
         "against_parent": None,
+        "items": 200,
     }
 
 
@@ -195,11 +196,17 @@ def test_the_leaderboard_has_unseen_figures_first(sweep, report, tmp_path):
         "trial 6, pruned",
     ]  # fmt: skip
     first, fifth = board[start + 1], board[start + 5]
-    assert first[2:6] == ["0.61", "0.56 to 0.66", "unseen (test)", "+0.1 (+0.06 to +0.14)"]
-    assert fifth[2:6] == ["0.58", "", "validation", ""]
+    assert first[2:7] == [
+        "61.0 %", "56.0 to 66.0 %", "200", "unseen (test)", "+10.0 (+6.0 to +14.0) points",
+    ]  # fmt: skip
+    assert fifth[2:7] == ["58.0 %", "", "", "validation", ""]
     stages = next(row for row in board if row[:2] == ["sft", "finished"])
-    assert stages[3] == "7" and stages[5] == "0.61 (0.56 to 0.66)"
-    assert stages[6:9] == ["0.51 (0.46 to 0.56)", "–", "0.22 (0.17 to 0.27)"]
+    assert stages[3] == "7" and stages[5] == "61.0 % (56.0 to 66.0) of 200 items"
+    default, parent, base = stages[6:9]
+    assert default == "51.0 % (46.0 to 56.0) of 200 items" and parent == "–"
+    assert base == "22.0 % (17.0 to 27.0) of 200 items"
+    told = "trial 7 to the default, accuracy +10.0 (+6.0 to +14.0) points: better on 200 items."
+    assert told in (tmp_path / "report-toy" / "index.html").read_text()
     assert stages[9:12] == ["12 of 12", "4", "2"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase
 
+from align.chat_tools import without_tools
 from align.methods.specification import RewardFunction, StageFields
 from align.methods.trainers.rollouts import Rollouts
 from align.precision import precision
@@ -17,6 +18,9 @@ from align.precision import precision
 #: TRL's default optimizer. It skips a step that overflowed fp16 within its own kernel, so that
 #: accelerate does not notice, and the learning rate's schedule would go on.
 _FUSED = "adamw_torch_fused"
+
+#: Columns of messages.
+_MESSAGES = {"prompt", "completion", "chosen", "rejected"}
 
 
 @dataclass
@@ -78,12 +82,23 @@ class TrainerInputs:
         )
 
     def columns(self, *names: str) -> Any:
-        """The rows as a dataset with these columns alone (those that exist)."""
-        from datasets import Dataset
+        """The rows as a dataset with these columns alone (those that exist).
 
-        return Dataset.from_list(
-            [{name: row[name] for name in names if name in row} for row in self.rows]
-        )
+        The column `tools` holds what prompts carry; it exists if any does.
+        """
+        from datasets import Dataset, Json, List
+
+        rows = [{name: row[name] for name in names if name in row} for row in self.rows]
+        if "tools" in names and any(without_tools(row["prompt"])[1] for row in rows):
+            for row in rows:
+                row["prompt"], row["tools"] = without_tools(row["prompt"])
+        if not any(map(_calls_tools, rows)):
+            return Dataset.from_list(rows)
+        # Each call has arguments of its own, where a struct would give all calls all arguments.
+        dataset = Dataset.from_list(rows, on_mixed_types="use_json")
+        for name in _MESSAGES & rows[0].keys():  # alike, for TRL joins prompts and answers
+            dataset = dataset.cast_column(name, List(Json()))
+        return dataset
 
     def all_columns(self) -> list[str]:
         """The names of all columns that any row has."""
@@ -96,3 +111,9 @@ class TrainerInputs:
     def reward_weights(self) -> list[float]:
         """The weights of `rewards`, in order."""
         return [weight for _, weight, _ in self.rewards]
+
+
+def _calls_tools(row: Mapping[str, Any]) -> bool:
+    """Whether a message of the row calls a tool."""
+    turns = (turn for value in row.values() if isinstance(value, list) for turn in value)
+    return any(isinstance(turn, dict) and turn.get("tool_calls") for turn in turns)

@@ -1,11 +1,13 @@
 """Rows of a file or a dataset in the form that trainers take."""
 
 import json
+from datetime import date
 from itertools import pairwise
 
 import pytest
 from datasets import Dataset
 
+from align.data.files import read
 from align.data.splits import check_disjoint, load_answers, load_split
 from align.errors import DataError
 from tests.align.data.recipes import recipe
@@ -73,6 +75,20 @@ def test_a_dataset_of_the_hub_is_checked_like_a_file(tmp_path, monkeypatch):
     mine.data.dataset = "someone/bad"
     with pytest.raises(DataError, match=r"'someone/bad' \(split 'train'\): row 3: column 'compl"):
         load_split(mine, "one", "train")
+
+
+def test_values_of_a_dataset_are_read_like_a_file_of_arrow(tmp_path, monkeypatch):
+    rows = [
+        {"prompt": f"p{n}", "answer": float("nan") if n == 3 else n, "day": date(2026, 11, n + 1)}
+        for n in range(12)
+    ]
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: Dataset.from_list(rows))
+    mine = recipe(tmp_path, [], "grpo")
+    mine.data.path, mine.data.dataset = None, "someone/numbers"
+    assert read(mine.data).rows[4] == {"prompt": "p3", "answer": None, "day": "2026-11-04"}
+    rows.clear()
+    mine.data.dataset = "someone/nothing"
+    assert read(mine.data).rows == {}
 
 
 def test_columns_of_ones_own_reach_rewards_and_empty_answers_are_none(tmp_path):

@@ -18,7 +18,7 @@ def test_labels_as_people_write_them(tmp_path):
     assert labels == {f"c{n}": n % 2 == 0 for n in range(10)}
 
 
-@pytest.mark.parametrize("label", ["good", 2, "", None, [True]])
+@pytest.mark.parametrize("label", ["fine", 2, "", None, [True]])
 def test_another_label_is_refused_with_its_row(tmp_path, label):
     rows = [{"prompt": f"p{n}", "completion": "c", "label": n % 2} for n in range(12)]
     rows[4]["label"] = label

@@ -38,6 +38,26 @@ def test_an_interval_that_reaches_zero_says_nothing(low: float, high: float) -> 
     assert verdict("accuracy", Paired(0.1, low, high, 9)) == "not clearly different"
 
 
+def test_a_difference_of_shares_is_shown_by_interval_and_test_together() -> None:
+    assert verdict("accuracy", Paired(0.1, 0.01, 0.2, 50, 5, 0, 0.0625)) == "not clearly different"
+    assert verdict("accuracy", Paired(0.1, 0.01, 0.2, 50, 6, 0, 0.03125)) == "better"
+
+
+def test_where_there_is_no_interval_the_sign_test_tells() -> None:
+    nan = float("nan")
+    assert verdict("length", Paired(-0.5, nan, nan, 9, 0, 9, 2 / 2**9)) == "less"
+    assert verdict("nll", Paired(0.5, nan, nan, 4, 4, 0, 0.125)) == "not clearly different"
+
+
+def test_shares_that_never_differ_and_steady_differences_are_compared() -> None:
+    ours = [row(str(n), "answers", accuracy=0.0, length=5.0) for n in range(16)]
+    theirs = [row(str(n), "answers", accuracy=0.0, length=9.0) for n in range(16)]
+    accuracy, length = compare_examples(ours, theirs)
+    assert accuracy.gain.low < 0 < accuracy.gain.high
+    assert accuracy.verdict == "not clearly different"
+    assert length.gain.low != length.gain.low and length.verdict == "less"
+
+
 def row(key: str, items: str = "pairs", split: str = "test", **numbers: float) -> Example:
     return Example(items, key, split, "asked", numbers=numbers)
 

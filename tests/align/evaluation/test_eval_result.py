@@ -20,7 +20,18 @@ def answered(*correct: float) -> Evaluation:
 
 def test_a_difference_is_that_of_the_same_items():
     accuracy = differences(answered(1, 1), answered(0, 0))["accuracy"]
-    assert accuracy == {"difference": 1.0, "low": 1.0, "high": 1.0, "items": 2}
+    assert (accuracy["difference"], accuracy["high"], accuracy["items"]) == (1.0, 1.0, 2)
+    assert 0 < accuracy["low"] < 0.2  # two items are no certainty
+
+
+def test_items_without_spread_have_no_interval_in_json():
+    ours, theirs = (
+        Evaluation("it", "validation", nll=values, keys={"completions": ["a", "b"]},
+                   prompts={"completions": ["A?", "B?"]})
+        for values in ([1.5, 2.5], [1.0, 2.0])
+    )  # fmt: skip
+    nll = differences(ours, theirs)["nll"]
+    assert nll == {"difference": 0.5, "low": None, "high": None, "items": 2}
 
 
 def test_margins_of_a_reward_model_are_not_compared_with_log_probabilities():

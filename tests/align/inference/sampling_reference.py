@@ -22,12 +22,16 @@ class Reference:
 
     def __init__(self, request, index, at_once):
         self.request, self.counts, self.written = request, Counter(), 0
+        self.seen = set(request.prompt_ids)
         self.random = Random((request.seed + index) % 2**64)
         self.spare = Random((request.seed + index) % 2**64 + 2**64)
         self.at_once = at_once
 
     def pick(self, logits):
-        request = self.request
+        request, logits = self.request, list(logits)
+        for token in self.seen:
+            factor = request.repetition_penalty
+            logits[token] = logits[token] * factor if logits[token] < 0 else logits[token] / factor
         scores = [logit + request.logit_bias.get(at, 0) for at, logit in enumerate(logits)]
         for token, count in self.counts.items():
             scores[token] -= request.presence_penalty + request.frequency_penalty * count
@@ -36,6 +40,7 @@ class Reference:
                 scores[token] = -math.inf
         token = self.draw(scores)
         self.counts[token] += 1
+        self.seen.add(token)
         self.written += 1
         return token
 
@@ -44,6 +49,7 @@ class Reference:
         if request.temperature == 0:
             return order[0]
         weights = [math.exp((one - max(scores)) / request.temperature) for one in scores]
+        order = [at for at in order if weights[at] >= request.min_p * max(weights)]
         if 0 < request.top_k < len(scores):
             order = order[: request.top_k]
             return invert(nucleus(order, weights, request.top_p), weights, self.random.random())
@@ -73,10 +79,12 @@ def invert(ids, weights, share):
 # Odd numbers, so that no edge of a nucleus falls on a sum of equal weights.
 requests = st.builds(
     GenerationRequest,
-    prompt_ids=st.just((1,)),
+    prompt_ids=st.sampled_from([(1,), (1, 5, 9, 5, 60)]),
     temperature=st.sampled_from([0.0, 0.31, 1.0, 1.7]),
     top_p=st.sampled_from([0.137, 0.577, 0.871, 0.953, 1.0, 1.0]),
     top_k=st.sampled_from([0, 0, 1, 3, 20, VOCABULARY, 1000]),
+    min_p=st.sampled_from([0.0, 0.0, 0.0731, 0.317, 1.0]),
+    repetition_penalty=st.sampled_from([1.0, 1.0, 2.0, 0.5]),  # exact in binary
     presence_penalty=st.sampled_from([0.0, 0.0, 1.3, -0.7]),
     frequency_penalty=st.sampled_from([0.0, 0.0, 0.9]),
     logit_bias=st.dictionaries(

@@ -6,6 +6,7 @@ from align.inference.live_sequence import start
 from align.inference.modeling.model import Reading, Writing
 from align.inference.scheduling.plan import Chunk
 from align.inference.stopping import Written
+from align.inference.token_bytes import DecodedBytes
 from align.inference.types import GenerationRequest
 
 PROMPT = [5, 6, 7, 8, 9]
@@ -13,7 +14,7 @@ PROMPT = [5, 6, 7, 8, 9]
 
 def live(reuse=True):
     request = GenerationRequest(PROMPT, max_new_tokens=4)
-    sequence = start(3, request, None, Written(request, str, frozenset()), reuse)
+    sequence = start(3, request, None, Written(request, DecodedBytes(str), frozenset()), reuse)
     sequence.scheduled.slot = 2
     return sequence
 

@@ -4,6 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+)
 
 from align.inference.card_sampler import CardSampler
 from align.inference.sampler import Sampler
@@ -180,3 +186,50 @@ def test_logits_are_left_alone_and_dropped_sequences_are_forgotten(kind):
     sampler.drop(0)
     sampler.add(0, GenerationRequest((1,)), 0)
     assert sampler.pick(logits, [0])[0].token == best
+
+
+@samplers
+@pytest.mark.parametrize("penalty", [1.3, 0.6])
+def test_repetition_penalty_is_that_of_transformers(kind, penalty):
+    """Over the tokens of prompt and completion, in a batch with rows that have none."""
+    process = RepetitionPenaltyLogitsProcessor(penalty)
+    prompt, written = [4, 9, 4, 33], []
+    sampler = kind(60, frozenset(), CPU)
+    sampler.add(0, GenerationRequest((1,)), 0)
+    sampler.add(1, GenerationRequest(prompt, repetition_penalty=penalty, logprobs=3), 0)
+    for step in range(20):
+        logits = torch.randn(1, 60, generator=torch.Generator().manual_seed(step)) * 3
+        want = int(process(torch.tensor([prompt + written]), logits.clone()).argmax())
+        plain, picked = sampler.pick(logits.expand(2, -1), (0, 1))
+        assert (plain.token, picked.token) == (int(logits.argmax()), want)
+        own = logits.log_softmax(-1)[0]  # before the penalty
+        assert picked.logprobs.logprob == pytest.approx(float(own[want]), abs=1e-5)
+        assert picked.logprobs.top[0][0] == int(own.argmax())
+        written.append(want)
+
+
+@samplers
+@pytest.mark.parametrize("min_p", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("top_k", [0, 7])
+def test_min_p_keeps_the_tokens_that_transformers_keeps(kind, min_p, top_k):
+    logits = torch.randn(1, 30, generator=torch.Generator().manual_seed(3)) * 2
+    scores = TemperatureLogitsWarper(0.8)(None, logits.clone())
+    if top_k:
+        scores = TopKLogitsWarper(top_k)(None, scores)
+    kept = set(MinPLogitsWarper(min_p)(None, scores)[0].isfinite().nonzero()[:, 0].tolist())
+    sampler = kind(30, frozenset(), CPU)
+    for row in range(600):
+        options = {"min_p": min_p} if row % 2 else {}
+        sampler.add(
+            row, GenerationRequest((1,), temperature=0.8, top_k=top_k, seed=row, **options), 0
+        )
+    picked = [one.token for one in sampler.pick(logits.expand(600, -1), range(600))]
+    assert set(picked[1::2]) == kept
+    assert set(picked[::2]) > kept
+
+
+@samplers
+def test_a_row_that_min_p_does_not_limit_draws_as_it_does_alone(kind):
+    request = GenerationRequest((1,), temperature=1.0, top_p=0.9, seed=4)
+    beside = GenerationRequest((1,), temperature=1.0, top_p=0.9, min_p=0.4, seed=9)
+    assert generated(kind, request) == generated(kind, request, beside=[(beside, 0)])

@@ -19,6 +19,8 @@ BOUNDS = {
         ("temperature", [0, 1e-300, 1000.0], [-0.1, math.inf, math.nan]),
         ("top_p", [1e-60, 1], [0, 1.01, math.nan]),
         ("presence_penalty", [-2, 0.5, 2], [-2.1, 2.1, math.nan]),
+        ("min_p", [0, 1], [-0.01, 1.01, math.nan]),
+        ("repetition_penalty", [0.001, 1, 1000], [0, -1.0, 1001, math.inf, math.nan]),
         ("n", [1, 128], [0, 129]),
         ("seed", [-(2**63), 0, 2**63 - 1], [-(2**63) - 1, 2**63, 1.5]),
         ("top_k", [0, 10**9], [-1]),

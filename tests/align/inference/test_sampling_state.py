@@ -16,13 +16,14 @@ def state(index=0, **options):
         {"temperature": 1.0},
         {"presence_penalty": 0.1},
         {"frequency_penalty": -0.1},
+        {"repetition_penalty": 1.1},
         {"logit_bias": {3: 1.0}},
         {"min_new_tokens": 1},
         {"logprobs": 0},
     ],
 )
 def test_a_request_that_changes_or_needs_more_is_not_plain(options):
-    assert is_plain(GenerationRequest((1,), top_p=0.5, seed=3))
+    assert is_plain(GenerationRequest((1,), top_p=0.5, min_p=0.5, seed=3))
     assert not is_plain(GenerationRequest((1,), **options))
 
 
@@ -56,3 +57,9 @@ def test_ends_are_early_only_if_a_number_of_tokens_is_asked_for():
 def test_penalties_grow_with_the_count_of_a_token():
     row = state(presence_penalty=0.5, frequency_penalty=0.25, logit_bias={7: 2.0})
     assert [row.offset_after(token) for token in (7, 8, 7)] == [1.25, -0.75, 1.0]
+
+
+def test_the_next_token_depends_on_the_last_with_penalties_alone():
+    assert not state(temperature=1.0, min_p=0.5, logit_bias={3: 1.0}).needs_last
+    assert state(repetition_penalty=1.1).needs_last
+    assert state(presence_penalty=0.1).needs_last

@@ -2,6 +2,7 @@
 
 from align.inference.sampling_state import Picked
 from align.inference.stopping import Written
+from align.inference.token_bytes import DecodedBytes
 from align.inference.types import GenerationRequest, TokenLogprobs
 
 
@@ -11,7 +12,7 @@ def letters(tokens):
 
 def written(request, text, streamed=True, end=1):
     """Write the text's letters, then the end of turn; the completion and its pieces."""
-    one = Written(request, letters, frozenset({end}), streamed)
+    one = Written(request, DecodedBytes(letters), frozenset({end}), streamed)
     pieces = []
     for token in [*map(ord, text), end]:
         fresh, done = one.take(Picked(token, None))
@@ -35,7 +36,7 @@ def test_a_completion_ends_after_its_longest():
 
 def test_the_end_of_turn_can_be_any_other_token():
     request = GenerationRequest((1,), ignore_eos=True, stop_ids=(ord("o"),))
-    one = Written(request, letters, frozenset({ord("l")}))
+    one = Written(request, DecodedBytes(letters), frozenset({ord("l")}))
     assert [one.take(Picked(ord(char), None))[1] for char in "hello"] == [*[False] * 4, True]
     assert (one.completion.text, one.completion.ended) == ("hell", ord("o"))
 
@@ -66,14 +67,14 @@ def test_text_that_nobody_reads_comes_at_the_end():
 
 
 def test_cancelling_keeps_what_was_written():
-    one = Written(GenerationRequest((1,), stop=("lx",)), letters, frozenset())
+    one = Written(GenerationRequest((1,), stop=("lx",)), DecodedBytes(letters), frozenset())
     assert "".join(one.take(Picked(ord(char), None))[0] for char in "hel") == "he"
     assert one.cancel() == "l"
     assert (one.completion.text, one.completion.finish_reason) == ("hel", "cancelled")
 
 
 def test_logprobs_count_the_token_that_ended_it():
-    one = Written(GenerationRequest((1,), logprobs=0), letters, frozenset({1}))
+    one = Written(GenerationRequest((1,), logprobs=0), DecodedBytes(letters), frozenset({1}))
     for token, logprob in ((65, -0.5), (1, -0.25)):
         one.take(Picked(token, TokenLogprobs(logprob)))
     assert [at.logprob for at in one.completion.logprobs] == [-0.5, -0.25]

@@ -9,6 +9,7 @@ import yaml
 from align.errors import RecipeError
 from align.recipe import builtin_recipes, load_recipe, parse_recipe
 from tests.align.recipe.raw import STAGE, changed
+from tests.odd_names import ODD_NAMES
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
@@ -118,3 +119,22 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, message: str) -> No
 def test_an_unknown_name_lists_the_shipped_recipes() -> None:
     with pytest.raises(RecipeError, match=r"neither a file nor .*tutorial"):
         load_recipe("tutrial")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_shortened_in_the_message() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'x{200}'"):
+        load_recipe("x" * 300)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_data_beside_a_recipe_is_read_whatever_their_folders_name(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "rows?1.jsonl").write_text("{}")
+    data = {"path": "rows?1.jsonl", "train": 1, "validation": 1, "test": 1}
+    raw = {"name": "mine", "base": "tiny-random", "data": data, "stages": {"sft": STAGE}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(raw))
+    recipe = load_recipe(folder / "recipe.yaml")
+    assert recipe.data is not None and recipe.data.path == str(folder / "rows?1.jsonl")

@@ -14,6 +14,7 @@ from align.inference.options import EngineOptions
 from align.methods.online import generation_period
 from align.training.checkpoints import make_visible, newest_checkpoint
 from tests.align.training.short_runs import METHODS, rows_of, run, same, stage_of
+from tests.umasks import modes, umask
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,10 @@ def test_a_step_that_another_worker_wrote_a_moment_ago_stays_as_it_is(tmp_path):
     make_visible(tmp_path / ".work-1", tmp_path, 4)
     assert visible(tmp_path) == ["step_000004"]
     assert (tmp_path / "step_000004" / "record.json").read_text() == "step_000004"
+
+
+def test_another_user_can_go_on_from_a_checkpoint(base, tmp_path):
+    with umask(0o027):
+        run(base, "sft", tmp_path / "trial", rows=rows_of("sft", 4), steps=2, to=2)
+    (checkpoint,) = (tmp_path / "trial").glob("step_*")
+    assert {mode for name, mode in modes(checkpoint).items() if "." in name[1:]} == {0o640}

@@ -33,22 +33,23 @@ def test_shares_are_percentages_and_their_gains_points():
     )
     assert lines == [
         "|  | this adapter | base | difference to the base |",
-        "| accuracy | 50.0% | 25.0% | +25.0 (+10.0 to +37.5) points |",
-        "| negative log-likelihood, nats a token | 1.23 | – | – |",
+        "| accuracy | 50.0 % | 25.0 % | +25.0 (+10.0 to +37.5) points |",
+        "| negative log-likelihood, nats a token | 1.234 | – | – |",
     ]
 
 
-def test_a_parent_has_columns_of_its_own_and_a_gain_of_nothing_is_none():
-    nothing = {"difference": 0.0, "low": 0.0, "high": 0.0, "items": 8}
+def test_a_parent_has_columns_of_its_own_and_a_gain_of_nothing_counts_its_items():
+    nothing = {"difference": 0.0, "low": None, "high": None, "items": 8}
     lines = rows(
-        metrics={"length": 101.4, "reward/brevity": 0.5},
+        metrics={"length": 101.4, "tokens": 9.0, "reward/brevity": 0.5},
         parents=["d" * 64],
-        parent_metrics={"length": 101.4},
-        against_parent={"length": nothing},
+        parent_metrics={"length": 101.4, "tokens": 8.0},
+        against_parent={"length": nothing, "tokens": {**nothing, "difference": 1.0}},
     )
     assert lines == [
         "|  | this adapter | parent | difference to the parent | base | difference to the base |",
-        "| answer length, characters | 101 | 101 | none | – | – |",
+        "| answer length, characters | 101.4 | 101.4 | none in 8 items | – | – |",
+        "| answer length, tokens | 9 | 8 | +1 (no spread in 8 items) | – | – |",
         "| reward: brevity | 0.5 | – | – | – | – |",
     ]
 

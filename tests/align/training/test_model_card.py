@@ -65,10 +65,10 @@ def test_the_front_matter_is_what_the_hub_reads():
 def test_figures_stand_beside_parent_and_base_with_their_intervals():
     found = rows(card(Manifest(**FULL)))
     assert found["accuracy"] == [
-        "50.0%", "45.0%", "+5.0 (-2.0 to +12.0) points", "5.0%", "+45.0 (+30.0 to +60.0) points",
+        "50.0 %", "45.0 %", "+5.0 (-2.0 to +12.0) points", "5.0 %", "+45.0 (+30.0 to +60.0) points",
     ]  # fmt: skip
-    assert found["answer length, characters"] == ["101", "120", "–", "–", "–"]
-    assert found["answers preferred to the parent's by the reward model"][0] == "62.5%"
+    assert found["answer length, characters"] == ["101.4", "120", "–", "–", "–"]
+    assert found["answers preferred to the parent's by the reward model"][0] == "62.5 %"
     assert found["reward: brevity"][0] == "0.31"
 
 
@@ -95,6 +95,14 @@ def test_how_to_load_it():
     assert "AutoModelForSequenceClassification" in reward and "pad_token_id = 7" in reward
 
 
+def test_a_built_in_base_has_its_public_name():
+    text = card(Manifest(**{**FULL, "base": "smollm2-135m-instruct"}))
+    read = yaml.safe_load(text.split("---\n", 2)[1])
+    assert read["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert "base_model:adapter:HuggingFaceTB/SmolLM2-135M-Instruct" in read["tags"]
+    assert 'model_source("smollm2-135m-instruct")' in text and "rounded to 4 bits" in text
+
+
 def test_what_was_not_measured_is_said():
     text = card(Manifest(**FULL))
     missing = text.partition("Not measured of this adapter:")[2].splitlines()[0]
@@ -106,3 +114,4 @@ def test_an_adapter_of_which_little_is_known_has_a_card_too(base):
     text = card(Manifest(**{**ABOUT, "base": base}))
     assert "Nothing was measured." in text and "/data/models" not in text
     assert ("model_source" in text) == (base == "tiny-random")
+    assert ("the folder with these weights" in text) == (base == "/data/models/mine")

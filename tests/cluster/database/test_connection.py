@@ -12,6 +12,8 @@ from cluster.database import Database, open_database
 from cluster.database.tables import Alias, Experiment
 from cluster.errors import DatabaseError
 from cluster.settings import Settings
+from tests.odd_names import ODD_NAMES
+from tests.umasks import RIGHTS, modes, umask
 
 OPEN = "from cluster.database import open_database as o; from cluster.settings import Settings as S"
 
@@ -88,6 +90,27 @@ def test_sqlite_is_set_up_for_several_processes(home: Path) -> None:
     assert (home / "alignery.db").is_file()
 
 
+def test_each_home_has_a_database_of_its_own_whatever_its_name(tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        database = open_database(Settings(home=tmp_path / name))
+        with database.session() as session:
+            session.add(Experiment(name=name, planned_users=1))
+        database.close()
+    for name in ODD_NAMES:
+        assert (tmp_path / name / "alignery.db").is_file()
+        database = open_database(Settings(home=tmp_path / name))
+        with database.session(write=False) as session:
+            assert session.scalars(select(Experiment.name)).all() == [name]
+        database.close()
+    assert {path.name for path in tmp_path.iterdir()} == set(ODD_NAMES)
+
+
+def test_a_path_that_is_too_long_for_sqlite_says_so(tmp_path: Path) -> None:
+    home = tmp_path / ("a" * 200) / ("b" * 200) / ("c" * 200)
+    with pytest.raises(DatabaseError, match="at most 504 bytes: choose a shorter home"):
+        open_database(Settings(home=home))
+
+
 def test_a_file_that_is_no_database(home: Path) -> None:
     home.mkdir()
     (home / "alignery.db").write_text("these are not the tables you are looking for" * 50)
@@ -114,3 +137,16 @@ def test_a_lost_table_is_one_clear_error(database: Database) -> None:
         connection.execute(text("DROP TABLE aliases"))
     with pytest.raises(DatabaseError, match="aliases"), database.session(write=False) as session:
         session.scalars(select(Alias)).all()
+
+
+@pytest.mark.parametrize("value", RIGHTS)
+def test_a_database_has_the_rights_of_the_umask(value: int, home: Path) -> None:
+    with umask(value):
+        database = open_database(Settings())
+        with database.session(write=False) as session:
+            session.scalars(select(Alias)).all()
+            found = modes(home)
+        database.close()
+    file_mode, folder_mode = RIGHTS[value]
+    assert found.pop(".") == folder_mode
+    assert {"alignery.db", "alignery.db-wal"} < set(found) and set(found.values()) == {file_mode}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from align.inference.token_bytes import TextBytes
 from align.inference.types import Completion, TokenLogprobs, Update
 from serve.batching.engine_metrics import EngineMeter
 from serve.batching.jobs import Done, GenerateJob, Text
@@ -19,19 +20,34 @@ BYTES = {
 
 
 class Vocabulary:
-    """Five tokens; 2 and 3 are the halves of "é", 4 is special; spaces in front are left out."""
+    """Six tokens; 2 and 3 are the halves of "é", 4 is special; a space in front is left out."""
+
+    def __init__(self) -> None:
+        self._first = True
 
     def encode(self, text: str) -> list[int]:
         raise NotImplementedError
 
-    def raw(self, token: int) -> bytes:
+    def begin(self) -> TextBytes:
+        return self
+
+    def shows(self, token: int) -> bool:
+        return token != 4
+
+    def name(self, token: int) -> bytes:
         return BYTES[token]
 
-    def silent(self, token: int) -> bool:
-        return token == 4
+    def peek(self, token: int) -> bytes:
+        raw = BYTES[token] if self.shows(token) else b""
+        return raw.removeprefix(b" ") if self._first else raw
 
-    def stripped(self, token: int) -> int:
-        return int(BYTES[token].startswith(b" "))
+    def add(self, token: int) -> bytes:
+        raw = self.peek(token)
+        self._first = self._first and not self.shows(token)
+        return raw
+
+    def finish(self) -> bytes:
+        return b""
 
 
 class Written:
@@ -52,15 +68,6 @@ class Written:
 def spelled(event: Text | Done) -> list[bytes]:
     assert event.logprobs is not None
     return [token.raw for token in event.logprobs]
-
-
-def test_half_a_character_goes_out_with_its_other_half():
-    written = Written(streamed=True)
-    (first,) = written.step(0, "Hi")
-    assert spelled(first) == [b"Hi"]
-    halves = [*written.step(2, ""), *written.step(3, "é")]
-    assert [raw for event in halves for raw in spelled(event)] == [b"\xc3", b"\xa9"]
-    assert "".join(event.text for event in halves) == "é"
 
 
 def test_tokens_wait_for_text_that_is_held_back():
@@ -98,6 +105,34 @@ def test_offsets_count_what_the_text_shows():
     (done,) = written.step(1, " there", done=True)
     assert done.logprobs is not None
     assert [token.offset for token in done.logprobs] == [0, 5, 5, 5, 6]
+    assert spelled(done) == [b"hello", b"<|end|>", b"\xc3", b"\xa9", b" there"]
+
+
+def test_a_token_behind_a_broken_character_begins_where_its_text_does():
+    written = Written()
+    for token, text in ((2, ""), (2, "\ufffd"), (0, "\ufffdHi")):
+        written.step(token, text)
+    (done,) = written.step(1, " there", done=True)
+    assert done.text == "\ufffd\ufffdHi there" and done.logprobs is not None
+    assert [token.offset for token in done.logprobs] == [0, 1, 2, 4]
+
+
+def test_half_a_character_waits_for_its_other_half():
+    written = Written(streamed=True)
+    assert written.step(2, "") == []
+    (both,) = written.step(3, "é")
+    assert spelled(both) == [b"\xc3", b"\xa9"] and both.tokens == 2
+
+
+def test_a_token_that_is_not_shown_stays_in_front_of_a_stop_string_alone():
+    for streamed in (False, True):
+        written = Written(streamed=streamed, stop=("there",))
+        events = [*written.step(0, "Hi"), *written.step(4, ""), *written.step(1, " ")]
+        events += written.step(4, "")
+        written.completion.finish_reason = "stop"
+        events += written.step(0, "", done=True)
+        tokens = [raw for one in events if one.logprobs is not None for raw in spelled(one)]
+        assert tokens == [b"Hi", b"<|end|>", b" there"]
 
 
 def test_parts_of_characters_are_spelled_by_their_bytes():
@@ -106,7 +141,7 @@ def test_parts_of_characters_are_spelled_by_their_bytes():
     (done,) = written.step(3, "é", done=True)
     chat, text = chat_logprobs(done.logprobs), text_logprobs(done.logprobs)
     assert chat is not None and text is not None
-    assert [one["token"] for one in chat["content"]] == ["\\xc3", "\\xa9"]
+    assert [one["token"] for one in chat["content"]] == ["\ufffd", "\ufffd"]
     assert [one["bytes"] for one in chat["content"]] == [[0xC3], [0xA9]]
     assert text["tokens"] == ["\\xc3", "\\xa9"]
 

@@ -16,6 +16,11 @@ def test_sizes_are_those_of_the_options():
     assert sizes(3, None, None, 2, True).engine_options().kv_bytes is None
 
 
+def test_control_tokens_in_messages_are_text_unless_an_option_says_otherwise():
+    assert not sizes(3, None, None, 2, True).engine_options().parse_control_tokens
+    assert sizes(3, None, None, 2, True, True).engine_options().parse_control_tokens
+
+
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_size_of_memory_is_above_nothing_and_finite(size):
     with pytest.raises(ServeError, match="expected a number above 0"):

@@ -22,12 +22,14 @@ def chat(api: TestClient, **body: Any) -> Any:
 def test_every_sampling_parameter_reaches_the_engine(api, engine):
     answer = chat(
         api, temperature=0.5, top_p=0.9, top_k=3, presence_penalty=0.5, frequency_penalty=-2,
+        min_p=0.05, repetition_penalty=1.2,
         logit_bias={"7": -100}, stop=["x"], stop_token_ids=[4, 5], seed=8, n=2,
         min_tokens=2, max_tokens=9, ignore_eos=True, logprobs=True, top_logprobs=6,
     )  # fmt: skip
     assert answer.status_code == 200
     expected = {
         "temperature": 0.5, "top_p": 0.9, "top_k": 3, "presence_penalty": 0.5,
+        "min_p": 0.05, "repetition_penalty": 1.2,
         "frequency_penalty": -2, "logit_bias": {7: -100}, "stop": ("x",), "stop_ids": (4, 5),
         "min_new_tokens": 2, "ignore_eos": True, "logprobs": 6, "n": 1,
     }  # fmt: skip

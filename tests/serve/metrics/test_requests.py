@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from serve.http.body_limit import Intake
 from serve.metrics.requests import Metered, RequestMeter
@@ -43,6 +46,10 @@ def test_requests_by_route_adapter_and_status(api, adapters):
 # What becomes of a request whose client leaves or whose answer breaks
 
 
+#: A server that says that the client is gone by an error of `send`, not by a message.
+NEW = {"asgi": {"spec_version": "2.4"}}
+
+
 async def _nothing_comes(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("the body never came, so no route may see the request")
 
@@ -64,20 +71,39 @@ def _breaks(error: BaseException) -> Any:
     return app
 
 
+async def _streams_to_nobody(scope: Any, receive: Any, send: Any) -> None:
+    """As Starlette's responses do, which end in silence if their client disconnects."""
+
+    async def parts() -> AsyncIterator[str]:
+        yield "part"
+        await asyncio.Event().wait()
+
+    await StreamingResponse(parts())(scope, receive, send)
+
+
+async def _fails_in_its_stream(scope: Any, receive: Any, send: Any) -> None:
+    scope["state"]["failed"] = 503
+    await StreamingResponse(iter(["part", "error"]))({**scope, **NEW}, receive, send)
+
+
 @pytest.mark.parametrize(
     ("app", "status"),
     [
         (Intake(_nothing_comes), 499),  # the client left while it sent its request
         (_breaks(asyncio.CancelledError()), 499),  # … while it waited for the answer
-        (_answers(200, asyncio.CancelledError()), 200),  # … while it read a stream
+        (_answers(200, asyncio.CancelledError()), 499),  # … while it read a stream
+        (_streams_to_nobody, 499),
         (_breaks(RuntimeError()), 500),
-        (_answers(200, RuntimeError()), 200),  # the client has had this status
+        (_breaks(OSError()), 500),
+        (_answers(200, RuntimeError()), 500),  # a stream that broke
+        (_answers(200, OSError()), 500),
+        (_fails_in_its_stream, 503),
         (_answers(200), 200),
         (_answers(404), 404),
         (_answers(503), 503),
     ],
 )
-def test_a_request_is_counted_once_under_the_status_that_its_client_had(app, status):
+def test_a_request_is_counted_once_under_the_status_of_its_end(app, status):
     meter = RequestMeter()
 
     async def receive() -> Any:
@@ -86,7 +112,7 @@ def test_a_request_is_counted_once_under_the_status_that_its_client_had(app, sta
     async def send(_message: Any) -> None:
         pass
 
-    with suppress(RuntimeError, asyncio.CancelledError):
+    with suppress(RuntimeError, OSError, asyncio.CancelledError):
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
         asyncio.run(Metered(app, meter)(scope, receive, send))
     found = samples(page(collect(meter.registry)))
@@ -94,3 +120,31 @@ def test_a_request_is_counted_once_under_the_status_that_its_client_had(app, sta
     assert counted == {("alignery_requests_total", ("", "none", str(status))): 1}
     assert found["alignery_request_seconds_count", ("none",)] == 1
     assert found["alignery_requests_in_progress", ()] == 0
+
+
+def test_a_client_that_is_gone_when_a_part_is_sent_has_left():
+    meter = RequestMeter()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("the connection is closed")
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], **NEW}
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(Metered(StreamingResponse(iter(["part"])), meter)(scope, receive, send))
+    found = samples(page(collect(meter.registry)))
+    assert found["alignery_requests_total", ("", "none", "499")] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_stream_that_an_error_ends_is_counted_as_the_error(api, engine, path):
+    prompt = {"prompt": "one"} if path == "/v1/completions" else {}
+    engine.broken = True
+    answer = ask(api, path, stream=True, **prompt)
+    assert answer.status_code == 200 and "generation_failed" in answer.text
+    found = samples(api.get("/metrics").text)
+    assert found["alignery_requests_total", ("base", path, "500")] == 1
+    assert ("alignery_requests_total", ("base", path, "200")) not in found

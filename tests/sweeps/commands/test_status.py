@@ -6,9 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 import alignery
+from align.evaluation.examples import Example
+from align.recipe import load_recipe
+from sweeps.finalists import SystemResult, standing
 from sweeps.run_store import add_remark
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FINISHED, Search, begin, update
+from sweeps.trials import TrialSummary
 from tests.sweeps.driving import at
 
 STANDING = {
@@ -17,12 +21,13 @@ STANDING = {
     "systems": [
         {
             "name": "trial 1", "number": 1, "objective": 0.61, "low": 0.55, "high": 0.67,
-            "metrics": {}, "feasible": True, "against_parent": None,
+            "metrics": {}, "feasible": True, "against_parent": None, "items": 200,
             "against_default": {"difference": 0.1, "low": 0.02, "high": 0.18},
         },
         {
             "name": "default", "number": 0, "objective": 0.51, "low": None, "high": None,
             "metrics": {}, "feasible": False, "against_default": None, "against_parent": None,
+            "items": 200,
         },
     ],
 }  # fmt: skip
@@ -81,10 +86,66 @@ def test_the_standing_on_unseen_items_marks_the_chosen(row, database):
     update(database, row.id, state=FINISHED, best_trial=1, unseen=STANDING)
     text = call("status", "toy/sft")
     assert "on 200 unseen items (test), accuracy:" in text
-    line = words(text, "trial 1 *")
-    assert " ".join(line[3:]) == "0.61 0.55 to 0.67 +0.1 (+0.02 to +0.18)"
-    assert "0.51, breaks a constraint" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("trial 1 * "))
+    told = " ".join(line.split()[3:])
+    assert told == "61.0 % 55.0 to 67.0 % 200 +10.0 (+2.0 to +18.0) points"
+    assert "51.0 %, breaks a constraint" in text
+    assert "trial 1 to the default, accuracy +10.0 (+2.0 to +18.0) points: better" in text
     assert words(text, "1 ")[1:3] == ["COMPLETE", "*"]
+
+
+def test_nothing_right_is_not_certainly_nothing_right(row, database):
+    """Of 16 wrong answers each, the intervals are Wilson's and Newcombe's, not 0 to 0."""
+    systems = [
+        SystemResult(name, number, {"objective": 0.0}, rows)
+        for name, number in (("default", 0), ("trial 1", 1))
+        for rows in [[wrong(str(item)) for item in range(16)]]
+    ]
+    trials = [TrialSummary(number, "COMPLETE", {}, 0.5, 30) for number in (0, 1)]
+    found = standing(systems, trials, stage_config(), 1)
+    update(database, row.id, state=FINISHED, best_trial=1, unseen=found.plain())
+    text = call("status", "toy/sft")
+    assert "0.0 %" in text and "0.0 to 19.4 %" in text
+    assert "0 to 0" not in text.replace("0.0 to 19.4", "")
+    stored = json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["unseen"]
+    assert stored["systems"][1]["high"] == pytest.approx(0.1936, abs=1e-4)
+
+
+def test_of_an_earlier_version_resampled_zeros_are_not_certain(row, database):
+    """It stored intervals of resampled items, and no numbers of items."""
+    zeros = {"objective": 0.0, "low": 0.0, "high": 0.0}
+    older = [
+        {name: value for name, value in {**system, **zeros}.items() if name != "items"}
+        for system in STANDING["systems"]
+    ]
+    older[0]["against_default"] = {"difference": 0.0, "low": 0.0, "high": 0.0}
+    update(database, row.id, state=FINISHED, best_trial=1, unseen={
+        **STANDING, "items": 16, "systems": older,
+    })  # fmt: skip
+    text = call("status", "toy/sft")
+    assert "0.0 to 19.4 %" in text and "+0.0 points (no spread in 16 items)" in text
+
+
+def test_a_difference_that_is_not_shown_is_called_so(row, database):
+    gain = {
+        "difference": 3 / 64, "low": -0.06, "high": 0.15, "count": 64, "higher": 8, "lower": 5,
+        "p_value": 0.58105,
+    }  # fmt: skip
+    chosen = {**STANDING["systems"][0], "against_default": gain, "items": 64}
+    unseen = {**STANDING, "systems": [chosen, STANDING["systems"][1]]}
+    update(database, row.id, state=FINISHED, best_trial=1, unseen=unseen)
+    assert (
+        "trial 1 to the default, accuracy +4.7 (-6.0 to +15.0) points: not shown to differ: "
+        "8 of 64 items higher, 5 lower, p = 0.58"
+    ) in call("status", "toy/sft")
+
+
+def wrong(key):
+    return Example("answers", key, "test", key, numbers={"accuracy": 0.0})
+
+
+def stage_config():
+    return load_recipe("arithmetic-smoke").stages["sft"]
 
 
 def test_as_json_it_is_what_the_study_holds(row):

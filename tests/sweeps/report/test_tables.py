@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from sweeps.finalists import Entry, FinalistDifference, Standing
+from align.evaluation.statistics import Paired
+from sweeps.finalists import Entry, Standing
 from sweeps.report.tables import leaderboard, leaderboard_rows, rung_rows, timeline_rows, to_csv
 from tests.sweeps.reporting import report, stage
 
-GAIN = FinalistDifference(0.1, 0.05, 0.15)
+GAIN = Paired(0.1, 0.05, 0.15, 200)
 STANDING = Standing(
     "test", 200, "accuracy", False, 2, 2,
     (

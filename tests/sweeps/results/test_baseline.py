@@ -32,7 +32,7 @@ def test_with_rows_of_both_there_is_a_difference_and_a_verdict():
     assert beside_default((DEFAULT, BEST), BEST, None) == "default 0.75"
     gain = Compared("accuracy", 0.8, 0.75, Paired(0.05, 0.02, 0.12, 64))
     assert beside_default((DEFAULT, BEST), BEST, gain) == (
-        "default 0.75, difference +0.05 (+0.02 to +0.12): better"
+        "default 0.75, difference +5.0 (+2.0 to +12.0) points: better on 64 items"
     )
 
 

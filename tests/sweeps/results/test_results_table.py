@@ -64,9 +64,12 @@ def test_every_stage_stands_beside_its_parent() -> None:
 
 def test_verdicts_do_not_flatter() -> None:
     said = {line.split(":")[0]: line for line in verdicts(RECIPE, MEASURED, "base 4-shot")}
-    assert said["sft"].endswith("against base: better")
-    assert said["dpo"].endswith("against sft: not clearly different")
-    assert said["grpo"].endswith("against dpo: worse")
+    assert "against base: better: 18 of 40 items higher, 0 lower" in said["sft"]
+    assert said["dpo"].endswith(
+        "+0.0 (-6.4 to +6.4) points against sft: not shown to differ: 0 of 40 items higher, "
+        "0 lower, p = 1"
+    )
+    assert "against dpo: worse: 0 of 40 items higher, 40 lower" in said["grpo"]
     assert "90.0% of pairs right; beats" in said["reward"]
     assert "2.5%" in said["worked examples alone"] and "5.0%" in said["worked examples alone"]
 
@@ -77,7 +80,7 @@ def test_the_best_stands_beside_the_default() -> None:
     assert said == "sft, the search: best accuracy 0.5 (trial 2), default 0.45"
     one.gain = Compared("accuracy", 0.5, 0.45, Paired(0.05, 0.01, 0.09, ITEMS))
     said = verdicts(RECIPE, MEASURED, sweeps={"sft": one})[-1]
-    assert said.endswith("default 0.45, difference +0.05 (+0.01 to +0.09): better")
+    assert said.endswith("default 0.45, difference +5.0 (+1.0 to +9.0) points: better on 40 items")
     one.best.number = 0
     assert verdicts(RECIPE, MEASURED, sweeps={"sft": one})[-1].endswith("which is the default")
     entry = summary(RECIPE, {"sft": one}, MEASURED)["sft"]

@@ -9,9 +9,14 @@ from transformers import AutoTokenizer
 from trl import SFTTrainer
 
 from align.base import load_base, model_source
+from align.chat_tools import template_arguments
+from align.data.splits import load_split
 from align.errors import DataError, ModelError, RecipeError, TrainingError
+from align.methods import METHODS
 from align.methods.trainers.trainer_inputs import TrainerInputs
 from align.training.train_record import read_record
+from tests.align.data.recipes import recipe
+from tests.align.tool_templates import TOOL_TEMPLATE, tool, tool_row
 from tests.align.training.short_runs import rows_of, run, stage_of
 
 
@@ -104,3 +109,34 @@ def test_an_optimizer_whose_package_is_missing_is_the_recipes_error(tmp_path, mo
     with pytest.raises(RecipeError, match=r"sft stage needs a package: .*bitsandbytes"):
         run(load_base("tiny-random"), "sft", tmp_path, stage=stage_of("sft", optim="lion_8bit"))
     assert not list(tmp_path.glob("step_*"))
+
+
+@pytest.mark.parametrize(
+    ("method", "column", "sides"),
+    [
+        ("sft", "input_ids", ["completion"]),
+        ("reward", "chosen_ids", ["chosen"]),
+        ("dpo", "chosen_ids", ["chosen"]),
+        ("kto", "completion_ids", ["completion"]),
+    ],
+)
+def test_trl_renders_tools_as_the_engine_does(tmp_path, tokenizer, method, column, sides):
+    tokenizer.chat_template = TOOL_TEMPLATE
+    base, rows = load_base("tiny-random"), [tool_row(number) for number in range(6)]
+    stage = stage_of(method, max_length=4096)
+    inputs = TrainerInputs(base.shell(), tokenizer, stage, 1, rows, tmp_path, 7)
+    prepared = METHODS[method].trainer(inputs).train_dataset
+    for row, found in zip(rows, prepared, strict=True):
+        turns, tools = template_arguments([*row["prompt"], *row[sides[0]]])
+        whole = tokenizer.apply_chat_template(turns, return_dict=False, **tools)
+        assert [*found.get("prompt_ids", []), *found[column]] == whole
+
+
+def test_tools_that_a_trainer_does_not_render_are_refused(tmp_path):
+    rows = [
+        {"prompt": f"{n}", "chosen": "a", "rejected": "b", "tools": [tool("add")] if n else None}
+        for n in range(12)
+    ]
+    with pytest.raises(DataError, match="rows 2, 3, 4 and 8 more: column 'tools' holds tools, wh"):
+        load_split(recipe(tmp_path, rows, "orpo"), "one", "train")
+    assert load_split(recipe(tmp_path, rows, "dpo"), "one", "train")

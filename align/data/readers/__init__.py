@@ -1,0 +1,1 @@
+"""The bytes of a data file to rows, one module for each kind of file."""

@@ -1,0 +1,70 @@
+"""`alignery adapter import`: adapters of other tools become versions of a line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from align.json_output import JsonOption, print_json
+from cluster.names import check_line
+from cluster.settings import Settings
+
+
+def import_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A PEFT adapter's folder or safetensors file, or a trainer's checkpoint with one."
+        ),
+    ],
+    line: Annotated[str, typer.Option(help="The line of adapters to add to, e.g. mine/sft.")],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The base that it was trained on: a folder, a hub id or a built-in name. Default: "
+            "the base that its adapter_config.json names."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in an adapter that another tool has made, as the next version of a line.
+
+    It reads PEFT's LoRA, AdaLoRA, LoHa, LoKr and VeRA and stores exactly what they compute.
+
+    What cannot be held exactly is refused with the reason. Pickles (.bin, .pt) are never loaded.
+
+    For folders that alignery has published: `alignery adapter register`.
+    """
+    from align.importing import import_adapter
+    from cluster.registry import open_registry
+
+    check_line(line)
+    with tempfile.TemporaryDirectory(prefix="alignery-import-") as scratch:
+        folder = Path(scratch) / "adapter"
+        imported = import_adapter(source, line, base, folder)
+        version = open_registry(Settings()).register(line, folder)
+    if as_json:
+        print_json(
+            {
+                "name": version.name,
+                "line": version.line,
+                "number": version.number,
+                "id": version.adapter_id,
+                "base": version.base,
+                "method": version.method,
+                "rank": version.rank,
+                "peft_type": imported.kind,
+                "conversion": imported.conversion,
+                "notes": list(imported.notes),
+            }
+        )
+        return
+    typer.echo(
+        f"{version.name} is {version.adapter_id[:12]}: {imported.kind} for base '{version.base}', "
+        f"{imported.conversion}, rank {version.rank}"
+    )
+    for note in imported.notes:
+        typer.echo(f"note: {note}", err=True)

@@ -1,0 +1,24 @@
+from copy import deepcopy
+
+from tokenizers import AddedToken
+
+from align.base import Base
+from align.control_tokens import control_tokens, texts_of, written_tokens
+
+
+def test_control_tokens_are_the_special_added_tokens(tiny: Base) -> None:
+    tokenizer = deepcopy(tiny.tokenizer)
+    tokenizer.add_tokens([AddedToken("<think>", special=False)])
+    assert control_tokens(tokenizer) == {"<|im_start|>": 0, "<|im_end|>": 1}
+
+
+def test_written_tokens_are_in_the_order_of_the_vocabulary() -> None:
+    assert written_tokens(["x </s>", "<s> </s>"], ["<s>", "</s>", "<pad>"]) == ["<s>", "</s>"]
+
+
+def test_texts_of_messages_are_their_strings_without_roles() -> None:
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}], "name": "b"},
+        {"role": "assistant", "content": "c", "weight": 1, "calls": ({"arguments": {"x": "d"}},)},
+    ]
+    assert list(texts_of(messages)) == ["a", "b", "c", "d"]
