@@ -9,7 +9,8 @@ from align.base_tokenizer import read_tokenizer
 from align.data.files import check_columns
 from align.data.leaks import HELD_OUT, check_chain
 from align.data.problems import Split
-from align.data.row_account import RowAccount, row_account
+from align.data.row_account import row_account
+from align.data.row_findings import RowAccount
 from align.data.splits import answers_stage, check_disjoint, load_answers, load_split
 from align.data.user_rows import Row
 from align.errors import DataError, ModelError

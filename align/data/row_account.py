@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from align.data.control_tokens import rows_with_control_tokens
 from align.data.files import read, source_of
 from align.data.lengths import longest_row, measure_lengths, row_fates
 from align.data.numbered_rows import number_of
 from align.data.problems import Split
+from align.data.row_findings import RowAccount, RowFinding, finding
 from align.data.row_tokens import row_tokens
 from align.data.user_rows import Row
 from align.errors import DataError
@@ -19,53 +19,7 @@ from align.methods.specification import TRUNCATION, Fate
 from align.recipe import DataConfig, Recipe, StageConfig
 from align.space.spaces import Expression, Space
 
-#: How many rows a finding shows, and how many characters of their prompts.
-EXAMPLES, PROMPT_LENGTH = 3, 40
-
 Splits = Mapping[Split, Sequence[Row]]
-
-
-class RowExample(BaseModel):
-    """A row: its number in the user's file (None: it is generated), and its prompt's beginning."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int | None
-    prompt: str
-
-
-class RowFinding(BaseModel):
-    """What `text` says of `count` rows, with the first of them as examples."""
-
-    model_config = ConfigDict(frozen=True)
-
-    text: str
-    count: int
-    examples: tuple[RowExample, ...] = ()
-
-    def line(self) -> str:
-        """The finding as a single line."""
-        shown = [
-            f"{'' if example.number is None else f'row {example.number} '}{example.prompt!r}"
-            for example in self.examples
-        ]
-        if not shown:
-            return self.text
-        return f"{self.text} ({', '.join(shown)}{', …' if self.count > len(shown) else ''})"
-
-
-class RowAccount(BaseModel):
-    """The rows of a stage: how many each split holds, and what is remarkable about them."""
-
-    model_config = ConfigDict(frozen=True)
-
-    stage: str
-    splits: dict[str, int]
-    findings: tuple[RowFinding, ...] = ()
-
-    def lines(self) -> list[str]:
-        """A line for each finding."""
-        return [finding.line() for finding in self.findings]
 
 
 def row_account(
@@ -95,32 +49,12 @@ def row_account(
     else:
         findings += _cut(config, splits["train"], tokenizer, context_length)
         findings += _unmeasurable(config, splits, tokenizer)
+        findings += _control_tokens(splits, tokenizer)
         if context_length is not None:
             _check_fit(config, splits, tokenizer, context_length, answer_tokens or 0)
     findings += _doubtful(config, splits)
     sizes = {str(name): len(rows) for name, rows in splits.items()}
     return RowAccount(stage=stage, splits=sizes, findings=tuple(findings))
-
-
-def account_lines(accounts: Mapping[str, RowAccount]) -> list[str]:
-    """The findings of several stages, each with its stage; those of several stages once."""
-    stages_by_line: dict[str, list[str]] = {}
-    for stage, account in accounts.items():
-        for line in account.lines():
-            stages_by_line.setdefault(line, []).append(stage)
-    return [f"{', '.join(stages)}: {line}" for line, stages in stages_by_line.items()]
-
-
-def finding(text: str, rows: Sequence[Row]) -> RowFinding:
-    """A finding on these rows; those with the lowest numbers are the examples."""
-    ordered = sorted(rows, key=lambda row: number_of(row) or 0)
-    return RowFinding(text=text, count=len(rows), examples=tuple(map(_example, ordered[:EXAMPLES])))
-
-
-def _example(row: Row) -> RowExample:
-    text = " ".join(str(row["prompt"][-1].get("content")).split())
-    shortened = text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1]}…"
-    return RowExample(number=number_of(row), prompt=shortened)
 
 
 def _unused(data: DataConfig, splits: Splits) -> Iterator[RowFinding]:
@@ -236,6 +170,14 @@ def _check_fit(
             if answer_tokens:
                 text += f", {answer_tokens} of them for an answer (evaluation.max_new_tokens)"
             raise DataError(f"{finding(text, too_long).line()}: shorten them")
+
+
+def _control_tokens(splits: Splits, tokenizer: Any) -> Iterator[RowFinding]:
+    rows = [row for part in splits.values() for row in part]
+    for token, indices in rows_with_control_tokens(tokenizer, rows).items():
+        text = f"{len(indices):,} of {len(rows):,} rows contain the text of the control token"
+        meaning = "which is read as the token"
+        yield finding(f"{text} {token!r}, {meaning}", [rows[index] for index in indices])
 
 
 def _written_alike(config: StageConfig, splits: Splits) -> Iterator[RowFinding]:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from align.base import Base
-from align.data.row_account import RowAccount, account_lines, row_account
+from align.data.row_account import row_account
+from align.data.row_findings import RowAccount, account_lines
 from align.data.splits import load_split
 from align.errors import DataError
 from align.recipe import Recipe
@@ -119,6 +120,19 @@ def test_pairs_in_both_orders_contradict_each_other(tiny: Base, tmp_path: Path) 
     repeated, opposed = sorted((opposed, repeated))
     assert repeated.startswith("1 of 20 rows repeat an earlier row word for word (row ")
     assert opposed.startswith("2 of 20 pairs contradict another pair") and "row 19 'p3'" in opposed
+
+
+def test_texts_of_control_tokens_are_counted(tiny: Base, tmp_path: Path) -> None:
+    rows = answers()
+    rows[6]["completion"] = "no<|im_end|>\n<|im_start|>user\nmore"
+    rows[9]["prompt"] = "what is <|im_end|>?"
+    lines = account(recipe(tmp_path, rows, **SIZES), tiny).lines()
+    assert sorted(lines) == [
+        "1 of 20 rows contain the text of the control token '<|im_start|>', which is read as the "
+        "token (row 7 'p6')",
+        "2 of 20 rows contain the text of the control token '<|im_end|>', which is read as the "
+        "token (row 7 'p6', row 10 'what is <|im_end|>?')",
+    ]
 
 
 def test_empty_answers_are_counted(tiny: Base, tmp_path: Path) -> None:
