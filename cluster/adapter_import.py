@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from align.adapters import Manifest
 from align.json_output import JsonOption, print_json
 from cluster.errors import RegistryError
 from cluster.names import check_line
-from cluster.registry import Registry
 from cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.registry import Registry
+
+
+def _check_known_base(registry: Registry, identity: str, base: str) -> None:
+    """RegistryError if the same adapter is registered for another base.
+
+    An id has a single record, so the base of this import would be dropped without a word.
+    """
+    for known in registry.versions():
+        if known.adapter_id == identity and known.base != base:
+            raise RegistryError(
+                f"the same adapter is registered as {known.name} for base '{known.base}', and "
+                f"cannot have base '{base}' beside it: serve it by `alignery serve run "
+                f"--base {known.base}`, or import it into another ALIGNERY_HOME"
+            )
 
 
 def import_command(
@@ -49,7 +64,7 @@ def import_command(
     with tempfile.TemporaryDirectory(prefix="alignery-import-") as scratch:
         folder = Path(scratch) / "adapter"
         imported = import_adapter(source, line, base, folder)
-        _check_known_base(registry, imported.manifest)
+        _check_known_base(registry, imported.manifest.id, imported.manifest.base)
         version = registry.register(line, folder)
     if as_json:
         print_json(
@@ -73,17 +88,3 @@ def import_command(
     )
     for note in imported.notes:
         typer.echo(f"note: {note}", err=True)
-
-
-def _check_known_base(registry: Registry, manifest: Manifest) -> None:
-    """RegistryError if the same adapter is registered for another base.
-
-    An id has a single record, so the base of this import would be dropped without a word.
-    """
-    for known in registry.versions():
-        if known.adapter_id == manifest.id and known.base != manifest.base:
-            raise RegistryError(
-                f"the same adapter is registered as {known.name} for base '{known.base}', and "
-                f"cannot have base '{manifest.base}' beside it: serve it by `alignery serve run "
-                f"--base {known.base}`, or import it into another ALIGNERY_HOME"
-            )
