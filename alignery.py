@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from align.errors import AligneryError
+from cluster.signals import ended_by_signals
 from cluster.threads import log_uncaught
 
 
@@ -105,6 +106,10 @@ def _global(
 
 
 def main() -> None:
-    """The `alignery` program. Uncaught errors in libraries' threads are logged, not printed."""
+    """The `alignery` program. Uncaught errors in libraries' threads are logged, not printed.
+
+    Ctrl-C, `kill` and the end of the terminal end every command with its clean-up.
+    """
     threading.excepthook = log_uncaught
-    app()
+    with ended_by_signals():
+        app()

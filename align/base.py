@@ -89,11 +89,11 @@ def load_base(ref: str, *fp32_modules: str) -> Base:
     apply_forced_card()
     # Sums in fp16 would overflow where the result does not.
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-    with _without_progress():
+    with without_progress():
         source, revision = model_source(ref), hub_revision(ref)
     pinned = {} if revision is None else {"revision": revision}
     try:
-        with _without_progress():
+        with without_progress():
             tokenizer = AutoTokenizer.from_pretrained(source, **pinned)
             # Loaded in the dtype of its files: the digest must not depend on the machine.
             model = AutoModelForCausalLM.from_pretrained(
@@ -129,7 +129,8 @@ def _cast(model: Any, dtype: torch.dtype) -> Any:
 
 
 @contextmanager
-def _without_progress() -> Iterator[None]:
+def without_progress() -> Iterator[None]:
+    """Switch off the progress bars of transformers until the block ends."""
     was_enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -18,14 +18,16 @@ def read_tokenizer(ref: str, hub: bool = False) -> Any | None:
     """
     from transformers import AutoTokenizer
 
-    from align.base import complete_tokenizer, model_source
+    from align.base import complete_tokenizer, model_source, without_progress
 
     if ref == SMOLLM2 and not unpacked(ref).is_dir():
         file = packaged_smollm2()
         return AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     options = {"local_files_only": True} if on_hub(ref) and not hub else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_source(ref), **options)
+        with without_progress():
+            source = model_source(ref)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError):
         return None  # a worker that loads the base gives the reason
     complete_tokenizer(tokenizer, ref)

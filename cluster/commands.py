@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
-from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.console_tables import print_parts, print_table
+from align.errors import AdapterError
 from align.json_output import JsonOption, print_json
 from cluster.adapter_import import import_command
 from cluster.settings import Settings
 
 if TYPE_CHECKING:
-    from align.evaluation.comparison import Compared
+    from align.evaluation.examples import Example
     from cluster.promotion import Expected, HistoryEntry
     from cluster.registry import AdapterVersion, Registry
 
@@ -26,9 +25,6 @@ adapter_app = typer.Typer(
 )
 adapter_app.command("import")(import_command)
 cluster_app = typer.Typer(help="Look at what all machines share.", no_args_is_help=True)
-
-#: Wide enough for any row, so that in a pipe each row of a table is a single line.
-_PIPE_COLUMNS = 1000
 
 _Alias = Annotated[str, typer.Option(help="Which alias of the line.")]
 _Reason = Annotated[str, typer.Option(help="Why, kept in the history.")]
@@ -50,7 +46,7 @@ def list_adapters(
     elif not versions:
         typer.echo("no adapters yet: `alignery sweep run` makes some", err=True)
     else:
-        _print_table(
+        print_table(
             ["adapter", "aliases", "method", "rank", "id", "registered", "base"],
             [_cells(version) for version in versions],
         )
@@ -62,20 +58,16 @@ def show_adapter(
     as_json: JsonOption = False,
 ) -> None:
     """Show one adapter: where it came from, how good it is, where its files are."""
+    from cluster.display import version_parts
+
     registry = _registry()
     version = registry.resolve(name)
-    shown = {
-        **_row(version),
-        "folder": str(registry.folder(version)),
-        "manifest": version.manifest.model_dump(mode="json"),
-    }
+    folder = registry.folder(version)
     if as_json:
-        print_json(shown)
+        manifest = version.manifest.model_dump(mode="json")
+        print_json({**_row(version), "folder": str(folder), "manifest": manifest})
     else:
-        manifest = shown.pop("manifest")
-        fields = ("parents", "reward_model", "params", "metrics", "seed", "seconds", "dtype")
-        shown |= {key: manifest[key] for key in fields}
-        _print_table(["", ""], [[key, _text(value)] for key, value in shown.items()])
+        print_parts(*version_parts(version, folder, _examples(folder)))
 
 
 @adapter_app.command("compare")
@@ -86,6 +78,7 @@ def compare_adapters(
 ) -> None:
     """Compare two adapters by the held-out items that both were measured on."""
     from cluster.compare import compare_versions
+    from cluster.display import compared_cells
 
     comparison = compare_versions(_registry(), first, second)
     if as_json:
@@ -95,8 +88,8 @@ def compare_adapters(
     if not comparison.measures:
         typer.echo(f"nothing that was measured of {names[0]} and {names[1]} can be compared")
     else:
-        columns = ["measure", "items", *names, "difference", "95 %", f"{names[0]} is"]
-        _print_table(columns, [_compared_cells(measure) for measure in comparison.measures])
+        columns = ["measure", "items", *names, "difference (95 %)", "p", f"{names[0]} is"]
+        print_table(columns, [compared_cells(measure) for measure in comparison.measures])
     for reason in dict.fromkeys(comparison.left_out.values()):
         measures = ", ".join(name for name, why in comparison.left_out.items() if why == reason)
         typer.echo(f"left out, since {reason}: {measures}")
@@ -162,7 +155,7 @@ def show_history(line: _Line, alias: _Alias = "champion", as_json: JsonOption = 
     if as_json:
         print_json([dataclasses.asdict(entry) for entry in entries])
     else:
-        _print_table(
+        print_table(
             ["when", "action", "from", "to", "id", "reason"],
             [_history_cells(entry) for entry in entries],
         )
@@ -179,7 +172,7 @@ def check_cluster(as_json: JsonOption = False) -> None:
         print_json({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
         cells = [[check.name, "ok" if check.ok else "problem", check.detail] for check in checks]
-        _print_table(["what", "state", "detail"], cells)
+        print_table(["what", "state", "detail"], cells)
     if not ok:
         raise typer.Exit(1)
 
@@ -210,6 +203,15 @@ def _expected(registry: Registry, line: str, adapter_id: str | None) -> Expected
     return matches[0] if len(adapter_id) >= 8 and len(matches) == 1 else adapter_id
 
 
+def _examples(folder: Path) -> list[Example]:
+    """The rows that the adapter was measured on; none if it has no readable ones."""
+    from align.evaluation.examples import read_examples
+
+    with suppress(AdapterError):
+        return read_examples(folder)
+    return []
+
+
 def _row(version: AdapterVersion) -> dict[str, Any]:
     return {
         "name": version.name,
@@ -237,19 +239,6 @@ def _cells(version: AdapterVersion) -> list[str]:
     ]
 
 
-def _compared_cells(compared: Compared) -> list[str]:
-    gain = compared.gain
-    return [
-        compared.measure,
-        str(gain.count),
-        f"{compared.ours:.4g}",
-        f"{compared.theirs:.4g}",
-        f"{gain.difference:+.3g}",
-        f"{gain.low:+.3g} to {gain.high:+.3g}",
-        compared.verdict,
-    ]
-
-
 def _history_cells(entry: HistoryEntry) -> list[str]:
     return [
         f"{entry.at:%Y-%m-%d %H:%M:%S}",
@@ -267,24 +256,3 @@ def _print_move(entry: HistoryEntry, as_json: bool) -> None:
         return
     origin = f" (was :{entry.from_number})" if entry.from_number else ""
     typer.echo(f"{entry.line}@{entry.alias} is {entry.line}:{entry.to_number}{origin}")
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=any(columns))
-    for column in columns:
-        table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    # A pipe has no width: its reader gets whole lines.
-    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
-
-
-def _text(value: Any) -> str:
-    """A value as text for the user."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value if isinstance(value, str) else json.dumps(value)

@@ -20,7 +20,7 @@ from cluster.compat.ray_core import loopback, own_sessions
 from cluster.errors import ClusterError
 from cluster.head import Head, knock
 from cluster.settings import Settings
-from cluster.signals import ended_by_sigterm, signals_deferred, sigterm_handler
+from cluster.signals import ended_by_signals, signals_deferred, sigterm_handler
 from cluster.token import local_token
 
 #: Adapters and metrics travel through the object store, data sets and models do not.
@@ -59,10 +59,10 @@ def ray_session(settings: Settings, num_cpus: int | None = None) -> Iterator[str
 
     Connects to `settings.ray_address`, or else starts a local Ray with `num_cpus` (default: all
     of this machine) that listens on loopback only and demands a token of its own. Ray gives each
-    worker as many OMP threads as its task or actor has CPUs. SIGTERM ends the block like Ctrl-C
-    does, as SystemExit. Inside another session it yields that session's address and stops nothing.
-    Joining a cluster that demands no token gives a warning. ClusterError if the cluster cannot be
-    reached or started, or demands another token than this machine has.
+    worker as many OMP threads as its task or actor has CPUs. SIGTERM and SIGHUP end the block like
+    Ctrl-C does, as SystemExit. Inside another session it yields that session's address and stops
+    nothing. Joining a cluster that demands no token gives a warning. ClusterError if the cluster
+    cannot be reached or started, or demands another token than this machine has.
     """
     import ray
 
@@ -70,7 +70,7 @@ def ray_session(settings: Settings, num_cpus: int | None = None) -> Iterator[str
         yield ray.get_runtime_context().gcs_address
         return
     session = _local(num_cpus) if settings.ray_address is None else _joined(settings.ray_address)
-    with ended_by_sigterm(), session as address:
+    with ended_by_signals(), session as address:
         yield address
 
 

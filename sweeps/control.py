@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal, cast
 
@@ -18,7 +20,7 @@ from cluster.database.tables import Launch, Sweep, now
 from cluster.settings import Settings
 from sweeps import run_store, sweep_store
 from sweeps.errors import SweepLocked, SweepPaused
-from sweeps.events import Event, OnEvent, StageFinished, StageStarted
+from sweeps.events import Event, OnEvent, StageFinished, StageStarted, WorkerWarned
 from sweeps.heartbeat import BEAT_SECONDS, SILENT_SECONDS, beating
 from sweeps.run_store import INTERRUPTED, PAUSE, PAUSED, STOP
 from sweeps.study_lock import StudyLock
@@ -66,11 +68,21 @@ class Control:
 
 
 def noting(database: Database, launch: int, on_event: OnEvent) -> OnEvent:
-    """Wrap `on_event` so that each sweep that the launch starts or reuses is attached to it."""
+    """Wrap `on_event` so that each sweep that the launch starts or reuses is attached to it.
+
+    The remarks of the launch on a stage are added to the notes of its start. A warning becomes such
+    a remark and is passed on unless there is the same already.
+    """
 
     def heard(event: Event) -> None:
         if isinstance(event, StageStarted):
             sweep_store.attach(database, event.line, event.run, launch)
+            options = run_store.options_of(run_store.read(database, launch))
+            remarks = options.remarks.get(event.stage, [])
+            event = replace(event, notes=(*event.notes, *remarks))
+        elif isinstance(event, WorkerWarned):
+            if not run_store.add_remark(database, launch, event.stage, event.remark):
+                return
         elif isinstance(event, StageFinished) and event.reused:
             sweep_store.attach(database, event.line, None, launch)
         on_event(event)
@@ -247,7 +259,8 @@ def _ending(error: BaseException) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt):
         return STOPPED, "stopped by Ctrl-C"
     if isinstance(error, SystemExit | GeneratorExit):
-        return STOPPED, "stopped by SIGTERM"
+        closed = isinstance(error, SystemExit) and error.code == 128 + signal.SIGHUP
+        return STOPPED, "stopped by the end of its terminal" if closed else "stopped by SIGTERM"
     return FAILED, f"{type(error).__name__}: {error}"
 
 

@@ -69,6 +69,24 @@ class TrialRetried:
 
 
 @dataclass(frozen=True)
+class WorkerWarned:
+    """A worker warned of something; each text comes once for a stage, from its first trial.
+
+    `number` is None where the parent or the base was measured.
+    """
+
+    stage: str
+    number: int | None
+    text: str
+
+    @property
+    def remark(self) -> str:
+        """The warning with the trial that gave it."""
+        giver = "a worker" if self.number is None else f"trial {self.number}"
+        return f"{giver} warned: {self.text}"
+
+
+@dataclass(frozen=True)
 class FinalistMeasured:
     """A finalist was measured on unseen items; there are `of` finalists.
 
@@ -116,6 +134,7 @@ Event = (
     | MilestoneReported
     | TrialRetried
     | TrialFinished
+    | WorkerWarned
     | FinalistMeasured
     | PoolChanged
     | StageFinished

@@ -14,16 +14,10 @@ from typing import Any
 
 from align.errors import AdapterError
 from align.evaluation.comparison import compare_examples
+from align.evaluation.estimates import estimate
 from align.evaluation.examples import Example
 from align.evaluation.metrics import is_share, key_of
-from align.evaluation.statistics import (
-    Paired,
-    auc,
-    auc_bounds,
-    bound_or_none,
-    mean_bounds,
-    wilson,
-)
+from align.evaluation.statistics import Paired, bound_or_none, wilson
 from align.recipe import StageConfig
 from sweeps.trials import DEFAULT, TrialSummary, ranked
 
@@ -78,7 +72,8 @@ class Standing:
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Standing:
         """A standing from what `plain` wrote."""
-        systems = tuple(_entry(system, content["items"]) for system in content["systems"])
+        measure, items = content["measure"], content["items"]
+        systems = tuple(_entry(system, measure, items) for system in content["systems"])
         return cls(**{**content, "systems": systems})
 
 
@@ -144,22 +139,24 @@ def standing(
         next((result for result in results if result.name == name), None)
         for name in ("parent", "base")
     )
+    estimates = {result.name: estimate(result.rows, measure) for result in results}
     systems = tuple(
         Entry(
             result.name,
             result.number,
             result.objective,
-            *_interval(result, measure),
+            bound_or_none(estimates[result.name].low),
+            bound_or_none(estimates[result.name].high),
             {name: value for name, value in result.metrics.items() if math.isfinite(value)},
             feasible[result.name],
             _against(result, default, measure),
             _against(result, parent, measure),
             _against(result, base, measure),
-            len(_values(result, measure)) or None,
+            estimates[result.name].count or None,
         )
         for result in results
     )
-    items = len(_values(chosen, measure))
+    items = estimates[chosen.name].count
     return Standing(
         SPLIT, items, measure, config.minimised, chosen.number or 0, searched_best, systems
     )
@@ -188,28 +185,6 @@ def _feasible(result: SystemResult, trials: Sequence[TrialSummary]) -> bool:
     return all(trial.feasible for trial in trials if trial.number == result.number)
 
 
-def _values(result: SystemResult, measure: str) -> list[float]:
-    if measure == "label_auc":
-        return [row.numbers["log_ratio"] for row in result.rows if row.items == "labels"]
-    return [row.numbers[measure] for row in result.rows if measure in row.numbers]
-
-
-def _interval(result: SystemResult, measure: str) -> tuple[float | None, float | None]:
-    values = _values(result, measure)
-    if not values:
-        return None, None
-    if measure == "label_auc":
-        liked = [row.numbers["liked"] > 0.5 for row in result.rows if row.items == "labels"]
-        if len(set(liked)) < 2:
-            return None, None
-        low, high = auc_bounds(auc(values, liked), sum(liked), len(liked) - sum(liked))
-    elif is_share(measure):
-        low, high = wilson(sum(values), len(values))
-    else:
-        low, high = mean_bounds(values)
-    return bound_or_none(low), bound_or_none(high)
-
-
 def _against(result: SystemResult, other: SystemResult | None, measure: str) -> Paired | None:
     if other is None or other is result or not result.rows or not other.rows:
         return None
@@ -230,16 +205,22 @@ def _plain(system: Entry) -> dict[str, Any]:
     return {**asdict(system), **sides}
 
 
-def _entry(content: Mapping[str, Any], items: int) -> Entry:
-    """An entry from JSON; of earlier versions, whose differences lack the number of items."""
+def _entry(content: Mapping[str, Any], measure: str, items: int) -> Entry:
+    """An entry from JSON. Those of earlier versions have no `items`, and bounds by resampling.
+
+    Of these, a share gets the interval that it has today.
+    """
     sides = {name: _gain(content.get(name), items) for name in _SIDES}
-    return Entry(**{**content, **sides})
+    low, high = content["low"], content["high"]
+    if "items" not in content and low is not None and is_share(measure):
+        low, high = wilson(content["objective"] * items, items)
+    return Entry(**{**content, **sides, "low": low, "high": high})
 
 
 def _gain(content: Mapping[str, Any] | None, items: int) -> Paired | None:
     if content is None:
         return None
-    bounds = {
-        name: math.nan if content[name] is None else content[name] for name in ("low", "high")
-    }
-    return Paired(**{"count": items, **content, **bounds})
+    low, high = content["low"], content["high"]
+    if low is None or low == high:  # equal where equal differences were resampled
+        low = high = math.nan
+    return Paired(**{"count": items, **content, "low": low, "high": high})

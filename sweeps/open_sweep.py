@@ -25,6 +25,7 @@ from sweeps.events import (
     TrialFinished,
     TrialRetried,
     TrialStarted,
+    WorkerWarned,
 )
 from sweeps.finalists import Standing
 from sweeps.pool.protocols import End, Task
@@ -37,6 +38,8 @@ from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 from sweeps.trials import DEFAULT, Assignment, Milestone, TrialSummary, best_of
 
 STOPPED_REASON = "stopped on request"
+#: The most different warnings of a stage's workers that are passed on.
+MOST_WARNINGS = 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class OpenSweep:
         self._since = time.monotonic()
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
-        self._stopped = False
+        self._stopped, self._warnings = False, list[str]()
         self._row = row.id
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
@@ -104,6 +107,7 @@ class OpenSweep:
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
         """Handle a result that a worker reports; True if its trial continues."""
+        self._warn(task, result)
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
             self._finals.result(task, result)
@@ -260,6 +264,12 @@ class OpenSweep:
             unseen,
         )
         self._emit(finished)
+
+    def _warn(self, task: Task, result: Mapping[str, Any]) -> None:
+        for text in json.loads(result.get("warnings", "[]")):
+            if text not in self._warnings and len(self._warnings) < MOST_WARNINGS:
+                self._warnings.append(text)
+                self._emit(WorkerWarned(self._job.stage, task.number, text))
 
     def _emit(self, event: Event) -> None:
         self._driver.on_event(event)

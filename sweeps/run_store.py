@@ -27,6 +27,7 @@ class RunOptions(BaseModel):
 
     `needs`: the recipe's names of adapters from outside the launch, and the `line:version` that
     each resolved to. `files`: SHA-256 of each data file and file of reward functions, by path.
+    `remarks`: by stage, what was said of its rows at the beginning, and what its workers warned of.
     """
 
     fresh: bool = False
@@ -38,6 +39,7 @@ class RunOptions(BaseModel):
     grow: bool = False
     needs: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
+    remarks: dict[str, list[str]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,24 @@ def recipe_of(row: Launch | Sweep) -> Recipe:
 def options_of(launch: Launch) -> RunOptions:
     """The options that the launch was started with."""
     return RunOptions.model_validate(launch.options)
+
+
+def remarks_on(database: Database, row: Sweep) -> list[str]:
+    """What the newest launch of a sweep has said of the stage's rows and workers."""
+    if row.launch_id is None:
+        return []
+    return options_of(read(database, row.launch_id)).remarks.get(row.stage, [])
+
+
+def add_remark(database: Database, identity: int, stage: str, text: str) -> bool:
+    """Add a remark on a stage to a launch; False if it is there already."""
+    options = options_of(read(database, identity))
+    remarks = options.remarks.setdefault(stage, [])
+    if text in remarks:
+        return False
+    remarks.append(text)
+    update(database, identity, options=options.model_dump(mode="json"))
+    return True
 
 
 def with_needs(recipe: Recipe, needs: Mapping[str, str]) -> Recipe:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from align.data.row_account import RowAccount
+from align.errors import AligneryError
 from align.preflight import check_inputs
 from align.recipe import Recipe
 from cluster.database import Database
@@ -46,23 +49,36 @@ class RunInputs:
 def new_inputs(
     settings: Settings, recipe: Recipe, stages: Sequence[str], options: RunOptions
 ) -> RunInputs:
-    """The inputs of a new launch; records its adapters and its files' digests in its options.
+    """The inputs of a new launch; its options record adapters, digests of files, and the rows.
 
     AligneryError if local data or rewards cannot be used, or an adapter is missing or does not fit.
     """
     local = localise(recipe, Storage(settings))
-    if settings.ray_address is None:  # a cluster's machines may see other files
-        check_inputs(local, stages)
+    accounts = _checked(settings, local, stages)
     outside = find_needs(open_registry(settings), recipe, stages)
     needs = {name: version.name for name, version in outside.items()}
     files = run_store.files_of(local, stages)
+    remarks = {stage: account.lines() for stage, account in accounts.items()}
     return RunInputs(
         recipe,
         list(stages),
-        options.model_copy(update={"needs": needs, "files": files}),
+        options.model_copy(update={"needs": needs, "files": files, "remarks": remarks}),
         run_store.with_needs(local, needs),
         {version.name: version for version in outside.values()},
     )
+
+
+def _checked(settings: Settings, local: Recipe, stages: Sequence[str]) -> dict[str, RowAccount]:
+    """The accounts of the stages' rows; errors as of `check_inputs`, unless a cluster is connected.
+
+    A cluster's machines may see other files. Their account is then of what this machine sees, if
+    that can be used.
+    """
+    if settings.ray_address is None:
+        return check_inputs(local, stages)
+    with suppress(AligneryError):
+        return check_inputs(local, stages, hub=False)
+    return {}
 
 
 def recorded_inputs(

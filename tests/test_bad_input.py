@@ -213,7 +213,10 @@ def test_data_that_cannot_be_used(
         ("", ["no rows; test 16 + validation 8 + train 32 = 56 are needed"]),
         ('{"prompt": "p", "completion": "c"}', ["1 row is too few", "at least 3 prompts"]),
         ('{"prompt": "p", "completion": "c"}\n{"prompt": "q"}', ["row 2: ", "'completion'"]),
-        ('{"prompt": "p", "completion": [{"role": "x"}]}', ["row 1: column 'completion' must be"]),
+        (
+            '{"prompt": "p", "completion": [{"role": "x"}]}',
+            ["row 1: column 'completion' holds a message with an unknown role"],
+        ),
     ],
     ids=["empty", "one row", "a column missing", "no messages"],
 )

@@ -28,8 +28,8 @@ FORBIDDEN = {
 LAYERS = {
     "align": (
         "control_tokens errors",
-        "artifact_cache atomic_write chat_tools compat gpu_cards json_output lru_cache",
-        "suggestions",
+        "artifact_cache atomic_write chat_tools compat console_tables gpu_cards json_output "
+        "lru_cache suggestions",
         "control_text gpu_errors gpu_memory gpu_process paths space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "chat_encoder fp16",
@@ -51,6 +51,7 @@ LAYERS = {
         "aliases dashboard gpu_checks ray",
         "check jobs registry simulated",
         "adapter_import compare",
+        "display",
         "commands",
     ),
     "sweeps": (

@@ -2,15 +2,20 @@
 
 import json
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 import alignery
 from align.errors import RecipeError
+from tests.waiting import wait_until
 
 HEAVY = ("torch", "ray", "transformers", "trl", "peft", "datasets")
 
@@ -91,3 +96,64 @@ def test_ctrl_c_stops_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> No
     result = CliRunner().invoke(alignery.app, ["recipe", "show", "tutorial"])
     assert result.exit_code == 130
     assert result.stderr == "stopped\n"
+
+
+#: The program with a command that starts a process and waits, as long commands do.
+WAITING = """
+import subprocess, sys, types, alignery
+def wait():
+    child = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        print(child.pid, flush=True)
+        child.wait()
+    finally:
+        child.kill()
+        child.wait()
+        print("cleaned up", flush=True)
+sys.modules["waiting"] = types.SimpleNamespace(wait=wait)
+alignery.COMMANDS["demo"] = alignery.COMMANDS["demo"]._replace(module="waiting", name="wait")
+alignery.main()
+"""
+
+
+def waiting(prefix: str, output: Path) -> psutil.Process:
+    """The waiting program, started by a script in its background, after `prefix`."""
+    file = output.with_name("waiting.py")
+    file.write_text(WAITING)
+    command = shlex.join([sys.executable, str(file), "demo"])
+    script = f"( {prefix} {command}; echo code $? ) >{shlex.quote(str(output))} 2>&1 &"
+    subprocess.run(["sh", "-c", script], timeout=60, check=True)
+    child = wait_until(lambda: re.findall(r"^\d+$", output.read_text(), re.MULTILINE))
+    program = psutil.Process(int(child[0])).parent()
+    assert program is not None
+    return program
+
+
+def ended(output: Path) -> list[str]:
+    """What the program said at its end, and its exit code."""
+    lines = wait_until(lambda: "code" in output.read_text() and output.read_text().splitlines())
+    (child,) = (line for line in lines if line.isdigit())
+    assert not psutil.pid_exists(int(child))
+    return list(lines[lines.index(child) + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGINT, ["cleaned up", "stopped", "code 130"]),
+        (signal.SIGTERM, ["cleaned up", "code 143"]),
+        (signal.SIGHUP, ["cleaned up", "code 129"]),
+    ],
+)
+def test_a_command_in_a_scripts_background_ends_by_a_signal_and_leaves_no_process(
+    number: signal.Signals, said: list[str], tmp_path: Path
+) -> None:
+    waiting("", tmp_path / "output").send_signal(number)
+    assert ended(tmp_path / "output") == said
+
+
+def test_a_command_below_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    program = waiting("nohup", tmp_path / "output")
+    program.send_signal(signal.SIGHUP)
+    program.terminate()
+    assert ended(tmp_path / "output") == ["cleaned up", "code 143"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from align.adapters.manifest import PairedDifference
 from align.evaluation.comparison import verdict
 from align.evaluation.metrics import SHARES, is_share
 from align.evaluation.statistics import Paired
@@ -35,19 +36,24 @@ def estimate_text(measure: str, value: float, low: float | None, high: float | N
 
 def difference_text(measure: str, gain: Paired) -> str:
     """`+25.0 (+10.0 to +37.5) points` or `+0.1 (+0.05 to +0.15)`, or why there is no interval."""
-    points = _in_percent(measure)
-    scale, form = (100, "+.1f") if points else (1, "+.3g")
+    scale, form, unit = (100, "+.1f", " points") if _in_percent(measure) else (1, "+.3g", "")
     low, middle, high = (
         format(scale * value, form) for value in (gain.low, gain.difference, gain.high)
     )
-    return f"{middle} ({gain_interval(gain, low, high)}){' points' if points else ''}"
-
-
-def gain_interval(gain: Paired, low: str, high: str) -> str:
-    """The interval of a difference from its bounds as text, or why there is none."""
     if not math.isnan(gain.low):
-        return f"{low} to {high}"
-    return "1 item" if gain.count == 1 else f"no spread in {gain.count} items"
+        return f"{middle} ({low} to {high}){unit}"
+    reason = "1 item" if gain.count == 1 else f"no spread in {gain.count} items"
+    return f"{middle}{unit} ({reason})"
+
+
+def stored_difference_text(measure: str, stored: PairedDifference | None) -> str:
+    """`difference_text` of a manifest's difference; a dash where there is none."""
+    if stored is None:
+        return "–"
+    if stored.difference == 0 and stored.low in (0, None):
+        return f"none in {stored.items} items"
+    low, high = (math.nan if bound is None else bound for bound in (stored.low, stored.high))
+    return difference_text(measure, Paired(stored.difference, low, high, stored.items))
 
 
 def evidence_text(measure: str, gain: Paired) -> str:

@@ -14,9 +14,11 @@ from align.adapters.foreign.locate import read_json_object
 from align.adapters.foreign.read import BaseShapes
 from align.base import Base, load_base
 from align.errors import AdapterError, ModelError
+from align.inference.families import check_layout
 from align.sources import EMBEDDED
 
 _QUANTISED = re.compile(r"(bnb|[48]-?bit|int[48]|gptq|awq|fp8|gguf|nf4|quantized)", re.IGNORECASE)
+_COPY = "a quantised copy"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _STATE = "state the base that it was trained on: --base NAME (a folder or a hub id)"
 
@@ -34,7 +36,7 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
         )
     named = named or None
     if stated is None:
-        base = load_base(_loadable(named))
+        base = _load_named(_loadable(named))
         if base.revision and _COMMIT.fullmatch(str(revision)) and revision != base.revision:
             raise AdapterError(
                 f"it was trained on commit {revision[:12]} of base '{named}', and the hub's newest "
@@ -42,13 +44,15 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
                 f"{revision} --local-dir FOLDER`) and name its folder: --base FOLDER"
             )
         return base, []
+    if _not_as_it_is(stated) == _COPY:
+        raise AdapterError(f"--base {stated}: {_COPY}; name the base itself, in full precision")
     if named in (None, stated):
         return load_base(stated), []
     digest, why = _digest_of(str(named))
     base = load_base(stated)
     if digest is None:
         return base, [
-            f"the config names base '{named}', {why}; --base states that '{stated}' has its weights"
+            f"the config names base '{named}', {why}; --base states that it belongs to '{stated}'"
         ]
     if not base.digest.startswith(digest):
         raise AdapterError(
@@ -59,7 +63,11 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
 
 
 def shapes_of(base: Base) -> BaseShapes:
-    """The linear layers of the base's decoder, which the bank adapts, by full name."""
+    """The linear layers of the base's decoder, which the bank adapts, by full name.
+
+    ModelError for a base that the engine does not serve.
+    """
+    check_layout(base)
     decoder = {id(module) for module in base.model.base_model.layers.modules()}
     linears = {
         name: (module.out_features, module.in_features)
@@ -79,6 +87,16 @@ def _loadable(named: str | None) -> str:
     return named
 
 
+def _load_named(named: str) -> Base:
+    """`load_base`; its error says that the base can be stated."""
+    try:
+        return load_base(named)
+    except ModelError as error:
+        ours = next((ref for ref, name in PUBLIC.items() if name == named), None)
+        rounded = f"; '{ours}' is a copy of it, rounded to 4 bits" if ours else ""
+        raise ModelError(f"{error}. Or {_STATE}{rounded}") from None
+
+
 def _not_as_it_is(named: str) -> str:
     """Why the named base's own weights cannot be had by its name; empty if they may be."""
     if named in EMBEDDED:
@@ -88,12 +106,12 @@ def _not_as_it_is(named: str) -> str:
         if not (folder / "config.json").is_file():
             return "a folder without a config.json"
         quantised = read_json_object(folder / "config.json").get("quantization_config")
-        return "a quantised copy" if quantised else ""
+        return _COPY if quantised else ""
     if digest_in_name(named):
         return "a folder of the machine where it was trained"
     if named[:1] in ("/", ".", "~") or "\\" in named or named.count("/") > 1:
         return "a folder that is not on this machine"
-    return "a quantised copy" if _QUANTISED.search(named.rpartition("/")[2]) else ""
+    return _COPY if _QUANTISED.search(named.rpartition("/")[2]) else ""
 
 
 def _digest_of(named: str) -> tuple[str | None, str]:
@@ -111,6 +129,8 @@ def _digest_of(named: str) -> tuple[str | None, str]:
             folder = snapshot_download(named, local_files_only=True)
         except (OSError, ValueError):  # also for names that are no hub ids
             return None, _not_here(named)
+        if why := _not_as_it_is(folder):
+            return None, why
     try:
         return load_base(folder).digest, ""
     except ModelError:

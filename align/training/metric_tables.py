@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
-from align.adapters.manifest import Manifest, PairedDifference
-from align.evaluation.result_text import difference_text, figure_text
-from align.evaluation.statistics import Paired
+from align.adapters.manifest import Manifest
+from align.evaluation.result_text import figure_text, stored_difference_text
 
 #: Metrics in the order of a card, each with its label and unit.
 MEASURES = {
@@ -63,19 +61,10 @@ def _row(manifest: Manifest, name: str, with_parent: bool) -> list[str]:
     cells.append(figure_text(name, manifest.metrics.get(name)))
     if with_parent:
         cells.append(figure_text(name, manifest.parent_metrics.get(name)))
-        cells.append(_gain(name, manifest.against_parent.get(name)))
+        cells.append(stored_difference_text(name, manifest.against_parent.get(name)))
     cells.append(figure_text(name, manifest.base_metrics.get(name)))
-    cells.append(_gain(name, manifest.against_base.get(name)))
+    cells.append(stored_difference_text(name, manifest.against_base.get(name)))
     return cells
-
-
-def _gain(name: str, gain: PairedDifference | None) -> str:
-    if gain is None:
-        return "–"
-    if gain.difference == 0 and gain.low in (0, None):
-        return f"none in {gain.items} items"
-    low, high = (math.nan if bound is None else bound for bound in (gain.low, gain.high))
-    return difference_text(name, Paired(gain.difference, low, high, gain.items))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

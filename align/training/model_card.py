@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from align.adapters.base_name import PUBLIC, public_base
+from align.adapters.base_name import PUBLIC, digest_in_name, public_base
 from align.adapters.manifest import Manifest
 from align.methods import METHODS, is_reward_model
 from align.sources import EMBEDDED
@@ -153,11 +153,12 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield from ("## How to use it", "", "```python")
     if packaged:
         yield "from align.base import model_source"
+    folder = "  # the folder with these weights" if digest_in_name(_base(manifest)) else ""
     yield from (
         "from peft import PeftModel",
         f"from transformers import {model}, AutoTokenizer",
         "",
-        f"source = {f'model_source({name})  # its folder' if packaged else name}",
+        f"source = {f'model_source({name})  # its folder' if packaged else name + folder}",
         "tokenizer = AutoTokenizer.from_pretrained(source)",
         f"base = {model}.from_pretrained(source{labels})",
     )

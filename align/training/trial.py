@@ -10,7 +10,8 @@ from pathlib import Path
 
 from align.adapters import Manifest, write_manifest
 from align.base import load_base
-from align.data.leaks import check_chain
+from align.data.leaks import HELD_OUT, check_chain
+from align.data.row_tokens import row_tokens
 from align.data.splits import load_split
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.eval_result import EvalResult, read_measured, write_measured
@@ -82,6 +83,7 @@ class Trial:
         _settle(self._recipe.base, *self._recipe.fp32_modules)
         if self.step == 0:
             check_chain(self._recipe, self._stage)
+            self._check_held_out()
         plan = EvalPlan(self._recipe, self._stage, self._config, self._parent, self._reward_model)
         earlier = read_measured(newest_checkpoint(self._folder)[1])
         rewards = plan.evaluator.rewards(self._config.rewards)
@@ -104,6 +106,14 @@ class Trial:
             "seconds_train": trained - loaded,
             "seconds_evaluate": time.perf_counter() - trained,
         }
+
+    def _check_held_out(self) -> None:
+        """DataError for held-out rows that the base's chat template cannot render."""
+        base = load_base(self._recipe.base, *self._recipe.fp32_modules)
+        for split in HELD_OUT:
+            row_tokens(
+                base.tokenizer, load_split(self._recipe, self._stage, split), self._config.method
+            )
 
     def _train(self, to: int, rewards: Rewards) -> tuple[Path, float]:
         """The checkpoint at step `to`, and when the first optimizer step began, or would have."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from jinja2 import TemplateError
 
 from align.errors import AligneryError, GpuLost, RequestError
 from serve.batching.jobs import Refused
 
+#: Errors about a field of the request begin with its name.
+_NAMED = re.compile(r"([a-z_]+): ")
 _log = logging.getLogger("ray.serve")
 
 
@@ -17,7 +20,8 @@ def refused_by(error: Exception) -> Refused:
     if isinstance(error, GpuLost):
         return failed(error)
     if isinstance(error, RequestError):
-        return Refused(400, str(error), "invalid_value")
+        named = _NAMED.match(str(error))
+        return Refused(400, str(error), "invalid_value", named and named[1])
     if isinstance(error, AligneryError):
         return Refused(503, f"the adapter cannot be used: {error}", "adapter_unavailable")
     if isinstance(error, TemplateError):

@@ -23,15 +23,14 @@ from serve.http.body_limit import Intake
 from serve.http.completion_handler import answered, spend
 from serve.http.db_executor import soon
 from serve.http.errors import ApiError, install_handlers
+from serve.http.messages import Body, chat
 from serve.http.openai_format import ChatForm, TextForm
 from serve.http.schemas import (
-    Body,
     ChatRequest,
     CompletionRequest,
     FeedbackRequest,
     ScoreRequest,
     TokenizeRequest,
-    chat,
 )
 from serve.http.scoped_router import ScopedRouter
 from serve.metrics.requests import Metered
@@ -127,7 +126,7 @@ async def tokenize(body: TokenizeRequest, request: Request, response: Response) 
     response.headers.update(_ignored(body))
     await backend.names.model(body.model)  # checks the name; all models have the base's tokenizer
     prompt = chat(body.messages) if body.messages is not None else body.prompt or ""
-    tokens = await backend.engine.tokenize(prompt, body.add_generation_prompt)
+    tokens = await backend.engine.tokenize(prompt, body.generate, body.chat_options)
     if isinstance(tokens, Refused):
         raise ApiError.of(tokens)
     return {"count": len(tokens.ids), "max_model_len": tokens.context, "tokens": tokens.ids}

@@ -22,6 +22,14 @@ _log = logging.getLogger("ray.serve")
 #: OpenAI's error types, where they follow from the status.
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
+#: OpenAI's error codes, where they follow from the type of pydantic's error.
+_CODES = {
+    "missing": "missing_required_parameter",
+    "unsupported_parameter": "unsupported_parameter",
+}
+#: Types of errors that a whole body has for the sake of a field begin so; the field's name follows.
+IN_FIELD = "in_field:"
+
 
 class ApiError(Exception):
     """An error response."""
@@ -101,8 +109,10 @@ def invalid_field(errors: Sequence[Any]) -> ApiError:
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", "invalid_json")
     param = _param(first["loc"])
+    if first["type"].startswith(IN_FIELD):  # raised for the body, about a field
+        param = ".".join(filter(None, [param, first["type"].removeprefix(IN_FIELD)]))
     message = str(first["msg"]).removeprefix("Value error, ")
-    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+    code = _CODES.get(first["type"], "invalid_value")
     return ApiError(400, f"{param}: {message}" if param else message, code, param)
 
 

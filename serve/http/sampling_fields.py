@@ -78,7 +78,9 @@ _DIFFERENCES = {
             list[_StopText], Field(max_length=4), BeforeValidator(as_list), AfterValidator(tuple)
         ]
     ),
-    "top_k": _Difference(Annotated[int, Field(ge=0, le=1_000_000)]),
+    "top_k": _Difference(  # -1 is vLLM's 0
+        Annotated[int, Field(ge=-1, le=1_000_000), AfterValidator(lambda count: max(count, 0))]
+    ),
     "min_new_tokens": _Difference(
         Annotated[int, Field(ge=0, le=MAXIMUM_TOKENS)], name="min_tokens"
     ),

@@ -1,24 +1,35 @@
 """Request bodies of OpenAI's API, and of this service's own routes.
 
 Unknown fields are ignored, as by other OpenAI-compatible servers, and named in a header of the
-response. Known fields that are not supported and would change the answer are refused.
+response. Fields that are not supported and would change the answer are refused
+(`serve.http.refused_fields`).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     FiniteFloat,
+    ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from serve.batching.jobs import AdapterRef, Chat, GenerateJob
+from serve.http.errors import IN_FIELD
+from serve.http.messages import Body, Messages, PlainText, Rendered, chat
+from serve.http.refused_fields import (
+    CHAT,
+    COMPLETION,
+    SCORE,
+    TOKENIZE,
+    UNSUPPORTED,
+    with_refused_fields,
+)
 from serve.http.sampling_fields import (
     MAXIMUM_TOKENS,
     as_list,
@@ -26,21 +37,8 @@ from serve.http.sampling_fields import (
     with_sampling_fields,
 )
 
-#: Characters of a message or prompt: far more than any context, few enough to be processed fast.
-MAXIMUM_TEXT = 1_000_000
-MAXIMUM_MESSAGES = 1000
 MAXIMUM_CONVERSATIONS = 256
 MAXIMUM_PROMPTS = 128
-
-
-def _joined(content: Any) -> Any:
-    """A list of text parts, joined to a string. The field's validation checks other values."""
-    if not isinstance(content, list):
-        return content
-    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError("only text can be read: expected a string or parts of type 'text'")
-    return "\n".join(str(text) for text in texts)
 
 
 def _no_nul(text: str) -> str:
@@ -49,37 +47,18 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _neutral(value: Any) -> Any:
-    if value and value != {"type": "text"}:
-        raise ValueError("is not supported by this service; leave it out")
+def _only_best(value: int | None, info: ValidationInfo) -> int | None:
+    if value is not None and value != (info.data.get("n") or 1):
+        raise PydanticCustomError(
+            UNSUPPORTED,
+            "is not supported by this service beyond n; ask for n completions with logprobs, and "
+            "take the best",
+        )
     return value
 
 
-PlainText = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
 Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
-Neutral = Annotated[Any, AfterValidator(_neutral)]
 Tokens = Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)]
-
-
-class Body(BaseModel):
-    """What all bodies have in common."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    @property
-    def ignored(self) -> list[str]:
-        """The names of unknown fields in the body."""
-        return sorted(self.model_extra or ())
-
-
-class Message(Body):
-    """One turn. `developer` is OpenAI's newer word for `system`."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[PlainText, BeforeValidator(_joined)]
-
-
-Messages = Annotated[list[Message], Field(min_length=1, max_length=MAXIMUM_MESSAGES)]
 
 
 class StreamOptions(Body):
@@ -103,6 +82,7 @@ class _Generation(_Sampled):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: Key | None = None
+    best_of: Annotated[int | None, AfterValidator(_only_best)] = None
 
     @property
     def include_usage(self) -> bool:
@@ -115,17 +95,14 @@ class _Generation(_Sampled):
         )
 
 
-class ChatRequest(_Generation):
+@with_refused_fields(CHAT)
+class ChatRequest(Rendered, _Generation):
     """POST /v1/chat/completions."""
 
     messages: Messages
     max_completion_tokens: Tokens | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-
-    tools: Neutral = None
-    functions: Neutral = None
-    response_format: Neutral = None
 
     @model_validator(mode="after")
     def _top_needs_logprobs(self) -> ChatRequest:
@@ -140,9 +117,12 @@ class ChatRequest(_Generation):
             adapter=adapter,
             max_tokens=self.max_completion_tokens or self.max_tokens,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            generate=self.generate,
+            chat=self.chat_options,
         )
 
 
+@with_refused_fields(COMPLETION)
 class CompletionRequest(_Generation):
     """POST /v1/completions. Prompts are text; lists of token ids are not taken."""
 
@@ -154,9 +134,6 @@ class CompletionRequest(_Generation):
 
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
-    echo: Neutral = None
-    suffix: Neutral = None
-
     def job(self, adapter: AdapterRef | None) -> GenerateJob:
         """The engine's job for this request."""
         return self._job(
@@ -167,6 +144,7 @@ class CompletionRequest(_Generation):
         )
 
 
+@with_refused_fields(SCORE)
 class ScoreRequest(Body):
     """POST /v1/score: one conversation as `messages`, or several as `conversations`."""
 
@@ -188,21 +166,28 @@ class ScoreRequest(Body):
         return tuple(chat(messages) for messages in self.conversations or [self.messages or []])
 
 
-class TokenizeRequest(Body):
+@with_refused_fields(TOKENIZE)
+class TokenizeRequest(Rendered):
     """POST /tokenize: text as `prompt`, or a chat as `messages` in the base's template.
 
-    `add_generation_prompt` opens the assistant's turn behind them, as a chat completion does.
+    A chat is rendered as for a chat completion with the same fields.
     """
 
     model: Key = "base"
     prompt: PlainText | None = None
     messages: Messages | None = None
-    add_generation_prompt: bool = True
+    add_special_tokens: bool | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> TokenizeRequest:
         if (self.messages is None) == (self.prompt is None):
             raise ValueError("expected either 'prompt' or 'messages'")
+        if self.add_special_tokens not in (None, self.messages is None):
+            raise PydanticCustomError(
+                f"{IN_FIELD}add_special_tokens",
+                "a prompt has the tokenizer's special tokens, and a chat those of the base's "
+                "template; leave it out",
+            )
         return self
 
 
@@ -212,12 +197,3 @@ class FeedbackRequest(Body):
     request_id: Annotated[Key, Field(max_length=64)]
     value: Annotated[FiniteFloat, Field(ge=-1e100, le=1e100)]
     comment: Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)] | None = None
-
-
-def chat(messages: list[Message]) -> Chat:
-    """The messages in the form that chat templates expect."""
-    roles = {"developer": "system"}
-    return tuple(
-        {"role": roles.get(message.role, message.role), "content": message.content}
-        for message in messages
-    )

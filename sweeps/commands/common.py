@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from cluster.database import Database
     from cluster.database.tables import Launch, Sweep
     from cluster.settings import Settings
@@ -19,9 +16,6 @@ if TYPE_CHECKING:
 sweep_app = typer.Typer(
     no_args_is_help=True, help="Search the stages of a recipe for the best adapters."
 )
-
-#: Wide enough that each row of a table in a pipe takes a single line.
-_PIPE_COLUMNS = 1000
 
 RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe's name or a YAML file.")]
 NameArgument = Annotated[str, typer.Argument(help="A recipe's name, or a line: <recipe>/<stage>.")]
@@ -32,30 +26,6 @@ NewestArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout; progress is on stderr.")
 ]
-
-
-def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print a table on stdout. Each row is a single line where stdout is not a terminal."""
-    from rich.table import Table
-
-    table = Table(*titles, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    show(table)
-
-
-def show(*parts: RenderableType) -> None:
-    """Print Rich renderables on stdout. A pipe gets whole lines without trailing blanks."""
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        Console().print(*parts)
-        return
-    console = Console(width=_PIPE_COLUMNS)
-    with console.capture() as drawn:
-        console.print(*parts)
-    for line in drawn.get().splitlines():
-        typer.echo(line.rstrip())
 
 
 def open_all() -> tuple[Settings, Database]:
@@ -103,7 +73,9 @@ def plain_row(row: Sweep) -> dict[str, Any]:
 
 
 def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str, Any]:
-    """A sweep as JSON: its trials, the best trial, and the standing of the finalists."""
+    """A sweep as JSON: its trials, the best trial, the finalists' standing, and remarks."""
+    from sweeps.run_store import remarks_on
+
     trials = trials_of(settings, row)
     best = next((trial for trial in trials if trial.number == row.best_trial), None)
     return {
@@ -113,6 +85,7 @@ def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str,
         "failed": sum(trial.state == "FAIL" for trial in trials),
         "best": None if best is None else asdict(best),
         "unseen": row.unseen,
+        "remarks": remarks_on(database, row),
         "trials": [asdict(trial) for trial in trials],
     }
 

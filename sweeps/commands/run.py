@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from align.console_tables import print_parts
 from align.json_output import print_json
-from sweeps.commands.common import JsonOption, RecipeArgument, plain_sweep, show, sweep_app
+from sweeps.commands.common import JsonOption, RecipeArgument, plain_sweep, sweep_app
 from sweeps.commands.search_options import with_search_options
 from sweeps.search_options import SearchOptions
 
@@ -136,7 +137,10 @@ def _show_plan(
     if as_json:
         print_json(plan.plain())
     else:
-        show(*plan.table())
+        print_parts(*plan.table())
+        for stage, remarks in options.remarks.items():
+            for remark in remarks:
+                typer.echo(f"{stage}: {remark}")
 
 
 def _recorded(options: SearchOptions) -> RunOptions:

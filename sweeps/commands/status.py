@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.console_tables import print_table
 from align.json_output import print_json
 from sweeps.commands.common import (
     JsonOption,
@@ -15,7 +16,6 @@ from sweeps.commands.common import (
     plain_launch,
     plain_row,
     plain_sweep,
-    print_table,
     sweep_app,
     trials_of,
     version_of,
@@ -152,10 +152,14 @@ def _tell_waiting(launch: Launch, begun: list[Sweep]) -> None:
 
 
 def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
+    from sweeps.run_store import remarks_on
+
     trials = trials_of(settings, row)
     version = f", {version_of(settings, database, row)}" if row.adapter_id else ""
     typer.echo(f"{row.line} sweep {row.run}: {row.state}, {row.seconds:.0f} s{version}")
     _print_trials(row, trials)
+    for remark in remarks_on(database, row):
+        typer.echo(f"- {remark}")
     if row.unseen:
         from sweeps.finalists import Standing
 

@@ -16,6 +16,7 @@ from ray import tune
 
 from align.errors import AligneryError, TrainingError
 from align.gpu_errors import lost_gpu
+from cluster.secrets import known_secrets
 from cluster.storage import Storage
 from sweeps.pool.ray_artifact_cache import use_shelf
 from sweeps.pool.stage_job import (
@@ -31,6 +32,7 @@ from sweeps.pool.stage_job import (
     unseen_key,
 )
 from sweeps.pool.worker_process import import_for, use_card
+from sweeps.pool.worker_warnings import collect_warnings
 from sweeps.pool.workspace import Workspace
 from sweeps.trials import Assignment, Milestone
 
@@ -41,7 +43,8 @@ class TrialRunner(tune.Trainable):
     One `step()` is one milestone, or one finalist on unseen items. `setup` and `reset_config` only
     store the configuration, because Ray also runs them for actors that never train. Results are
     plain data: `{"milestone": JSON}`, `{"unseen": JSON}`, or `{"failure": reason}`, with `error` if
-    the cause may hit every trial of the stage. A lost GPU and other exceptions than AligneryError
+    the cause may hit every trial of the stage; with the texts of `warnings` (JSON) that the process
+    gave meanwhile, if there are any. A lost GPU and other exceptions than AligneryError
     may be the machine's fault: they end the process, and a new worker continues from the newest
     checkpoint.
     """
@@ -60,6 +63,11 @@ class TrialRunner(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        with collect_warnings(known_secrets(self._job.open_settings(), ())) as texts:
+            result = self._result()
+        return {**result, "warnings": json.dumps(texts)} if texts else result
+
+    def _result(self) -> dict[str, Any]:
         try:
             if self._assignment is None:
                 return {"unseen": self._measure()}

@@ -16,6 +16,7 @@ from sweeps.events import (
     TrialFinished,
     TrialRetried,
     TrialStarted,
+    WorkerWarned,
 )
 from sweeps.finalists import Entry, Standing
 from sweeps.results.baseline import beside_default
@@ -45,8 +46,16 @@ def objective_text(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
+def lines(event: Event) -> list[str]:
+    """An event as plain lines: the notes of a stage's start have lines of their own."""
+    if not isinstance(event, StageStarted):
+        return [line(event)]
+    notes = [" ".join(f"{event.stage}: {note}".split()) for note in event.notes]
+    return [line(event), *notes]
+
+
 def line(event: Event) -> str:
-    """An event as a single plain line; line breaks in what workers report become spaces."""
+    """An event as a single plain line, without notes; line breaks in reports become spaces."""
     return " ".join(_told(event).split())
 
 
@@ -65,6 +74,8 @@ def _told(event: Event) -> str:
     if isinstance(event, TrialFinished):
         reason = f": {event.trial.reason}" if event.trial.reason else ""
         return f"{event.stage} trial {event.trial.number}: {event.trial.state}{reason}"
+    if isinstance(event, WorkerWarned):
+        return f"{event.stage} {event.remark}"
     if isinstance(event, FinalistMeasured):
         name = system_name(event)
         return f"{event.stage} {name} on unseen items: objective {objective_text(event.objective)}"
@@ -128,10 +139,9 @@ def evidence_lines(unseen: Standing) -> list[str]:
 
 def _started(event: StageStarted) -> str:
     earlier = f", {len(event.earlier)} begun earlier" if event.earlier else ""
-    notes = "".join(f"; {note}" for note in event.notes)
     return (
         f"{event.line} run {event.run}: {event.trials} trials of {event.steps} steps, "
-        f"{event.concurrent} at a time{earlier}{notes}"
+        f"{event.concurrent} at a time{earlier}"
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from sweeps.events import Event, StageFinished
-from sweeps.progress.formatting import line
+from sweeps.progress.formatting import lines
 from sweeps.progress.view import SweepView
 
 
@@ -61,7 +61,8 @@ class Progress:
             self._console.print(self._view.render_finished(event.stage, width))
 
     def _say(self, event: Event) -> None:
-        self._console.print(line(event), highlight=False, markup=False, soft_wrap=True)
+        for text in lines(event):
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _stop(self) -> None:
         """Stop the live table. Its last state stays on the screen."""

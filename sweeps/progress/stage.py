@@ -12,6 +12,7 @@ from sweeps.events import (
     TrialFinished,
     TrialRetried,
     TrialStarted,
+    WorkerWarned,
 )
 from sweeps.progress.formatting import system_name
 from sweeps.progress.time_left import seconds_left, work_left
@@ -33,6 +34,8 @@ class StageView:
         self.retried: dict[int, int] = {}
         #: Objectives on unseen items, by the system's name.
         self.unseen: dict[str, float] = {}
+        #: What workers warned of.
+        self.remarks: list[str] = []
         self._finalists = 0
 
     @property
@@ -147,6 +150,10 @@ class StageView:
     def trial_finished(self, event: TrialFinished) -> None:
         """Replace a trial by its final state."""
         self._trials[event.trial.number] = event.trial
+
+    def warned(self, event: WorkerWarned) -> None:
+        """Record a warning of a worker."""
+        self.remarks.append(event.remark)
 
     def finalist_measured(self, event: FinalistMeasured) -> None:
         """Record a finalist's objective. Trials that were still open by then have been stopped."""

@@ -19,6 +19,7 @@ from sweeps.events import (
     TrialFinished,
     TrialRetried,
     TrialStarted,
+    WorkerWarned,
 )
 from sweeps.progress.formatting import clock_time, objective_text, pool_text, standing_text
 from sweeps.progress.stage import StageView
@@ -72,6 +73,7 @@ class SweepView:
         | MilestoneReported
         | TrialRetried
         | TrialFinished
+        | WorkerWarned
         | FinalistMeasured
         | StageFinished,
     ) -> None:
@@ -88,6 +90,8 @@ class SweepView:
                 stage.trial_retried(event)
             case TrialFinished():
                 stage.trial_finished(event)
+            case WorkerWarned():
+                stage.warned(event)
             case FinalistMeasured():
                 stage.finalist_measured(event)
             case StageFinished():
@@ -177,6 +181,7 @@ def _figures(stage: StageView) -> list[Text]:
     if stage.finished is not None:
         return [_result(stage, stage.finished)]
     lines = [_best(stage), *(Text(note, style="dim") for note in stage.started.notes)]
+    lines += [Text(remark, style="yellow") for remark in stage.remarks]
     if (against := _against(stage)) is not None:
         lines.insert(0, against)
     if stage.retried:

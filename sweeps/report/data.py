@@ -72,6 +72,7 @@ class StageReport:
     `trials` are those that have begun; `totals` maps the number of each to the optimizer steps of
     the complete trial. `wanted` is the planned number of trials, `chosen` the number of the winner.
     `parent` names the adapter that the stage builds on, `version` the adapter that it published.
+    `remarks` says what became of its rows, and what its workers warned of.
     """
 
     stage: str
@@ -93,6 +94,7 @@ class StageReport:
     parent: str = ""
     reward_model: str = ""
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     @property
     def measure(self) -> str:

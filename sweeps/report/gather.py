@@ -18,7 +18,7 @@ from sweeps.control import state_of
 from sweeps.finalists import Standing
 from sweeps.report.data import StageReport, SweepReport, parameters
 from sweeps.report.importance import importance
-from sweeps.run_store import RunTarget, recipe_of, rows_of
+from sweeps.run_store import RunTarget, recipe_of, remarks_on, rows_of
 from sweeps.study.storage import read_trials
 
 _PACKAGES = ("ray", "optuna")
@@ -31,7 +31,7 @@ def gather(settings: Settings, database: Database, target: RunTarget) -> SweepRe
     rows = [row] if row is not None else rows_of(database, launch) if launch else []
     adapters = Registry(database, Storage(settings)).versions()
     names = {adapter.adapter_id: adapter.name for adapter in adapters}
-    stages = tuple(_stage(settings, sweep, names) for sweep in rows)
+    stages = tuple(_stage(settings, database, sweep, names) for sweep in rows)
     recipe = recipe_of(row or launch or rows[0])
     begun = {stage.stage for stage in stages}
     waiting = () if row is not None or launch is None else tuple(launch.stages)
@@ -49,7 +49,9 @@ def gather(settings: Settings, database: Database, target: RunTarget) -> SweepRe
     )
 
 
-def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport:
+def _stage(
+    settings: Settings, database: Database, row: Sweep, names: dict[str, str]
+) -> StageReport:
     recipe = recipe_of(row)
     config = recipe.stages[row.stage]
     trials = [trial for trial in read_trials(settings, row.study) if trial.state != "WAITING"]
@@ -73,6 +75,7 @@ def _stage(settings: Settings, row: Sweep, names: dict[str, str]) -> StageReport
         parent=names.get(row.parent_id or "", config.parent or ""),
         reward_model=names.get(row.reward_model_id or "", config.reward_model or ""),
         seconds=row.seconds,
+        remarks=tuple(remarks_on(database, row)),
     )
 
 

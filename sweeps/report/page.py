@@ -102,6 +102,9 @@ def _shown(part: Part, svgs: Mapping[str, str]) -> dict[str, object]:
 def _parts(report: SweepReport, stage: StageReport, svgs: Mapping[str, str]) -> Iterator[Part]:
     placed = leaderboard(stage)
     yield Part("Leaderboard", _leaderboard_told(stage), table=_leaderboard(stage, placed))
+    if stage.remarks:
+        remarks = tuple((remark,) for remark in stage.remarks)
+        yield Part("Rows and warnings", table=Table(("remark",), remarks, long=(0,)))
     if not stage.measured:
         yield Part("Optimisation history", "Nothing has been measured yet.")
     else:

@@ -24,7 +24,12 @@ def lora(folder: Path, b: float = 0.5, **config: Any) -> Path:
     folder.mkdir()
     tensors = {f"{Q}.lora_A.weight": torch.ones(2, 64), f"{Q}.lora_B.weight": b * torch.ones(64, 2)}
     save_file(tensors, folder / "adapter_model.safetensors")
-    entries = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    entries: dict[str, Any] = {
+        "peft_type": "LORA",
+        "r": 2,
+        "lora_alpha": 4,
+        "target_modules": [Q[17:]],
+    }
     named = {"base_model_name_or_path": "tiny-random"}
     (folder / "adapter_config.json").write_text(json.dumps({**entries, **named, **config}))
     return folder

@@ -82,7 +82,7 @@ def test_a_table_for_people(register: Any) -> None:
     table = run(first, second)
     header, accuracy = table.splitlines()[:2]
     assert first in header and second in header
-    assert accuracy.split()[:4] == ["accuracy", "60", "0.75", "0.3333"]
+    assert accuracy.split()[:6] == ["accuracy", "60", "75.0", "%", "33.3", "%"]
     assert accuracy.rstrip().endswith("better")
 
 

@@ -21,7 +21,7 @@ from sweeps.control import (
     wait_until_obeyed,
 )
 from sweeps.errors import SweepLocked, SweepPaused
-from sweeps.events import StageStarted
+from sweeps.events import StageStarted, WorkerWarned
 from sweeps.run_store import RunOptions
 from sweeps.study.storage import read_trials
 from sweeps.study.study_session import StudySession
@@ -81,6 +81,7 @@ def test_a_launch_knows_how_it_ended(settings, database, launch):
         (SweepPaused("toy"), ("paused", "paused on request")),
         (KeyboardInterrupt(), ("stopped", "stopped by Ctrl-C")),
         (SystemExit(143), ("stopped", "stopped by SIGTERM")),
+        (SystemExit(129), ("stopped", "stopped by the end of its terminal")),
         (ValueError("no good"), ("failed", "ValueError: no good")),
     ):
         assert ended(settings, database, launch, error) == expected
@@ -111,6 +112,23 @@ def test_sweeps_that_a_launch_drives_are_noted(database, recipe, launch):
     listen(event)
     assert heard == [event]
     assert sweep_store.read(database, row.id).launch_id == launch.id
+
+
+def test_remarks_on_rows_and_warnings_are_told_once_and_kept(database, recipe):
+    options = RunOptions(remarks={"sft": ["2 of 9 train rows are cut"]})
+    launch = run_store.create(database, recipe, ["sft"], options)
+    row = begin(database, Search(recipe, "sft"), launch=launch.id)
+    heard = []
+    listen = noting(database, launch.id, heard.append)
+    listen(StageStarted("toy/sft", "sft", row.run, 4, 30, "accuracy", False, 1, notes=("warm",)))
+    assert heard.pop().notes == ("warm", "2 of 9 train rows are cut")
+    warned = WorkerWarned("sft", 3, "2 steps were skipped")
+    for _ in range(2):
+        listen(warned)
+    assert heard == [warned]
+    assert run_store.remarks_on(database, row) == [
+        "2 of 9 train rows are cut", "trial 3 warned: 2 steps were skipped",
+    ]  # fmt: skip
 
 
 def test_what_should_run_and_has_no_driver_is_interrupted(settings, database, launch):

@@ -7,8 +7,8 @@ import pytest
 
 from align.errors import DataError
 from sweeps.errors import SweepError
-from sweeps.events import StageFinished, StageStarted, TrialFinished, TrialRetried
-from sweeps.open_sweep import Driver, OpenSweep
+from sweeps.events import StageFinished, StageStarted, TrialFinished, TrialRetried, WorkerWarned
+from sweeps.open_sweep import MOST_WARNINGS, Driver, OpenSweep
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import StageJob, portable
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read
@@ -100,6 +100,21 @@ def test_without_a_complete_trial_there_is_no_result_and_reasons_are_told(sweep)
     with pytest.raises(SweepError, match=r"trial 0 FAIL \(loss is NaN\); trial 1 FAIL \(no room\)"):
         sweep.open.take(sweep.open.ask(), {"failure": "no room"})
     assert sweep.state == FAILED and sweep.open.result is None
+
+
+def test_a_warning_of_several_trials_is_told_once_and_their_number_is_bounded(sweep):
+    task = sweep.open.ask()
+    for texts in (["rows are cut"], ["rows are cut", "a step was skipped"]):
+        sweep.open.take(task, {"failure": "loss is NaN", "warnings": json.dumps(texts)})
+    assert sweep.told(WorkerWarned) == [
+        WorkerWarned("sft", 0, "rows are cut"), WorkerWarned("sft", 0, "a step was skipped"),
+    ]  # fmt: skip
+
+
+def test_the_warnings_of_a_stage_are_bounded(sweep):
+    many = json.dumps([f"warning {number}" for number in range(100)])
+    sweep.open.take(sweep.open.ask(), {"failure": "loss is NaN", "warnings": many})
+    assert len(sweep.told(WorkerWarned)) == MOST_WARNINGS
 
 
 def test_a_trial_goes_to_another_worker_as_often_as_the_recipe_says(sweep):

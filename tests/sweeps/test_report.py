@@ -105,6 +105,7 @@ def system(name, number, objective, gain=None):
         "feasible": True,
         "against_default": gain and {"difference": gain, "low": gain - 0.04, "high": gain + 0.04},
         "against_parent": None,
+        "items": 200,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,3 +90,20 @@ def test_the_search_gets_what_was_resolved_and_workers_what_is_stored(
     assert sent == run_store.with_needs(shipped, inputs.options.needs)
     assert ship_data(on_cluster, sent, code=True) == sent
     assert all(isinstance(version, AdapterVersion) for version in called["outside"].values())
+
+
+def test_what_becomes_of_the_rows_is_recorded_by_stage(
+    settings: Settings, tmp_path: Path, register: Any
+) -> None:
+    rows = [{"prompt": f"p{n}", "completion": f"c{n}", "answer": "1"} for n in range(30)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"path": str(path), "train": 16, "validation": 4, "test": 4}
+    recipe = parse_recipe({**RECIPE, "data": data, "stages": {"sft": RECIPE["stages"]["sft"]}})
+    inputs = new_inputs(settings, recipe, ["sft"], RunOptions())
+    (remark,) = inputs.options.remarks["sft"]
+    assert remark == f"24 of 30 rows of {path} are used (train 16, validation 4, test 4)"
+    elsewhere = settings.model_copy(update={"ray_address": "cluster:6379"})
+    assert new_inputs(elsewhere, recipe, ["sft"], RunOptions()).options == inputs.options
+    missing = recipe.model_copy(update={"base": "/only/in/the/image"})
+    assert new_inputs(elsewhere, missing, ["sft"], RunOptions()).options.remarks == {}

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from align.adapters.folder import CONFIG, TENSORS
-from align.adapters.foreign.other_formats import PICKLES, is_mlx, pickle_refusal, unlike_peft
+from align.adapters.foreign.other_formats import (
+    PICKLES,
+    is_mlx,
+    pickle_refusal,
+    tools_own,
+    unlike_peft,
+)
 from align.errors import AdapterError
 
 INDEX = f"{TENSORS}.index.json"
@@ -41,7 +47,7 @@ def locate(source: Path) -> AdapterFiles:
     if source.is_file():
         return _beside(source)
     if not source.is_dir():
-        raise AdapterError(f"{source}: no such file or folder")
+        raise AdapterError(f"{source}: no such file or folder{_if_hub_id(source)}")
     if (source / CONFIG).is_file():
         return _in_folder(source, _others(source))
     inner = sorted(_adapter_folders(source))
@@ -73,7 +79,15 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def _if_hub_id(source: Path) -> str:
+    if source.is_absolute() or len(source.parts) != 2 or source.parts[0] in ("..", "~"):
+        return ""
+    return f"; if it is on the hub: `hf download {source} --local-dir FOLDER`, then import FOLDER"
+
+
 def _beside(file: Path) -> AdapterFiles:
+    if said := tools_own(file.name):
+        raise AdapterError(f"{file}: {said}")
     if file.suffix in PICKLES:
         raise AdapterError(pickle_refusal(file))
     folder = file.parent

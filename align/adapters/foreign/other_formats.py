@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from align.adapters.folder import CONFIG, TENSORS
@@ -59,15 +60,23 @@ def pickle_refusal(file: Path) -> str:
 
 def unlike_peft(folder: Path) -> str:
     """What a folder without an adapter is instead, and what leads to one of PEFT."""
-    for pattern, tool, remedy in _MARKS:
-        if file := next(iter(sorted(folder.glob(pattern))), None):
-            return f"{file.name} is {tool} own format, not PEFT's: {remedy}"
+    for file in sorted(folder.iterdir()):
+        if said := tools_own(file.name):
+            return said
     if (folder / "config.json").is_file():
         return (
             "it holds a whole model and no adapter: name it as a base "
             "(`alignery serve run --base FOLDER`, or `base:` in a recipe)"
         )
     return f"expected a PEFT adapter: a folder with {CONFIG} and {TENSORS}"
+
+
+def tools_own(name: str) -> str:
+    """Whose format a file of this name has, if it is another tool's; else empty."""
+    for pattern, tool, remedy in _MARKS:
+        if fnmatchcase(name, pattern):
+            return f"{name} is {tool} own format, not PEFT's: {remedy}"
+    return ""
 
 
 def is_mlx(config: dict[str, object]) -> bool:

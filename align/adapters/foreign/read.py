@@ -10,9 +10,10 @@ import torch
 
 from align.adapters.foreign.conversions import CONVERSIONS, Conversion, Sizes
 from align.adapters.foreign.headers import read_headers
-from align.adapters.foreign.keys import AdapterTensors, some, sort_tensors
+from align.adapters.foreign.keys import HEADS, AdapterTensors, some, sort_tensors
 from align.adapters.foreign.locate import AdapterFiles
 from align.adapters.foreign.supported import checked_config
+from align.adapters.foreign.targets import is_targeted
 from align.adapters.foreign.whole_modules import read_head
 from align.adapters.tensors import LoraFactors, by_pattern
 from align.errors import AdapterError
@@ -55,8 +56,10 @@ def read_foreign(files: AdapterFiles, base: BaseShapes, max_rank: int) -> Foreig
         raise AdapterError(f"{files.tensors[0]}: holds no tensors; save the adapter again")
     tensors = sort_tensors(stored)
     score, notes = read_head(tensors.whole, base.weight, base.hidden)
+    _check_saved(files, tensors, config, score is not None)
     sizes = _sizes(files, tensors, conversion, base)
     _check_ranks(files, sizes, config, max_rank)
+    notes += _compare_targets(files, sizes, config, base)
     factors = LoraFactors(_factors(files, tensors, conversion, config, base), score)
     zero = [name for name, (a, b) in factors.modules.items() if not (a.any() and b.any())]
     if len(zero) == len(factors.modules):
@@ -71,6 +74,29 @@ def read_foreign(files: AdapterFiles, base: BaseShapes, max_rank: int) -> Foreig
     return ForeignAdapter(
         factors, config["peft_type"], conversion.description, (*files.notes, *notes)
     )
+
+
+def _check_saved(
+    files: AdapterFiles, tensors: AdapterTensors, config: Mapping[str, Any], head: bool
+) -> None:
+    """AdapterError if a reward head or another module that was saved whole is not in the file."""
+    if config.get("task_type") == "SEQ_CLS" and not head:
+        raise AdapterError(
+            f"{files.folder}: task_type SEQ_CLS, and no head in its file; train with "
+            "modules_to_save=['score'] and save it again"
+        )
+    whole = {name.rpartition(".")[0] for name in tensors.whole}
+    saved = config.get("modules_to_save") or []
+    missing = [
+        name
+        for name in ([saved] if isinstance(saved, str) else saved)
+        if name not in HEADS and not any(f".{module}".endswith(f".{name}") for module in whole)
+    ]
+    if missing:
+        raise AdapterError(
+            f"{files.folder}: modules_to_save names {some(map(str, missing))}, and the file has no "
+            "tensors of it: it is incomplete; save the adapter again"
+        )
 
 
 def _sizes(
@@ -160,6 +186,26 @@ def _check_ranks(
                 f"{files.folder}: '{module}' has rank {found.peft_rank}, and adapter_config.json "
                 f"says {expected}; the config and the file are of different adapters"
             )
+
+
+def _compare_targets(
+    files: AdapterFiles, sizes: Mapping[str, Sizes], config: Mapping[str, Any], base: BaseShapes
+) -> list[str]:
+    """What is to be said of targets without tensors.
+
+    AdapterError for tensors that PEFT would leave out, since the config does not name their module.
+    """
+    if stray := [module for module in sizes if not is_targeted(config, module)]:
+        raise AdapterError(
+            f"{files.folder}: target_modules of its config leaves out {len(stray)} modules with "
+            f"tensors in the file, and PEFT would ignore those: {some(stray)}; name them in "
+            "target_modules, or take the tensors out"
+        )
+    bare = [module for module in base.linears if module not in sizes]
+    bare = [module for module in bare if is_targeted(config, module)]
+    if not bare or config.get("target_modules") is None:
+        return []
+    return [f"no tensors for {len(bare)} modules of its target_modules: {some(bare)}"]
 
 
 def _factors(

@@ -93,6 +93,7 @@ def checked_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     checked["peft_type"] = kind
     for name in _DEFAULTS[kind]:
         _check_number(folder, name, checked[name], name in ("r", "init_r"))
+    _check_targets(folder, checked)
     for name in ("rank_pattern", "alpha_pattern") if kind != "ADALORA" else ():
         _check_pattern(folder, name, checked.get(name) or {})
     return checked
@@ -133,6 +134,30 @@ def _check_options(folder: Path, kind: str, config: Mapping[str, Any]) -> None:
         )
 
 
+def _check_targets(folder: Path, config: Mapping[str, Any]) -> None:
+    """AdapterError for patterns that are none, and for lists of anything but names."""
+    for name in ("target_modules", "exclude_modules", "layers_pattern", "modules_to_save"):
+        value = config.get(name)
+        names = [value] if isinstance(value, str) else value or []
+        if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
+            raise AdapterError(f"{folder}: {name}: expected a pattern or a list of names")
+        if isinstance(value, str) or name == "layers_pattern":
+            for pattern in names:
+                _check_regular(folder, name, pattern)
+    layers = config.get("layers_to_transform")
+    if not isinstance(layers, int | list | None):
+        raise AdapterError(f"{folder}: layers_to_transform: expected layer numbers")
+
+
+def _check_regular(folder: Path, name: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise AdapterError(
+            f"{folder}: {name}: '{pattern[:60]}' is no regular expression: {error}"
+        ) from None
+
+
 def _check_number(folder: Path, name: str, value: Any, whole: bool) -> None:
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not fits or not math.isfinite(value) or (whole and value < 1):
@@ -144,10 +169,5 @@ def _check_pattern(folder: Path, name: str, patterns: object) -> None:
     if not isinstance(patterns, Mapping):
         raise AdapterError(f"{folder}: {name}: expected an object of patterns and numbers")
     for pattern, value in patterns.items():
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise AdapterError(
-                f"{folder}: {name}: '{pattern[:60]}' is no regular expression: {error}"
-            ) from None
+        _check_regular(folder, name, pattern)
         _check_number(folder, f"{name} of '{pattern[:60]}'", value, name == "rank_pattern")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from align.adapters.folder import adapter_id, read_config
 from align.adapters.tensors import LoraFactors, read_factors, scaling, write_factors
 from align.errors import AdapterError
 
@@ -30,6 +31,8 @@ def test_what_does_not_compose_is_refused(make_adapter, change, words):
         ("use_qalora", True),
         ("init_lora_weights", "pissa"),
         ("init_lora_weights", "olora"),
+        ("kasa_config", {"beta": 1}),
+        ("layer_replication", [[0, 1], [0, 1]]),
     ],
 )
 def test_what_needs_more_than_its_tensors_is_refused(make_adapter, field, value):
@@ -92,6 +95,16 @@ def test_what_is_written_is_read_back(tmp_path):
     assert read.score is None and read.modules.keys() == written.modules.keys()
     for name, factors in written.modules.items():
         assert all(map(torch.equal, read.modules[name], factors))
+
+
+def test_the_base_and_its_commit_are_named_and_no_part_of_the_id(tmp_path):
+    factors = LoraFactors({"layers.0.q": (torch.ones(2, 3), torch.ones(4, 2))})
+    write_factors(tmp_path / "here", factors, "tiny")
+    write_factors(tmp_path / "there", factors, "org/model", "c0ffee")
+    config = read_config(tmp_path / "there")
+    assert (config["base_model_name_or_path"], config["revision"]) == ("org/model", "c0ffee")
+    assert read_config(tmp_path / "here")["revision"] is None
+    assert adapter_id(tmp_path / "here") == adapter_id(tmp_path / "there")
 
 
 def test_factors_move_to_a_device_together_with_the_head():

@@ -70,6 +70,8 @@ def test_a_quantised_folder_asks_for_the_base(copies):
         find_base(str(copies / "quantised"), None, None)
     _, notes = find_base(str(copies / "quantised"), None, "tiny-random")
     assert "a quantised copy; --base states" in notes[0]
+    with pytest.raises(AdapterError, match="in full precision"):
+        find_base("tiny-random", None, str(copies / "quantised"))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,11 @@ def test_a_quantised_folder_asks_for_the_base(copies):
 def test_a_stated_base_that_could_not_be_compared_is_said(named, words):
     base, (note,) = find_base(named, None, "tiny-random")
     assert base.ref == "tiny-random" and words in note and named in note
+
+
+def test_a_base_that_cannot_be_had_can_be_stated():
+    with pytest.raises(ModelError, match=r"--base NAME.*'smollm2-135m-instruct' is a copy of it"):
+        find_base("HuggingFaceTB/SmolLM2-135M-Instruct", None, None)
 
 
 def test_a_base_that_does_not_exist_is_refused():

@@ -114,3 +114,4 @@ def test_an_adapter_of_which_little_is_known_has_a_card_too(base):
     text = card(Manifest(**{**ABOUT, "base": base}))
     assert "Nothing was measured." in text and "/data/models" not in text
     assert ("model_source" in text) == (base == "tiny-random")
+    assert ("the folder with these weights" in text) == (base == "/data/models/mine")

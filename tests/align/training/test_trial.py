@@ -1,5 +1,6 @@
 """Trials of all stages: trained, measured, published, each on its parent."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from align.adapters import adapter_id, read_manifest
 from align.base import load_base, model_source
 from align.data.splits import load_split
+from align.errors import DataError
 from align.evaluation.evaluate import evaluate_adapter
 from align.recipe import load_recipe, parse_recipe
 from align.training.trial import Trial
@@ -138,3 +140,33 @@ def test_a_kto_trial_is_trained_measured_and_published(tmp_path):
     assert report["kl_per_token"] > 0
     assert (manifest.method, manifest.data["train"].rows) == ("kto", 32)
     assert tensors(tmp_path / "published")
+
+
+def test_held_out_rows_that_the_template_refuses_are_named_before_training(tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(model_source("tiny-random"), base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    refusal = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system') }}{% endif %}"
+    )
+    tokenizer.chat_template = refusal + tokenizer.chat_template
+    tokenizer.save_pretrained(base)
+    rows = [[{"role": "user", "content": f"p{n}"}] for n in range(1, 13)]
+    answer = {"role": "assistant", "content": "yes"}
+
+    def recipe():
+        lines = [json.dumps({"messages": [*row, answer]}) + "\n" for row in rows]
+        (tmp_path / "rows.jsonl").write_text("".join(lines))
+        stage = {"method": "sft", "objective": "nll", "learning_rate": 1e-4, "max_steps": 1}
+        data = {"path": str(tmp_path / "rows.jsonl"), "train": 6, "validation": 3, "test": 3}
+        return parse_recipe(
+            {"name": "m", "base": str(base), "data": data, "stages": {"sft": stage}}
+        )
+
+    number = load_split(recipe(), "sft", "test")[0].number
+    # The system turn is part of the prompt, whose hash decides the split; any split is checked.
+    rows[number - 1].insert(0, {"role": "system", "content": "be brief"})
+    trial = Trial(recipe(), "sft", {}, parent=None, reward_model=None, folder=tmp_path / "trial")
+    with pytest.raises(DataError, match=f"row {number}: No system"):
+        trial.advance(1)
+    assert trial.step == 0

@@ -31,6 +31,11 @@ def test_whose_fault_it_was_tells_the_status(error, status, code, message):
     assert re.search(message, refused.message)
 
 
+def test_the_field_that_an_error_names_is_its_parameter():
+    assert refused_by(RequestError("chat_template_kwargs: no 'x'")).param == "chat_template_kwargs"
+    assert refused_by(RequestError("the prompt is empty: give one")).param is None
+
+
 def test_only_what_nobody_expected_is_logged(serve_log):
     refused_by(RequestError("no token 13"))
     assert serve_log.records == []

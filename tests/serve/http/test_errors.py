@@ -64,7 +64,7 @@ def error_of(response: Any) -> dict[str, Any]:
         ("chat/completions", {"logit_bias": {"7": 101}}, 400, "logit_bias[7]", "less"),
         ("chat/completions", {"logit_bias": {"x": 1}}, 400, "logit_bias.x", "integer"),
         ("chat/completions", {"logit_bias": [1]}, 400, "logit_bias", "dict"),
-        ("chat/completions", {"logit_bias": {"13": 1}}, 400, None, "there is no token 13"),
+        ("chat/completions", {"logit_bias": {"13": 1}}, 400, "logit_bias", "there is no token 13"),
         ("chat/completions", {"logprobs": 2}, 400, "logprobs", "bool"),
         ("chat/completions", {"top_logprobs": 2}, 400, None, "set logprobs to true"),
         (

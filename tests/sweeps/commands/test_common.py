@@ -2,17 +2,10 @@
 
 import json
 
-from sweeps.commands.common import plain_launch, plain_row, plain_sweep, print_table, trials_of
+from sweeps.commands.common import plain_launch, plain_row, plain_sweep, trials_of
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
 from tests.sweeps.driving import at
-
-
-def test_in_a_pipe_each_row_is_one_line_without_blanks_at_its_end(capsys):
-    print_table(("name", "reason"), [("a", "long " * 60 + "end"), ("b", "")])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and lines[1].endswith("long end")
-    assert lines[2] == "b" and lines[0].split() == ["name", "reason"]
 
 
 def test_a_sweep_is_json_with_the_trials_that_have_begun(settings, database, recipe, launch):

@@ -9,6 +9,7 @@ import alignery
 from align.evaluation.examples import Example
 from align.recipe import load_recipe
 from sweeps.finalists import SystemResult, standing
+from sweeps.run_store import add_remark
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FINISHED, Search, begin, update
 from sweeps.trials import TrialSummary
@@ -20,12 +21,13 @@ STANDING = {
     "systems": [
         {
             "name": "trial 1", "number": 1, "objective": 0.61, "low": 0.55, "high": 0.67,
-            "metrics": {}, "feasible": True, "against_parent": None,
+            "metrics": {}, "feasible": True, "against_parent": None, "items": 200,
             "against_default": {"difference": 0.1, "low": 0.02, "high": 0.18},
         },
         {
             "name": "default", "number": 0, "objective": 0.51, "low": None, "high": None,
             "metrics": {}, "feasible": False, "against_default": None, "against_parent": None,
+            "items": 200,
         },
     ],
 }  # fmt: skip
@@ -54,6 +56,14 @@ def words(text, first):
     """The words of the line that begins with this."""
     (line,) = (line for line in text.splitlines() if line.startswith(first))
     return line.split()
+
+
+def test_remarks_are_below_the_trials(database, row):
+    assert json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["remarks"] == []
+    add_remark(database, row.launch_id, "sft", "2 of 9 train rows are cut")
+    assert "- 2 of 9 train rows are cut" in call("status", "toy/sft").splitlines()
+    shown = json.loads(call("status", "toy/sft", "--json"))
+    assert shown["sweeps"][0]["remarks"] == ["2 of 9 train rows are cut"]
 
 
 def test_each_trial_is_a_line_beside_the_default(row):
@@ -99,6 +109,21 @@ def test_nothing_right_is_not_certainly_nothing_right(row, database):
     assert "0 to 0" not in text.replace("0.0 to 19.4", "")
     stored = json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["unseen"]
     assert stored["systems"][1]["high"] == pytest.approx(0.1936, abs=1e-4)
+
+
+def test_of_an_earlier_version_resampled_zeros_are_not_certain(row, database):
+    """It stored intervals of resampled items, and no numbers of items."""
+    zeros = {"objective": 0.0, "low": 0.0, "high": 0.0}
+    older = [
+        {name: value for name, value in {**system, **zeros}.items() if name != "items"}
+        for system in STANDING["systems"]
+    ]
+    older[0]["against_default"] = {"difference": 0.0, "low": 0.0, "high": 0.0}
+    update(database, row.id, state=FINISHED, best_trial=1, unseen={
+        **STANDING, "items": 16, "systems": older,
+    })  # fmt: skip
+    text = call("status", "toy/sft")
+    assert "0.0 to 19.4 %" in text and "+0.0 points (no spread in 16 items)" in text
 
 
 def test_a_difference_that_is_not_shown_is_called_so(row, database):

@@ -4,8 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.events import PoolChanged, TrialFinished
-from sweeps.progress.formatting import clock_time, line, objective_text, pool_text, value_text
+from sweeps.events import PoolChanged, TrialFinished, WorkerWarned
+from sweeps.progress.formatting import (
+    clock_time,
+    line,
+    lines,
+    objective_text,
+    pool_text,
+    value_text,
+)
 from tests.sweeps.progress_events import FAILED, STARTED
 
 
@@ -14,10 +21,17 @@ def test_clock_time(seconds, shown):
     assert clock_time(seconds) == shown
 
 
-def test_notes_of_a_stage_are_told():
-    assert line(replace(STARTED, notes=("warm start: 8 trials",))).endswith(
-        "; warm start: 8 trials"
+def test_each_note_of_a_stage_is_a_line():
+    first, *notes = lines(replace(STARTED, notes=("warm start:\n8 trials", "2 rows are cut")))
+    assert first == line(STARTED)
+    assert notes == ["dpo: warm start: 8 trials", "dpo: 2 rows are cut"]
+
+
+def test_a_warning_is_told_with_its_trial():
+    assert line(WorkerWarned("dpo", 2, "3 steps\nwere skipped")) == (
+        "dpo trial 2 warned: 3 steps were skipped"
     )
+    assert line(WorkerWarned("dpo", None, "slow")) == "dpo a worker warned: slow"
 
 
 def test_an_event_is_one_line_whatever_a_worker_said():

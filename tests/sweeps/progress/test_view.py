@@ -14,6 +14,7 @@ from sweeps.events import (
     TrialFinished,
     TrialRetried,
     TrialStarted,
+    WorkerWarned,
 )
 from sweeps.progress import SweepView
 from sweeps.trials import Milestone, TrialSummary
@@ -131,6 +132,13 @@ def test_finalists_are_measured_after_all_trials_or_after_a_stop():
     shown = text(view)
     assert "measuring finalists, 2/5, on unseen items: default 0.7, parent –" in shown
     assert "RUNNING" not in shown and "left" not in shown
+
+
+def test_warnings_of_workers_are_shown():
+    view = SweepView(clock=lambda: 0.0)
+    view.update(STARTED)
+    view.update(WorkerWarned("dpo", 1, "a step was skipped"))
+    assert "trial 1 warned: a step was skipped" in text(view)
 
 
 def test_siblings_and_their_result_fit_80_columns():

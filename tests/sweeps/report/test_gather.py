@@ -5,7 +5,7 @@ import pytest
 
 from sweeps.errors import SweepError
 from sweeps.report.gather import gather
-from sweeps.run_store import find, recipe_of, rows_of, update
+from sweeps.run_store import add_remark, find, recipe_of, rows_of, update
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import Search, begin
 from sweeps.sweep_store import update as update_row
@@ -33,6 +33,13 @@ def test_a_run_has_the_stages_that_began_and_those_that_wait(settings, database,
     assert report.about["Driver"] == "host:12" and "Job" not in report.about
     assert report.packages["optuna"] == optuna.__version__
     assert "name: toy" in report.recipe
+
+
+def test_a_stage_has_its_remarks(settings, database, row):
+    assert add_remark(database, row.launch_id, "sft", "2 of 9 train rows are cut")
+    assert not add_remark(database, row.launch_id, "sft", "2 of 9 train rows are cut")
+    (stage,) = gather(settings, database, find(database, "toy")).stages
+    assert stage.remarks == ("2 of 9 train rows are cut",)
 
 
 def test_of_a_line_it_is_that_sweep_alone(settings, database, row):

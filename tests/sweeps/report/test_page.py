@@ -29,6 +29,14 @@ def test_whatever_a_worker_said_is_no_markup():
     assert "Sweep a &amp; &lt;b&gt;" in text
 
 
+def test_remarks_on_rows_and_warnings_are_listed():
+    remarks = ("2 of 9 train rows are cut (row 3 '<b>')", "trial 1 warned: a step was skipped")
+    text = page(report(stage(remarks=remarks)), {}, ())
+    assert "Rows and warnings" in text and "trial 1 warned: a step was skipped" in text
+    assert "(row 3 &#39;&lt;b&gt;&#39;)" in text
+    assert "Rows and warnings" not in page(report(stage()), {}, ())
+
+
 def test_what_has_not_begun_is_told():
     waiting = replace(report(), waiting=("reward", "grpo"))
     assert "reward, grpo" in page(waiting, {}, ())

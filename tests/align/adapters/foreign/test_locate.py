@@ -1,6 +1,7 @@
 """An adapter is where people keep it; what is none is named, with what leads to one."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,8 +83,9 @@ def test_a_pickle_is_never_read(tmp_path, name):
 def test_other_formats_are_named_with_their_converter(tmp_path, names, words):
     for name in names:
         (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(AdapterError, match=words):
-        locate(tmp_path)
+    for source in (tmp_path, *(tmp_path / name for name in names if len(names) == 1)):
+        with pytest.raises(AdapterError, match=words):
+            locate(source)
 
 
 def test_mlx_writes_a_config_of_the_same_name(tmp_path):
@@ -107,6 +109,13 @@ def test_a_config_that_is_none(tmp_path, text, words):
     (folder / "adapter_config.json").write_bytes(text)
     with pytest.raises(AdapterError, match=words):
         locate(folder)
+
+
+def test_a_hub_id_is_downloaded_first():
+    with pytest.raises(AdapterError, match="hf download org/their-lora --local-dir FOLDER"):
+        locate(Path("org/their-lora"))
+    with pytest.raises(AdapterError, match=r"/org/their-lora: no such file or folder$"):
+        locate(Path("/org/their-lora"))
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,15 @@ def test_what_does_not_fit_is_refused(tmp_path, tensors, entries, words):
         ({"lora_alpha": [1]}, "expected a number"),
         ({"rank_pattern": {"(": 3}}, "is no regular expression"),
         ({"rank_pattern": {"q_proj": 2.5}}, "expected a whole number"),
+        ({"target_modules": "("}, "target_modules: '\\(' is no regular expression"),
+        ({"target_modules": {"q": 1}}, "expected a pattern or a list of names"),
+        ({"target_modules": ["v_proj"]}, f"leaves out 1 modules .* PEFT would ignore those: {Q}"),
+        ({"task_type": "SEQ_CLS"}, "SEQ_CLS, and no head in its file"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save names lm_head, and the file has no"),
+        ({"modules_to_save": {"a": 1}}, "modules_to_save: expected a pattern or a list"),
+        ({"layers_to_transform": "all"}, "expected layer numbers"),
+        ({"layers_to_transform": [3]}, "PEFT would ignore"),
+        ({"exclude_modules": ["q_proj"]}, "PEFT would ignore"),
         ({"alpha_pattern": [1]}, "alpha_pattern: expected an object"),
     ],
 )
@@ -109,7 +118,7 @@ def test_a_config_that_cannot_be_held_is_refused(tmp_path, entries, words):
 
 
 def test_options_without_effect_on_the_sum_are_taken(tmp_path):
-    folder = write(tmp_path, use_something_off=False, lora_dropout=0.3, layers_pattern="layers")
+    folder = write(tmp_path, use_something_off=False, lora_dropout=0.3, modules_to_save=["score"])
     assert read(folder).conversion == "held as it is"
 
 
@@ -160,3 +169,8 @@ def test_a_header_that_lies_is_refused(tmp_path, content):
     (folder / "adapter_model.safetensors").write_bytes(content)
     with pytest.raises(AdapterError, match="no readable safetensors file"):
         read(folder)
+
+
+def test_targets_without_tensors_are_said(tmp_path):
+    adapter = read(write(tmp_path, target_modules="all-linear"))
+    assert adapter.notes == (f"no tensors for 1 modules of its target_modules: {UP}",)
