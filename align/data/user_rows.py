@@ -14,7 +14,7 @@ from align.data.readers.tables import arrow_rows, parquet_rows
 from align.data.row_numbers import Row, numbers
 from align.errors import DataError
 
-__all__ = ["Row", "numbers", "own_columns", "read_rows"]
+__all__ = ["Row", "numbers", "read_rows"]
 
 _READERS = {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows, "arrow": arrow_rows}
 
@@ -47,11 +47,6 @@ def read_rows(path: Path) -> dict[int, Row]:
         raise DataError(
             f"{path}: cannot be unpacked ({error}): the file is damaged or cut; copy it again"
         ) from None
-
-
-def own_columns(row: Row) -> list[str]:
-    """The columns in which a row has a value; absent values and null are no values."""
-    return [column for column, value in row.items() if value is not None]
 
 
 def _no_file(path: Path) -> str:

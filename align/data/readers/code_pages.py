@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
 from collections.abc import Iterable
@@ -31,29 +32,36 @@ _PYTHON_NAMES = {"MACINTOSH": "mac_roman"}
 #: A surrogate in the form that UTF-8 would give it, if it allowed surrogates.
 _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _SAMPLE_LINES = 200
+_SAMPLE_BYTES = 4096
 _LIKELY = 0.3
 
 
-def likely_code_page(sample: bytes) -> str | None:
-    """The code page in which `sample` reads as a text of a language; None if there is none."""
-    scores = {name: _score(sample, name) for name in _FREQUENT}
+def likely_code_page(samples: list[bytes]) -> str | None:
+    """The code page in which `samples` read as texts of a language; None if there is none."""
+    scores = {name: _score(samples, name) for name in _FREQUENT}
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] >= _LIKELY else None
 
 
-def _score(sample: bytes, name: str) -> float:
+def _score(samples: list[bytes], name: str) -> float:
     """The share of frequent characters among those beyond ASCII; 0 if it cannot be decoded."""
     try:
-        text = sample.decode(_PYTHON_NAMES.get(name, name))
+        text = "".join(_decoded(sample, name) for sample in samples)
     except UnicodeDecodeError:
         return 0.0
     beyond = [character for character in text if ord(character) > 127]
     return sum(character in _FREQUENT[name] for character in beyond) / max(len(beyond), 1)
 
 
+def _decoded(sample: bytes, name: str) -> str:
+    """The text of a sample that may end within a character."""
+    decoder = codecs.getincrementaldecoder(_PYTHON_NAMES.get(name, name))()
+    return decoder.decode(sample)
+
+
 def not_utf8(path: Path, lines: Iterable[bytes]) -> str:
     """Why `lines` are not UTF-8: the first such byte, and the command that converts the file."""
-    place, wrong, right = "", b"", 0
+    place, wrong, right = "", list[bytes](), 0
     for number, line in enumerate(lines, start=1):
         if line.isascii():
             continue
@@ -65,25 +73,39 @@ def not_utf8(path: Path, lines: Iterable[bytes]) -> str:
             place = (
                 place or f"line {number}, column {column} holds the byte 0x{line[error.start]:02X}"
             )
-            wrong += line
-        if wrong and wrong.count(b"\n") + right > _SAMPLE_LINES:
+            wrong.append(_around(line, error.start))
+        if wrong and len(wrong) + right > _SAMPLE_LINES:
             break
-    return f"{path}: not UTF-8 text: {place}; {_remedy(path, wrong, right)}"
+    if right > len(wrong):
+        remedy = "other lines are UTF-8, so this is a damaged character: mend or remove it"
+    else:
+        remedy = _remedy(path, wrong)
+    return f"{path}: not UTF-8 text: {place}; {remedy}"
 
 
-def _remedy(path: Path, wrong: bytes, right: int) -> str:
-    if right > wrong.count(b"\n"):
-        return "other lines are UTF-8, so this is a damaged character: mend or remove it"
-    if _SURROGATE.search(wrong):
+def _around(line: bytes, start: int) -> bytes:
+    """The line from shortly before its first wrong byte on, which is not cut within a character."""
+    before = line[max(start - 12, 0) : start]
+    return (before if before.isascii() else b"") + line[start : start + _SAMPLE_BYTES]
+
+
+def _remedy(path: Path, wrong: list[bytes]) -> str:
+    if any(map(_SURROGATE.search, wrong)):
         return "it is half of a surrogate pair, as a cut emoji leaves: remove it"
     page = likely_code_page(wrong)
     if page is None:
         return "save the file as UTF-8"
-    text = wrong.decode(_PYTHON_NAMES.get(page, page))
-    first = next(index for index, character in enumerate(text) if ord(character) > 127)
-    excerpt = shortened(text[max(first - 12, 0) :].splitlines()[0], 30)
-    target = shlex.quote(f"{path.with_suffix('')}.utf8{path.suffix}")
-    return (
-        f"it is probably {page}, as which it reads {excerpt}; convert it: "
-        f"iconv -f {page} -t UTF-8 {shlex.quote(str(path))} > {target}"
-    )
+    text = _decoded(wrong[0], page)
+    excerpt = shortened(text.splitlines()[0], 30)
+    return f"it is probably {page}, as which it reads {excerpt}; convert it: {_command(path, page)}"
+
+
+def _command(path: Path, page: str) -> str:
+    """The shell's command that writes the file in UTF-8 beside it."""
+    source, convert = shlex.quote(str(path)), f"iconv -f {page} -t UTF-8"
+    unpack = {".gz": "gunzip", ".zst": "unzstd"}.get(path.suffix.lower())
+    plain = path if unpack is None else path.with_suffix("")
+    target = shlex.quote(f"{plain.with_suffix('')}.utf8{plain.suffix}")
+    if unpack is not None:
+        return f"{unpack} -c {source} | {convert} > {target}"
+    return f"{convert} {source} > {target}"

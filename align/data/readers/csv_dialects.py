@@ -77,8 +77,12 @@ def _skips_blanks(plain: CsvDialect, spaced: CsvDialect, lines: list[str], compl
         return False
     if all(name.startswith(" ") for name in records[0][1:]):
         return True
-    quoted = " " + plain.quote
-    if not any(field.startswith(quoted) for record in records for field in record):
+    mark = re.escape(plain.delimiter)
+    # A quote before a delimiter closes a field, and doubled quotes stand within a field.
+    after = re.compile(f"{mark} +{plain.quote}(?![{plain.quote}{mark}\r\n])")
+    begins = re.compile(f" +{plain.quote}")
+    fields = (field for record in records for field in record)
+    if not any(map(begins.match, fields)) or not any(map(after.search, lines)):
         return False
     records = _sample(spaced, lines, complete)
     if any(len(record) != len(records[0]) for record in records):

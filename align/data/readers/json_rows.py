@@ -74,7 +74,9 @@ def _lines(path: Path, lines: Iterable[tuple[int, str]]) -> dict[int, Any]:
         except ValueProblem as problem:
             problems.setdefault(problem.kind, {})[number] = str(problem)
         except (ValueError, RecursionError) as error:
-            problems.setdefault("", {})[number] = explained(error, text)
+            # Only the first is told, and to explain every line of another kind of file takes long.
+            texts = problems.setdefault("", {})
+            texts[number] = "" if texts else explained(error, text)
     _refuse(path, problems)
     return rows
 

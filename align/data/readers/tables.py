@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Columns in which pandas stores an index without a name.
 _INDEX = re.compile(r"__index_level_\d+__")
+#: Names by which a struct of lists is recognised as messages.
+_TURNS = ({"role", "content"}, {"from", "value"})
 #: Matches the names of types with values that JSON does not know.
 _BEYOND_JSON = re.compile("float|double|decimal|date|time|duration|interval|binary|extension")
 
@@ -60,10 +63,10 @@ def _refusing(path: Path, kind: str) -> Iterator[None]:
 def table_rows(source: str, table: pa.Table) -> dict[int, Row]:
     """The rows of a table, counted from 1, with values as JSON knows them.
 
-    Maps become objects, decimals numbers, dates and times ISO 8601 texts, bytes in UTF-8 texts.
-    NaN, which such tables hold for absent values, becomes None, and pandas' index without a name is
-    left out. DataError, which begins with `source`, names columns of the same name and texts that
-    are not UTF-8.
+    Messages that are stored as a struct of lists become lists of messages, maps objects, decimals
+    numbers, dates and times ISO 8601 texts, bytes in UTF-8 texts. NaN, which such tables hold for
+    absent values, becomes None, and pandas' index without a name is left out. DataError, which
+    begins with `source`, names columns of the same name and texts that are not UTF-8.
     """
     names = [name for name in table.column_names if not _INDEX.fullmatch(name)]
     repeated = {name for name in names if names.count(name) > 1}
@@ -86,7 +89,28 @@ def _values(source: str, name: str, column: pa.ChunkedArray) -> list[Any]:
         values: list[Any] = column.to_pylist(**maps)
     except KeyError as error:
         raise DataError(f"{source}: column {name!r} holds a map with {error.args[0]}") from None
-    return [_plain(value) for value in values] if _BEYOND_JSON.search(kind) else values
+    if _BEYOND_JSON.search(kind):
+        values = [_plain(value) for value in values]
+    return [_turns(value) for value in values] if _holds_turns(column.type) else values
+
+
+def _holds_turns(kind: pa.DataType) -> bool:
+    """Whether values are messages as a struct of lists, as datasets' Sequence stores them."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind):
+        return False
+    fields = {kind.field(index).name: kind.field(index).type for index in range(kind.num_fields)}
+    lists = all(pa.types.is_list(of) or pa.types.is_large_list(of) for of in fields.values())
+    return lists and any(pair <= fields.keys() for pair in _TURNS)
+
+
+def _turns(value: dict[str, list[Any]] | None) -> list[dict[str, Any]] | None:
+    """A struct of lists as a list of structs. Lists that are absent or shorter give None."""
+    if value is None:
+        return None
+    turns = zip_longest(*(items or () for items in value.values()))
+    return [dict(zip(value, turn, strict=True)) for turn in turns]
 
 
 def _validate(source: str, name: str, column: pa.ChunkedArray) -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 from datasets import Dataset
 
-from align.data.files import read
 from align.data.splits import check_disjoint, load_answers, load_split
 from align.errors import DataError
 from tests.align.data.recipes import recipe
@@ -83,12 +82,14 @@ def test_values_of_a_dataset_are_read_like_a_file_of_arrow(tmp_path, monkeypatch
         for n in range(12)
     ]
     monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: Dataset.from_list(rows))
-    mine = recipe(tmp_path, [], "grpo")
+    mine = recipe(tmp_path, [], "grpo", train=8)
     mine.data.path, mine.data.dataset = None, "someone/numbers"
-    assert read(mine.data).rows[4] == {"prompt": "p3", "answer": None, "day": "2026-11-04"}
-    rows.clear()
-    mine.data.dataset = "someone/nothing"
-    assert read(mine.data).rows == {}
+    read = [
+        row for split in ("train", "validation", "test") for row in load_split(mine, "one", split)
+    ]
+    (third,) = [row for row in read if row["prompt"][0]["content"] == "p3"]
+    assert "answer" not in third and third["day"] == "2026-11-04"
+    assert sum("answer" in row for row in read) == 11
 
 
 def test_columns_of_ones_own_reach_rewards_and_empty_answers_are_none(tmp_path):

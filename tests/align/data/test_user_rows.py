@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from align.data.formats import inspect_file
 from align.data.splits import load_split
-from align.data.user_rows import own_columns, read_rows
+from align.data.user_rows import read_rows
 from align.errors import DataError
 from tests.align.data.recipes import recipe
 from tests.align.data.written import refusal
@@ -79,7 +79,7 @@ def test_every_row_has_all_columns_of_the_file(tmp_path: Path) -> None:
         list(row) == ["prompt", "completion", "system", "completions"] for row in rows.values()
     )
     assert rows[1]["system"] is None and rows[3]["system"] == "s"
-    assert own_columns(rows[4]) == ["prompt", "completions"]
+    assert rows[4]["completion"] is None and rows[4]["completions"] == "f"
 
 
 def test_an_optional_column_is_no_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Text that is not UTF-8: the first such byte, and the code page it is probably in."""
 
+import gzip
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def test_the_code_page_is_named_with_the_command_that_converts(tmp_path, codec, 
     command = message.split("convert it: ")[1]
     subprocess.run(command, shell=True, check=True)
     assert (tmp_path / name.replace(".", ".utf8.")).read_text(encoding="utf-8").endswith(row)
+
+
+@pytest.mark.parametrize("codec", ["cp932", "gb18030", "cp1252"])
+def test_long_lines_of_which_a_part_is_looked_at(tmp_path: Path, codec: str) -> None:
+    rows = "".join(f'{{"prompt": "{"x" * n}{TEXTS[codec] * 200}"}}\n' for n in range(4))
+    message = refusal(written(tmp_path, "rows.jsonl", rows.encode(codec)))
+    assert f"probably {codec.upper()}, as which it reads" in message
+
+
+def test_a_compressed_file_is_converted_by_way_of_unpacking(tmp_path: Path) -> None:
+    content = f'prompt,completion\nx,"{TEXTS["cp1252"]}"\n'
+    path = written(tmp_path, "my rows.csv.gz", gzip.compress(content.encode("cp1252")))
+    subprocess.run(refusal(path).split("convert it: ")[1], shell=True, check=True)
+    assert (tmp_path / "my rows.utf8.csv").read_text(encoding="utf-8") == content
 
 
 def test_a_damaged_character_among_good_lines(tmp_path: Path) -> None:

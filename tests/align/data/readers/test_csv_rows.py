@@ -5,6 +5,8 @@ import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import lists, sampled_from, text, tuples
 
 from align.data.user_rows import read_rows
 from tests.align.data.written import refusal, rows_of, written
@@ -117,6 +119,26 @@ def test_a_file_of_a_single_column(tmp_path: Path) -> None:
 def test_a_broken_file_is_refused_with_the_place(tmp_path, content, words) -> None:
     message = refusal(written(tmp_path, "data.csv", content))
     assert all(word in message for word in words), message
+
+
+WORDS = text("ab,;|\t\"'\n é.0", min_size=1, max_size=8).filter(str.strip)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    records=lists(tuples(WORDS, WORDS), min_size=1, max_size=5),
+    delimiter=sampled_from(",;\t|"),
+    quoting=sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_whatever_text_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, records, delimiter: str, quoting: int
+) -> None:
+    content = io.StringIO()
+    writer = csv.writer(content, delimiter=delimiter, quoting=quoting)
+    writer.writerows([("prompt", "completion"), *records])
+    folder = tmp_path_factory.mktemp("written")
+    rows = rows_of(folder, "data.csv", content.getvalue())
+    assert [tuple(row.values()) for row in rows] == records
 
 
 def test_a_header_of_questions_beside_names_is_a_header(tmp_path: Path) -> None:

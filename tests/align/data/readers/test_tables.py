@@ -36,6 +36,20 @@ def test_messages_of_each_type_of_list(tmp_path: Path, of: pa.DataType) -> None:
     assert rows == {1: {"messages": [TURN, TURN]}, 2: {"messages": None}}
 
 
+def test_messages_as_a_struct_of_lists() -> None:
+    columns = {
+        "conversations": [{"from": ["human", "gpt"], "value": ["hi", None]}, None],
+        "scores": [{"helpful": [1, 2]}, {"helpful": []}],
+    }
+    assert list(table_rows("rows", pa.table(columns)).values()) == [
+        {
+            "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": None}],
+            "scores": {"helpful": [1, 2]},
+        },
+        {"conversations": None, "scores": {"helpful": []}},
+    ]
+
+
 def test_a_list_view_and_a_dictionary(tmp_path: Path) -> None:
     table = pa.table(
         {
