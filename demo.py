@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from align.errors import RecipeError
@@ -184,11 +185,11 @@ class Story:
         chats = [name for name, stage in self.recipe.stages.items() if stage.method != "reward"]
         for model in (BASE, *(self.sweeps[name].version.name for name in chats)):
             answer = self.ask(client, model, problem).choices[0].message.content
-            self.say(f"   [cyan]{model}[/]: {' '.join(answer.split())}")
+            self.say(f"   [cyan]{model}[/]: {escape(' '.join(answer.split()))}")
         model = f"{self.recipe.line(chats[-1])}@champion"
         stream = self.ask(client, model, problem, stream=True)
         pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
-        text = " ".join("".join(pieces).split())
+        text = escape(" ".join("".join(pieces).split()))
         self.say(f"   [cyan]{model}[/] in {sum(map(bool, pieces))} pieces: {text}")
         self.score(client, problem)
 
@@ -202,7 +203,7 @@ class Story:
         body = {"model": judge, "conversations": turns}
         scores = client.post("/score", body=body, cast_to=dict[str, Any])["scores"]
         for answer, score in zip(answers, scores, strict=True):
-            self.say(f"   [cyan]{judge}[/] gives {score:+.2f} to: {answer}")
+            self.say(f"   [cyan]{judge}[/] gives {score:+.2f} to: {escape(answer)}")
 
     def compare(self, users: int) -> None:
         """Run an A/B test of the SFT champion against the base, with users who check the answer."""

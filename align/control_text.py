@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from align.control_tokens import texts_of, with_texts
+from align.control_tokens import names_of, texts_of, with_texts
 from align.errors import RequestError
 
 #: Private characters of Unicode, which templates and tokenizers pass through.
@@ -60,6 +60,7 @@ class ControlText:
         """
         texts = list(texts_of(value))
         joined = self._could_join(texts)
+        texts += names_of(value)
         if not joined and not any(map(self._occurs, texts)):
             return None
         used = {found for text in texts for found in _PRIVATE_CHARACTER.findall(text)}
@@ -73,13 +74,16 @@ class ControlText:
                     raise RequestError("the messages have too many different control tokens")
             return placeholders[text]
 
+        def named(text: str) -> str:
+            return self._typed.sub(lambda match: placeholder(match[0]), text)
+
         def hidden(text: str) -> str:
-            text = self._typed.sub(lambda match: placeholder(match[0]), text)
+            text = named(text)
             for start, end in self._edges(text) if joined else ():
                 text = text[:start] + placeholder(text[start:end]) + text[end:]
             return text
 
-        changed = with_texts(value, hidden)
+        changed = with_texts(value, hidden, named)
         return changed, {ord(character): text for text, character in placeholders.items()}
 
     def encode(self, rendered: str, originals: dict[int, str]) -> list[int]:

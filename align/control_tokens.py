@@ -42,15 +42,28 @@ def texts_of(value: Any) -> Iterator[str]:
             yield from texts_of(child)
 
 
-def with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """A copy of messages or variables in which each string of `texts_of` is changed."""
+def names_of(value: Any) -> Iterator[str]:
+    """The strings that `texts_of` leaves out: keys, roles and types."""
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            yield name
+            if name in _NAMES:
+                yield from texts_of(child)
+            yield from names_of(child)
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from names_of(child)
+
+
+def with_texts(value: Any, change: Callable[[str], str], rename: Callable[[str], str]) -> Any:
+    """A copy in which the strings of `texts_of` are changed, and those of `names_of` renamed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
         return {
-            name: child if name in _NAMES else with_texts(child, change)
+            rename(name): with_texts(child, rename if name in _NAMES else change, rename)
             for name, child in value.items()
         }
     if isinstance(value, list | tuple):
-        return [with_texts(child, change) for child in value]
+        return [with_texts(child, change, rename) for child in value]
     return value

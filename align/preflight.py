@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from align.base_tokenizer import read_tokenizer
 from align.data.files import check_columns
 from align.data.leaks import HELD_OUT, check_chain
 from align.data.problems import Split
-from align.data.row_account import RowAccount, row_account
-from align.data.splits import check_disjoint, load_answers, load_split
+from align.data.row_account import row_account
+from align.data.row_findings import RowAccount
+from align.data.splits import answers_stage, check_disjoint, load_answers, load_split
 from align.data.user_rows import Row
-from align.errors import DataError
+from align.errors import DataError, ModelError
 from align.memory.shape import read_shape
 from align.methods import names_of
 from align.recipe import Recipe
@@ -67,10 +68,34 @@ def _check_rows(recipe: Recipe, stage: str, hub: bool) -> RowAccount:
     splits: dict[Split, list[Row]] = {"train": load_split(recipe, stage, "train")}  # reads all rows
     splits |= {split: load_split(recipe, stage, split) for split in HELD_OUT}
     check_disjoint({str(name): rows for name, rows in splits.items()})
-    tokenizer, context_length = read_tokenizer(recipe.base, hub), None
-    if tokenizer is not None and not on_hub(recipe.base):
-        context_length = read_shape(recipe.base).context
-    return row_account(recipe, stage, splits, tokenizer, context_length)
+    tokenizer = read_tokenizer(recipe.base, hub)
+    return row_account(
+        recipe,
+        stage,
+        splits,
+        tokenizer,
+        _context_length(recipe.base),
+        _answer_tokens(recipe, stage),
+    )
+
+
+def _context_length(base: str) -> int | None:
+    """Tokens of a sequence of the base; None if it is on a hub or does not say."""
+    with suppress(ModelError):
+        return None if on_hub(base) else read_shape(base).context
+    return None
+
+
+def _answer_tokens(recipe: Recipe, stage: str) -> int | None:
+    """Tokens of an answer to the stage's held-out prompts; None if they are not answered."""
+    if "answers" not in recipe.stages[stage].training_method.measured or _unread(
+        recipe, _sources(recipe), hub=False
+    ):
+        return None
+    with suppress(DataError):  # of another stage, which may not be searched
+        answered = answers_stage(recipe) or stage
+        return recipe.evaluation.max_new_tokens if answered == stage else None
+    return None
 
 
 def _check_rewards(recipe: Recipe, stage: str) -> None:

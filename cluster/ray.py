@@ -19,6 +19,7 @@ from cluster.authentication import check_token, lacks_token, warn_open
 from cluster.compat.ray_core import loopback, own_sessions
 from cluster.errors import ClusterError
 from cluster.head import Head, knock
+from cluster.local_calls import past_proxies
 from cluster.settings import Settings
 from cluster.signals import ended_by_signals, signals_deferred, sigterm_handler
 from cluster.token import local_token
@@ -31,6 +32,8 @@ LOCAL_PATIENCE_SECONDS = 5.0
 
 #: Ray puts sockets some 70 characters below its temp dir, and a socket's path may have 107.
 _LONGEST_ROOT = 20
+#: Ray writes its temp dir into command lines, without quoting it, and into messages of ASCII.
+_UNQUOTED = frozenset("'\"\\\n\t")
 
 _LOCAL = {
     # Ray listens on loopback only. This variable, named after the systems where that is the
@@ -119,7 +122,7 @@ def _local(num_cpus: int | None) -> Iterator[str]:
             raise ClusterError(f"no folder for a local Ray: {error}; set TMPDIR to one") from error
         head = None
         try:
-            with _environment():
+            with _environment(), past_proxies("127.0.0.1"):
                 address = _start(folder, num_cpus)
                 head = Head(address, LOCAL_PATIENCE_SECONDS, last_act=partial(_kill, folder))
                 with head.watched():
@@ -198,7 +201,7 @@ def _processes(folder: Path) -> list[Any]:
 
 def _temp_dir() -> Path:
     root = tempfile.gettempdir()
-    if len(root) > _LONGEST_ROOT:
+    if len(root) > _LONGEST_ROOT or not root.isascii() or _UNQUOTED & set(root):
         root = "/tmp"
     return Path(tempfile.mkdtemp(prefix="alignery-", dir=root))
 

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     @classmethod
     def _home(cls, home: Path) -> Path:
         home = _absolute(home)
+        if "::" in str(home):  # fsspec, by which data sets are written, would end the path there
+            raise ValueError(f"'{home}' holds '::', where libraries cut a path; rename it")
         try:
             str(home).encode()
             if home.exists() and not home.is_dir():

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from align.console_tables import print_table
 from serve.access.key import Key
 from serve.experiments import ExperimentInfo, ExperimentReport
 from serve.experiments.report import MISMATCH, UNDECIDED, VariantComparison, VariantReport
@@ -20,7 +21,10 @@ def print_keys(keys: Sequence[Key], console: Console | None = None) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("name", "begins with", "scopes", "requests/min", "tokens/day", "state"):
         right = title in ("requests/min", "tokens/day")
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+        long = title == "name"
+        table.add_column(
+            title, justify="right" if right else "left", no_wrap=not long, overflow="fold"
+        )
     for key in keys:
         table.add_row(
             key.name,
@@ -55,7 +59,7 @@ def print_report(report: ExperimentReport, console: Console | None = None) -> No
 def _variants(report: ExperimentReport) -> Table:
     # Names get copied from here, so they are never cut off. The rest fits into 80 columns.
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("variant", no_wrap=True)
+    table.add_column("variant", overflow="fold")
     table.add_column("model", overflow="fold", min_width=16)
     for title in ("users", "rated", "mean", "difference", "e-value"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -98,12 +102,14 @@ def _evidence(e_value: float | None) -> str:
 
 def print_experiments(every: Sequence[ExperimentInfo]) -> None:
     """Print a table with a row for each experiment."""
-    table = Table()
-    for title in ("experiment", "state", "variants", "planned users", "started (UTC)"):
-        table.add_column(title, overflow="fold")
-    for info in every:
-        variants = "\n".join(f"{variant.name} = {variant.model}" for variant in info.variants)
-        table.add_row(
-            info.name, info.state, variants, str(info.planned_users), info.created_at[:10]
+    rows = [
+        (
+            info.name,
+            info.state,
+            ", ".join(f"{variant.name} = {variant.model}" for variant in info.variants),
+            str(info.planned_users),
+            info.created_at[:10],
         )
-    Console().print(table, markup=False)
+        for info in every
+    ]
+    print_table(("experiment", "state", "variants", "planned users", "started (UTC)"), rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from align.data.row_account import RowAccount
+from align.data.row_findings import RowAccount
 from align.errors import AligneryError
 from align.preflight import check_inputs
 from align.recipe import Recipe

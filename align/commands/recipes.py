@@ -13,7 +13,7 @@ import yaml
 from align.commands.common import RecipeArgument, check_stage, recipe_app
 from align.data.formats import Findings, inspect_file
 from align.data.reading_notes import reading_notes
-from align.data.row_account import account_lines
+from align.data.row_findings import account_lines
 from align.json_output import JsonOption, print_json
 from align.preflight import check_inputs
 from align.recipe import DataConfig, Recipe, builtin_recipes, load_recipe, parse_recipe

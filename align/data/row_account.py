@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from align.data.control_tokens import rows_with_control_tokens
 from align.data.files import read, source_of
 from align.data.lengths import longest_row, measure_lengths, row_fates
 from align.data.numbered_rows import number_of
 from align.data.problems import Split
+from align.data.row_findings import RowAccount, RowFinding, finding
+from align.data.row_tokens import row_tokens
 from align.data.tool_rendering import hidden_tools
 from align.data.user_rows import Row
 from align.errors import DataError
@@ -19,53 +20,7 @@ from align.methods.specification import TRUNCATION, Fate
 from align.recipe import DataConfig, Recipe, StageConfig
 from align.space.spaces import Expression, Space
 
-#: How many rows a finding shows, and how many characters of their prompts.
-EXAMPLES, PROMPT_LENGTH = 3, 40
-
 Splits = Mapping[Split, Sequence[Row]]
-
-
-class RowExample(BaseModel):
-    """A row: its number in the user's file (None: it is generated), and its prompt's beginning."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int | None
-    prompt: str
-
-
-class RowFinding(BaseModel):
-    """What `text` says of `count` rows, with the first of them as examples."""
-
-    model_config = ConfigDict(frozen=True)
-
-    text: str
-    count: int
-    examples: tuple[RowExample, ...] = ()
-
-    def line(self) -> str:
-        """The finding as a single line."""
-        shown = [
-            f"{'' if example.number is None else f'row {example.number} '}{example.prompt!r}"
-            for example in self.examples
-        ]
-        if not shown:
-            return self.text
-        return f"{self.text} ({', '.join(shown)}{', …' if self.count > len(shown) else ''})"
-
-
-class RowAccount(BaseModel):
-    """The rows of a stage: how many each split holds, and what is remarkable about them."""
-
-    model_config = ConfigDict(frozen=True)
-
-    stage: str
-    splits: dict[str, int]
-    findings: tuple[RowFinding, ...] = ()
-
-    def lines(self) -> list[str]:
-        """A line for each finding."""
-        return [finding.line() for finding in self.findings]
 
 
 def row_account(
@@ -74,12 +29,15 @@ def row_account(
     splits: Splits,
     tokenizer: Any | None,
     context_length: int | None = None,
+    answer_tokens: int | None = None,
 ) -> RowAccount:
     """The account of a stage's rows, which `splits` holds in conversational form.
 
     Without the base's `tokenizer` nothing is said of lengths, and answers are compared as they
     are written. Where `max_length` is searched, its default and the ends of its
-    range are looked at. `context_length` bounds prompt and completion of an online method.
+    range are looked at. `context_length` bounds what the engine reads and writes: prompt and
+    completion of an online method, a held-out row, and a held-out prompt with an answer of
+    `answer_tokens` (None: its prompts are not answered).
 
     DataError if no trial, or not the first, could be trained or measured on these rows.
     """
@@ -93,30 +51,12 @@ def row_account(
         findings += _cut(config, splits["train"], tokenizer, context_length)
         findings += _unmeasurable(config, splits, tokenizer)
         findings += _hidden(recipe.base, splits, tokenizer)
+        findings += _control_tokens(splits, tokenizer)
+        if context_length is not None:
+            _check_fit(config, splits, tokenizer, context_length, answer_tokens or 0)
     findings += _doubtful(config, splits)
     sizes = {str(name): len(rows) for name, rows in splits.items()}
     return RowAccount(stage=stage, splits=sizes, findings=tuple(findings))
-
-
-def account_lines(accounts: Mapping[str, RowAccount]) -> list[str]:
-    """The findings of several stages, each with its stage; those of several stages once."""
-    stages_by_line: dict[str, list[str]] = {}
-    for stage, account in accounts.items():
-        for line in account.lines():
-            stages_by_line.setdefault(line, []).append(stage)
-    return [f"{', '.join(stages)}: {line}" for line, stages in stages_by_line.items()]
-
-
-def finding(text: str, rows: Sequence[Row]) -> RowFinding:
-    """A finding on these rows; those with the lowest numbers are the examples."""
-    ordered = sorted(rows, key=lambda row: number_of(row) or 0)
-    return RowFinding(text=text, count=len(rows), examples=tuple(map(_example, ordered[:EXAMPLES])))
-
-
-def _example(row: Row) -> RowExample:
-    text = " ".join(str(row["prompt"][-1].get("content")).split())
-    shortened = text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1]}…"
-    return RowExample(number=number_of(row), prompt=shortened)
 
 
 def _unused(data: DataConfig, splits: Splits) -> Iterator[RowFinding]:
@@ -217,6 +157,37 @@ def _unmeasurable(config: StageConfig, splits: Splits, tokenizer: Any) -> Iterat
         if len(tied) == len(rows):
             raise DataError(f"{left_out.line()}: nothing is left to measure; correct the rows")
         yield left_out
+
+
+def _check_fit(
+    config: StageConfig, splits: Splits, tokenizer: Any, context_length: int, answer_tokens: int
+) -> None:
+    """DataError for held-out rows that the engine cannot hold."""
+    for name, rows in splits.items():
+        if name == "train":
+            continue
+        counts = row_tokens(tokenizer, rows, config.method)
+        too_long = [
+            row
+            for row, own in zip(rows, counts, strict=True)
+            if max(*own.whole, own.prompt + answer_tokens) > context_length
+        ]
+        if too_long:
+            text = (
+                f"{len(too_long):,} of {len(rows):,} {name} rows cannot be measured: the base "
+                f"holds {context_length:,} tokens"
+            )
+            if answer_tokens:
+                text += f", {answer_tokens} of them for an answer (evaluation.max_new_tokens)"
+            raise DataError(f"{finding(text, too_long).line()}: shorten them")
+
+
+def _control_tokens(splits: Splits, tokenizer: Any) -> Iterator[RowFinding]:
+    rows = [row for part in splits.values() for row in part]
+    for token, indices in rows_with_control_tokens(tokenizer, rows).items():
+        text = f"{len(indices):,} of {len(rows):,} rows contain the text of the control token"
+        meaning = "which is read as the token"
+        yield finding(f"{text} {token!r}, {meaning}", [rows[index] for index in indices])
 
 
 def _written_alike(config: StageConfig, splits: Splits) -> Iterator[RowFinding]:

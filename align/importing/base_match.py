@@ -37,7 +37,8 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
     named = named or None
     if stated is None:
         base = _load_named(_loadable(named))
-        if base.revision and _COMMIT.fullmatch(str(revision)) and revision != base.revision:
+        revision = str(revision)
+        if base.revision and _COMMIT.fullmatch(revision) and revision != base.revision:
             raise AdapterError(
                 f"it was trained on commit {revision[:12]} of base '{named}', and the hub's newest "
                 f"is {base.revision[:12]}; download that commit (`hf download {named} --revision "

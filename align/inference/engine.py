@@ -42,7 +42,7 @@ class BankEngine:
         options = options or EngineOptions()
         self._model, self._slot_tokens = build_model(base, options, free)
         self._known = LoadedAdapters(base, self._model.bank)
-        self._tokenizer, self._reuse = base.tokenizer, options.reuse
+        self._reuse = options.reuse
         self._token_bytes = TokenBytes(base.tokenizer)
         self._chats = ChatEncoder(base.tokenizer, options.parse_control_tokens)
         self._vocabulary = int(base.model.config.vocab_size)

@@ -120,6 +120,8 @@ class _SpelledBytes:
     def peek(self, token: int) -> bytes:
         """See `TextBytes`."""
         raw = self._tokens.spell(token, self._first)
+        if not self._to_strip:
+            return raw
         return raw[self._strippable(raw) * len(self._stripped) :]
 
     def add(self, token: int) -> bytes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t
 
+from align.evaluation.statistics import mean_bounds
 from benchmarks.grpo.run import Run, Writer
 
 WRITERS: tuple[Writer, ...] = ("engine", "trl")
@@ -72,16 +72,13 @@ def _generation(runs: Sequence[Run]) -> float:
 
 
 def _difference(ours: Sequence[Run], theirs: Sequence[Run], first: int) -> dict[str, float | None]:
-    """Mean over seeds, with Student's 95 % interval; none for one seed."""
+    """Mean over seeds, with Student's 95 % interval; none for one seed, or seeds that agree."""
     apart = [
         fmean(one.rewards[first:]) - fmean(two.rewards[first:])
         for one, two in zip(ours, theirs, strict=True)
     ]
-    mean, low, high = fmean(apart), None, None
-    if len(apart) > 1:
-        half = float(t.ppf(0.975, len(apart) - 1)) * stdev(apart) / math.sqrt(len(apart))
-        low, high = round(mean - half, 4), round(mean + half, 4)
-    return {"mean": round(mean, 4), "low": low, "high": high}
+    low, high = (None if math.isnan(bound) else round(bound, 4) for bound in mean_bounds(apart))
+    return {"mean": round(fmean(apart), 4), "low": low, "high": high}
 
 
 def print_report(result: dict[str, Any], console: Console) -> None:

@@ -87,9 +87,8 @@ class Spelling:
 
     def _raw(self, token: int) -> bytes:
         """The bytes of a token that comes next."""
-        if self._vocabulary.shows(token):
-            return self._text.peek(token)
-        return self._vocabulary.name(token)
+        raw = self._text.peek(token)
+        return raw if raw or self._vocabulary.shows(token) else self._vocabulary.name(token)
 
     def _place(self, shown: bytes) -> tuple[int, int]:
         """Where the next bytes begin and end in the text; an incomplete character counts as one."""

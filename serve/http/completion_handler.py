@@ -78,10 +78,10 @@ async def _streamed(
         try:
             async with aclosing(answer.events(first, stream)) as parts:
                 async for part in parts:
+                    if answer.ended is not None:  # clients may leave when they have the last part
+                        request.state.ended = answer.ended
                     yield part
         finally:  # a client that disconnects pays for what it has received
-            if answer.failed is not None:
-                request.state.failed = answer.failed
             await spend(backend, key, answer.usage.total)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

@@ -112,7 +112,7 @@ class AnswerFormat:
     """An answer's format, and the fields that all of its parts have.
 
     `fingerprint` identifies the weights that answered; None in an experiment, where it is hidden.
-    `failed` is the status of the error that ended a stream.
+    `ended` is the status of a stream that has all of its parts: 200, or that of its error.
     """
 
     form: Form
@@ -123,7 +123,7 @@ class AnswerFormat:
     id: str = field(init=False)
     created: int = field(default_factory=lambda: int(time.time()), init=False)
     usage: Usage = field(default_factory=Usage, init=False)
-    failed: int | None = field(default=None, init=False)
+    ended: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.id = f"{self.form.prefix}-{uuid.uuid4().hex}"
@@ -154,12 +154,13 @@ class AnswerFormat:
                 events = await anext(rest, None)
         if self.include_usage:
             yield _sse({**self._chunk([]), "usage": self.usage.object()})
+        self.ended = 200
         yield DONE
 
     def _told(self, events: list[Event]) -> Iterator[str]:
         for event in events:
             if isinstance(event, Refused):  # the response has begun, so its status cannot change
-                self.failed = event.status
+                self.ended = event.status
                 yield _sse(ApiError.of(event).body())
                 return
             self.usage.see(event)

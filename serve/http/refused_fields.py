@@ -73,7 +73,7 @@ GENERATION: Mapping[str, RefusedField] = {
     ),
     **_fields(
         _TOOLS,
-        *("tools", "functions", "web_search_options", "mcp_servers"),
+        *("tools", "functions", "web_search_options", "enable_search", "mcp_servers", "plugins"),
         tool_choice=("none", "auto", *_OFF),
         function_call=("none", "auto", *_OFF),
     ),
@@ -120,8 +120,21 @@ GENERATION: Mapping[str, RefusedField] = {
         *("max_tokens_to_sample", "t_max_predict_ms"),
     ),
     **_fields("use min_tokens", "min_new_tokens", "min_length"),
-    **_fields(_CONTEXT, "truncate_prompt_tokens", "truncate", "num_ctx", "n_keep", "transforms"),
-    **_fields("send the fields in it as fields of the body", "extra_body", "options", "parameters"),
+    **_fields(
+        _CONTEXT,
+        *("truncate_prompt_tokens", "prompt_truncate_len", "truncate", "num_ctx", "n_keep"),
+        *("transforms",),
+    ),
+    **_fields(
+        "send the fields in it as fields of the body",
+        *("extra_body", "options", "parameters", "sampling_params", "generation_config"),
+    ),
+    **_fields("use seed", "random_seed", "sampler_seed"),
+    **_fields(
+        "repetition_penalty counts all tokens of prompt and completion",
+        repeat_last_n=(-1, 0, 64),
+        repetition_penalty_range=(-1, 0),
+    ),
     **_fields(_ADAPTER, "adapter_id", "adapter_source", "merged_adapters", "lora", "lora_path"),
     **_fields("send text", "prompt_embeds", "input_ids", "input_embeds", "prompt_token_ids", "raw"),
     **_fields(
@@ -141,7 +154,11 @@ CHAT: Mapping[str, RefusedField] = {
     ),
     **_fields("the base's chat template writes all special tokens", "add_special_tokens"),
     **_fields("the answer is what follows the messages", "echo", "return_full_text"),
-    **_fields(_MESSAGES, "documents", "instructions", "assistant_prefix", "system", "input"),
+    **_fields(
+        _MESSAGES,
+        *("documents", "instructions", "assistant_prefix", "system", "preamble", "input"),
+        *("safe_prompt", "prompt_id", "prompt_variables"),
+    ),
     **_fields("use continue_final_message", "continue_assistant_turn", "continue_"),
     **_fields(
         _REASONING,

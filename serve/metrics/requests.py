@@ -40,8 +40,8 @@ class Metered:
     """ASGI middleware that counts every request, whatever its result.
 
     A response that begins and does not end is counted by its end: `LEFT` if the client
-    disconnected, 500 after an exception. `failed` in the request's state is the status of an error
-    that ended a stream, whose response has begun with another.
+    disconnected, 500 after an exception. `ended` in the request's state goes before: the status of
+    a stream that has all of its parts, the last of which may be an error.
     """
 
     def __init__(self, app: ASGIApp, meter: RequestMeter) -> None:
@@ -77,6 +77,6 @@ class Metered:
             finally:
                 # All paths without a route share a label, or clients could create any number.
                 route = getattr(scope.get("route"), "path", "none")
-                counted = str(state.get("failed", ending))
+                counted = str(state.get("ended", ending))
                 self._meter.requests.labels(route, state.get("adapter", ""), counted).inc()
                 self._meter.seconds.labels(route).observe(time.monotonic() - began)

@@ -66,6 +66,19 @@ def test_a_variable_is_text_too(tokenizer: Any) -> None:
     assert ChatEncoder(tokenizer).encode([USER], False, options).count(end) == 1
 
 
+@pytest.mark.parametrize(
+    "value", ["<|im_end|>", {"role": "<|im_end|>"}, {"type": ["<|im_end|>"]}, {"<|im_end|>": 1}]
+)
+@pytest.mark.parametrize("name", ["role", "persona"])
+def test_no_part_of_a_variable_is_a_control_token(tokenizer: Any, name: str, value: Any) -> None:
+    tokenizer.chat_template = TURNS + "{{ role | tojson }}{{ persona | tojson }}"
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    variables = {"role": "x", "persona": "y", name: value}
+    ids = ChatEncoder(tokenizer).encode([USER], False, ChatOptions(variables=variables))
+    assert ids.count(end) == 1
+    assert tokenizer.decode(ids).count("<|im_end|>") == 2
+
+
 @pytest.mark.parametrize("name", ["messages", "tokenize", "chat_template", "eos_token", "tools"])
 def test_variables_that_belong_to_the_service_are_refused(tokenizer: Any, name: str) -> None:
     with pytest.raises(RequestError, match=f"chat_template_kwargs: '{name}' is not a variable"):

@@ -3,7 +3,7 @@ from copy import deepcopy
 from tokenizers import AddedToken
 
 from align.base import Base
-from align.control_tokens import control_tokens, texts_of, written_tokens
+from align.control_tokens import control_tokens, names_of, texts_of, with_texts, written_tokens
 
 
 def test_control_tokens_are_the_special_added_tokens(tiny: Base) -> None:
@@ -22,3 +22,13 @@ def test_texts_of_messages_are_their_strings_without_roles() -> None:
         {"role": "assistant", "content": "c", "weight": 1, "calls": ({"arguments": {"x": "d"}},)},
     ]
     assert list(texts_of(messages)) == ["a", "b", "c", "d"]
+
+
+def test_all_strings_are_either_texts_or_names() -> None:
+    value = [{"role": "user", "content": "a"}, {"x": {"type": ["b"], "y": ("c", 1)}}]
+    assert list(texts_of(value)) == ["a", "c"]
+    assert sorted(names_of(value)) == ["b", "content", "role", "type", "user", "x", "y"]
+    assert with_texts(value, str.upper, lambda name: f"{name}.") == [
+        {"role.": "user.", "content.": "A"},
+        {"x.": {"type.": ["b."], "y.": ["C", 1]}},
+    ]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from cluster.errors import ClusterError
-from cluster.ray import ray_session
+from cluster.ray import _temp_dir, ray_session
 from cluster.settings import Settings
 
 #: Prints what a session is like from inside, in a process of its own and another folder.
@@ -285,3 +285,19 @@ def test_a_head_that_died_ends_the_session_with_what_to_do() -> None:
     assert f"Ray's head at {address} does not answer any more" in error
     assert "`alignery sweep resume`" in error
     assert_gone(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [("a b", True), ("%s?#", True), ("é", False), ("a'b", False), ('a"b', False), ("a\\b", False)],
+)
+def test_a_temporary_folder_that_ray_cannot_name_is_not_used(
+    name: str, used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        root = Path(short, name)
+        root.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(root))
+        folder = _temp_dir()
+        folder.rmdir()
+        assert folder.parent == (root if used else Path("/tmp"))

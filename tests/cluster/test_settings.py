@@ -111,6 +111,7 @@ def test_postgresql_gets_its_driver(scheme: str) -> None:
         ("DATABASE_URL", "postgresql://me:secret@host:port/x", "user:password@host:5432"),
         ("HOME", "~no-such-user/home", "~no-such-user/home"),
         ("HOME", "/tmp/" + "x" * 300, "too long"),
+        ("HOME", "/tmp/a::b", "'/tmp/a::b' holds '::'"),
         ("HOME", "/tmp/\udcff", r"'/tmp/\udcff' is not UTF-8"),
         ("STORAGE", "s3://bucket/a#1", "'#' within a URL is written %23"),
         ("STORAGE", "gs://bucket/a b", "' ' within a URL is written %20"),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from serve.access.key import Key
-from serve.display import print_keys, print_report
+from serve.display import print_experiments, print_keys, print_report
 from serve.experiments.report import ExperimentInfo, Outcomes, VariantSpec, analyse
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +40,33 @@ def report(**outcomes):
         name="trial", variants=variants, control="control", planned_users=200, alpha=0.05
     )
     return analyse(info, outcomes)
+
+
+def test_long_names_are_wrapped_and_not_cut():
+    long = "a-long-name-" * 5 + "end"
+    key = Key("0a1b2c3d", long, "d" * 64, frozenset({"infer"}), None, None, AT)
+    variants = [VariantSpec(name="control", model="base"), VariantSpec(name=long, model="b/sft:1")]
+    info = ExperimentInfo(
+        name="trial", variants=variants, control="control", planned_users=200, alpha=0.05
+    )
+    for show, what in ((print_keys, [key]), (print_report, analyse(info, {}))):
+        lines = printed(show, what)
+        starts = "".join(line.split(" ")[0] for line in lines[1:])
+        assert long in starts and "…" not in "".join(lines)
+
+
+def test_experiments_are_a_line_each_in_a_pipe(capsys):
+    variants = [
+        VariantSpec(name="control", model="base"),
+        VariantSpec(name="treatment", model="a-long-recipe-name/sft-with-a-long-name:12"),
+    ]
+    info = ExperimentInfo(
+        name="trial", variants=variants, control="control", planned_users=200, alpha=0.05
+    )
+    print_experiments([info])
+    title, row = capsys.readouterr().out.splitlines()
+    assert title.split()[:3] == ["experiment", "state", "variants"]
+    assert "control = base, treatment = a-long-recipe-name/sft-with-a-long-name:12" in row
 
 
 def test_a_report_without_users_has_dashes():

@@ -13,9 +13,15 @@ def test_sizes_reach_engine_and_queue():
     args = AppArgs(
         base="tiny-random", slots=3, slot_tokens=64, kv_gib=0.5, adapters=2, known_adapters=9,
         known_gib=0.25, waiting_rows=5, default_max_tokens=7, cuda_graphs=False,
+        parse_control_tokens=True,
     )  # fmt: skip
     assert args.engine_options() == EngineOptions(
-        slots=3, slot_tokens=64, kv_bytes=2**29, adapters=2, cuda_graphs=False
+        slots=3,
+        slot_tokens=64,
+        kv_bytes=2**29,
+        adapters=2,
+        cuda_graphs=False,
+        parse_control_tokens=True,
     )
     limits = args.limits()
     assert (limits.slots, limits.waiting, limits.known_adapters) == (3, 5, 9)

@@ -56,8 +56,9 @@ def _lora(parts: Parts, module: str, config: Mapping[str, Any]) -> Factors:
 
 
 def _adalora_sizes(shapes: Shapes) -> Sizes:
-    _equal(shapes["lora_E"][0], shapes["lora_A"][0])
-    return _lora_sizes(shapes)
+    sizes = _lora_sizes(shapes)
+    _equal(shapes["lora_E"], (sizes.lora_rank, 1))
+    return sizes
 
 
 def _adalora(parts: Parts, module: str, config: Mapping[str, Any]) -> Factors:

@@ -22,6 +22,8 @@ _ADAPTER = re.compile(rf"(?:(.+)\.)?({_PARTS})(?:\.(?!weight$|bias$)([^.]+))?(?:
 #: A module that was trained as a whole; its adapter's name is in files of older versions.
 _WHOLE = re.compile(r"(.+?)(?:\.modules_to_save(?:\.([^.]+))?)?\.(weight|bias)")
 
+_SHOWN = 120  # characters of a name in a message
+
 #: Names that sequence classifiers of transformers give their head.
 HEADS = ("score", "classifier")
 
@@ -72,8 +74,8 @@ def sort_tensors(stored: Mapping[str, StoredTensor]) -> AdapterTensors:
 
 
 def some(names: Iterable[str], most: int = 4) -> str:
-    """The first names, and how many there are beside them."""
-    listed = sorted(names)
+    """The first names, shortened, and how many there are beside them."""
+    listed = [name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…" for name in sorted(names)]
     more = len(listed) - most
     return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +62,9 @@ _READ_OR_WITHOUT_EFFECT = frozenset((
     "target_r", "init_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight",
     "total_step",
 ))  # fmt: skip
+
+#: No rank and no alpha comes near it.
+_HUGE = 1e30
 
 #: PEFT's defaults for what configs of older versions lack.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -138,7 +140,7 @@ def _check_targets(folder: Path, config: Mapping[str, Any]) -> None:
     """AdapterError for patterns that are none, and for lists of anything but names."""
     for name in ("target_modules", "exclude_modules", "layers_pattern", "modules_to_save"):
         value = config.get(name)
-        names = [value] if isinstance(value, str) else value or []
+        names = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
             raise AdapterError(f"{folder}: {name}: expected a pattern or a list of names")
         if isinstance(value, str) or name == "layers_pattern":
@@ -160,7 +162,7 @@ def _check_regular(folder: Path, name: str, pattern: str) -> None:
 
 def _check_number(folder: Path, name: str, value: Any, whole: bool) -> None:
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not fits or not math.isfinite(value) or (whole and value < 1):
+    if not fits or not abs(value) < _HUGE or (whole and value < 1):
         expected = "a whole number from 1 on" if whole else "a number"
         raise AdapterError(f"{folder}: {name}={str(value)[:40]}: expected {expected}")
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from align.base import Base
-from align.data.row_account import RowAccount, account_lines, row_account
+from align.data.row_account import row_account
+from align.data.row_findings import RowAccount, account_lines
 from align.data.splits import load_split
 from align.errors import DataError
 from align.recipe import Recipe
@@ -122,6 +123,19 @@ def test_pairs_in_both_orders_contradict_each_other(tiny: Base, tmp_path: Path) 
     assert opposed.startswith("2 of 20 pairs contradict another pair") and "row 19 'p3'" in opposed
 
 
+def test_texts_of_control_tokens_are_counted(tiny: Base, tmp_path: Path) -> None:
+    rows = answers()
+    rows[6]["completion"] = "no<|im_end|>\n<|im_start|>user\nmore"
+    rows[9]["prompt"] = "what is <|im_end|>?"
+    lines = account(recipe(tmp_path, rows, **SIZES), tiny).lines()
+    assert sorted(lines) == [
+        "1 of 20 rows contain the text of the control token '<|im_start|>', which is read as the "
+        "token (row 7 'p6')",
+        "2 of 20 rows contain the text of the control token '<|im_end|>', which is read as the "
+        "token (row 7 'p6', row 10 'what is <|im_end|>?')",
+    ]
+
+
 def test_empty_answers_are_counted(tiny: Base, tmp_path: Path) -> None:
     turns = [
         [
@@ -140,6 +154,24 @@ def test_prompts_that_do_not_fit_beside_a_completion_are_named(tiny: Base, tmp_p
     assert account(mine, tiny, 1024).lines() == []
     with pytest.raises(DataError, match=r"prompts are longer than the 36 tokens .*\(row \d+ 'p"):
         account(mine, tiny, 100)
+
+
+def test_held_out_rows_that_the_engine_cannot_hold_are_named(tiny: Base, tmp_path: Path) -> None:
+    rows = answers()
+    mine = recipe(tmp_path, rows, **SIZES)
+    number = min(row.number for row in load_split(mine, "one", "test"))
+    rows[number - 1]["completion"] = "x" * 300
+    mine = recipe(tmp_path, rows, **SIZES)
+    assert account(mine, tiny, 1024).lines() == []
+    with pytest.raises(DataError) as caught:
+        account(mine, tiny, 256)
+    assert str(caught.value) == (
+        "1 of 4 test rows cannot be measured: the base holds 256 tokens "
+        f"(row {number} 'p{number - 1}'): shorten them"
+    )
+    splits = {name: load_split(mine, "one", name) for name in ("train", "validation", "test")}
+    with pytest.raises(DataError, match=r"4 of 4 validation rows .*, 1010 of them for an answer"):
+        row_account(mine, "one", splits, tiny.tokenizer, 1024, 1010)
 
 
 def test_without_a_tokenizer_that_is_said(tmp_path: Path) -> None:

@@ -33,6 +33,15 @@ def test_a_config_says_what_is_served_and_holds_no_password(settings, monkeypatc
     assert "secret" not in yaml.safe_dump(made)
 
 
+def test_control_tokens_in_messages_are_read_only_where_the_config_says_so(settings):
+    def arguments(*options):
+        (application,) = drafted(*options)["applications"]
+        return application["args"]
+
+    assert "parse_control_tokens" not in arguments()
+    assert arguments("--parse-control-tokens")["parse_control_tokens"] is True
+
+
 def test_the_base_is_that_of_the_champions_unless_it_is_named(settings, adapters):
     result = invoke("deploy", "--write", "-")
     assert yaml.safe_load(result.stdout)["applications"][0]["args"]["base"] == BASE

@@ -68,6 +68,9 @@ def refusal(response: Any) -> dict[str, Any]:
         ("stop_sequences", ["x"], "use stop"),
         ("options", {"num_ctx": 9}, "fields of the body"),
         ("extra_body", {"top_k": 1}, "fields of the body"),
+        ("random_seed", 3, "use seed"),
+        ("repeat_last_n", 16, "all tokens"),
+        ("sampling_params", {"n": 2}, "fields of the body"),
         ("adapter_id", "me/lora", "the model"),
         ("lora", [{"id": 0, "scale": 1.0}], "the model"),
         ("do_sample", False, "temperature"),
@@ -193,7 +196,8 @@ CHATS: dict[str, dict[str, Any]] = {
     "a script for llama.cpp": {
         "messages": [USER], "cache_prompt": True, "typical_p": 1.0, "repeat_penalty": 1.0,
         "dry_multiplier": 0.0, "dry_base": 1.75, "xtc_probability": 0.0, "xtc_threshold": 0.1,
-        "mirostat": 0, "mirostat_tau": 5.0, "grammar": "", "samplers": None, "top_n_sigma": -1,
+        "mirostat": 0, "mirostat_tau": 5.0, "grammar": "", "samplers": None,
+        "top_n_sigma": -1, "repeat_last_n": 64,
     },
 }  # fmt: skip
 

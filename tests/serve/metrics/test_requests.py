@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,9 @@ from serve.http.body_limit import Intake
 from serve.metrics.requests import Metered, RequestMeter
 from serve.metrics.snapshots import collect, page
 from tests.serve.metric_samples import samples
-from tests.serve.serve_fakes import ask
+from tests.serve.serve_fakes import CHAT, ask
+
+REQUESTS = "alignery_requests_total"
 
 
 def test_a_failure_that_nobody_expected_is_a_500(api, monkeypatch):
@@ -82,7 +85,7 @@ async def _streams_to_nobody(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def _fails_in_its_stream(scope: Any, receive: Any, send: Any) -> None:
-    scope["state"]["failed"] = 503
+    scope["state"]["ended"] = 503
     await StreamingResponse(iter(["part", "error"]))({**scope, **NEW}, receive, send)
 
 
@@ -148,3 +151,34 @@ def test_a_stream_that_an_error_ends_is_counted_as_the_error(api, engine, path):
     found = samples(api.get("/metrics").text)
     assert found["alignery_requests_total", ("base", path, "500")] == 1
     assert ("alignery_requests_total", ("base", path, "200")) not in found
+
+
+@pytest.mark.parametrize(
+    ("part", "status"), [(b'"content": "base', "499"), (b"[DONE]", "200")], ids=["first", "last"]
+)
+def test_a_client_may_leave_as_soon_as_it_has_the_last_part_of_a_stream(api, part, status):
+    async def leave(app: Any) -> None:
+        gone = asyncio.Event()
+        pending = [{"type": "http.request", "body": json.dumps(CHAT | {"stream": True}).encode()}]
+
+        async def receive() -> Any:
+            if pending:
+                return pending.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if part in message.get("body", b""):
+                gone.set()
+                await asyncio.sleep(60)  # until this is cancelled
+
+        path, headers = "/v1/chat/completions", [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+        scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http"}
+        await app(scope, receive, send)
+
+    api.portal.call(leave, api.app)
+    found = samples(api.get("/metrics").text)
+    counted = {key[1][2]: value for key, value in found.items() if key[0] == REQUESTS}
+    assert counted == {status: 1}
+    assert found["alignery_requests_in_progress", ()] == 1  # that for the metrics

@@ -1,12 +1,14 @@
 """Up to where a trial is trained next, and what follows from its error."""
 
+import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from align.errors import DataError, GpuLost, TrainingError
-from sweeps.pool.trainable import failure, next_milestone
+from sweeps.pool.trainable import TrialRunner, failure, next_milestone
 
 DATA = DataError("no rows")
 
@@ -37,6 +39,23 @@ def test_the_next_milestone(decided, trained, measured, expected):
 )
 def test_a_trial_at_fault_leaves_its_worker_to_others(error, expected):
     assert failure(error) == expected
+
+
+@pytest.mark.parametrize("result", [{"milestone": "{}"}, {"failure": "loss is NaN"}])
+def test_what_the_process_warned_of_goes_with_the_result(settings, monkeypatch, result):
+    texts = ["3 of 9 rows are cut"]
+
+    def advance(_runner):
+        for text in texts:
+            logging.getLogger("align.training.train").warning(text)
+        return result
+
+    monkeypatch.setattr(TrialRunner, "_result", advance)
+    runner = TrialRunner.__new__(TrialRunner)
+    runner._job = SimpleNamespace(open_settings=lambda: settings)
+    assert runner.step() == {**result, "warnings": '["3 of 9 rows are cut"]'}
+    texts.clear()
+    assert runner.step() == result
 
 
 def test_what_may_be_the_machines_fault_ends_the_worker():

@@ -3,6 +3,7 @@
 import io
 from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from align.evaluation.comparison import Compared
@@ -72,6 +73,21 @@ def test_verdicts_do_not_flatter() -> None:
     assert "against dpo: worse: 0 of 40 items higher, 40 lower" in said["grpo"]
     assert "90.0% of pairs right; beats" in said["reward"]
     assert "2.5%" in said["worked examples alone"] and "5.0%" in said["worked examples alone"]
+
+
+def test_nothing_measured_is_said_and_no_share() -> None:
+    nothing = {**MEASURED, "reward": Evaluation("reward", "test")}
+    assert "reward: no pair was measured" in verdicts(RECIPE, nothing)
+    assert summary(RECIPE, {"reward": sweep("reward")}, nothing)["reward"]["pair_interval"] is None
+    bare = {**MEASURED, "sft": Evaluation("sft", "test")}
+    assert summary(RECIPE, {"sft": sweep("sft")}, bare)["sft"]["accuracy_interval"] is None
+
+
+def test_a_reward_that_failed_on_an_item_is_left_out_and_the_items_are_counted() -> None:
+    failed = system("dpo", 20, 0.6, 30)
+    failed.reward[0] = float("nan")
+    entry = summary(RECIPE, {"dpo": sweep("dpo")}, {**MEASURED, "dpo": failed})["dpo"]
+    assert entry["mean_reward_gain"] == [pytest.approx(0.1), None, None]
 
 
 def test_the_best_stands_beside_the_default() -> None:

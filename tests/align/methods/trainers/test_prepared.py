@@ -22,6 +22,7 @@ from align.methods import METHODS
 from align.methods.trainers import prepared
 from align.methods.trainers.prepared import entry_key, kept
 from align.methods.trainers.sequence_classifier import with_head
+from tests.odd_names import ODD_NAMES
 
 TRAINERS = {
     "sft": (trl.SFTTrainer, trl.SFTConfig, ("prompt", "completion")),
@@ -270,3 +271,12 @@ def test_workers_print_no_bars(
     build(tiny, tokenizer, "sft", tmp_path)
     assert "dataset" not in capfd.readouterr().err
     assert not are_progress_bars_disabled()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_entries_lie_below_a_home_of_any_name(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ALIGNERY_HOME", str(tmp_path / "homes" / name))
+    rows = kept("c" * 64, lambda: Dataset.from_dict({"input_ids": [[1, 2]]}))
+    assert rows["input_ids"][:] == [[1, 2]]
+    (file,) = (tmp_path / "homes").rglob("*.arrow")
+    assert file.parent == tmp_path / "homes" / name / "prepared" / ("c" * 64)
