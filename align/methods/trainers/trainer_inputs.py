@@ -91,7 +91,9 @@ class TrainerInputs:
 
         # A dataset has the columns of its first row.
         present = [name for name in names if any(name in row for row in self.rows)]
-        rows = [{name: row.get(name) for name in present} for row in self.rows]
+        rows: list[dict[str, Any]] = [
+            {name: row.get(name) for name in present} for row in self.rows
+        ]
         if "tools" in names and any(without_tools(row["prompt"])[1] for row in rows):
             for row in rows:
                 row["prompt"], row["tools"] = without_tools(row["prompt"])
