@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from jinja2 import Environment, TemplateError, nodes
@@ -87,22 +87,20 @@ class ChatEncoder:
         generate: bool,
         continue_final: bool,
     ) -> str:
-        turns, tools = template_arguments(messages)
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    turns,
+                    messages,
                     tokenize=False,
                     add_generation_prompt=generate,
                     continue_final_message=continue_final,
-                    **tools,
                     **variables,
                 )
             )
         except TemplateError:
             raise
         except Exception as error:
-            if variables:  # of types that the template does not expect
+            if variables.keys() - {"tools"}:  # of types that the template does not expect
                 raise RequestError(
                     "chat_template_kwargs: the base's chat template cannot use these values: "
                     f"{type(error).__name__}: {_line(error)}"
@@ -136,10 +134,11 @@ class ChatEncoder:
                 )
 
 
-def template_variables(template: str) -> set[str]:
+@lru_cache(maxsize=2)
+def template_variables(template: str) -> frozenset[str]:
     """The names of the variables that a chat template reads and does not set."""
     environment = Environment(extensions=[_Generation, "jinja2.ext.loopcontrols"], autoescape=False)
-    return find_undeclared_variables(environment.parse(template))
+    return frozenset(find_undeclared_variables(environment.parse(template)))
 
 
 class _Generation(Extension):
