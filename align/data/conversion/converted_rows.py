@@ -81,8 +81,8 @@ def convert(
     form = _form(rows, present, label)
     finish = _Finish(present, form, label)
     problems = _Problems()
-    if label:
-        problems.guard(0, partial(unmixed, rows, label))
+    if finish.label:
+        problems.guard(0, partial(unmixed, rows, finish.label))
     converted = {
         number: row
         for number, given in rows.items()
@@ -111,15 +111,20 @@ class _Finish:
 
     def __init__(self, columns: set[str], form: Form | None, label: str):
         self._form = form
-        self._label = "" if form is not None and "label" in form.origins else label
+        origins = form.origins if form else {}
+        labelled, answered = "label" in origins, "completion" in {*columns, *origins}
+        #: The column with labels of answers; empty where rows have no answer to judge.
+        self.label = label if labelled or answered else ""
+        self._label = "" if labelled else self.label
         # A label of something else, such as a class, is none of an answer.
-        self._dropped = {*(form.used if form else ()), *(() if label == "label" else ("label",))}
+        dropped = {"label"} if answered and label != "label" else set()
+        self._dropped = {*(form.used if form else ()), *dropped}
         self._system = next((name for name in _SYSTEMS if name in columns), "")
         self._tools = next((name for name in _TOOLS if name in columns), "")
         self._rated = any(set(pair) <= columns for pair in PAIR_RATINGS)
         self._media = [name for name in _MEDIA if name in columns]
         self._turns = [name for name in _TURNS if form is not None or name in columns]
-        self.origins = {**(form.origins if form else {})}
+        self.origins = {**origins}
         if self._label:
             self.origins["label"] = self._label
         named = {self._system, self._tools, self._label} - {""}

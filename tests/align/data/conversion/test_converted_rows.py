@@ -168,6 +168,34 @@ def test_a_class_named_label_is_no_label(
     assert (findings.methods, findings.ignored) == (("sft",), ("label",))
 
 
+@pytest.mark.parametrize("values", [(True, False), (-1, 0), ("up", "meh")])
+@pytest.mark.parametrize(
+    "row", [{"chosen": "4", "rejected": "5"}, {"answer": "4"}, {"text": "prose"}]
+)
+def test_a_judgement_without_an_answer_is_a_column_like_others(
+    row: Row, values: tuple[Any, Any]
+) -> None:
+    rows = {n: {"prompt": question(n), **row, "feedback": values[n]} for n in range(2)}
+    assert convert("data.jsonl", rows).rows == rows
+
+
+@pytest.mark.parametrize("column", ["label", "thumbs", "rating"])
+def test_answers_that_are_all_good_are_imitated(tmp_path: Path, column: str) -> None:
+    rows = [{"prompt": question(n), "completion": good(n), column: 1} for n in range(16)]
+    assert inspect_file(jsonl(tmp_path / "data.jsonl", rows)).methods == ("sft",)
+    assert loaded(tmp_path, rows, "sft")[0]["completion"] == [said(good(0))]
+    with pytest.raises(DataError, match="every label is false; kto needs good and bad answers"):
+        inspect_file(jsonl(tmp_path / "bad.jsonl", [{**row, column: 0} for row in rows]))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f"[{'1' * 5_000}]", "[1, 2"])
+def test_text_that_json_cannot_hold_is_named_with_its_row(tmp_path: Path, text: str) -> None:
+    rows = rows_of("sharegpt")
+    rows[4] = {"conversations": text}
+    with pytest.raises(DataError, match="row 5: column 'conversations' must be a list of messages"):
+        inspect_file(jsonl(tmp_path / "data.jsonl", rows))
+
+
 def test_a_message_alone_is_an_answer() -> None:
     rows = {1: {"prompt": question(1), "chosen": said("4"), "rejected": said("5")}}
     row = convert("data.jsonl", rows).rows[1]

@@ -38,6 +38,8 @@ def test_what_means_none(value: object) -> None:
         ("rating", [1, 2, 3, 4, 5], ""),
         ("rating", [1, 1, 1, 5], ""),
         ("rating", ["up", "down", "up", "sideways"], "rating"),
+        ("thumbs_up", [0, 3, 12, 1], ""),
+        ("thumbs_up", [0, 1, 1, 0], "thumbs_up"),
         ("feedback", ["It was fine.", "Too long.", "good"], ""),
         ("feedback", [None, None], ""),
         ("note", [True, False], ""),
