@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from align.data.conversion.labels import EXPECTED, as_label
-from align.data.conversion.messages import ROLES
+from align.data.conversion.messages import ROLES, SYSTEMS
 from align.data.row_numbers import Row, numbers, shortened
 from align.errors import DataError
 
@@ -137,7 +137,11 @@ def _no_prompt(row: Row) -> Complaint:
         return "chosen and rejected must both be text, or both be messages", sides
     if isinstance(sides[0], str):
         problem = "chosen and rejected begin apart, so a column 'prompt' is needed"
-        return None if plain_prompt(row).strip() else (problem, sides)
+        if not plain_prompt(row).strip():
+            return problem, sides
+        system = next((name for name in SYSTEMS if row.get(name)), None)
+        problem = f"column '{system}' belongs before a prompt, which needs a column of its own here"
+        return None if system is None else (problem, row[system])
     shared = sides[0][:-1] == sides[1][:-1] and len(sides[0]) > 1
     problem = "chosen and rejected must share all messages but the last"
     return None if shared else (problem, sides)
