@@ -82,13 +82,18 @@ class TrainerInputs:
         )
 
     def columns(self, *names: str) -> Any:
-        """The rows as a dataset with these columns alone (those that exist).
+        """The rows as a dataset with these columns alone (those that any row has).
 
-        The column `tools` holds what prompts carry; it exists if any does.
+        Rows without a value in such a column have None. The column `tools` holds what prompts
+        carry; it exists if any does.
         """
         from datasets import Dataset, Json, List
 
-        rows = [{name: row[name] for name in names if name in row} for row in self.rows]
+        # A dataset has the columns of its first row.
+        present = [name for name in names if any(name in row for row in self.rows)]
+        rows: list[dict[str, Any]] = [
+            {name: row.get(name) for name in present} for row in self.rows
+        ]
         if "tools" in names and any(without_tools(row["prompt"])[1] for row in rows):
             for row in rows:
                 row["prompt"], row["tools"] = without_tools(row["prompt"])
