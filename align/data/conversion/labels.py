@@ -69,6 +69,8 @@ def _holds_labels(rows: Mapping[int, Mapping[str, Any]], column: str) -> bool:
 def _is_number(value: Any) -> bool:
     try:
         float(value)
+    except OverflowError:  # an integer beyond the largest float
+        return True
     except (TypeError, ValueError):
         return False
     return True

@@ -379,6 +379,11 @@ BROKEN: list[tuple[str, Callable[[int], Row], str]] = [
     ),
     (
         "argilla's ratings",
+        lambda n: {"ratings": [1, 10**400, 2]},
+        "row 5: column 'ratings' holds a rating that is no number; got 1000000",
+    ),
+    (
+        "argilla's ratings",
         lambda n: {"ratings": [1, 2]},
         r"row 5: column 'generations' has 3 answers, and column 'ratings' another .*; got \[1, 2\]",
     ),

@@ -39,6 +39,7 @@ def test_what_means_none(value: object) -> None:
         ("rating", [1, 1, 1, 5], ""),
         ("rating", ["up", "down", "up", "sideways"], "rating"),
         ("thumbs_up", [0, 3, 12, 1], ""),
+        ("rating", [0, 1, 1, 10**400], ""),
         ("thumbs_up", [0, 1, 1, 0], "thumbs_up"),
         ("feedback", ["It was fine.", "Too long.", "good"], ""),
         ("feedback", [None, None], ""),
