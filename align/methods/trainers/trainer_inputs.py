@@ -105,6 +105,20 @@ class TrainerInputs:
             dataset = dataset.cast_column(name, List(Json()))
         return dataset
 
+    def rendered_columns(self, *names: str) -> Any:
+        """As `columns`; if any message calls a tool, all are text by the chat template.
+
+        For trainers that write the text into the columns of the messages: TRL's ORPO, which then
+        fails on columns of JSON.
+        """
+        from datasets import Dataset
+        from trl import apply_chat_template
+
+        if not any(map(_calls_tools, self.rows)):
+            return self.columns(*names)
+        rows = [{name: row[name] for name in names if name in row} for row in self.rows]
+        return Dataset.from_list([apply_chat_template(row, self.tokenizer) for row in rows])
+
     def all_columns(self) -> list[str]:
         """The names of all columns that any row has."""
         return sorted({name for row in self.rows for name in row})
