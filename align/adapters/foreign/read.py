@@ -112,6 +112,13 @@ def _sizes(
             f"{files.folder}: the shared projections {some(missing)} are not in its file; save it "
             "with save_projection=True"
         )
+    longest = max(max(shape) for shape in base.linears.values())
+    for tensor in tensors.shared.values():
+        if max(tensor.shape, default=0) > longest:
+            raise AdapterError(
+                f"{files.folder}: {tensor.key} is {list(tensor.shape)}, longer than any layer of "
+                f"base '{base.name}'. Name the base that it was trained on: --base NAME"
+            )
     shared = {name: tensor.shape for name, tensor in tensors.shared.items()}
     sizes, wrong = {}, []
     for module, parts in sorted(tensors.modules.items()):
