@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from align.adapters import Manifest
 from align.errors import printable
 from align.json_output import JsonOption, print_json
+from cluster.errors import RegistryError
 from cluster.names import check_line
+from cluster.registry import Registry
 from cluster.settings import Settings
 
 
@@ -43,10 +46,12 @@ def import_command(
     from cluster.registry import open_registry
 
     check_line(line)
+    registry = open_registry(Settings())
     with tempfile.TemporaryDirectory(prefix="alignery-import-") as scratch:
         folder = Path(scratch) / "adapter"
         imported = import_adapter(source, line, base, folder)
-        version = open_registry(Settings()).register(line, folder)
+        _check_known_base(registry, imported.manifest)
+        version = registry.register(line, folder)
     if as_json:
         print_json(
             {
@@ -69,3 +74,17 @@ def import_command(
     )
     for note in imported.notes:
         typer.echo(f"note: {printable(note)}", err=True)
+
+
+def _check_known_base(registry: Registry, manifest: Manifest) -> None:
+    """RegistryError if the same adapter is registered for another base.
+
+    An id has a single record, so the base of this import would be dropped without a word.
+    """
+    for known in registry.versions():
+        if known.adapter_id == manifest.id and known.base != manifest.base:
+            raise RegistryError(
+                f"the same adapter is registered as {known.name} for base '{known.base}', and "
+                f"cannot have base '{manifest.base}' beside it: serve it by `alignery serve run "
+                f"--base {known.base}`, or import it into another ALIGNERY_HOME"
+            )

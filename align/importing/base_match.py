@@ -15,7 +15,7 @@ from align.base import Base, load_base
 from align.errors import AdapterError, ModelError
 from align.inference.families import check_layout
 from align.paths import expanded, names_folder
-from align.sources import EMBEDDED
+from align.sources import EMBEDDED, check_base
 
 _QUANTISED = re.compile(r"(bnb|[48]-?bit|int[48]|gptq|awq|fp8|gguf|nf4|quantized)", re.IGNORECASE)
 _COPY = "a quantised copy"
@@ -47,6 +47,7 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
         return base, []
     if _not_as_it_is(stated) == _COPY:
         raise AdapterError(f"--base {stated}: {_COPY}; name the base itself, in full precision")
+    check_base(stated)
     if named in (None, stated):
         return load_base(stated), []
     digest, why = _digest_of(str(named))
@@ -90,8 +91,13 @@ def _loadable(named: str | None) -> str:
 
 
 def _load_named(named: str) -> Base:
-    """`load_base`; its error says that the base can be stated."""
+    """`load_base`; its error says that the base can be stated.
+
+    A hub that cannot be reached is asked once: the hub client's retries would take half a minute,
+    and write lines of their own.
+    """
     try:
+        check_base(named)
         return load_base(named)
     except ModelError as error:
         ours = next((ref for ref, name in PUBLIC.items() if name == named), None)

@@ -66,14 +66,17 @@ _REASONING = "use chat_template_kwargs, if the base's chat template reads a vari
 GENERATION: Mapping[str, RefusedField] = {
     **_fields(
         _STRUCTURED,
-        *("guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+        *("guided_regex", "guided_choice", "guided_grammar"),
         *("guided_decoding_backend", "guided_whitespace_pattern", "structured_outputs"),
-        *("structural_tag", "json_schema", "regex", "ebnf", "grammar", "format"),
+        *("structural_tag", "regex", "ebnf", "grammar", "format"),
+        guided_json=("",),  # {} is the schema of any JSON
+        json_schema=("",),
         response_format=({"type": "text"}, *_OFF),
     ),
     **_fields(
         _TOOLS,
-        *("tools", "functions", "web_search_options", "enable_search", "mcp_servers", "plugins"),
+        *("tools", "functions", "enable_search", "mcp_servers", "plugins"),
+        web_search_options=(),  # {} searches with OpenAI's defaults
         tool_choice=("none", "auto", *_OFF),
         function_call=("none", "auto", *_OFF),
     ),
@@ -109,9 +112,10 @@ GENERATION: Mapping[str, RefusedField] = {
     ),
     **_fields(
         "log-probabilities are those of the completion: use logprobs",
-        *("prompt_logprobs", "n_probs", "top_n_tokens", "decoder_input_details"),
+        *("n_probs", "top_n_tokens", "decoder_input_details"),
         *("post_sampling_probs", "logprob_start_len", "return_logprob", "top_logprobs_num"),
         *("logprob_token_ids",),
+        prompt_logprobs=(),  # 0 asks for those of the prompt's own tokens
     ),
     **_fields("use stop", "stop_sequences", "stopping_strings", "stop_regex", "custom_stop"),
     **_fields(

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from align.base import load_base
 from align.errors import AdapterError
 from alignery import app
 from cluster.commands import adapter_app
@@ -78,6 +79,19 @@ def test_a_refusal_leaves_nothing(
         run(str(folder), "--line", line)
     assert open_registry(Settings()).versions() == []
     assert not list((home / "storage").glob("adapters/*"))
+
+
+def test_an_adapter_that_is_registered_for_another_base_is_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    base = load_base("tiny-random")
+    base.model.save_pretrained(copy)
+    base.tokenizer.save_pretrained(copy)
+    run(str(lora(tmp_path / "named", base_model_name_or_path=str(copy))), "--line", "mine/sft")
+    theirs = str(lora(tmp_path / "theirs"))
+    for line in ("mine/sft", "mine/other"):
+        with pytest.raises(RegistryError, match=r"as mine/sft:1 for base '.*copy', and cannot"):
+            run(theirs, "--line", line, "--base", "tiny-random")
+    assert [version.name for version in open_registry(Settings()).versions()] == ["mine/sft:1"]
 
 
 def test_a_refusal_is_a_line_and_an_exit_code(tmp_path: Path) -> None:

@@ -96,6 +96,22 @@ def test_a_base_that_cannot_be_had_can_be_stated():
         find_base("HuggingFaceTB/SmolLM2-135M-Instruct", None, None)
 
 
+@pytest.mark.parametrize("named", ["org/not-here", "HuggingFaceTB/SmolLM2-135M-Instruct"])
+def test_a_hub_that_cannot_be_reached_is_asked_once(named, monkeypatch):
+    asked = []
+
+    def unreachable(url, timeout):
+        asked.append(url)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
+    with pytest.raises(ModelError, match=r"cannot be reached: Name or service.*--base NAME"):
+        find_base(named, None, None)
+    with pytest.raises(ModelError, match="cannot be reached"):
+        find_base("/home/them/model", None, named)
+    assert asked == [f"https://huggingface.co/{named}/resolve/main/config.json"] * 2
+
+
 def test_a_base_that_does_not_exist_is_refused():
     with pytest.raises(ModelError, match="no such folder"):
         find_base("tiny-random", None, "/nowhere")

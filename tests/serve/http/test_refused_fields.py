@@ -35,6 +35,10 @@ def refusal(response: Any) -> dict[str, Any]:
     [
         ("best_of", 3, "n completions"),
         ("prompt_logprobs", 1, "logprobs"),
+        ("prompt_logprobs", 0, "logprobs"),
+        ("guided_json", {}, "in a message"),
+        ("json_schema", {}, "in a message"),
+        ("web_search_options", {}, "tools in a message"),
         ("guided_json", {"type": "object"}, "in a message"),
         ("guided_choice", ["a"], "in a message"),
         ("structured_outputs", {"choice": ["a"]}, "in a message"),
