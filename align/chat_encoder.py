@@ -17,7 +17,6 @@ from jinja2.ext import Extension
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 
-from align.chat_tools import template_arguments
 from align.control_text import ControlText
 from align.errors import RequestError
 
