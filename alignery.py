@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from align.errors import AligneryError
+from align.errors import AligneryError, printable
 from cluster.signals import ended_by_signals
 from cluster.threads import log_uncaught
 
@@ -52,7 +52,7 @@ class AligneryGroup(TyperGroup):
         except AligneryError as error:
             if debug:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {printable(str(error))}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             if debug:

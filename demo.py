@@ -259,9 +259,8 @@ class Story:
         """A table of the seconds that each part took, and its budget."""
         table = Table("seconds", "took", "budget", box=None, pad_edge=False, header_style="dim")
         stages = {name: stage.budget_seconds or 0.0 for name, stage in self.recipe.stages.items()}
-        budgets = BUDGETS | stages
-        for name, seconds in self.seconds.items():
-            table.add_row(name, f"{seconds:.0f}", f"{budgets[name]:.0f}")
+        for part, seconds in self.seconds.items():
+            table.add_row(part, f"{seconds:.0f}", f"{(BUDGETS | stages)[part]:.0f}")
         table.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
         return table
 
@@ -297,5 +296,5 @@ class Story:
         """OpenAI's client of the demo's endpoint."""
         from openai import DefaultHttpxClient, OpenAI
 
-        url, direct = f"{self.url}/v1", DefaultHttpxClient(trust_env=False)  # past proxies
+        direct, url = DefaultHttpxClient(trust_env=False), f"{self.url}/v1"  # past proxies
         return OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120, http_client=direct)

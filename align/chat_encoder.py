@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from jinja2 import Environment, TemplateError, nodes
@@ -17,7 +17,6 @@ from jinja2.ext import Extension
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 
-from align.chat_tools import template_arguments
 from align.control_text import ControlText
 from align.errors import RequestError
 
@@ -64,16 +63,14 @@ class ChatEncoder:
     ) -> list[int]:
         """The ids of a chat; those of `apply_chat_template` if no message has control tokens.
 
-        `generate` opens the assistant's turn behind the messages. The template gets the tools that
-        the first message carries.
+        `generate` opens the assistant's turn behind the messages.
 
         RequestError for variables that the template does not read or cannot use, and if it does not
         render the last message as it is; jinja2's TemplateError if it refuses the messages.
         """
-        self._check(options.variables)
-        plain, tools = template_arguments(messages)
-        variables = {**options.variables, **tools}
-        value = plain, variables
+        variables = dict(options.variables)
+        self._check(variables)
+        value = list(messages), variables
         hidden = None if self._control is None else self._control.hide(value)
         if self._control is None or hidden is None:
             text = self._render(*value, generate, options.continue_final)
@@ -89,22 +86,20 @@ class ChatEncoder:
         generate: bool,
         continue_final: bool,
     ) -> str:
-        turns, tools = template_arguments(messages)
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    turns,
+                    messages,
                     tokenize=False,
                     add_generation_prompt=generate,
                     continue_final_message=continue_final,
-                    **tools,
                     **variables,
                 )
             )
         except TemplateError:
             raise
         except Exception as error:
-            if variables:  # of types that the template does not expect
+            if variables.keys() - {"tools"}:  # of types that the template does not expect
                 raise RequestError(
                     "chat_template_kwargs: the base's chat template cannot use these values: "
                     f"{type(error).__name__}: {_line(error)}"
@@ -138,10 +133,11 @@ class ChatEncoder:
                 )
 
 
-def template_variables(template: str) -> set[str]:
+@lru_cache(maxsize=2)
+def template_variables(template: str) -> frozenset[str]:
     """The names of the variables that a chat template reads and does not set."""
     environment = Environment(extensions=[_Generation, "jinja2.ext.loopcontrols"], autoescape=False)
-    return find_undeclared_variables(environment.parse(template))
+    return frozenset(find_undeclared_variables(environment.parse(template)))
 
 
 class _Generation(Extension):

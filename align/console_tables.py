@@ -50,9 +50,9 @@ def print_parts(*parts: RenderableType) -> None:
 
     if sys.stdout.isatty():
         for part in parts:
-            Console().print(part)
+            Console(markup=False, highlight=False).print(part)
         return
-    console = Console(width=_PIPE_COLUMNS)
+    console = Console(width=_PIPE_COLUMNS, markup=False)
     with console.capture() as drawn:
         for part in parts:
             console.print(part)

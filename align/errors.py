@@ -39,3 +39,19 @@ class GpuError(AligneryError, RuntimeError):
 
 class GpuLost(AligneryError, RuntimeError):
     """A device error after which a process cannot use its GPU: a new process has to go on."""
+
+
+def printable(text: str) -> str:
+    """The text as a line for a terminal, whatever files and names it quotes.
+
+    White space becomes blanks; characters that would move the cursor or change colours, and those
+    that no encoding has, are escaped.
+    """
+    return "".join(
+        character
+        if character.isprintable()
+        else " "
+        if character.isspace()
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from align.errors import printable
 from align.json_output import JsonOption, print_json
 from cluster.errors import RegistryError
 from cluster.names import check_line
@@ -87,4 +88,4 @@ def import_command(
         f"{imported.conversion}, rank {version.rank}"
     )
     for note in imported.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {printable(note)}", err=True)

@@ -65,6 +65,11 @@ def compare_versions(registry: Registry, first: str, second: str) -> AdapterComp
 
 
 def _rows(registry: Registry, version: AdapterVersion) -> list[Example]:
+    if version.manifest.imported:
+        raise AdapterError(
+            f"{version.name}: it was imported, so it has no measurements to compare; only adapters "
+            "of sweeps have"
+        )
     try:
         rows = read_examples(registry.folder(version))
     except AdapterError as error:

@@ -70,7 +70,9 @@ def signals_deferred() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    before = _handlers()
+    before = {
+        signum: handler for signum, handler in _handlers().items() if handler != signal.SIG_IGN
+    }
     for signum in before:
         signal.signal(signum, lambda number, _frame: received.append(number))
     try:

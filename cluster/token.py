@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from align.paths import expanded
 from cluster.compat.ray_core import reload_token
 from cluster.errors import ClusterError
 
@@ -72,7 +73,7 @@ def own_token(environment: Mapping[str, str], home: Path | None = None) -> Token
     if value := environment.get(TOKEN, "").strip():
         return Token(value, TOKEN)
     if path := environment.get(TOKEN_PATH, ""):
-        return Token(_read(Path(path).expanduser(), f"{TOKEN_PATH}={path}"), TOKEN_PATH)
+        return Token(_read(expanded(path), f"{TOKEN_PATH}={path}"), TOKEN_PATH)
     file = DEFAULT_FILE if home is None else home / ".ray" / "auth_token"
     return Token(_read(file, str(file)), str(file)) if file.exists() else None
 

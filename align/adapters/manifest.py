@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from align.errors import AdapterError
 
 MANIFEST = "manifest.json"
+#: The method of an adapter of another tool, of which only the weights are known.
+IMPORTED = "imported"
 
 
 class PairedDifference(BaseModel):
@@ -80,6 +82,11 @@ class Manifest(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     code_commit: str | None = None
     created_at: str = ""
+
+    @property
+    def imported(self) -> bool:
+        """Whether another tool made the adapter, so that no stage can be run for it."""
+        return IMPORTED in self.training
 
 
 def read_manifest(folder: Path) -> Manifest:

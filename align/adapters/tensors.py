@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,19 @@ def scaling(config: Mapping[str, Any], module: str) -> float:
 def by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
     """The value of the first pattern that matches the end of the module's name, as in PEFT."""
     for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
+        if _compiled(pattern).match(module):
             return value
     return default
+
+
+def name_rule(pattern: str) -> str:
+    """The expression by which PEFT compares a key of `rank_pattern` with a module's name."""
+    return rf"(.*\.)?({pattern})$"
+
+
+@lru_cache(maxsize=2**12)  # EVA names every module; `re` itself caches 512
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(name_rule(pattern))
 
 
 def write_factors(

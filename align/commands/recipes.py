@@ -97,7 +97,7 @@ def validate(
     head = ("STAGE", "METHOD", "FROM", "STEPS", "TRIALS", "OBJECTIVE", "DATA", "SEARCHES")
     for line in columns([head, *(_cells(stage) for stage in stages)]):
         typer.echo(f"  {line}")
-    for line in (*notes, *account_lines(accounts), *promises(loaded)):
+    for line in (*account_lines(accounts), *notes, *promises(loaded)):
         typer.echo(f"  {line}")
 
 

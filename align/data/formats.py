@@ -210,7 +210,10 @@ def _matches(columns: Iterable[str]) -> list[DataFormat]:
 
 
 def _recognise(path: Path, table: ConvertedRows) -> tuple[DataFormat, ...]:
-    matches = _matches(table.columns)
+    columns = set(table.columns)
+    if "label" in columns and all(as_label(row["label"]) for row in table.rows.values()):
+        columns.remove("label")  # only good answers: nothing to tell apart, all to imitate
+    matches = _matches(columns)
     usable = tuple(match for match in matches if match.drafts)
     if usable:
         return usable

@@ -26,12 +26,12 @@ def reading_notes(recipe: Recipe, hub: bool = True) -> list[str]:
         if table.form:
             notes[f"{source}: read as {table.form}"] = None
         notes |= dict.fromkeys(f"{source}: {note}" for note in table.notes)
-        columns[source] = table.columns
-        used.setdefault(source, set(_ALWAYS)).update(
-            table.read,
+        columns[source] = tuple(dict.fromkeys(map(table.named, table.columns)))
+        needed = _ALWAYS.union(
             format_for(stage.method, source, table).columns,
             *(reward.columns(reward_name) for reward_name, reward in stage.rewards.items()),
         )
+        used.setdefault(source, set()).update(table.read, map(table.named, needed))
     for source, names in columns.items():
         if unused := [column for column in names if column not in used[source]]:
             notes[f"{source}: columns without a use: {', '.join(unused)}"] = None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from align.data.conversion.labels import EXPECTED, as_label
-from align.data.conversion.messages import ROLES
+from align.data.conversion.messages import ROLES, SYSTEMS
 from align.data.row_numbers import Row, numbers, shortened
 from align.errors import DataError
 
 #: What is wrong with a row, and the value that is wrong; None if nothing is.
 Complaint = tuple[str, Any] | None
+#: How many columns of a row's own a complaint about an empty column names.
+_MOST_STRAYS = 2
 
 
 def check_rows(
@@ -35,7 +37,9 @@ def check_rows(
     for column in sorted(checked):
         filled = {n: row for n, row in rows.items() if column not in optional or row.get(column)}
         named = origins.get(column, column)
-        _refuse(source, filled, partial(_complaint, column, named))
+        lacking = any(row.get(column) is None for row in filled.values())
+        strays = _strays(column, rows) if lacking else []
+        _refuse(source, filled, partial(_complaint, column, named, strays))
         kinds = {type(row[column]) for row in rows.values()}
         if len(kinds) > 1 and column not in ("answer", "label"):
             raise DataError(
@@ -56,6 +60,15 @@ def plain_prompt(row: Row) -> str:
     return prefix[: prefix.rfind(" ") + 1]
 
 
+def _strays(column: str, rows: Mapping[int, Row]) -> list[str]:
+    """Columns that no row has beside `column`, which may be other spellings of it."""
+    having = [row for row in rows.values() if row.get(column) is not None]
+    if not having:
+        return []
+    beside = {name for row in having for name, value in row.items() if value is not None}
+    return [name for name in next(iter(rows.values())) if name != column and name not in beside]
+
+
 def _refuse(source: str, rows: dict[int, Row], complain: Callable[[Row], Complaint]) -> None:
     complaints: dict[str, tuple[list[int], Any]] = {}
     for number, row in rows.items():
@@ -70,10 +83,12 @@ def _refuse(source: str, rows: dict[int, Row], complain: Callable[[Row], Complai
         raise DataError(f"{source}: " + "; ".join(messages))
 
 
-def _complaint(column: str, named: str, row: Row) -> Complaint:
+def _complaint(column: str, named: str, strays: Sequence[str], row: Row) -> Complaint:
     value = row.get(column)
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        return f"column '{named}' is empty", value
+        own = [f"'{name}'" for name in strays if row.get(name) is not None][:_MOST_STRAYS]
+        hint = f", and the row has {' and '.join(own)}, which complete rows lack" if own else ""
+        return f"column '{named}' is empty{hint}", value
     if column == "label":
         is_label = as_label(value) is not None
         return None if is_label else (f"column '{named}' must be {EXPECTED}", value)
@@ -122,7 +137,11 @@ def _no_prompt(row: Row) -> Complaint:
         return "chosen and rejected must both be text, or both be messages", sides
     if isinstance(sides[0], str):
         problem = "chosen and rejected begin apart, so a column 'prompt' is needed"
-        return None if plain_prompt(row).strip() else (problem, sides)
+        if not plain_prompt(row).strip():
+            return problem, sides
+        system = next((name for name in SYSTEMS if row.get(name)), None)
+        problem = f"column '{system}' belongs before a prompt, which needs a column of its own here"
+        return None if system is None else (problem, row[system])
     shared = sides[0][:-1] == sides[1][:-1] and len(sides[0]) > 1
     problem = "chosen and rejected must share all messages but the last"
     return None if shared else (problem, sides)

@@ -42,6 +42,8 @@ def difference_text(measure: str, gain: Paired) -> str:
     )
     if not math.isnan(gain.low):
         return f"{middle} ({low} to {high}){unit}"
+    if gain.count == 0:
+        return "not measured"
     reason = "1 item" if gain.count == 1 else f"no spread in {gain.count} items"
     return f"{middle}{unit} ({reason})"
 

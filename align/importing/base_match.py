@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
@@ -15,6 +14,7 @@ from align.adapters.foreign.read import BaseShapes
 from align.base import Base, load_base
 from align.errors import AdapterError, ModelError
 from align.inference.families import check_layout
+from align.paths import expanded, names_folder
 from align.sources import EMBEDDED, check_base
 
 _QUANTISED = re.compile(r"(bnb|[48]-?bit|int[48]|gptq|awq|fp8|gguf|nf4|quantized)", re.IGNORECASE)
@@ -54,7 +54,8 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
     base = load_base(stated)
     if digest is None:
         return base, [
-            f"the config names base '{named}', {why}; --base states that it belongs to '{stated}'"
+            f"the config names base '{named[:120]}', {why}; --base states that it belongs to "
+            f"'{stated}'"
         ]
     if not base.digest.startswith(digest):
         raise AdapterError(
@@ -108,8 +109,8 @@ def _not_as_it_is(named: str) -> str:
     """Why the named base's own weights cannot be had by its name; empty if they may be."""
     if named in EMBEDDED:
         return ""
-    folder = Path(named).expanduser()
-    if folder.is_dir():
+    folder = expanded(named)
+    if names_folder(folder):
         if not (folder / "config.json").is_file():
             return "a folder without a config.json"
         quantised = read_json_object(folder / "config.json").get("quantization_config")
@@ -131,7 +132,7 @@ def _digest_of(named: str) -> tuple[str | None, str]:
     if why := _not_as_it_is(named):
         return None, why
     folder = named
-    if named not in EMBEDDED and not Path(named).expanduser().is_dir():
+    if named not in EMBEDDED and not names_folder(expanded(named)):
         try:
             folder = snapshot_download(named, local_files_only=True)
         except (OSError, ValueError):  # also for names that are no hub ids

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from align.adapters import MANIFEST, Manifest, adapter_id, write_manifest
+from align.adapters import IMPORTED, MANIFEST, Manifest, adapter_id, write_manifest
 from align.adapters.base_name import public_base
 from align.adapters.foreign import AdapterFiles, ForeignAdapter, locate, read_foreign
 from align.adapters.provenance import code_commit, versions
@@ -17,9 +17,6 @@ from align.errors import AdapterError
 from align.importing.base_match import find_base, shapes_of
 from align.importing.tokenizer_match import compare_tokenizers
 from align.recipe.lora import MAX_RANK
-
-#: The method in the manifest of an adapter of which only the weights are known.
-IMPORTED = "imported"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from align.errors import AdapterError
 _FILES = ("tokenizer_config.json", "tokenizer.json")
 _TEMPLATE = "chat_template.jinja"
 _TEMPLATE_BYTES = 2**20
+_TOKENIZER_BYTES = 2**27  # the largest vocabularies take a quarter of it
 
 
 def compare_tokenizers(folder: Path, base: Base) -> list[str]:
@@ -25,6 +26,8 @@ def compare_tokenizers(folder: Path, base: Base) -> list[str]:
     template = _template_file(folder)
     if not any((folder / name).is_file() for name in _FILES):
         return _compare_templates(template, base)
+    if large := [file.name for file in folder.iterdir() if _is_too_large(file)]:
+        return [f"its {some(large)} is too large for a tokenizer's; it is served with the base's"]
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
@@ -73,6 +76,11 @@ def _compare_templates(template: object, base: Base) -> list[str]:
         "its chat template differs from the base's, with which messages are rendered; where it was "
         "trained with its own, render prompts with that and use /v1/completions"
     ]
+
+
+def _is_too_large(file: Path) -> bool:
+    """Whether a file is too large to be read as a tokenizer's; weights are not looked at."""
+    return file.suffix != ".safetensors" and file.stat().st_size > _TOKENIZER_BYTES
 
 
 def _template_file(folder: Path) -> str | None:

@@ -57,7 +57,7 @@ class Orpo(Method):
             return ORPOTrainer(
                 model=inputs.model,
                 args=ORPOConfig(**inputs.arguments()),
-                train_dataset=inputs.columns("prompt", "chosen", "rejected"),
+                train_dataset=inputs.rendered_columns("prompt", "chosen", "rejected"),
                 processing_class=inputs.tokenizer,
                 peft_config=inputs.lora(),
             )

@@ -75,9 +75,7 @@ class Spelling:
         end = len(self._tokens)
         if completion.finish_reason == "stop" and completion.ended is None:
             length = len(completion.text)
-            while (
-                end > self._given and self._tokens[end - 1].offset >= length < self._ends[end - 1]
-            ):
+            while end > self._given and self._is_behind(end - 1, length):
                 end -= 1
         return self._give(end)
 

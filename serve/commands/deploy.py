@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.console_tables import print_table
 from align.inference.options import EngineOptions
 from align.json_output import JsonOption, print_json
 from cluster.dashboard import (
@@ -256,24 +257,16 @@ def _served(config: dict[str, Any], endpoint: EndpointState) -> str:
 
 
 def _show(endpoint: EndpointState) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(
-        f"{endpoint.status}" + (f" on {endpoint.listens}" if endpoint.listens else ""),
-        highlight=False,
-    )
+    typer.echo(endpoint.status + (f" on {endpoint.listens}" if endpoint.listens else ""))
     if endpoint.deployments:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("deployment", "status", "replicas"):
-            table.add_column(title)
-        for deployment in endpoint.deployments:
-            table.add_row(
+        rows = [
+            (
                 deployment.name,
                 deployment.status,
                 f"{deployment.running} of {deployment.target}",
             )
-        console.print(table)
+            for deployment in endpoint.deployments
+        ]
+        print_table(("deployment", "status", "replicas"), rows)
     if endpoint.problem:
-        console.print(endpoint.problem, markup=False, highlight=False)
+        typer.echo(endpoint.problem)

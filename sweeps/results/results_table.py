@@ -87,7 +87,10 @@ def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: i
     shown.title = f"{items} final items that no search saw"
     for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
         left = column in ("system", "adapter")
-        shown.add_column(column, justify="left" if left else "right", no_wrap=True)
+        # Names may be long; figures stay whole.
+        shown.add_column(
+            column, justify="left" if left else "right", no_wrap=not left, overflow="fold"
+        )
     for name, evaluation in measured.items():
         metrics = evaluation.metrics()
         interval = (

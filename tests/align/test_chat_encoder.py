@@ -119,3 +119,9 @@ def test_tools_that_the_first_message_carries_are_given_to_the_template(tokenize
     expected = chat_ids(tokenizer, carried, add_generation_prompt=True)
     assert ChatEncoder(tokenizer).encode(carried) == expected
     assert expected != ChatEncoder(tokenizer).encode([USER])
+
+
+def test_tools_that_a_template_cannot_use_are_not_called_variables(tokenizer: Any) -> None:
+    tokenizer.chat_template = TURNS + "{{ tools[0].function.name + 1 }}"
+    with pytest.raises(TypeError):
+        ChatEncoder(tokenizer).encode(with_tools([USER], json.dumps([tool("add")])))

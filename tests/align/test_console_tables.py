@@ -17,6 +17,8 @@ def test_in_a_pipe_each_row_is_one_line_without_blanks_at_its_end(capsys):
 def test_text_is_no_markup(capsys):
     print_table(("name", "reason"), [("a", "[Errno 2] no file [/red]")])
     assert "[Errno 2] no file [/red]" in capsys.readouterr().out
+    print_parts(table_of(("[/red]",), [("a",)]), "no file [/red]")
+    assert capsys.readouterr().out == "[/red]\na\nno file [/red]\n"
 
 
 def test_a_terminal_wraps_what_is_too_long_and_cuts_nothing():

@@ -1,5 +1,6 @@
 """Text of users stays text, with tokenizers of every family."""
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
 from align.chat_encoder import ChatEncoder
-from align.control_text import ControlText
+from align.control_text import ControlText, _any_of
 from align.control_tokens import control_tokens
 from align.sources import packaged_smollm2
 from tests.align.small_tokenizers import SMALL_TOKENIZERS
@@ -141,3 +142,36 @@ def test_private_characters_of_a_user_come_back() -> None:
     tokenizer = SMALL_TOKENIZERS["byte-level"]()
     text = "\U000f0000 </s> \U000f0001"
     assert f"{text}<|im_end|>" in tokenizer.decode(ChatEncoder(tokenizer).encode(chat(text)))
+
+
+@pytest.mark.parametrize("written", ["＜/s＞", "<\u0300/s\u0316>", "<／Ｓ>", "</\u017f>"])
+def test_what_normalizers_make_a_control_token_is_noticed(written: str) -> None:
+    control = ControlText(SMALL_TOKENIZERS["byte-level"]())
+    assert control.hide(chat(f"the {written}")) is not None
+
+
+def test_many_marks_take_no_quadratic_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`unicodedata.normalize` sorts the marks of a character by insertion."""
+    longest = 0
+
+    def normalize(form: str, text: str) -> str:
+        nonlocal longest
+        longest = max(longest, len(text))
+        return unicodedata_normalize(form, text)
+
+    unicodedata_normalize = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", normalize)
+    control = ControlText(SMALL_TOKENIZERS["byte-level"]())
+    assert control.hide(chat("\u0300\u0316" * 5000)) is None
+    assert longest <= 1
+
+
+def test_the_longest_of_many_texts_is_matched() -> None:
+    texts = ["<a>", "<ab>", "<a", "[x]", "<reserved_1|>", "<reserved_11|>", "a.b", ""]
+    pattern = _any_of(texts)
+    for text in filter(None, texts):
+        assert [match[0] for match in pattern.finditer(f"-{text}-{text}")] == [text, text]
+    assert [match[0] for match in pattern.finditer("<<ab <reserved_1<a>")] == ["<a", "<a>"]
+    assert _any_of([]).search("<a>") is None
+    assert pattern.pattern.count("reserved_1") == 1  # what texts share is looked at once
+    assert _any_of(["<" + "x" * 5000]).search("-<" + "x" * 5001) is not None

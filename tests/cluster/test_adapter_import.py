@@ -110,3 +110,16 @@ def test_each_command_names_the_other(tmp_path: Path) -> None:
     theirs = str(lora(tmp_path / "theirs"))
     with pytest.raises(AdapterError, match="alignery adapter import FOLDER --line"):
         CliRunner().invoke(adapter_app, ["register", "a/b", theirs], catch_exceptions=False)
+
+
+def test_names_from_files_cannot_steer_the_terminal(
+    tmp_path: Path,
+) -> None:
+    hostile = "/x/\x1b[31mred\x1b]0;title\x07\nerror: forged"
+    folder = str(lora(tmp_path / "theirs", base_model_name_or_path=hostile))
+    command = ["adapter", "import", folder, "--line", "mine/sft"]
+    for options, start in (([], "error: "), (["--base", "tiny-random"], "note: ")):
+        result = CliRunner().invoke(app, [*command, *options], color=True)
+        assert result.stderr.startswith(start) and result.stderr.count("\n") == 1
+        assert "\\x1b[31mred\\x1b]0;title\\x07 error: forged" in result.stderr
+        assert "\x1b" not in result.stderr

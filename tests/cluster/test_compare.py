@@ -140,6 +140,14 @@ def test_what_cannot_be_compared(register: Any, measured: Evaluation | None, say
         run(first, second)
 
 
+def test_an_imported_adapter_is_not_to_be_searched_again(register: Any) -> None:
+    first = register(1, evaluation(45, 50.0))
+    second = register(2, None, training={"imported": {"peft_type": "LORA"}})
+    with pytest.raises(AdapterError, match="it was imported, so it has no measurements") as said:
+        run(first, second)
+    assert "sweep run" not in str(said.value)
+
+
 def test_damaged_rows_are_named(register: Any, make_adapter: Any) -> None:
     first = register(1, evaluation(45, 50.0))
     folder = make_adapter(2, line=LINE)

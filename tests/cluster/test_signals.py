@@ -98,6 +98,16 @@ def test_ctrl_c_waits_for_the_end_of_the_block_too() -> None:
     assert told == ["block"]
 
 
+def test_an_ignored_signal_hides_none_that_comes_after_it() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), signals_deferred():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_beside_the_main_thread_blocks_run_without_handlers() -> None:
     told: list[bool] = []
 

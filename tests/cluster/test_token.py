@@ -68,6 +68,11 @@ def test_a_file_without_a_token_is_refused(file: Path, content: bytes | None, sa
         own_token({"RAY_AUTH_TOKEN_PATH": str(file)})
 
 
+def test_the_home_of_nobody_has_no_token() -> None:
+    with pytest.raises(ClusterError, match=r"^RAY_AUTH_TOKEN_PATH=~nobody-here/token: No such"):
+        own_token({"RAY_AUTH_TOKEN_PATH": "~nobody-here/token"})
+
+
 def test_a_folder_is_no_token(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="not a file"):
         own_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path)})

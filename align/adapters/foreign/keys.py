@@ -11,7 +11,9 @@ from align.adapters.foreign.headers import StoredTensor
 from align.errors import AdapterError
 
 #: What libraries put before a module's name: PEFT (some versions twice), DDP, FSDP, torch.compile.
-_WRAPPERS = ("base_model.model.", "base_model.", "module.", "_fsdp_wrapped_module.", "_orig_mod.")
+_WRAPPERS = re.compile(
+    r"(?:base_model\.model\.|base_model\.|module\.|_fsdp_wrapped_module\.|_orig_mod\.)*"
+)
 
 _PARTS = (
     r"lora_[ABE]|lora_embedding_[AB]|lora_magnitude_vector|hada_[wt][12](?:_[ab])?"
@@ -81,8 +83,7 @@ def some(names: Iterable[str], most: int = 4) -> str:
 
 
 def _unwrapped(key: str) -> str:
-    while wrapper := next((name for name in _WRAPPERS if key.startswith(name)), None):
-        key = key.removeprefix(wrapper)
+    key = _WRAPPERS.sub("", key, count=1)
     return key.replace("._fsdp_wrapped_module.", ".").replace("._orig_mod.", ".")
 
 

@@ -12,6 +12,7 @@ from align.adapters.foreign.conversions import CONVERSIONS, Conversion, Sizes
 from align.adapters.foreign.headers import read_headers
 from align.adapters.foreign.keys import HEADS, AdapterTensors, some, sort_tensors
 from align.adapters.foreign.locate import AdapterFiles
+from align.adapters.foreign.patterns import check_matching
 from align.adapters.foreign.supported import checked_config
 from align.adapters.foreign.targets import is_targeted
 from align.adapters.foreign.whole_modules import read_head
@@ -58,6 +59,7 @@ def read_foreign(files: AdapterFiles, base: BaseShapes, max_rank: int) -> Foreig
     score, notes = read_head(tensors.whole, base.weight, base.hidden)
     _check_saved(files, tensors, config, score is not None)
     sizes = _sizes(files, tensors, conversion, base)
+    check_matching(files.folder, config, base.linears)
     _check_ranks(files, sizes, config, max_rank)
     notes += _compare_targets(files, sizes, config, base)
     factors = LoraFactors(_factors(files, tensors, conversion, config, base), score)
@@ -110,6 +112,13 @@ def _sizes(
             f"{files.folder}: the shared projections {some(missing)} are not in its file; save it "
             "with save_projection=True"
         )
+    longest = max(max(shape) for shape in base.linears.values())
+    for tensor in tensors.shared.values():
+        if max(tensor.shape, default=0) > longest:
+            raise AdapterError(
+                f"{files.folder}: {tensor.key} is {list(tensor.shape)}, longer than any layer of "
+                f"base '{base.name}'. Name the base that it was trained on: --base NAME"
+            )
     shared = {name: tensor.shape for name, tensor in tensors.shared.items()}
     sizes, wrong = {}, []
     for module, parts in sorted(tensors.modules.items()):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from align.adapters.foreign.conversions import CONVERSIONS
+from align.adapters.foreign.patterns import MOST_PATTERNS, check_regular
 from align.adapters.tensors import NOT_A_SUM, PLAIN_STARTS
 from align.errors import AdapterError
 
@@ -145,19 +145,10 @@ def _check_targets(folder: Path, config: Mapping[str, Any]) -> None:
             raise AdapterError(f"{folder}: {name}: expected a pattern or a list of names")
         if isinstance(value, str) or name == "layers_pattern":
             for pattern in names:
-                _check_regular(folder, name, pattern)
+                check_regular(folder, name, pattern)
     layers = config.get("layers_to_transform")
     if not isinstance(layers, int | list | None):
         raise AdapterError(f"{folder}: layers_to_transform: expected layer numbers")
-
-
-def _check_regular(folder: Path, name: str, pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise AdapterError(
-            f"{folder}: {name}: '{pattern[:60]}' is no regular expression: {error}"
-        ) from None
 
 
 def _check_number(folder: Path, name: str, value: Any, whole: bool) -> None:
@@ -170,6 +161,8 @@ def _check_number(folder: Path, name: str, value: Any, whole: bool) -> None:
 def _check_pattern(folder: Path, name: str, patterns: object) -> None:
     if not isinstance(patterns, Mapping):
         raise AdapterError(f"{folder}: {name}: expected an object of patterns and numbers")
+    if len(patterns) > MOST_PATTERNS:
+        raise AdapterError(f"{folder}: {name}: {len(patterns)} patterns; allowed: {MOST_PATTERNS}")
     for pattern, value in patterns.items():
-        _check_regular(folder, name, pattern)
+        check_regular(folder, name, pattern)
         _check_number(folder, f"{name} of '{pattern[:60]}'", value, name == "rank_pattern")

@@ -31,6 +31,11 @@ def is_targeted(config: Mapping[str, Any], module: str) -> bool:
     )
 
 
+def layer_rule(pattern: str) -> str:
+    """The expression of a `layers_pattern`, with the layer's number as the group `index`."""
+    return rf"(?:^|.*?\.){pattern}\.(?P<index>\d+)\."
+
+
 def _named(names: Any, module: str) -> bool:
     if not names:
         return False
@@ -42,6 +47,6 @@ def _named(names: Any, module: str) -> bool:
 def _layer(config: Mapping[str, Any], module: str) -> int | None:
     patterns = config.get("layers_pattern")
     names = [patterns] if isinstance(patterns, str) else patterns or []
-    rules = [rf"(?:^|.*?\.){name}\.(?P<index>\d+)\." for name in names if name] or [_LAYER]
+    rules = [layer_rule(name) for name in names if name] or [_LAYER]
     matched = next((found for rule in rules if (found := re.match(rule, module))), None)
     return int(matched["index"]) if matched else None

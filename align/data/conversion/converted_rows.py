@@ -10,23 +10,19 @@ from typing import Any
 from align.data.conversion.alpaca import alpaca
 from align.data.conversion.column_map import renamed
 from align.data.conversion.conversations import conversations
-from align.data.conversion.form import Form, LeftOut, Row, Rows
+from align.data.conversion.form import Form, LeftOut, Row, Rows, first_value
 from align.data.conversion.labels import label_column, unmixed
-from align.data.conversion.messages import (
-    messages_of,
-    trained_part,
-    with_system,
-)
+from align.data.conversion.messages import SYSTEMS, messages_of, trained_part, with_system
 from align.data.conversion.openai import openai_preference
 from align.data.conversion.rated_answers import PAIR_RATINGS, check_pair_ratings, rated_answers
 from align.data.conversion.tools import tools_of
 from align.data.conversion.transcripts import transcripts
-from align.data.conversion.values import UnreadableValue, is_empty, optional_text
+from align.data.conversion.values import UnreadableValue, is_empty, optional_text, parsed
+from align.data.conversion.written_messages import are_written_messages, unwritten
 from align.data.row_numbers import numbers, shortened
 from align.errors import DataError
 
 _TURNS = ("prompt", "completion", "chosen", "rejected")
-_SYSTEMS = ("system", "system_prompt", "system_message")
 _TOOLS = ("tools", "functions")
 #: Columns of what a language model does not read.
 _MEDIA = ("images", "image", "videos", "video", "audios", "audio")
@@ -79,10 +75,10 @@ def convert(
     }
     label = label_column(rows, present)
     form = _form(rows, present, label)
-    finish = _Finish(present, form, label)
+    finish = _Finish(rows, present, form, label)
     problems = _Problems()
-    if label:
-        problems.guard(0, partial(unmixed, rows, label))
+    if finish.label:
+        problems.guard(0, partial(unmixed, rows, finish.label))
     converted = {
         number: row
         for number, given in rows.items()
@@ -109,17 +105,24 @@ def _form(rows: Rows, columns: set[str], label: str) -> Form | None:
 class _Finish:
     """The conversion of a row: its form's, then system text, tools and label."""
 
-    def __init__(self, columns: set[str], form: Form | None, label: str):
+    def __init__(self, rows: Rows, columns: set[str], form: Form | None, label: str):
         self._form = form
-        self._label = "" if form is not None and "label" in form.origins else label
+        origins = form.origins if form else {}
+        labelled, answered = "label" in origins, "completion" in {*columns, *origins}
+        #: The column with labels of answers; empty where rows have no answer to judge.
+        self.label = label if labelled or answered else ""
+        self._label = "" if labelled else self.label
         # A label of something else, such as a class, is none of an answer.
-        self._dropped = {*(form.used if form else ()), *(() if label == "label" else ("label",))}
-        self._system = next((name for name in _SYSTEMS if name in columns), "")
-        self._tools = next((name for name in _TOOLS if name in columns), "")
+        dropped = {"label"} if answered and label != "label" else set()
+        self._dropped = {*(form.used if form else ()), *dropped}
+        self._system = next((name for name in SYSTEMS if name in columns), "")
+        tools = (name for name in _TOOLS if name in columns)
+        self._tools = next((name for name in tools if name == "tools" or _lists(rows, name)), "")
         self._rated = any(set(pair) <= columns for pair in PAIR_RATINGS)
         self._media = [name for name in _MEDIA if name in columns]
         self._turns = [name for name in _TURNS if form is not None or name in columns]
-        self.origins = {**(form.origins if form else {})}
+        self._written = {name for name in self._turns if are_written_messages(rows, name)}
+        self.origins = {**origins}
         if self._label:
             self.origins["label"] = self._label
         named = {self._system, self._tools, self._label} - {""}
@@ -144,6 +147,7 @@ class _Finish:
         if self._label and self._label != "label":
             row["label"] = row.pop(self._label)
         self._read_turns(row)
+        self._move_tools(row)
         self._add_system(row)
         if self._tools or "tools" in row:
             row["tools"] = tools_of(self._tools or "tools", row.get("tools", row.get(self._tools)))
@@ -152,9 +156,24 @@ class _Finish:
     def _read_turns(self, row: Row) -> None:
         for column in self._turns:
             value = row.get(column)
+            if column in self._written and not is_empty(value):
+                value = unwritten(self.origins.get(column, column), value)
             if isinstance(value, list | dict) and value:
                 turns = messages_of(self.origins.get(column, column), value)
                 row[column] = trained_part(column, turns) if column == "completion" else turns
+
+    def _move_tools(self, row: Row) -> None:
+        """Take the tools that stand in a message, as some write them, for the row's."""
+        for column in ("messages", *_TURNS):
+            turns = row.get(column)
+            if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+                continue
+            if given := [turn["tools"] for turn in turns if turn.get("tools")]:
+                row[column] = [
+                    {name: part for name, part in turn.items() if name != "tools"} for turn in turns
+                ]
+                if is_empty(row.get("tools")):
+                    row["tools"] = given[0]
 
     def _add_system(self, row: Row) -> None:
         if not self._system:
@@ -167,6 +186,11 @@ class _Finish:
                 value = [{"role": "user", "content": value}]
             if isinstance(value, list) and value:
                 row[name] = with_system(value, system)
+
+
+def _lists(rows: Rows, column: str) -> bool:
+    """Whether a column holds lists or objects, perhaps as JSON text."""
+    return isinstance(parsed(first_value(rows, column)), list | Mapping)
 
 
 class _Problems:

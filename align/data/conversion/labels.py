@@ -8,9 +8,9 @@ from typing import Any
 from align.data.conversion.values import UnreadableValue, is_empty
 
 #: Columns that hold a label under another name than `label`. The values of those after the first
-#: four can be something else, such as 1 to 5, and are then no labels.
-LABEL_COLUMNS = ("kto_tag", "thumbs", "thumbs_up", "is_good", "feedback", "rating", "vote")
-_CERTAIN = LABEL_COLUMNS[:4]
+#: three can be something else, such as 1 to 5 or a count, and are then no labels.
+LABEL_COLUMNS = ("kto_tag", "thumbs", "is_good", "thumbs_up", "feedback", "rating", "vote")
+_CERTAIN = LABEL_COLUMNS[:3]
 _GOOD = (
     "true", "1", "1.0", "+1", "yes", "y", "good", "up", "thumbs up", "thumbs_up", "thumbsup",
     "like", "liked", "positive", "desirable", "upvote", "\N{THUMBS UP SIGN}",
@@ -69,6 +69,8 @@ def _holds_labels(rows: Mapping[int, Mapping[str, Any]], column: str) -> bool:
 def _is_number(value: Any) -> bool:
     try:
         float(value)
+    except OverflowError:  # an integer beyond the largest float
+        return True
     except (TypeError, ValueError):
         return False
     return True

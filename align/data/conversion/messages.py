@@ -12,6 +12,8 @@ Message = dict[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
 #: Columns that hold a whole conversation.
 CONVERSATIONS = ("messages", "conversations", "conversation")
+#: Columns with the text of a system turn.
+SYSTEMS = ("system", "system_prompt", "system_message")
 _CALL = "function_call"
 #: Names of the roles elsewhere, in lower case.
 _SPEAKERS = {

@@ -108,7 +108,7 @@ def _rating(column: str, value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UnreadableValue(
             f"column '{column}' holds a rating that is no number", value
         ) from None

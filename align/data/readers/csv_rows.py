@@ -112,8 +112,12 @@ def _rows(path: Path, records: list[_Record], dialect: CsvDialect) -> dict[int, 
 
 def _not_as_many(ragged: dict[int, _Record], header: list[str], dialect: CsvDialect) -> str:
     number, record = next(iter(ragged.items()))
+    more = len(record.fields) > len(header)
+    remedy = (
+        f"put quotes around texts with {dialect.delimiter!r} in them" if more else "complete it"
+    )
     return (
         f"{numbers(ragged)}: not as many fields as the header: row {number} (line {record.line}) "
         f"has {len(record.fields)} ({shortened(record.fields)}), the header {len(header)} "
-        f"({shortened(header)}); put quotes around texts with {dialect.delimiter!r} in them"
+        f"({shortened(header)}); {remedy}"
     )

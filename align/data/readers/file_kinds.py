@@ -34,13 +34,15 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or save it as 'CSV UTF-8'"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save it as 'CSV UTF-8'"),
-    (b"BZh", "compressed by bzip2", "unpack it by bunzip2"),
+    *(
+        (b"BZh%d1AY&SY" % level, "compressed by bzip2", "unpack it by bunzip2")
+        for level in range(1, 10)
+    ),
     (b"\xfd7zXZ\x00", "compressed by xz", "unpack it by unxz"),
     (b"\x04\x22\x4d\x18", "compressed by lz4", "unpack it by unlz4"),
     (b"\x1f\x8b", "compressed twice", "unpack it by gunzip"),
     (b"SQLite format 3\x00", "an SQLite database", "export the table as CSV"),
     (b"FEA1", "Feather of version 1", "write it again by pyarrow.feather.write_feather"),
-    (b"ORC", "an ORC file", "write it as Parquet"),
     (b"Obj\x01", "an Avro file", "write it as Parquet"),
     (b"\x89HDF", "an HDF5 file", "write it as Parquet"),
     (b"%PDF", "a PDF document", "name a file of rows"),

@@ -82,13 +82,18 @@ class TrainerInputs:
         )
 
     def columns(self, *names: str) -> Any:
-        """The rows as a dataset with these columns alone (those that exist).
+        """The rows as a dataset with these columns alone (those that any row has).
 
-        The column `tools` holds what prompts carry; it exists if any does.
+        Rows without a value in such a column have None. The column `tools` holds what prompts
+        carry; it exists if any does.
         """
         from datasets import Dataset, Json, List
 
-        rows = [{name: row[name] for name in names if name in row} for row in self.rows]
+        # A dataset has the columns of its first row.
+        present = [name for name in names if any(name in row for row in self.rows)]
+        rows: list[dict[str, Any]] = [
+            {name: row.get(name) for name in present} for row in self.rows
+        ]
         if "tools" in names and any(without_tools(row["prompt"])[1] for row in rows):
             for row in rows:
                 row["prompt"], row["tools"] = without_tools(row["prompt"])
@@ -99,6 +104,20 @@ class TrainerInputs:
         for name in _MESSAGES & rows[0].keys():  # alike, for TRL joins prompts and answers
             dataset = dataset.cast_column(name, List(Json()))
         return dataset
+
+    def rendered_columns(self, *names: str) -> Any:
+        """As `columns`; if any message calls a tool, all are text by the chat template.
+
+        For trainers that write the text into the columns of the messages: TRL's ORPO, which then
+        fails on columns of JSON.
+        """
+        from datasets import Dataset
+        from trl import apply_chat_template
+
+        if not any(map(_calls_tools, self.rows)):
+            return self.columns(*names)
+        rows = [{name: row[name] for name in names if name in row} for row in self.rows]
+        return Dataset.from_list([apply_chat_template(row, self.tokenizer) for row in rows])
 
     def all_columns(self) -> list[str]:
         """The names of all columns that any row has."""

@@ -89,3 +89,14 @@ def test_a_broken_row_is_one_line_and_nothing_is_written(tmp_path: Path, form: s
     assert f"rows.jsonl: row 7: column '{column}' " in told.stderr
     assert told.stderr.strip().count("\n") == 0
     assert not Path(output).exists()
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_columns_without_a_use_are_named_as_in_the_file(tmp_path: Path, method: str) -> None:
+    answers: Row = {"completion": "Yes."} if method == "sft" else {"chosen": "a", "rejected": "b"}
+    rows = [{"prompt": question(n), **answers, "rating": 1, "topic": "x"} for n in range(16)]
+    result, output = drafted(tmp_path, rows, method)
+    assert result.exit_code == 0, result.output
+    validated = recipe("validate", output).output
+    unused = "topic" if method == "sft" else "rating, topic"
+    assert f"columns without a use: {unused}\n" in validated

@@ -30,3 +30,24 @@ def test_labels_that_are_all_alike_are_refused(tmp_path):
     rows = [{"prompt": f"p{n}", "completion": "c", "label": True} for n in range(12)]
     with pytest.raises(DataError, match="every label is true; kto needs good and bad answers"):
         load_split(recipe(tmp_path, rows, "kto"), "one", "train")
+
+
+@pytest.mark.parametrize(
+    ("columns", "given"),
+    [
+        (("prompt", "completion"), {"prompt": "p", "completions": "c"}),
+        (("prompt", "completion"), {"promt": "p", "completion": "c"}),
+        (("instruction", "output"), {"instruction": "p", "ouput": "c"}),
+        (("conversations",), {"conversatons": [{"from": "human", "value": "p"}]}),
+    ],
+)
+def test_a_row_that_spells_a_column_otherwise_is_told_its_own(tmp_path, columns, given):
+    turns = [{"from": "human", "value": "p"}, {"from": "gpt", "value": "c"}]
+    whole = dict.fromkeys(columns, turns if columns == ("conversations",) else "c")
+    rows = [{**whole, "note": "x"} for _ in range(12)]
+    rows[4] = {**given, "note": "x"}
+    (own,) = given.keys() - whole.keys()
+    with pytest.raises(DataError) as caught:
+        load_split(recipe(tmp_path, rows, "sft"), "one", "train")
+    assert "row 5: column '" in str(caught.value)
+    assert f"is empty, and the row has '{own}', which complete rows lack; got" in str(caught.value)

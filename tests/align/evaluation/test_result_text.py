@@ -38,6 +38,7 @@ def test_a_difference_says_why_it_has_no_interval() -> None:
     )
     assert difference_text("nll", Paired(-0.5, NAN, NAN, 9)) == "-0.5 (no spread in 9 items)"
     assert difference_text("nll", Paired(-0.5, NAN, NAN, 1)) == "-0.5 (1 item)"
+    assert difference_text("nll", paired([NAN, 1.0], [1.0, NAN])) == "not measured"
 
 
 def test_evidence_names_what_moved() -> None:

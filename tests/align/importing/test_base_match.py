@@ -58,6 +58,7 @@ def test_other_weights_of_the_same_shapes_are_refused(copies):
         ("org/tiny-GPTQ-Int4", "a quantised copy"),
         ("mine-sha256-aaaaaaaaaaaa", "a folder of the machine where it was trained"),
         ({"a": 1}, "expected a name"),
+        ("~nobody-here/model", "a folder that is not on this machine"),
     ],
 )
 def test_a_name_that_leads_nowhere_asks_for_the_base(named, words):
@@ -81,11 +82,13 @@ def test_a_quantised_folder_asks_for_the_base(copies):
         ("org/not-here", "which is not on this machine to compare"),
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "'smollm2-135m-instruct' is a copy rounded to 4"),
         ("no id at all!", "which is not on this machine to compare"),
+        ("~nobody-here/model", "a folder that is not on this machine"),
+        ("x" * 300, "which is not on this machine to compare"),
     ],
 )
 def test_a_stated_base_that_could_not_be_compared_is_said(named, words):
     base, (note,) = find_base(named, None, "tiny-random")
-    assert base.ref == "tiny-random" and words in note and named in note
+    assert base.ref == "tiny-random" and words in note and named[:120] in note
 
 
 def test_a_base_that_cannot_be_had_can_be_stated():

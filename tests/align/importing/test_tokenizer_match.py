@@ -30,6 +30,14 @@ def test_another_chat_template_is_said(folder, tiny, tokenizer, tmp_path_factory
     assert compare_tokenizers(alone, tiny) == [note]
 
 
+def test_a_file_that_is_too_large_for_a_tokenizer_is_not_read(folder, tiny):
+    with (folder / "tokenizer.json").open("r+b") as file:
+        file.truncate(2**27 + 1)
+    assert compare_tokenizers(folder, tiny) == [
+        "its tokenizer.json is too large for a tokenizer's; it is served with the base's"
+    ]
+
+
 def test_a_pad_token_that_no_text_holds_needs_no_embedding(folder, tiny, tokenizer):
     tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
     tokenizer.save_pretrained(folder)

@@ -45,6 +45,30 @@ def test_a_run_with_such_a_pair_has_finite_losses(tiny: Any, tmp_path: Path) -> 
     assert len(losses) == 3 and all(0 < loss < 100 for loss in losses)
 
 
+def test_pairs_whose_prompts_call_tools_are_trained_as_they_are_rendered(
+    tiny: Any, tmp_path: Path
+) -> None:
+    """Calls differ in their arguments, which a column of TRL's would not hold through its steps."""
+    from align.training.train import train
+
+    stage = recipe("orpo", max_length=256, sweep={"rungs": []}).stages["one"].resolve()
+    plain = load_split(recipe("orpo"), "one", "train")
+    calls = [{"name": name, "arguments": {name: 1}} for name in ("add", "halve")]
+    calling = [
+        {**row, "prompt": [{**turn, "tool_calls": [{"type": "function", "function": call}]}
+                           for turn in row["prompt"]]}
+        for row, call in zip(plain, calls * 8, strict=True)
+    ]  # fmt: skip
+    losses: dict[str, list[float]] = {"plain": [], "calling": []}
+    for name, rows in (("plain", plain), ("calling", calling)):
+        train(
+            tiny, stage, rows, tmp_path / name, to=2, steps=2, seed=0,
+            on_step=lambda _, logs, name=name: losses[name].append(logs["loss"]),
+        )  # fmt: skip
+    assert len(losses["plain"]) == 2
+    assert losses["calling"] == losses["plain"]  # the template shows no calls
+
+
 def test_orpo_ranks_pairs_by_its_own_likelihood() -> None:
     """It has no reference, so no log-ratio to a parent is its implicit reward, as DPO's is."""
     stage = recipe("orpo").stages["one"]

@@ -45,9 +45,9 @@ def test_what_is_refused_here_is_what_an_adapter_folder_is_refused_for() -> None
 
     from peft import LoraConfig as Peft
 
-    from align.adapters.tensors import _NOT_A_SUM
+    from align.adapters.tensors import NOT_A_SUM
     from align.inference import EngineOptions
 
-    assert set(_NOT_A_SUM) <= set(NOT_COMPOSED)
+    assert set(NOT_A_SUM) <= set(NOT_COMPOSED)
     assert set(NOT_COMPOSED) <= {field.name for field in dataclasses.fields(Peft)}
     assert EngineOptions().max_rank == MAX_RANK

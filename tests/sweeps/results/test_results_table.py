@@ -103,6 +103,14 @@ def test_the_best_stands_beside_the_default() -> None:
     assert entry["default_gain"] == [0.05, 0.01, 0.09]
 
 
+def test_long_names_are_wrapped_and_no_figure_is_cut() -> None:
+    out, name = io.StringIO(), "a-recipe-of-a-long-name" * 3
+    Console(file=out, width=80).print(table(MEASURED, {"sft": f"{name}/sft:1"}, ITEMS))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in out.getvalue()
+    assert "50.0%" in out.getvalue() and "35%–65%" in out.getvalue()
+
+
 def test_the_table_fits_a_terminal() -> None:
     out = io.StringIO()
     names = {name: f"arithmetic/{name}:1" for name in RECIPE.stages}

@@ -1,6 +1,7 @@
 """What does not fit is refused by name, before a value is read where that is possible."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -27,6 +28,28 @@ def test_scaling_is_folded_in_and_an_update_of_zero_is_named(tmp_path):
     assert torch.equal(b @ a, torch.full((4, 6), 4.0))  # rank 2 of ones, alpha / r = 2
     assert set(adapter.factors.modules) == {Q}
     assert adapter.notes == (f"no effect on 1 modules, whose update is zero: {UP}",)
+
+
+def test_wrappers_without_end_take_no_time(tmp_path):
+    folder = write(tmp_path, {"module." * 500_000 + "x": torch.ones(1)})
+    started = time.perf_counter()
+    with pytest.raises(AdapterError, match="no tensors of an adapter"):
+        read(folder)
+    assert time.perf_counter() - started < 20
+
+
+def test_shared_projections_are_not_larger_than_the_base_needs(tmp_path):
+    tensors = {
+        f"{P}{Q}.vera_lambda_b": torch.ones(4),
+        f"{P}{Q}.vera_lambda_d": torch.ones(2),
+        "base_model.vera_A": torch.ones(2, 6),
+    }
+    vera = {"peft_type": "VERA"}
+    folder = write(tmp_path / "a", {**tensors, "base_model.vera_B": torch.ones(8, 2)}, **vera)
+    assert read(folder).factors.rank == 2
+    folder = write(tmp_path / "b", {**tensors, "base_model.vera_B": torch.ones(9, 2)}, **vera)
+    with pytest.raises(AdapterError, match=r"vera_B is \[9, 2\], longer than any layer"):
+        read(folder)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.align.data.foreign_files import (
     BRIEF,
     CALL,
     FORMS,
+    TOOL,
     Row,
     bad,
     good,
@@ -168,6 +169,80 @@ def test_a_class_named_label_is_no_label(
     assert (findings.methods, findings.ignored) == (("sft",), ("label",))
 
 
+@pytest.mark.parametrize("values", [(True, False), (-1, 0), ("up", "meh")])
+@pytest.mark.parametrize(
+    "row", [{"chosen": "4", "rejected": "5"}, {"answer": "4"}, {"text": "prose"}]
+)
+def test_a_judgement_without_an_answer_is_a_column_like_others(
+    row: Row, values: tuple[Any, Any]
+) -> None:
+    rows = {n: {"prompt": question(n), **row, "feedback": values[n]} for n in range(2)}
+    assert convert("data.jsonl", rows).rows == rows
+
+
+@pytest.mark.parametrize("column", ["label", "thumbs", "rating"])
+def test_answers_that_are_all_good_are_imitated(tmp_path: Path, column: str) -> None:
+    rows = [{"prompt": question(n), "completion": good(n), column: 1} for n in range(16)]
+    assert inspect_file(jsonl(tmp_path / "data.jsonl", rows)).methods == ("sft",)
+    assert loaded(tmp_path, rows, "sft")[0]["completion"] == [said(good(0))]
+    with pytest.raises(DataError, match="every label is false; kto needs good and bad answers"):
+        inspect_file(jsonl(tmp_path / "bad.jsonl", [{**row, column: 0} for row in rows]))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f"[{'1' * 5_000}]", "[1, 2"])
+def test_text_that_json_cannot_hold_is_named_with_its_row(tmp_path: Path, text: str) -> None:
+    rows = rows_of("sharegpt")
+    rows[4] = {"conversations": text}
+    with pytest.raises(DataError, match="row 5: column 'conversations' must be a list of messages"):
+        inspect_file(jsonl(tmp_path / "data.jsonl", rows))
+
+
+@pytest.mark.parametrize("column", ["messages", "conversations", "prompt"])
+def test_tools_within_a_message_are_the_rows(tmp_path: Path, column: str) -> None:
+    system = {**SYSTEM, "tools": [TOOL]}
+    turns = [system, user(1), *([] if column == "prompt" else [said("4")])]
+    row = {column: turns, **({"completion": "4"} if column == "prompt" else {})}
+    rows = [json.loads(json.dumps(row).replace(question(1), question(n))) for n in range(16)]
+    for found in loaded(tmp_path, rows, "sft"):
+        (tool,) = json.loads(found["prompt"][0]["tools"])
+        assert tool["function"]["name"] == "add"
+    without = {1: {"messages": [{**user(1), "tools": None}, said("4")]}}
+    assert convert("data.jsonl", without).rows == without
+
+
+@pytest.mark.parametrize("values", ["sin", ["sin", "cos"]])
+def test_functions_are_tools_where_they_are_lists_of_them(values: Any) -> None:
+    rows = {1: {"prompt": "p", "completion": "c", "functions": values}}
+    if isinstance(values, str):
+        assert convert("data.jsonl", rows).rows == rows
+    else:
+        with pytest.raises(DataError, match="column 'functions' holds a tool without a function's"):
+            convert("data.jsonl", rows)
+
+
+def test_system_text_of_pairs_without_a_prompt_is_not_dropped(tmp_path: Path) -> None:
+    begins = [f"{question(n)} It is " for n in range(16)]
+    rows: list[Row] = [{"chosen": f"{text}4", "rejected": f"{text}5"} for text in begins]
+    assert len(loaded(tmp_path, [{**row, "system": None} for row in rows], "dpo")) == 16
+    rows[1]["system"] = BRIEF
+    with pytest.raises(DataError, match=r"row 2: column 'system' belongs before a prompt, .*; got"):
+        inspect_file(jsonl(tmp_path / "data.jsonl", rows))
+
+
+def test_messages_as_json_text_are_messages_and_as_python_prints_them_refused() -> None:
+    turns = {"prompt": [user(1)], "chosen": [said("4")], "rejected": [said("5")]}
+    written = {column: json.dumps(value) for column, value in turns.items()}
+    assert convert("data.csv", {1: written, 2: written}).rows[2] == turns
+    printed = {column: repr(value) for column, value in turns.items()}
+    with pytest.raises(DataError, match=r"rows 1, 2: column 'prompt' holds the text of messages"):
+        convert("data.csv", {1: printed, 2: printed})
+    for text in ('{"from": "Bonn", "to": "Rome"}', '[{"role": "king"}]', '[{"value": 3}]'):
+        rows = {1: {"prompt": question(1), "completion": text}}
+        assert convert("data.csv", rows).rows == rows
+    mixed = {1: written, 2: {**written, "prompt": question(1)}}
+    assert convert("data.csv", mixed).rows[1]["prompt"] == written["prompt"]
+
+
 def test_a_message_alone_is_an_answer() -> None:
     rows = {1: {"prompt": question(1), "chosen": said("4"), "rejected": said("5")}}
     row = convert("data.jsonl", rows).rows[1]
@@ -301,6 +376,11 @@ BROKEN: list[tuple[str, Callable[[int], Row], str]] = [
         "argilla's ratings",
         lambda n: {"ratings": [1, "great", 2]},
         "row 5: column 'ratings' holds a rating that is no number; got 'great'",
+    ),
+    (
+        "argilla's ratings",
+        lambda n: {"ratings": [1, 10**400, 2]},
+        "row 5: column 'ratings' holds a rating that is no number; got 1000000",
     ),
     (
         "argilla's ratings",

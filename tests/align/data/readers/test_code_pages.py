@@ -1,6 +1,7 @@
 """Text that is not UTF-8: the first such byte, and the code page it is probably in."""
 
 import gzip
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,13 @@ TEXTS = {
 NAMES = {"mac_roman": "MACINTOSH"}
 
 
+def knows(page: str) -> bool:
+    """Whether the machine's iconv converts from this code page."""
+    command = ["iconv", "-f", page, "-t", "UTF-8"]
+    iconv = shutil.which("iconv")
+    return iconv is not None and subprocess.run(command, input=b"").returncode == 0
+
+
 @pytest.mark.parametrize("codec", TEXTS)
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
 def test_the_code_page_is_named_with_the_command_that_converts(tmp_path, codec, name) -> None:
@@ -36,8 +44,9 @@ def test_the_code_page_is_named_with_the_command_that_converts(tmp_path, codec, 
     page = NAMES.get(codec, codec.upper())
     assert f"line 3, column {first + 1} holds the byte 0x" in message
     assert f"probably {page}, as which it reads" in message
-    command = message.split("convert it: ")[1]
-    subprocess.run(command, shell=True, check=True)
+    if not knows(page):
+        pytest.skip(f"iconv knows no {page} here")
+    subprocess.run(message.split("convert it: ")[1], shell=True, check=True)
     assert (tmp_path / name.replace(".", ".utf8.")).read_text(encoding="utf-8").endswith(row)
 
 
@@ -51,7 +60,11 @@ def test_long_lines_of_which_a_part_is_looked_at(tmp_path: Path, codec: str) -> 
 def test_a_compressed_file_is_converted_by_way_of_unpacking(tmp_path: Path) -> None:
     content = f'prompt,completion\nx,"{TEXTS["cp1252"]}"\n'
     path = written(tmp_path, "my rows.csv.gz", gzip.compress(content.encode("cp1252")))
-    subprocess.run(refusal(path).split("convert it: ")[1], shell=True, check=True)
+    message = refusal(path)
+    assert "gunzip -c" in message
+    if not knows("CP1252"):
+        pytest.skip("iconv knows no CP1252 here")
+    subprocess.run(message.split("convert it: ")[1], shell=True, check=True)
     assert (tmp_path / "my rows.utf8.csv").read_text(encoding="utf-8") == content
 
 

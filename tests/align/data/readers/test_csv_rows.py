@@ -98,6 +98,7 @@ def test_a_file_of_a_single_column(tmp_path: Path) -> None:
             'prompt,completion\n"a\nb",c\nd,e,f\ng\n',
             ["rows 2, 3: not as many fields", "row 2 (line 4) has 3", "'f'", "the header 2", "','"],
         ),
+        ("prompt,completion\na,b\nc\n", ["row 2 (line 3) has 1", "complete it"]),
         (
             'prompt,completion\na,b\nc,"d\ne,f\n',
             ["opens in line 3, column 3", "never closed", "close it"],
@@ -114,7 +115,7 @@ def test_a_file_of_a_single_column(tmp_path: Path) -> None:
         ("1,What is 3?\n2,What is 4?\n", ["first line looks like a row"]),
         ("prompt,completion\na,b\nc\0,d\n", ["line 3", "NUL"]),
     ],
-    ids="ragged unclosed inner backslash repeated nameless index header numbers nul".split(),  # noqa: SIM905
+    ids="ragged short unclosed inner backslash repeated nameless index header numbers nul".split(),  # noqa: SIM905
 )
 def test_a_broken_file_is_refused_with_the_place(tmp_path, content, words) -> None:
     message = refusal(written(tmp_path, "data.csv", content))

@@ -24,7 +24,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n
         ("a.jsonl", LFS, ["Git LFS pointer"]),
         ("a.jsonl", "\n<!DOCTYPE html><html>…", ["web page", "/resolve/"]),
         ("a.parquet", "<?xml version='1.0'?>", ["web page or XML"]),
-        ("a.jsonl.bz2", b"BZh91AY", ["bzip2", "bunzip2"]),
+        ("a.jsonl.bz2", b"BZh91AY&SY", ["bzip2", "bunzip2"]),
         ("a.jsonl", b"\xfd7zXZ\x00", ["unxz"]),
         ("a.csv", b"SQLite format 3\x00", ["SQLite"]),
         ("a.parquet", "prompt,completion\n", ["not Parquet", "'prompt,completion"]),
@@ -40,6 +40,11 @@ def test_json_is_read_under_the_name_of_another_kind(tmp_path: Path) -> None:
     rows = [{"prompt": "a"}, {"prompt": "b"}]
     assert rows_of(tmp_path, "a.parquet", json.dumps(rows)) == rows
     assert rows_of(tmp_path, "a.csv", '{"prompt": "a"}\n{"prompt": "b"}\n') == rows
+
+
+@pytest.mark.parametrize("name", ["ORCID", "BZh", "version", "PK"])
+def test_a_header_may_begin_as_other_files_do(tmp_path: Path, name: str) -> None:
+    assert rows_of(tmp_path, "a.csv", f"{name},prompt\n1,a\n") == [{name: "1", "prompt": "a"}]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.arrow", "a.csv.gz"])

@@ -25,10 +25,11 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
         json.dumps({"rows": ROWS}, indent=1),
         json.dumps(COLUMNS),
         json.dumps({name: dict(enumerate(cells)) for name, cells in COLUMNS.items()}, indent=1),
+        json.dumps({"columns": list(COLUMNS), "data": [list(row.values()) for row in ROWS]}),
         "".join(json.dumps(row, indent=1) + "\n" for row in ROWS),
         LINES.encode("utf-16"),
     ],
-    ids="lines mark blanks list indented data rows columns pandas objects utf16".split(),  # noqa: SIM905
+    ids="lines mark blanks list indented data rows columns pandas split objects utf16".split(),  # noqa: SIM905
 )
 @pytest.mark.parametrize("name", ["data.jsonl", "data.json", "data.ndjson", "data.csv"])
 def test_each_form_of_json_is_read(tmp_path: Path, name: str, content: str | bytes) -> None:
@@ -50,6 +51,11 @@ def test_json_lines_are_numbered_by_line_and_lists_from_1(tmp_path: Path) -> Non
 )
 def test_a_file_of_a_single_row_is_that_row(tmp_path: Path, row: dict[str, object]) -> None:
     assert rows_of(tmp_path, "data.jsonl", json.dumps(row)) == [row]
+
+
+def test_several_lists_of_rows_are_not_columns(tmp_path: Path) -> None:
+    splits = {"train": ROWS, "test": ROWS}
+    assert rows_of(tmp_path, "data.json", json.dumps(splits)) == [splits]
 
 
 GOOD = '{"prompt": "a", "completion": "b"}\n'

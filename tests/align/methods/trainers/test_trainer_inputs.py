@@ -33,6 +33,17 @@ def test_every_field_of_the_recipe_arrives_and_alignerys_own_win(tmp_path):
     )
 
 
+def test_a_column_that_the_first_row_lacks_reaches_trl(tmp_path):
+    rows = [
+        {"prompt": [{"role": "user", "content": f"p{n}"}]} | ({"answer": str(n)} if n else {})
+        for n in range(3)
+    ]
+    base = load_base("tiny-random")
+    inputs = TrainerInputs(base.shell(), base.tokenizer, stage_of("grpo"), 1, rows, tmp_path, 0)
+    assert inputs.columns("prompt", "answer")["answer"] == [None, "1", "2"]
+    assert inputs.columns("prompt", "level").column_names == ["prompt"]
+
+
 def test_what_trl_refuses_is_the_recipes_fault(tmp_path):
     """Whatever the recipe's own checks let pass."""
     wrong = stage_of("dpo").model_copy(update={"optim": "nonsense"})
