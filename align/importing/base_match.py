@@ -12,8 +12,10 @@ from align.adapters.base_name import PUBLIC, digest_in_name
 from align.adapters.foreign.locate import read_json_object
 from align.adapters.foreign.read import BaseShapes
 from align.base import Base, load_base
+from align.digests import tokenizer_digest
 from align.errors import AdapterError, ModelError
 from align.inference.families import check_layout
+from align.memory.shape import read_shape
 from align.paths import expanded, names_folder
 from align.sources import EMBEDDED, check_base
 
@@ -27,8 +29,9 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
     """The base for an adapter whose config names `named`, and what could not be compared.
 
     Without `stated`, the named base is loaded, and must be at the commit `revision` if that is
-    given. With it, `stated` is loaded; if the named base is on this machine, both must have the
-    same weights. AdapterError, ModelError.
+    given; a folder with the weights and tokenizer of a built-in base is that base. With `stated`,
+    that base is loaded; if the named base is on this machine, both must have the same weights.
+    AdapterError, ModelError.
     """
     if named is not None and not isinstance(named, str):
         raise AdapterError(
@@ -44,7 +47,7 @@ def find_base(named: Any, revision: Any, stated: str | None) -> tuple[Base, list
                 f"is {base.revision[:12]}; download that commit (`hf download {named} --revision "
                 f"{revision} --local-dir FOLDER`) and name its folder: --base FOLDER"
             )
-        return base, []
+        return _as_built_in(base)
     if _not_as_it_is(stated) == _COPY:
         raise AdapterError(f"--base {stated}: {_COPY}; name the base itself, in full precision")
     check_base(stated)
@@ -103,6 +106,23 @@ def _load_named(named: str) -> Base:
         ours = next((ref for ref, name in PUBLIC.items() if name == named), None)
         rounded = f"; '{ours}' is a copy of it, rounded to 4 bits" if ours else ""
         raise ModelError(f"{error}. Or {_STATE}{rounded}") from None
+
+
+def _as_built_in(base: Base) -> tuple[Base, list[str]]:
+    """The built-in base that a folder is a copy of, and a note; else the base itself.
+
+    An endpoint serves adapters of the base that it is started with, by name.
+    """
+    if base.ref in EMBEDDED or not names_folder(expanded(base.ref)):
+        return base, []
+    tokenizer, shape = tokenizer_digest(base.tokenizer), read_shape(base.ref)
+    for ref in EMBEDDED:
+        if read_shape(ref) != shape:
+            continue
+        ours = load_base(ref)
+        if ours.digest == base.digest and tokenizer_digest(ours.tokenizer) == tokenizer:
+            return ours, [f"'{base.ref}' has the weights and tokenizer of '{ref}', its base here"]
+    return base, []
 
 
 def _not_as_it_is(named: str) -> str:

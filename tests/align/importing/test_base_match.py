@@ -28,9 +28,21 @@ def copies(tmp_path_factory):
 
 
 def test_the_named_base_is_taken_as_it_is(copies):
-    for named in ("tiny-random", str(copies / "same")):
+    for named in ("tiny-random", str(copies / "other")):
         base, notes = find_base(named, None, None)
         assert (base.ref, notes) == (named, [])
+
+
+def test_a_folder_with_a_built_in_bases_weights_is_that_base(copies):
+    base, (note,) = find_base(str(copies / "same"), None, None)
+    assert base.ref == "tiny-random" and "its base here" in note
+    template = copies / "same" / "chat_template.jinja"
+    before = template.read_text()
+    template.write_text(before + " ")
+    try:
+        assert find_base(str(copies / "same"), None, None)[0].ref == str(copies / "same")
+    finally:
+        template.write_text(before)
 
 
 def test_the_same_weights_under_another_name_are_the_base(copies):
