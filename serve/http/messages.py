@@ -34,6 +34,11 @@ _TEMPLATE_FIELDS = ("name", "reasoning_content", "reasoning", "thinking")
 
 def _joined(content: Any) -> Any:
     """A list of text parts, joined to a string. The field's validation checks other values."""
+    if content is None:
+        raise ValueError(
+            "is null: expected text (calls of tools are not supported by this service; leave out "
+            "messages that have nothing else)"
+        )
     if not isinstance(content, list):
         return content
     texts = [

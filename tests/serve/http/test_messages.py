@@ -49,6 +49,12 @@ def test_a_turn_cannot_be_opened_behind_a_message_that_stays_open(api, opened, p
     assert "set add_generation_prompt to false" in error["message"]
 
 
+def test_a_message_that_only_calls_a_tool_is_refused_for_that(api: TestClient) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}
+    error = error_of(ask(api, messages=[HELLO, call, HELLO]))
+    assert "messages[1].content" in error["message"] and "calls of tools" in error["message"]
+
+
 def test_variables_of_the_template_reach_the_engine(api, engine) -> None:
     variables = {"enable_thinking": False, "date": {"day": 1}}
     assert ask(api, chat_template_kwargs=variables).status_code == 200
