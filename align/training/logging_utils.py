@@ -1,4 +1,4 @@
-"""Silences the libraries that workers use: what matters is recorded or raised."""
+"""Silences the libraries that workers use, up to their warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIBRARIES = ("transformers", "trl", "datasets", "accelerate", "peft")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Log only the libraries' errors; no progress bars, no warnings that names will change."""
+    """Log the libraries' warnings and errors; no progress bars, no notice of future names."""
     levels = {name: logging.getLogger(name).level for name in _LIBRARIES}
     bars_enabled = not datasets.are_progress_bars_disabled()
     with warnings.catch_warnings():
@@ -23,7 +23,7 @@ def quiet() -> Iterator[None]:
         try:
             datasets.disable_progress_bars()
             for name in _LIBRARIES:
-                logging.getLogger(name).setLevel(logging.ERROR)
+                logging.getLogger(name).setLevel(logging.WARNING)
             yield
         finally:
             if bars_enabled:

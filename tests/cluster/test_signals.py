@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,6 +26,14 @@ except KeyboardInterrupt:
 finally:
     print("cleaned up")
 """
+
+
+@pytest.fixture(autouse=True)
+def ends_with_its_terminal() -> Iterator[None]:
+    """The end of a terminal is ignored below `nohup`, also by what runs the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def ended(before: str, by: str = "SIGTERM") -> tuple[int, list[str]]:

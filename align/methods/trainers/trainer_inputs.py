@@ -61,7 +61,7 @@ class TrainerInputs:
             "logging_nan_inf_filter": False,
             "save_strategy": "no",
             "report_to": "none",
-            "log_level": "error",
+            "log_level": "warning",
             "disable_tqdm": True,
             "dataloader_pin_memory": False,
             **policy,

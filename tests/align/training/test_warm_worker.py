@@ -9,7 +9,7 @@ import torch
 from trl import DPOTrainer
 
 from align import artifact_cache, digests
-from align.data import lengths
+from align.data import row_tokens
 from align.evaluation import systems
 from align.methods.trainers import prepared
 from align.recipe import load_recipe, parse_recipe
@@ -24,7 +24,7 @@ def forgotten(home):
     """A home and a process that know nothing yet."""
 
     def forget():
-        for one in (digests._DIGESTS, lengths._KNOWN, prepared._OPEN, parents._FACTORS):
+        for one in (digests._DIGESTS, row_tokens._KNOWN, prepared._OPEN, parents._FACTORS):
             one.clear()
 
     forget()
@@ -47,7 +47,7 @@ def counted(monkeypatch) -> dict[str, int]:
 
     for owner, name in (
         (digests, "_rules"),
-        (lengths, "_measure"),
+        (row_tokens, "_measure"),
         (prepared, "_made"),
         (parents, "read_factors"),
         (DPOTrainer, "compute_ref_log_probs"),
