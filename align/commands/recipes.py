@@ -133,7 +133,7 @@ def sample(
 @recipe_app.command()
 def new(
     source: Annotated[
-        Path, typer.Option("--from", help="Your data: a JSONL, JSON, CSV or Parquet file.")
+        Path, typer.Option("--from", help="Your data: JSON lines, JSON, CSV, Parquet or Arrow.")
     ],
     base: Annotated[
         str, typer.Option(help="The base model: a hub id, a folder, or a built-in one.")

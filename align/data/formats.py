@@ -144,7 +144,7 @@ class Findings:
 
 
 def inspect_file(path: Path) -> Findings:
-    """Read a JSONL, JSON, CSV or Parquet file and recognise its formats.
+    """Read a data file of any kind and recognise its formats.
 
     DataError names the malformed rows, the file's columns and the allowed columns, or why a
     recognised format cannot be used.

@@ -36,8 +36,9 @@ class DataConfig(Block):
     """Where a stage's rows come from, and how many go to which split.
 
     There is exactly one source: `task` (a built-in generator, or `reasoning_gym/<name>` with
-    `task_config`), `path` (a local JSONL, JSON, CSV or Parquet file) or `dataset` (a hub id). The
-    three splits share no prompt. `columns` gives the file's or dataset's names of TRL's columns.
+    `task_config`), `path` (a local file of JSON lines, JSON, CSV, Parquet or Arrow) or `dataset` (a
+    hub id). The three splits share no prompt. `columns` gives the file's or dataset's names of
+    TRL's columns.
     """
 
     task: str | None = None
