@@ -17,6 +17,7 @@ from jinja2.ext import Extension
 from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 
+from align.chat_tools import template_arguments
 from align.control_text import ControlText
 from align.errors import RequestError
 
@@ -63,14 +64,16 @@ class ChatEncoder:
     ) -> list[int]:
         """The ids of a chat; those of `apply_chat_template` if no message has control tokens.
 
-        `generate` opens the assistant's turn behind the messages.
+        `generate` opens the assistant's turn behind the messages. The template gets the tools that
+        the first message carries.
 
         RequestError for variables that the template does not read or cannot use, and if it does not
         render the last message as it is; jinja2's TemplateError if it refuses the messages.
         """
-        variables = dict(options.variables)
-        self._check(variables)
-        value = list(messages), variables
+        self._check(options.variables)
+        plain, tools = template_arguments(messages)
+        variables = {**options.variables, **tools}
+        value = plain, variables
         hidden = None if self._control is None else self._control.hide(value)
         if self._control is None or hidden is None:
             text = self._render(*value, generate, options.continue_final)

@@ -2,10 +2,23 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 
 import pytest
 
 from sweeps.pool.worker_warnings import LENGTH, MOST, collect_warnings
+
+
+@pytest.fixture(autouse=True)
+def levels_of_a_new_process() -> Iterator[None]:
+    """Benchmarks raise the levels of the libraries' loggers in the process that they run in."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "trl", "peft")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.mark.parametrize("name", ["align.training.train", "transformers.trainer", "trl", "peft"])
