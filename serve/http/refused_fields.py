@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, create_model
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
+
+from serve.http.model_fields import Model, with_fields
 
 #: The type of a validation error for a field that is refused.
 UNSUPPORTED = "unsupported_parameter"
 #: Values that ask for nothing, unless a field declares others.
 _OFF: tuple[Any, ...] = (False, 0, "", [], {})
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -232,15 +232,4 @@ def with_refused_fields(
         )
         for name, field in refused.items()
     }
-
-    def decorate(model: type[Model]) -> type[Model]:
-        own = {name: field for name, field in fields.items() if name not in model.model_fields}
-        return create_model(
-            model.__name__,
-            __base__=model,
-            __module__=model.__module__,
-            __doc__=model.__doc__,
-            **own,
-        )
-
-    return decorate
+    return with_fields(fields)

@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -18,10 +18,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     FiniteFloat,
-    create_model,
 )
 
 from align.inference.sampling_params import PARAMETERS, SamplingParams
+from serve.http.model_fields import Model, with_fields
 
 #: Tokens of a completion: far more than any context.
 MAXIMUM_TOKENS = 1_000_000
@@ -34,8 +34,6 @@ _OPENAI = (
 )  # fmt: skip
 #: Not derived: log-probabilities have different fields in chats and in completions.
 _LEFT_OUT = {"logprobs"}
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def as_list(value: Any) -> Any:
@@ -138,17 +136,7 @@ def with_sampling_fields(*, openai: bool) -> Callable[[type[Model]], type[Model]
         for field in _BODY_FIELDS
         if (field.parameter in _OPENAI) == openai
     }
-
-    def decorate(model: type[Model]) -> type[Model]:
-        return create_model(
-            model.__name__,
-            __base__=model,
-            __module__=model.__module__,
-            __doc__=model.__doc__,
-            **fields,
-        )
-
-    return decorate
+    return with_fields(fields)
 
 
 def sampling_of(body: BaseModel) -> dict[str, Any]:
