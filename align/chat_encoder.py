@@ -139,11 +139,12 @@ class ChatEncoder:
 @lru_cache(maxsize=2)
 def template_variables(template: str) -> frozenset[str]:
     """The names of the variables that a chat template reads and does not set."""
-    environment = Environment(extensions=[_Generation, "jinja2.ext.loopcontrols"], autoescape=False)
+    extensions: list[str | type[Extension]] = [_GenerationBlock, "jinja2.ext.loopcontrols"]
+    environment = Environment(extensions=extensions, autoescape=False)
     return frozenset(find_undeclared_variables(environment.parse(template)))
 
 
-class _Generation(Extension):
+class _GenerationBlock(Extension):
     """The block `{% generation %}`, with which templates mark the assistant's tokens."""
 
     tags = {"generation"}  # noqa: RUF012
