@@ -89,22 +89,23 @@ class Spelling:
         return raw if raw or self._vocabulary.shows(token) else self._vocabulary.name(token)
 
     def _place(self, shown: bytes) -> tuple[int, int]:
-        """Where the next bytes begin and end in the text; an incomplete character counts as one."""
+        """Where the next bytes begin and end in the text, with incomplete bytes as U+FFFD."""
         pending = self._decoder.getstate()[0]
-        broken = bool(pending and shown) and not _continues(pending, shown)
-        offset = self._characters + broken  # what cannot be completed is shown as U+FFFD
+        offset = self._characters
+        if shown and _length(pending + shown[:1]) > _length(pending):  # a new character begins
+            offset += _length(pending)
         self._characters += len(self._decoder.decode(shown))
-        return offset, self._characters + bool(self._decoder.getstate()[0])
+        return offset, self._characters + _length(self._decoder.getstate()[0])
 
     def _give(self, end: int) -> tuple[TokenLogprob, ...]:
         tokens, self._given = tuple(self._tokens[self._given : end]), end
         return tokens
 
 
-def _continues(incomplete: bytes, following: bytes) -> bool:
-    """Whether the first following byte belongs to the same character."""
-    try:
-        codecs.utf_8_decode(incomplete + following[:1], "strict", False)
-    except UnicodeDecodeError:
-        return False
-    return True
+def _length(incomplete: bytes) -> int:
+    """The number of characters that show these bytes at the end of a text.
+
+    Two bytes that begin a surrogate, such as ED B2, are two characters: they cannot be completed,
+    but Python's incremental decoder waits for the byte that follows.
+    """
+    return len(incomplete.decode(errors="replace"))

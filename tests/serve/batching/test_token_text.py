@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,3 +183,29 @@ def test_the_likeliest_have_the_bytes_that_they_would_have_there():
         first, second = (token.top[0][0] for token in events[-1].logprobs)
         assert second == b" "
         assert first == (b" " if name in ("gemma", "mistral-never") else b"")
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_tokens_stand_at_their_offsets_among_broken_characters(name):
+    tokenizer = tiny_tokenizer(name)
+    vocabulary = TokenizerVocabulary(tokenizer)
+    pieces = vocabulary.begin()
+    broken = [token for token in range(len(tokenizer)) if not _is_text(pieces.peek(token))]
+    whole = ids_of(vocabulary, "of 🙂")
+    draw = random.Random(7)
+    for _ in range(200):
+        ids = draw.choices([*broken, *whole], k=12) if broken else whole
+        made, written = answer(vocabulary, ids), b""
+        for known in made.tokens:
+            character = (written + known.raw[:1]).decode(errors="replace")
+            assert known.offset == max(0, len(character) - 1)
+            written += known.raw
+        assert made.text == written.decode(errors="replace")
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
