@@ -1,0 +1,1 @@
+"""`alignery bench rungs`: recorded learning curves, replayed as searches with other pruners."""

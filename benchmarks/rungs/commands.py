@@ -1,0 +1,52 @@
+"""The options of `alignery bench rungs`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from align.json_output import JsonObjectOption
+from benchmarks.errors import BenchmarkError
+
+
+def rungs(
+    orders: Annotated[int, typer.Option(min=1, help="Orders of each stage's trials.")] = 32,
+    recordings: Annotated[
+        Path | None,
+        typer.Option(help="A folder of recorded trainings to replay, in place of the shipped."),
+    ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(help="With --recordings: write their curves here too, as they are shipped."),
+    ] = None,
+    as_json: JsonObjectOption = False,
+) -> None:
+    """Which trials each pruner would have ended, and whether the best was among them.
+
+    Trains nothing: learning curves that were recorded as a whole are replayed as searches of two
+    trials at a time. For the paired pruner and Optuna's: how often the best configuration is
+    trained to its end, the share of a full grid's steps, and what the winner loses on unseen items.
+    And how well each metric at a rung tells the final order. A minute or two.
+    """
+    if pack is not None and recordings is None:
+        raise BenchmarkError("--pack is used with --recordings alone; name their folder, too")
+    import optuna
+    from rich.console import Console
+
+    from benchmarks.rungs.curves import SHIPPED, read_curves, write_curves
+    from benchmarks.rungs.recordings import read_recordings
+    from benchmarks.rungs.report import print_report, summary
+
+    stages = read_curves(SHIPPED) if recordings is None else read_recordings(recordings)
+    if pack is not None:
+        write_curves(stages, pack)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    progress = Console(stderr=True)
+    result = summary(stages, orders, lambda text: progress.print(f"replaying {text}", style="dim"))
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print_report(result, Console())
