@@ -102,7 +102,8 @@ def _options(truths: Sequence[Truth]) -> dict[str, Any]:
     """The paired pruner in a synchronous bracket with other options, by stage.
 
     Only the first trial depends on the order there, so as many orders as configurations do.
-    `left_out` has for each stage the options that the other stages would have chosen.
+    `chosen` are the options with the fewest steps of those that keep the best often enough, or that
+    miss that by least. `left_out` has for each stage what the options do that the others choose.
     """
     tried = []
     for options in _OPTIONS:
@@ -118,10 +119,13 @@ def _options(truths: Sequence[Truth]) -> dict[str, Any]:
         }
         tried.append((options, of_stages))
     names = [truth.stage.stage for truth in truths]
+
+    def chosen(others: Sequence[str]) -> tuple[PairedOptions, dict[str, Outcome]]:
+        return min(tried, key=lambda one: _missed(one[1], others))
+
     left_out = {}
     for name in names if len(names) > 1 else ():
-        others = [other for other in names if other != name]
-        options, outcomes = min(tried, key=lambda one: _missed(one[1], others))
+        options, outcomes = chosen([other for other in names if other != name])
         left_out[name] = {**asdict(options), **outcomes[name].to_json()}
     return {
         "tried": [
@@ -132,6 +136,7 @@ def _options(truths: Sequence[Truth]) -> dict[str, Any]:
             }
             for options, outcomes in tried
         ],
+        "chosen": asdict(chosen(names)[0]),
         "left_out": left_out,
     }
 
@@ -144,15 +149,28 @@ def _missed(outcomes: Mapping[str, Outcome], stages: Iterable[str]) -> tuple[flo
 
 def print_report(result: Mapping[str, Any], console: Console) -> None:
     """The summary as a person reads it."""
-    for table in (_pruners(result), _by_stage(result), _correlations(result), _tried(result)):
+    for table in (_by_stage(result), _correlations(result), _tried(result), _pruners(result)):
         console.print(table)
         console.print()
+    chosen = _options_text(result["options"]["chosen"])
+    console.print(f"options nearest to the target: {chosen}", highlight=False)
+    for stage, figures in result["options"]["left_out"].items():
+        console.print(
+            f"{stage}, with what the other stages choose: {_options_text(figures)}: "
+            f"keeps the best in {figures['kept_best']:.0%} "
+            f"at {figures['steps_share']:.0%} of the steps",
+            highlight=False,
+        )
     ours = {name: result[name]["ours"] for name in TARGETS}
     console.print(
         f"ours keeps the best in {ours['kept_best']:.0%} (to reach: {TARGETS['kept_best']:.0%}) at "
         f"{ours['steps_share']:.0%} of a full grid's steps (at most {TARGETS['steps_share']:.0%})",
         highlight=False,
     )
+
+
+def _options_text(options: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {options[name]:g}" for name in ("alpha", "at_least", "at_most"))
 
 
 def _table(titles: Sequence[str], texts: int, rows: Iterable[Sequence[str]]) -> Table:
