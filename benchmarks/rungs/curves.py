@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,9 +43,9 @@ class Measurement:
     seconds: Mapping[str, float]
 
     def promise(self, metric: str) -> list[float]:
-        """The metric of each item, turned so that more is better."""
+        """The metric of each item, turned so that more is better; no number is the worst."""
         sign = -1.0 if metric in MINIMISED else 1.0
-        return [sign * value for value in self.values[metric]]
+        return [-math.inf if math.isnan(value) else sign * value for value in self.values[metric]]
 
 
 @dataclass(frozen=True)

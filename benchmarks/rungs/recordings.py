@@ -94,10 +94,17 @@ def _measurement(point: Mapping[str, Any]) -> Measurement:
 
 
 def _by_prompt(parts: Mapping[str, Sequence[float]]) -> list[float]:
-    """The mean reward of each prompt's answers, which stand side by side in each part."""
+    """The mean reward of each prompt's answers, which stand side by side in each part.
+
+    Parts that failed on an answer are left out of its reward, as in training.
+    """
     weights = {name: config.weight for name, config in load_recipe(RECIPE).rewards("grpo").items()}
     totals = [
-        sum(weights[name] * value for name, value in zip(parts, row, strict=True))
+        sum(
+            weights[name] * value
+            for name, value in zip(parts, row, strict=True)
+            if not math.isnan(value)
+        )
         for row in zip(*parts.values(), strict=True)
     ]
     return [fmean(totals[at : at + SAMPLES]) for at in range(0, len(totals), SAMPLES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,11 +54,18 @@ class Search:
         """The steps from each measuring point to the next."""
         return [end - begin for begin, end in pairwise([0, *self.stage.steps])]
 
-    def report(self, decisions: Decisions, number: int, rung: int) -> None:
-        """Tell the decisions that a trial has reached a rung."""
+    def report(self, decisions: Decisions, number: int, rung: int) -> bool:
+        """Tell the decisions that a trial has reached a rung; False if it fails there.
+
+        A trial fails if its metric is no finite number, as after a divergence.
+        """
         curve = self.stage.curves[self.order[number]]
-        point = curve.points[self.stage.steps[rung]]
-        decisions.report(number, rung, point.promise(self.metric))
+        values = curve.points[self.stage.steps[rung]].promise(self.metric)
+        if not all(map(math.isfinite, values)):
+            decisions.end(number, None)
+            return False
+        decisions.report(number, rung, values)
+        return True
 
     def passes(self, decisions: Decisions, number: int, rung: int) -> bool:
         """Whether a trial goes on; the decisions hear of a trial that does not."""
@@ -87,8 +95,8 @@ def asynchronous(search: Search, decisions: Decisions) -> Replay:
         now, number, rung = heapq.heappop(running)
         steps += lengths[rung]
         if rung < last:
-            search.report(decisions, number, rung)
-            if search.passes(decisions, number, rung):
+            reported = search.report(decisions, number, rung)
+            if reported and search.passes(decisions, number, rung):
                 heapq.heappush(running, (now + lengths[rung + 1], number, rung + 1))
                 continue
         else:
@@ -107,8 +115,7 @@ def synchronous(search: Search, decisions: Decisions) -> Replay:
     steps = 0
     for rung, length in enumerate(lengths):
         steps += length * len(running)
-        for number in running:
-            search.report(decisions, number, rung)
+        running = [number for number in running if search.report(decisions, number, rung)]
         running = [number for number in running if search.passes(decisions, number, rung)]
     for number in running:
         search.complete(decisions, number)

@@ -1,5 +1,7 @@
 """Rank correlations of rungs with the end."""
 
+import math
+
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
@@ -37,3 +39,8 @@ def test_the_interval_of_few_configurations_is_wide(made):
     tau = rows[0].kendall
     assert tau.low < tau.value < tau.high
     assert tau.high - tau.low > 0.5
+
+
+def test_a_diverged_configuration_is_the_worst(made):
+    stage = made([[1.0] * 3, [math.nan] * 3, [1.2] * 3], [[0, 0, 0.5], [0, 0, 0.0], [0, 0, 0.3]])
+    assert {row.kendall.value for row in predictions(stage) if row.metric == "nll"} == {1.0}

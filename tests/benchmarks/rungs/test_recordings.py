@@ -1,6 +1,7 @@
 """Recordings of whole trainings become learning curves."""
 
 import json
+import math
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_pair_loss_is_of_the_score_margin(tmp_path):
 def test_sampled_rewards_are_means_of_a_prompt_weighted_as_in_the_recipe(tmp_path):
     parts = {
         "correctness": [1.0] * SAMPLES + [0.0] * SAMPLES,
-        "brevity": [0.5] * (2 * SAMPLES),
+        "brevity": [0.5] * (2 * SAMPLES - 1) + [math.nan],
         "reward_model": [0.0] * (2 * SAMPLES),
     }
     greedy = answers([1.0, 0.0], mean_reward=[1.1, 0.1])
@@ -76,7 +77,7 @@ def test_sampled_rewards_are_means_of_a_prompt_weighted_as_in_the_recipe(tmp_pat
     for number in (0, 1):
         write(tmp_path, f"grpo-{number}", content)
     [stage] = read_recordings(tmp_path)
-    assert stage.curves[0].points[5].values["sampled_reward"] == [1.1, 0.1]
+    assert stage.curves[0].points[5].values["sampled_reward"] == [1.1, 0.0875]
     assert stage.unseen(0) == pytest.approx(0.6)
 
 

@@ -1,5 +1,7 @@
 """Searches that are replayed from learning curves."""
 
+import math
+
 from benchmarks.rungs.replay import Search, asynchronous, synchronous
 
 
@@ -54,3 +56,15 @@ def test_the_objective_of_a_completed_trial_is_that_of_its_configuration(ladder)
     told = Told(())
     synchronous(Search(ladder, "nll", [7, 0]), told)
     assert told.heard[-1] == (0, ladder.validation(7))
+
+
+def test_a_trial_that_has_diverged_fails_at_the_rung_and_is_compared_with_nobody(made):
+    nan = math.nan
+    stage = made([[1.0] * 3, [1.0, nan, nan], [nan] * 3], [[0.0, 0.0, 0.5]] * 3)
+    for bracket in (asynchronous, synchronous):
+        told = Told(range(3))
+        replay = bracket(Search(stage, "nll", [2, 1, 0]), told)
+        assert (replay.steps, replay.completed) == (5 + 15 + 30, {0})
+        assert (0, 0) not in told.heard
+        assert (1, 0) in told.heard
+        assert (1, 1) not in told.heard
