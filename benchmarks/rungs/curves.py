@@ -122,7 +122,10 @@ def read_curves(folder: Path) -> list[StageCurves]:
     stages = [_read(stage, file) for stage, file in files.items() if file.is_file()]
     if not stages:
         names = ", ".join(file.name for file in files.values())
-        raise BenchmarkError(f"{folder}: no learning curves there; expected {names}")
+        raise BenchmarkError(
+            f"{folder}: no learning curves there; expected {names}, or --recordings with a folder "
+            "of recorded trainings"
+        )
     return stages
 
 

@@ -56,6 +56,15 @@ class Truth:
         """The optimizer steps of a full grid."""
         return self.stage.steps[-1] * len(self.stage.curves)
 
+    @property
+    def least_share(self) -> float:
+        """The share of a full grid's steps that no pruner can go below without losing the best.
+
+        All reach the first rung, and trial 0 and the best are trained to their end.
+        """
+        first, last = self.stage.steps[0], self.stage.steps[-1]
+        return (first * len(self.stage.curves) + 2 * (last - first)) / self.grid_steps
+
 
 @dataclass(frozen=True)
 class Outcome:

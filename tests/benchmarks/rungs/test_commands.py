@@ -54,7 +54,8 @@ def test_tables_name_the_pruners_and_the_target(recordings):
     result = rungs("--recordings", recordings, "--orders", 1)
     assert result.exit_code == 0, result.output
     assert all(name in result.stdout for name in PRUNERS)
-    assert "to reach: 95%" in result.stdout
+    assert "sft: ours keeps the best in 100% at " in result.stdout
+    assert "to reach: 95% at 45% at most" in result.stdout
 
 
 def test_recordings_are_packed_as_curves_are_shipped(recordings, tmp_path):

@@ -34,6 +34,13 @@ def test_a_pruner_that_sees_the_end_keeps_the_best_at_few_steps(ladder):
     assert seen.steps_share < 0.45
 
 
+def test_no_pruner_takes_fewer_steps_than_the_first_rung_of_all_and_two_whole_trials(ladder):
+    least = Truth(ladder).least_share
+    assert least == (8 * 5 + 2 * 25) / 240
+    ours = paired(PairedOptions(at_least=1))
+    assert measure(Truth(ladder), ours, "nll", "synchronous", 8).steps_share <= least
+
+
 def test_a_misleading_rung_loses_the_best(made):
     crossing = made(
         [[2.0 - 0.05 * index] * 3 for index in range(8)],
