@@ -15,7 +15,8 @@ from sweeps.trials import Milestone, TrialSummary
 class StageStarted:
     """A search starts or is continued; several may be open at once.
 
-    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up.
+    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up,
+    `change` how the search differs from the line's earlier search.
     """
 
     line: str
@@ -30,6 +31,7 @@ class StageStarted:
     seconds_before: float = 0.0
     earlier: tuple[TrialSummary, ...] = ()
     notes: tuple[str, ...] = ()
+    change: str = ""
 
 
 @dataclass(frozen=True)

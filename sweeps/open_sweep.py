@@ -58,8 +58,11 @@ class OpenSweep:
     The study of its row is created, continued, or returned unchanged if it has finished.
     """
 
-    def __init__(self, driver: Driver, job: StageJob, row: Sweep) -> None:
-        """Lock the study. SweepLocked if another process drives it."""
+    def __init__(self, driver: Driver, job: StageJob, row: Sweep, change: str = "") -> None:
+        """Lock the study. SweepLocked if another process drives it.
+
+        `change` says how the search differs from the earlier search of its line.
+        """
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
         self._storage = Storage(driver.settings)
@@ -67,7 +70,7 @@ class OpenSweep:
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
-        self._row = row.id
+        self._row, self._change = row.id, change
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
@@ -193,7 +196,8 @@ class OpenSweep:
             budget_seconds=config.budget_seconds,
             seconds_before=row.seconds,
             earlier=trials,
-            notes=tuple(self._bridge.notes),
+            notes=tuple(filter(None, (self._change, *self._bridge.notes))),
+            change=self._change,
         )
         self._emit(started)
         if self._bridge.finished:
