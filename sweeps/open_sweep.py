@@ -109,7 +109,11 @@ class OpenSweep:
         return not self._stopped or isinstance(task, Measurement)
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Handle a result that a worker reports; True if its trial continues."""
+        """Handle a result that a worker reports; True if its trial continues.
+
+        SweepLocked if another process drives the study now.
+        """
+        self._bridge.check_lock()
         self._warn(task, result)
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
@@ -131,6 +135,7 @@ class OpenSweep:
 
     def died(self, task: Task, end: End) -> None:
         """Handle the loss of the task's worker: retry the task, or end it as failed."""
+        self._bridge.check_lock()
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
             self._finals.died(task, end)

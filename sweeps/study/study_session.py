@@ -86,6 +86,10 @@ class StudySession:
         self._contents.close()
         self._lock.release()
 
+    def check_lock(self) -> None:
+        """SweepLocked if another process drives the study now, since this one lost its lock."""
+        self._lock.check()
+
     @property
     def notes(self) -> list[str]:
         """Remarks for the user on how the search was set up."""
