@@ -62,6 +62,14 @@ class TrialFinished:
 
 
 @dataclass(frozen=True)
+class TrialPaused:
+    """A trial waits at a rung until the other trials have reached it; its worker takes another."""
+
+    stage: str
+    number: int
+
+
+@dataclass(frozen=True)
 class TrialRetried:
     """A trial's worker was lost; another worker continues from the newest checkpoint."""
 
@@ -134,6 +142,7 @@ Event = (
     StageStarted
     | TrialStarted
     | MilestoneReported
+    | TrialPaused
     | TrialRetried
     | TrialFinished
     | WorkerWarned

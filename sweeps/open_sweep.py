@@ -23,6 +23,7 @@ from sweeps.events import (
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -32,7 +33,7 @@ from sweeps.pool.protocols import End, Task
 from sweeps.pool.stage_job import Measurement, StageJob, trial_key
 from sweeps.results.baseline import gain_over_default
 from sweeps.results.finalist_queue import Finals
-from sweeps.results.sweep_result import SweepResult
+from sweeps.results.sweep_result import SweepResult, no_result
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 from sweeps.trials import DEFAULT, Assignment, Milestone, TrialSummary, best_of
@@ -98,6 +99,8 @@ class OpenSweep:
         """The next trial, or the next finalist to measure; None if there is nothing to run now."""
         if self.ended:
             return None
+        for number in self._bridge.decide_rung():
+            self._trial_ended(number)
         if self._finals is not None:
             return self._finals.ask()
         if (next_ := self._bridge.ask()) is not None:
@@ -129,8 +132,10 @@ class OpenSweep:
             continues = False
         else:
             continues = self._measured(task, Milestone(**json.loads(result["milestone"])))
-        if not continues:
-            self._trial_ended(task)
+        if not continues and isinstance(task, Assignment) and self._bridge.paused(task.number):
+            self._emit(TrialPaused(self._job.stage, task.number))
+        elif not continues:
+            self._task_ended(task)
         return continues
 
     def died(self, task: Task, end: End) -> None:
@@ -143,7 +148,7 @@ class OpenSweep:
             self._bridge.release(task.number)
             self._emit(TrialRetried(self._job.stage, task.number, end.reason))
         else:
-            self._trial_ended(task)
+            self._task_ended(task)
 
     def stop(self) -> None:
         """End all open trials as FAIL and measure finalists; without any, end with no result."""
@@ -214,10 +219,15 @@ class OpenSweep:
         self._emit(MilestoneReported(self._job.stage, task.number, milestone))
         return continues
 
-    def _trial_ended(self, task: Task) -> None:
+    def _task_ended(self, task: Task) -> None:
         if isinstance(task, Assignment):
-            self._leftovers.trial_ended(self._bridge.trials())
-            self._emit(TrialFinished(self._job.stage, self._bridge.summary(task.number)))
+            self._trial_ended(task.number)
+        else:
+            self._go_on()
+
+    def _trial_ended(self, number: int) -> None:
+        self._leftovers.trial_ended(self._bridge.trials())
+        self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -232,7 +242,7 @@ class OpenSweep:
         best = best_of(trials, self._config.minimised)
         if best is None:
             self._save(state=FAILED, request="")
-            raise SweepError(_no_result(self._job, trials))
+            raise SweepError(no_result(self._job.study, self._job.stage, trials))
         chosen = best.number if standing is None else standing.chosen
         folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
         version = Registry(self._driver.database, self._storage).register(self.line, folder)
@@ -287,14 +297,3 @@ class OpenSweep:
         """Update the row, and add the time since the last update to it."""
         last_saved, self._since = self._since, time.monotonic()
         return update(self._driver.database, self._row, self._since - last_saved, **fields)
-
-
-def _no_result(job: StageJob, trials: tuple[TrialSummary, ...]) -> str:
-    reasons = "; ".join(
-        f"trial {trial.number} {trial.state}" + (f" ({trial.reason})" if trial.reason else "")
-        for trial in trials
-    )
-    return (
-        f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "
-        f"'{job.stage}' (a lower learning_rate, other rungs) or data, and run the sweep again"
-    )

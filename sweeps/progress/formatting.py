@@ -14,6 +14,7 @@ from sweeps.events import (
     PoolChanged,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -68,6 +69,8 @@ def _told(event: Event) -> str:
         return f"{event.stage} trial {event.number}{resumed}: {params or 'defaults'}"
     if isinstance(event, MilestoneReported):
         return _measured(event)
+    if isinstance(event, TrialPaused):
+        return f"{event.stage} trial {event.number}: waits for the others at its rung"
     if isinstance(event, TrialRetried):
         text = f"{event.stage} trial {event.number}: its worker ended, another goes on"
         return f"{text}: {event.reason}"

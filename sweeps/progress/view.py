@@ -17,6 +17,7 @@ from sweeps.events import (
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -71,6 +72,7 @@ class SweepView:
         self,
         event: TrialStarted
         | MilestoneReported
+        | TrialPaused
         | TrialRetried
         | TrialFinished
         | WorkerWarned
@@ -86,6 +88,8 @@ class SweepView:
                 stage.trial_started(event)
             case MilestoneReported():
                 stage.measured(event)
+            case TrialPaused():
+                stage.trial_paused(event)
             case TrialRetried():
                 stage.trial_retried(event)
             case TrialFinished():

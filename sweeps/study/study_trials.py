@@ -13,11 +13,12 @@ from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.study.compatibility import check_direction, check_spaces, direction_of
 from sweeps.study.constraints import constrain
-from sweeps.study.distributions import distribution, whole
+from sweeps.study.distributions import distribution, suggest, whole
 from sweeps.study.grid import Grid, key
+from sweeps.study.samplers import Sampling
 from sweeps.study.storage import open_storage, summaries
 from sweeps.study.warm_start import lesson
-from sweeps.trials import AGAIN, FROM, TrialSummary, is_own
+from sweeps.trials import AGAIN, FROM, REASON, TrialSummary, is_own
 
 #: The study's user attribute with the data that a warm start took from an earlier study.
 WARM = "warm"
@@ -128,6 +129,35 @@ class StudyTrials:
             self.study.enqueue_trial(params, user_attrs={AGAIN: trial.number})
         self.changed()
         return len(failed)
+
+    def fail_open(self, reason: str) -> None:
+        """End all open trials as FAIL."""
+        for trial in self.open_trials():
+            trial_id = self.trial_id(trial.number)
+            if trial.state == TrialState.WAITING:
+                self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            self.storage.set_trial_user_attr(trial_id, REASON, reason)
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self.changed()
+
+    def params(self, trial: Any, sampling: Sampling) -> dict[str, Any]:
+        """The trial's parameters: stored in it, queued with it, or suggested now.
+
+        A sampler that suggests parameters jointly does so first; each parameter that is left is
+        then drawn from a random generator of its own.
+        """
+        number = trial.number
+        system_attrs = self.storage.get_trial_system_attrs(self.trial_id(number))
+        queued_params = system_attrs.get("fixed_params", {})
+        assigned = {**queued_params, **trial.params}
+        if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
+            trial.relative_params  # noqa: B018
+
+        def reseed(path: str) -> None:
+            if path not in assigned:
+                self.study.sampler = sampling.make(number, path)
+
+        return dict(suggest(trial, self._stage, reseed))
 
     def _untried(self) -> list[dict[str, Value]]:
         """Points of the recipe, of a warm start and of a grid that no trial has yet."""
