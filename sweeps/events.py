@@ -16,7 +16,8 @@ class StageStarted:
     """A search starts or is continued; several may be open at once.
 
     `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up,
-    `change` how the search differs from the line's earlier search.
+    `change` how the search differs from the line's earlier search. `rung_metric` is None where
+    trials are compared by the objective.
     """
 
     line: str
@@ -27,6 +28,7 @@ class StageStarted:
     objective: str
     minimised: bool
     concurrent: int
+    rung_metric: str | None = None
     budget_seconds: float | None = None
     seconds_before: float = 0.0
     earlier: tuple[TrialSummary, ...] = ()
@@ -46,11 +48,12 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class MilestoneReported:
-    """A trial reported the metrics of a milestone."""
+    """A trial reported the metrics of a milestone; `rung_metric` as in `StageStarted`."""
 
     stage: str
     number: int
     milestone: Milestone
+    rung_metric: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align.evaluation.metrics import key_of
+from align.recipe.metric_schedule import rung_metric
 from cluster.database import Database
 from cluster.database.tables import Sweep
 from cluster.registry import Registry
@@ -112,10 +113,7 @@ class OpenSweep:
         return not self._stopped or isinstance(task, Measurement)
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Handle a result that a worker reports; True if its trial continues.
-
-        SweepLocked if another process drives the study now.
-        """
+        """Handle a worker's result; True if its trial continues. SweepLocked without the lock."""
         self._bridge.check_lock()
         self._warn(task, result)
         if isinstance(task, Measurement):
@@ -201,6 +199,7 @@ class OpenSweep:
             trials=self._bridge.wanted,
             steps=recipe.steps(stage),
             objective=config.objective,
+            rung_metric=rung_metric(config),
             minimised=config.minimised,
             concurrent=max(1, min(self._bridge.wanted, self._driver.slots(stage))),
             budget_seconds=config.budget_seconds,
@@ -216,7 +215,8 @@ class OpenSweep:
     def _measured(self, task: Assignment, milestone: Milestone) -> bool:
         continues = self._bridge.report(task.number, milestone)
         self._save()  # a killed driver loses only the time since the last milestone
-        self._emit(MilestoneReported(self._job.stage, task.number, milestone))
+        metric = rung_metric(self._config)
+        self._emit(MilestoneReported(self._job.stage, task.number, milestone, metric))
         return continues
 
     def _task_ended(self, task: Task) -> None:

@@ -116,8 +116,8 @@ class Method:
     objectives: ClassVar[tuple[Objective, ...]]
     #: What is measured of a trial at its last step, beside what its objective needs.
     measured: ClassVar[tuple[Kind, ...]]
-    #: The metric by which trials are compared at rungs, unless the recipe names another.
-    #: docs/benchmarks.md, "Rungs", has how well each predicts the objective.
+    #: The metric by which the pruner `paired` compares trials at rungs, unless the recipe names
+    #: another.
     rung_metric: ClassVar[str]
     #: The metric by which the final table compares a stage with its parent.
     verdict: ClassVar[str] = "accuracy"
