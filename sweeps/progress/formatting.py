@@ -22,13 +22,6 @@ from sweeps.finalists import Entry, Standing
 from sweeps.results.baseline import beside_default
 
 
-def clock_time(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def short(name: str) -> str:
     """A column's title for a dotted field."""
     return {"lora.r": "rank", "learning_rate": "lr"}.get(name, name.removeprefix("lora."))

@@ -9,6 +9,7 @@ from threading import RLock
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from align.progress_lines import clock_time
 from sweeps.events import (
     Event,
     FinalistMeasured,
@@ -21,7 +22,7 @@ from sweeps.events import (
     TrialStarted,
     WorkerWarned,
 )
-from sweeps.progress.formatting import clock_time, objective_text, pool_text, standing_text
+from sweeps.progress.formatting import objective_text, pool_text, standing_text
 from sweeps.progress.stage import StageView
 from sweeps.progress.table import trials_table
 from sweeps.progress.time_left import pace

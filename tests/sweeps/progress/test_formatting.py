@@ -6,7 +6,6 @@ import pytest
 
 from sweeps.events import PoolChanged, TrialFinished, WorkerWarned
 from sweeps.progress.formatting import (
-    clock_time,
     line,
     lines,
     objective_text,
@@ -14,11 +13,6 @@ from sweeps.progress.formatting import (
     value_text,
 )
 from tests.sweeps.progress_events import FAILED, STARTED
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (75.4, "1:15"), (3723, "1:02:03")])
-def test_clock_time(seconds, shown):
-    assert clock_time(seconds) == shown
 
 
 def test_each_note_of_a_stage_is_a_line():
