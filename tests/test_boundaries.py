@@ -56,7 +56,7 @@ LAYERS = {
     ),
     "sweeps": (
         "errors heartbeat search_options trials",
-        "dependencies finalists study_lock sweep_store",
+        "dependencies finalists study_lock sweep_store worth",
         "events pool run_store study",
         "cleanup gpu_check planning results resume submission",
         "open_sweep progress",
