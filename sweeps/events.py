@@ -9,6 +9,7 @@ from align.evaluation.comparison import Compared
 from align.space.spaces import Value
 from sweeps.finalists import Standing
 from sweeps.trials import Milestone, TrialSummary
+from sweeps.worth.stop_rule import EarlyStop
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class StageStarted:
     """A search starts or is continued; several may be open at once.
 
     `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up.
+    `items` is how many validation items are behind an objective that is a share of them, else 0;
+    `usd_per_hour` the price of an hour of a trial, if one was given.
     """
 
     line: str
@@ -30,6 +33,8 @@ class StageStarted:
     seconds_before: float = 0.0
     earlier: tuple[TrialSummary, ...] = ()
     notes: tuple[str, ...] = ()
+    items: int = 0
+    usd_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,14 @@ class WorkerWarned:
 
 
 @dataclass(frozen=True)
+class SearchStopped:
+    """`sweep.stop_when` lets no further trial begin; running trials finish."""
+
+    stage: str
+    stop: EarlyStop
+
+
+@dataclass(frozen=True)
 class FinalistMeasured:
     """A finalist was measured on unseen items; there are `of` finalists.
 
@@ -135,6 +148,7 @@ Event = (
     | TrialRetried
     | TrialFinished
     | WorkerWarned
+    | SearchStopped
     | FinalistMeasured
     | PoolChanged
     | StageFinished

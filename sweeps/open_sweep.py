@@ -20,6 +20,7 @@ from sweeps.events import (
     Event,
     MilestoneReported,
     OnEvent,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
@@ -32,10 +33,11 @@ from sweeps.pool.protocols import End, Task
 from sweeps.pool.stage_job import Measurement, StageJob, trial_key
 from sweeps.results.baseline import gain_over_default
 from sweeps.results.finalist_queue import Finals
-from sweeps.results.sweep_result import SweepResult
+from sweeps.results.sweep_result import SweepResult, no_result
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 from sweeps.trials import DEFAULT, Assignment, Milestone, TrialSummary, best_of
+from sweeps.worth.next_trial import measure_of
 
 STOPPED_REASON = "stopped on request"
 #: The most different warnings of a stage's workers that are passed on.
@@ -67,10 +69,12 @@ class OpenSweep:
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
+        self._measure, self._stop_told = measure_of(job.recipe, job.stage), False
         self._row = row.id
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
+            self._bridge.stop_by(self._measure)
             self._start()
         except BaseException:
             self.close()
@@ -194,8 +198,10 @@ class OpenSweep:
             seconds_before=row.seconds,
             earlier=trials,
             notes=tuple(self._bridge.notes),
+            items=self._measure.items,
         )
         self._emit(started)
+        self._tell_early_stop()
         if self._bridge.finished:
             self._go_on()
 
@@ -209,6 +215,7 @@ class OpenSweep:
         if isinstance(task, Assignment):
             self._leftovers.trial_ended(self._bridge.trials())
             self._emit(TrialFinished(self._job.stage, self._bridge.summary(task.number)))
+            self._tell_early_stop()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -223,7 +230,7 @@ class OpenSweep:
         best = best_of(trials, self._config.minimised)
         if best is None:
             self._save(state=FAILED, request="")
-            raise SweepError(_no_result(self._job, trials))
+            raise SweepError(no_result(self._job, trials))
         chosen = best.number if standing is None else standing.chosen
         folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
         version = Registry(self._driver.database, self._storage).register(self.line, folder)
@@ -271,6 +278,12 @@ class OpenSweep:
                 self._warnings.append(text)
                 self._emit(WorkerWarned(self._job.stage, task.number, text))
 
+    def _tell_early_stop(self) -> None:
+        stop = self._bridge.stop_when.decision
+        if stop is not None and not self._stop_told:
+            self._stop_told = True
+            self._emit(SearchStopped(self._job.stage, stop))
+
     def _emit(self, event: Event) -> None:
         self._driver.on_event(event)
 
@@ -278,14 +291,3 @@ class OpenSweep:
         """Update the row, and add the time since the last update to it."""
         last_saved, self._since = self._since, time.monotonic()
         return update(self._driver.database, self._row, self._since - last_saved, **fields)
-
-
-def _no_result(job: StageJob, trials: tuple[TrialSummary, ...]) -> str:
-    reasons = "; ".join(
-        f"trial {trial.number} {trial.state}" + (f" ({trial.reason})" if trial.reason else "")
-        for trial in trials
-    )
-    return (
-        f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "
-        f"'{job.stage}' (a lower learning_rate, other rungs) or data, and run the sweep again"
-    )

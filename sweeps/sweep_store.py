@@ -23,7 +23,7 @@ from sweeps.errors import SweepError, SweepNotFound
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 
 #: Fields of a stage's `sweep` that do not affect existing trials.
-_MAY_CHANGE = ("trials", "retries", "finalists", "keep_checkpoints")
+_MAY_CHANGE = ("trials", "retries", "finalists", "keep_checkpoints", "stop_when")
 
 _ATTEMPTS = 5
 

@@ -12,6 +12,7 @@ from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageStarted,
     TrialFinished,
     TrialRetried,
@@ -69,6 +70,8 @@ def _told(event: Event) -> str:
         return f"{event.stage} trial {event.trial.number}: {event.trial.state}{reason}"
     if isinstance(event, WorkerWarned):
         return f"{event.stage} {event.remark}"
+    if isinstance(event, SearchStopped):
+        return f"{event.stage}: {event.stop.text}"
     if isinstance(event, FinalistMeasured):
         name = system_name(event)
         return f"{event.stage} {name} on unseen items: objective {objective_text(event.objective)}"

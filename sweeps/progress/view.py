@@ -15,6 +15,7 @@ from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
@@ -75,6 +76,7 @@ class SweepView:
         | TrialRetried
         | TrialFinished
         | WorkerWarned
+        | SearchStopped
         | FinalistMeasured
         | StageFinished,
     ) -> None:
@@ -93,6 +95,8 @@ class SweepView:
                 stage.trial_finished(event)
             case WorkerWarned():
                 stage.warned(event)
+            case SearchStopped():
+                stage.search_stopped(event)
             case FinalistMeasured():
                 stage.finalist_measured(event)
             case StageFinished():
@@ -183,6 +187,8 @@ def _figures(stage: StageView) -> list[Text]:
         return [_result(stage, stage.finished)]
     lines = [_best(stage), *(Text(note, style="dim") for note in stage.started.notes)]
     lines += [Text(remark, style="yellow") for remark in stage.remarks]
+    if (coming := stage.next_trial) is not None and not stage.measures_finalists:
+        lines.insert(1, Text(coming.text()))
     if (against := _against(stage)) is not None:
         lines.insert(0, against)
     if stage.retried:

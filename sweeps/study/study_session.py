@@ -17,6 +17,7 @@ from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.study.constraints import constrain, told
 from sweeps.study.distributions import suggest
+from sweeps.study.early_stops import StopWhen
 from sweeps.study.pruners import Pruning
 from sweeps.study.samplers import Sampling
 from sweeps.study.study_trials import StudyTrials
@@ -35,6 +36,7 @@ from sweeps.trials import (
     TrialSummary,
     measured,
 )
+from sweeps.worth.next_trial import Measure
 
 
 class StudySession:
@@ -95,6 +97,16 @@ class StudySession:
     def wanted(self) -> int:
         """Number of trials that the sweep should have, including repeats of failed trials."""
         return self._contents.wanted
+
+    @property
+    def stop_when(self) -> StopWhen:
+        """The rule of `sweep.stop_when`, with its decision."""
+        return self._contents.stop_when
+
+    def stop_by(self, measure: Measure) -> None:
+        """Apply `sweep.stop_when` from now on; the expected gain is that of `measure`."""
+        self._contents.stop_when.measure = measure
+        self._contents.consider_stopping()
 
     @property
     def finished(self) -> bool:
@@ -209,15 +221,8 @@ class StudySession:
     def stop_open(self, reason: str) -> None:
         """End all open trials as FAIL; this session hands out no more."""
         self._stopped = True
-        storage = self._contents.storage
-        for trial in self._contents.open_trials():
-            trial_id = self._contents.trial_id(trial.number)
-            if trial.state == TrialState.WAITING:
-                storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-            storage.set_trial_user_attr(trial_id, REASON, reason)
-            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self._contents.fail_open(reason)
         self._live.clear()
-        self._contents.changed()
 
     def again(self) -> int:
         """Queue the parameters of failed trials that were not repeated yet; returns how many."""
@@ -288,6 +293,7 @@ class StudySession:
         self._live.pop(trial.number, None)
         self._study.tell(trial, value, state=state, skip_if_finished=True)
         self._contents.changed()
+        self._contents.consider_stopping()
 
 
 def _is_running(trial: Any) -> bool:
