@@ -9,6 +9,7 @@ from align.evaluation.comparison import Compared
 from align.space.spaces import Value
 from sweeps.finalists import Standing
 from sweeps.trials import Milestone, TrialSummary
+from sweeps.worth.stop_rule import EarlyStop
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class StageStarted:
 
     `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up,
     `change` how the search differs from the line's earlier search. `rung_metric` is None where
-    trials are compared by the objective.
+    trials are compared by the objective. `items` is how many validation items are behind an
+    objective that is a share of them, else 0; `usd_per_hour` the price of an hour of a trial, if
+    there is a price.
     """
 
     line: str
@@ -34,6 +37,8 @@ class StageStarted:
     earlier: tuple[TrialSummary, ...] = ()
     notes: tuple[str, ...] = ()
     change: str = ""
+    items: int = 0
+    usd_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,14 @@ class WorkerWarned:
 
 
 @dataclass(frozen=True)
+class SearchStopped:
+    """`sweep.stop_when` lets no further trial begin; running trials finish."""
+
+    stage: str
+    stop: EarlyStop
+
+
+@dataclass(frozen=True)
 class FinalistMeasured:
     """A finalist was measured on unseen items; there are `of` finalists.
 
@@ -149,6 +162,7 @@ Event = (
     | TrialRetried
     | TrialFinished
     | WorkerWarned
+    | SearchStopped
     | FinalistMeasured
     | PoolChanged
     | StageFinished

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from align.evaluation.metrics import key_of
 from align.recipe.metric_schedule import rung_metric
-from cluster.database import Database
 from cluster.database.tables import Sweep
 from cluster.registry import Registry
-from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.cleanup import Leftovers
+from sweeps.driver import Driver
 from sweeps.errors import SweepError
 from sweeps.events import (
     Event,
     MilestoneReported,
-    OnEvent,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
@@ -38,20 +36,11 @@ from sweeps.results.sweep_result import SweepResult, no_result
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 from sweeps.trials import DEFAULT, Assignment, Milestone, TrialSummary, best_of
+from sweeps.worth.next_trial import measure_of
 
 STOPPED_REASON = "stopped on request"
 #: The most different warnings of a stage's workers that are passed on.
 MOST_WARNINGS = 20
-
-
-@dataclass(frozen=True)
-class Driver:
-    """What all sweeps of a process share. `slots(stage)` is how many of its trials fit at once."""
-
-    settings: Settings
-    database: Database
-    on_event: OnEvent
-    slots: Callable[[str], int]
 
 
 class OpenSweep:
@@ -72,10 +61,12 @@ class OpenSweep:
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
+        self._measure, self._stop_told = measure_of(job.recipe, job.stage), False
         self._row, self._change = row.id, change
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
+            self._bridge.stop_by(self._measure)
             self._start()
         except BaseException:
             self.close()
@@ -207,8 +198,10 @@ class OpenSweep:
             earlier=trials,
             notes=tuple(filter(None, (self._change, *self._bridge.notes))),
             change=self._change,
+            items=self._measure.items,
         )
         self._emit(started)
+        self._tell_early_stop()
         if self._bridge.finished:
             self._go_on()
 
@@ -228,6 +221,7 @@ class OpenSweep:
     def _trial_ended(self, number: int) -> None:
         self._leftovers.trial_ended(self._bridge.trials())
         self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
+        self._tell_early_stop()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -242,7 +236,7 @@ class OpenSweep:
         best = best_of(trials, self._config.minimised)
         if best is None:
             self._save(state=FAILED, request="")
-            raise SweepError(no_result(self._job.study, self._job.stage, trials))
+            raise SweepError(no_result(self._job, trials))
         chosen = best.number if standing is None else standing.chosen
         folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
         version = Registry(self._driver.database, self._storage).register(self.line, folder)
@@ -289,6 +283,12 @@ class OpenSweep:
             if text not in self._warnings and len(self._warnings) < MOST_WARNINGS:
                 self._warnings.append(text)
                 self._emit(WorkerWarned(self._job.stage, task.number, text))
+
+    def _tell_early_stop(self) -> None:
+        stop = self._bridge.stop_when.decision
+        if stop is not None and not self._stop_told:
+            self._stop_told = True
+            self._emit(SearchStopped(self._job.stage, stop))
 
     def _emit(self, event: Event) -> None:
         self._driver.on_event(event)

@@ -14,9 +14,10 @@ from cluster.pool import read_pool
 from cluster.registry import AdapterVersion, Registry, open_registry
 from cluster.settings import Settings
 from sweeps.dependencies import find_needs
+from sweeps.driver import Driver
 from sweeps.errors import SweepError, SweepPaused
 from sweeps.events import OnEvent, PoolChanged, ignore
-from sweeps.open_sweep import Driver, OpenSweep
+from sweeps.open_sweep import OpenSweep
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import ship_data
@@ -269,9 +270,8 @@ class _Graph:
         )
         search = Search(self._recipe, stage, parent_id, reward_model_id)
         launch = None if self._control is None else self._control.launch
-        database = self._driver.database
-        earlier = sweeps(database, search.line)
-        row = begin(database, search, self._fresh, launch)
+        earlier = sweeps(self._driver.database, search.line)
+        row = begin(self._driver.database, search, self._fresh, launch)
         change = "" if self._fresh else explain(search, row, earlier)
         job = StageJob(
             settings=portable(self._driver.settings),

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select
 
-from align.recipe import Recipe
+from align.recipe import Recipe, parse_recipe
 from align.recipe.load import error_line
 from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
@@ -29,6 +29,8 @@ class RunOptions(BaseModel):
     `needs`: the recipe's names of adapters from outside the launch, and the `line:version` that
     each resolved to. `files`: SHA-256 of each data file and file of reward functions, by path.
     `remarks`: by stage, what was said of its rows at the beginning, and what its workers warned of.
+    `price`: USD for an hour of a GPU, or of a machine without any. `usd_per_hour`: by stage, the
+    part of it that a trial takes.
     """
 
     fresh: bool = False
@@ -41,6 +43,8 @@ class RunOptions(BaseModel):
     needs: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     remarks: dict[str, list[str]] = Field(default_factory=dict)
+    price: float | None = None
+    usd_per_hour: dict[str, float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,18 @@ def with_needs(recipe: Recipe, needs: Mapping[str, str]) -> Recipe:
         config.parent = needs.get(config.parent or "", config.parent)
         config.reward_model = needs.get(config.reward_model or "", config.reward_model)
     return pinned
+
+
+def with_trials(recipe: Recipe, trials: Mapping[str, int]) -> Recipe:
+    """A copy of the recipe with other numbers of trials, by stage.
+
+    RecipeError if a stage's other fields, such as its points, do not allow that number.
+    """
+    changed = recipe.model_copy(deep=True)
+    for stage, number in trials.items():
+        changed.stages[stage].sweep.trials = number
+    parse_recipe(changed.model_dump(mode="json"), f"recipe '{recipe.name}' with other trials")
+    return changed
 
 
 def files_of(recipe: Recipe, stages: Sequence[str]) -> dict[str, str]:

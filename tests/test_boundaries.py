@@ -29,7 +29,7 @@ LAYERS = {
     "align": (
         "control_tokens errors",
         "artifact_cache atomic_write chat_tools compat console_tables gpu_cards json_output "
-        "lru_cache suggestions",
+        "lru_cache progress_lines suggestions",
         "control_text gpu_errors gpu_memory gpu_process paths space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "chat_encoder fp16",
@@ -56,9 +56,9 @@ LAYERS = {
     ),
     "sweeps": (
         "errors heartbeat search_options trials",
-        "dependencies finalists study_lock sweep_store",
+        "dependencies finalists study_lock sweep_store worth",
         "events pool recipe_changes run_store study",
-        "cleanup gpu_check planning results resume submission",
+        "cleanup driver gpu_check planning results resume submission",
         "open_sweep progress",
         "pipeline",
         "sweep",

@@ -91,6 +91,26 @@ def _of_a_point(value: Any) -> Any:
     return scalar(value)
 
 
+class StopWhen(Block):
+    """When a search ends before all its trials have run.
+
+    `gain_below`: the expected gain of the next trial, in the objective's unit, below which no
+    further trial begins.
+    """
+
+    gain_below: float = Field(allow_inf_nan=False)
+
+    @field_validator("gain_below", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"a number in the objective's unit, such as 0.01; got {value!r}")
+        if value <= 0:
+            hint = "leave stop_when out for a search that runs all its trials"
+            raise ValueError(f"no gain is below {value}, so this never stops a search; {hint}")
+        return value
+
+
 class SweepConfig(Block):
     """How a stage is searched: its trials, their pruning, and which checkpoints are kept.
 
@@ -105,7 +125,8 @@ class SweepConfig(Block):
     depends on the number of trials). `points` are parameters by dotted path that are tried after
     trial 0. `warm_start` names an earlier search: a line, a run as `<line>:<run>`, or a study.
     `retries` is how often a trial that fails by itself is tried again. `finalists` is the number of
-    best trials that are measured again, with trial 0, on unseen items.
+    best trials that are measured again, with trial 0, on unseen items. `stop_when` ends a search
+    before all its trials have run (None: never).
     """
 
     trials: int = Field(default=4, ge=1)
@@ -131,6 +152,8 @@ class SweepConfig(Block):
     finalists: int = Field(default=3, ge=0)
     keep_checkpoints: Literal["none", "best", "all"] = "none"
     seed: int = 0
+    # Left out of dumps without a value, so that searches of earlier versions are recognised.
+    stop_when: StopWhen | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @field_validator("rungs")
     @classmethod

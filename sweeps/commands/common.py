@@ -73,7 +73,8 @@ def plain_row(row: Sweep) -> dict[str, Any]:
 
 
 def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str, Any]:
-    """A sweep as JSON: its trials, the best trial, the finalists' standing, and remarks."""
+    """A sweep as JSON: its trials, the best, the finalists, remarks, and the worth of another."""
+    from sweeps.results.search_worth import search_worth
     from sweeps.run_store import remarks_on
 
     trials = trials_of(settings, row)
@@ -86,6 +87,7 @@ def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str,
         "best": None if best is None else asdict(best),
         "unseen": row.unseen,
         "remarks": remarks_on(database, row),
+        **search_worth(settings, database, row, trials).plain(),
         "trials": [asdict(trial) for trial in trials],
     }
 

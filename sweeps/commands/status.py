@@ -152,14 +152,19 @@ def _tell_waiting(launch: Launch, begun: list[Sweep]) -> None:
 
 
 def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
+    from sweeps.results.search_worth import search_worth
     from sweeps.run_store import remarks_on
 
     trials = trials_of(settings, row)
     version = f", {version_of(settings, database, row)}" if row.adapter_id else ""
     typer.echo(f"{row.line} sweep {row.run}: {row.state}, {row.seconds:.0f} s{version}")
     _print_trials(row, trials)
+    worth = search_worth(settings, database, row, trials).lines()
     for remark in remarks_on(database, row):
-        typer.echo(f"- {remark}")
+        if remark not in worth:
+            typer.echo(f"- {remark}")
+    for text in worth:
+        typer.echo(text)
     if row.unseen:
         from sweeps.finalists import Standing
 

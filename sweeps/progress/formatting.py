@@ -12,6 +12,7 @@ from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageStarted,
     TrialFinished,
     TrialPaused,
@@ -21,13 +22,6 @@ from sweeps.events import (
 )
 from sweeps.finalists import Entry, Standing
 from sweeps.results.baseline import beside_default
-
-
-def clock_time(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def short(name: str) -> str:
@@ -79,6 +73,8 @@ def _told(event: Event) -> str:
         return f"{event.stage} trial {event.trial.number}: {event.trial.state}{reason}"
     if isinstance(event, WorkerWarned):
         return f"{event.stage} {event.remark}"
+    if isinstance(event, SearchStopped):
+        return f"{event.stage}: {event.stop.text}"
     if isinstance(event, FinalistMeasured):
         name = system_name(event)
         return f"{event.stage} {name} on unseen items: objective {objective_text(event.objective)}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
@@ -18,6 +19,7 @@ from sweeps.events import (
 from sweeps.progress.formatting import system_name
 from sweeps.progress.time_left import seconds_left, work_left
 from sweeps.trials import DEFAULT, TrialSummary, best_of
+from sweeps.worth.next_trial import Measure, NextTrial, next_trial
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -71,6 +73,15 @@ class StageView:
     def default(self) -> TrialSummary | None:
         """The trial of the recipe's own settings, trial 0; None before it begins."""
         return self._trials.get(DEFAULT)
+
+    @property
+    def next_trial(self) -> NextTrial | None:
+        """The worth of the next trial; None before it is known, and where no trial is left."""
+        started, left = self.started, self.started.trials - len(self._trials)
+        if left < 1:
+            return None
+        measure = Measure(started.objective, started.minimised, started.items)
+        return next_trial(self.trials, left, measure, started.usd_per_hour)
 
     @property
     def finalists(self) -> str:
@@ -156,6 +167,12 @@ class StageView:
     def trial_finished(self, event: TrialFinished) -> None:
         """Replace a trial by its final state."""
         self._trials[event.trial.number] = event.trial
+
+    def search_stopped(self, event: SearchStopped) -> None:
+        """Record that no further trial begins."""
+        self.started = replace(self.started, trials=len(self._trials))
+        if event.stop.text not in self.remarks:
+            self.remarks.append(event.stop.text)
 
     def warned(self, event: WorkerWarned) -> None:
         """Record a warning of a worker."""

@@ -9,11 +9,13 @@ from threading import RLock
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from align.progress_lines import clock_time
 from sweeps.events import (
     Event,
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
@@ -22,7 +24,7 @@ from sweeps.events import (
     TrialStarted,
     WorkerWarned,
 )
-from sweeps.progress.formatting import clock_time, objective_text, pool_text, standing_text
+from sweeps.progress.formatting import objective_text, pool_text, standing_text
 from sweeps.progress.stage import StageView
 from sweeps.progress.table import trials_table
 from sweeps.progress.time_left import pace
@@ -76,6 +78,7 @@ class SweepView:
         | TrialRetried
         | TrialFinished
         | WorkerWarned
+        | SearchStopped
         | FinalistMeasured
         | StageFinished,
     ) -> None:
@@ -96,6 +99,8 @@ class SweepView:
                 stage.trial_finished(event)
             case WorkerWarned():
                 stage.warned(event)
+            case SearchStopped():
+                stage.search_stopped(event)
             case FinalistMeasured():
                 stage.finalist_measured(event)
             case StageFinished():
@@ -186,6 +191,8 @@ def _figures(stage: StageView) -> list[Text]:
         return [_result(stage, stage.finished)]
     lines = [_best(stage), *(Text(note, style="dim") for note in stage.started.notes)]
     lines += [Text(remark, style="yellow") for remark in stage.remarks]
+    if (coming := stage.next_trial) is not None and not stage.measures_finalists:
+        lines.insert(1, Text(coming.text()))
     if (against := _against(stage)) is not None:
         lines.insert(0, against)
     if stage.retried:

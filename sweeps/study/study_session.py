@@ -19,6 +19,7 @@ from cluster.settings import Settings
 from sweeps.study.constraints import constrain
 from sweeps.study.rung_decisions import RungDecisions, bracket_size, by_promise, due, waiting_at
 from sweeps.study.samplers import Sampling
+from sweeps.study.study_state import StudyState
 from sweeps.study.study_trials import StudyTrials
 from sweeps.study_lock import StudyLock
 from sweeps.trials import (
@@ -33,13 +34,13 @@ from sweeps.trials import (
     VALUES,
     Assignment,
     Milestone,
-    TrialSummary,
     measured,
     rounded,
 )
+from sweeps.worth.next_trial import Measure
 
 
-class StudySession:
+class StudySession(StudyState):
     """One study under one driver; the only user of Optuna in a sweep. Not thread-safe.
 
     All metrics of a milestone are in the user attribute `rung:<optimizer step>`. The pruner reads
@@ -61,7 +62,6 @@ class StudySession:
         self._sampling = Sampling(stage)
         self._decisions = RungDecisions(stage, study)
         self._live: dict[int, Any] = {}
-        self._stopped = False
         self._lock = StudyLock(settings, database, study)
         try:
             self._contents = StudyTrials(settings, database, study, stage, self._sampling.grid)
@@ -92,37 +92,10 @@ class StudySession:
         """SweepLocked if another process drives the study now, since this one lost its lock."""
         self._lock.check()
 
-    @property
-    def notes(self) -> list[str]:
-        """Remarks for the user on how the search was set up."""
-        return self._contents.notes
-
-    @property
-    def wanted(self) -> int:
-        """Number of trials that the sweep should have, including repeats of failed trials."""
-        return self._contents.wanted
-
-    @property
-    def finished(self) -> bool:
-        """Whether all begun trials have ended and no more will be handed out."""
-        begun_trials = self._contents.begun()
-        ended = all(trial.state.is_finished() for trial in begun_trials)
-        return ended and (self._stopped or len(begun_trials) >= self.wanted)
-
-    @property
-    def started(self) -> bool:
-        """Whether any trial has been measured yet."""
-        return any(
-            key.startswith(RUNG) for trial in self._contents.begun() for key in trial.user_attrs
-        )
-
-    def trials(self) -> list[TrialSummary]:
-        """Summaries of all begun trials, by number."""
-        return self._contents.summaries()
-
-    def summary(self, number: int) -> TrialSummary:
-        """The summary of one trial."""
-        return self._contents.summaries(number)[0]
+    def stop_by(self, measure: Measure) -> None:
+        """Apply `sweep.stop_when` from now on; the expected gain is that of `measure`."""
+        self._contents.stop_when.measure = measure
+        self._contents.consider_stopping()
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None if all have been handed out.
@@ -294,6 +267,7 @@ class StudySession:
         self._live.pop(trial.number, None)
         self._study.tell(trial, value, state=state, skip_if_finished=True)
         self._contents.changed()
+        self._contents.consider_stopping()
 
 
 def _is_running(trial: Any) -> bool:

@@ -14,6 +14,7 @@ from cluster.settings import Settings
 from sweeps.study.compatibility import check_direction, check_spaces, direction_of
 from sweeps.study.constraints import constrain
 from sweeps.study.distributions import distribution, suggest, whole
+from sweeps.study.early_stops import StopWhen
 from sweeps.study.grid import Grid, key
 from sweeps.study.samplers import Sampling
 from sweeps.study.storage import open_storage, summaries
@@ -50,6 +51,7 @@ class StudyTrials:
         except BaseException:
             self.storage.engine.dispose()
             raise
+        self.stop_when = StopWhen(self.study, stage.sweep)
         points = [*stage.sweep.points, *self._warm.get("points", [])]
         self._points = [whole(stage, point) for point in points]
         self._note()
@@ -89,9 +91,29 @@ class StudyTrials:
         )
         return summaries(self.study, selected)
 
+    def fail_open(self, reason: str) -> None:
+        """End all open trials as FAIL."""
+        for trial in self.open_trials():
+            trial_id = self.trial_id(trial.number)
+            if trial.state == TrialState.WAITING:
+                self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            self.storage.set_trial_user_attr(trial_id, REASON, reason)
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self.changed()
+
+    def consider_stopping(self) -> None:
+        """Let `sweep.stop_when` decide whether further trials begin."""
+        if self.stop_when.undecided:
+            self.stop_when.consider(self.summaries(), self.wanted)
+
     @property
     def wanted(self) -> int:
-        """Number of trials that the sweep should have; without a search space 1 is enough."""
+        """Number of trials that the sweep should have; without a search space 1 is enough.
+
+        Those that have begun, if `sweep.stop_when` has ended the search.
+        """
+        if self.stop_when.decision is not None:
+            return len(self.begun())
         own_trials = self._own()
         repeats = sum(AGAIN in trial.user_attrs for trial in own_trials)
         count = repeats + (self._stage.sweep.trials if self._stage.space() else 1)
@@ -128,17 +150,9 @@ class StudyTrials:
             params = trial.params or trial.system_attrs.get("fixed_params", {})
             self.study.enqueue_trial(params, user_attrs={AGAIN: trial.number})
         self.changed()
+        if failed and self.stop_when.decision is not None:
+            self.stop_when.ask_for(len(self.begun()) + len(failed))
         return len(failed)
-
-    def fail_open(self, reason: str) -> None:
-        """End all open trials as FAIL."""
-        for trial in self.open_trials():
-            trial_id = self.trial_id(trial.number)
-            if trial.state == TrialState.WAITING:
-                self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-            self.storage.set_trial_user_attr(trial_id, REASON, reason)
-            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        self.changed()
 
     def params(self, trial: Any, sampling: Sampling) -> dict[str, Any]:
         """The trial's parameters: stored in it, queued with it, or suggested now.

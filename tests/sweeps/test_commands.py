@@ -163,7 +163,7 @@ def test_what_contradicts_itself_is_refused_before_anything_starts(refused, sett
     )
     assert "did you mean 'sft'?" in refused("run", file, "--only", "stf")
     assert "`alignery sweep run RECIPE --only sft`" in refused("run", file, "--only", "reward")
-    assert "give --dry-run too" in refused("run", file, "--price", "1")
+    assert "give --dry-run too" in refused("run", file, "--accelerator", "T4", "--gpus", "1")
     assert "expected key=value" in refused("run", file, "--label", "spot")
     assert "--add and --trials contradict" in refused(
         "resume", "toy", "--add", "1", "--trials", "2"

@@ -6,9 +6,18 @@ from dataclasses import asdict
 import pytest
 
 from align.errors import DataError
+from align.recipe.blocks import StopWhen
+from sweeps.driver import Driver
 from sweeps.errors import SweepError
-from sweeps.events import StageFinished, StageStarted, TrialFinished, TrialRetried, WorkerWarned
-from sweeps.open_sweep import MOST_WARNINGS, Driver, OpenSweep
+from sweeps.events import (
+    SearchStopped,
+    StageFinished,
+    StageStarted,
+    TrialFinished,
+    TrialRetried,
+    WorkerWarned,
+)
+from sweeps.open_sweep import MOST_WARNINGS, OpenSweep
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import StageJob, portable
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read
@@ -154,3 +163,16 @@ def test_another_driver_goes_on_where_it_was_left(sweep):
     assert sweep.state == RUNNING
     assert [trial.state for trial in sweep.told(StageStarted)[1].earlier] == ["COMPLETE", "RUNNING"]
     assert sweep.open.ask().params == left.params
+
+
+def test_a_search_that_promises_too_little_ends_and_is_registered(sweep):
+    sweep.open.close()
+    config = sweep._given[2].stages["sft"].sweep
+    config.trials, config.stop_when = 6, StopWhen(gain_below=0.1)
+    sweep.again()
+    for objective in (0.5, 0.51, 0.52):
+        assert not sweep.told(SearchStopped)
+        sweep.measure(objective)
+    (stopped,) = sweep.told(SearchStopped)
+    assert stopped.stop.text.endswith(" < 0.1 after 3 of 6 trials")
+    assert sweep.state == FINISHED and len(sweep.open.result.trials) == 3

@@ -12,7 +12,6 @@ from sweeps.events import (
     WorkerWarned,
 )
 from sweeps.progress.formatting import (
-    clock_time,
     line,
     lines,
     objective_text,
@@ -21,11 +20,6 @@ from sweeps.progress.formatting import (
 )
 from sweeps.trials import Milestone
 from tests.sweeps.progress_events import FAILED, STARTED
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (75.4, "1:15"), (3723, "1:02:03")])
-def test_clock_time(seconds, shown):
-    assert clock_time(seconds) == shown
 
 
 def test_each_note_of_a_stage_is_a_line():
