@@ -134,7 +134,9 @@ class Evaluator:
     ) -> dict[str, list[float]]:
         prompts, columns = [row["prompt"] for row in rows], columns_of(rows)
         parts = {
-            name: self._systems.preferences(adapter, prompts, texts)
+            name: rewards.multiplied(
+                name, self._systems.preferences(adapter, prompts, texts), prompts, texts, columns
+            )
             if isinstance(rewards.configs[name], RewardModel)
             else rewards.part(name, prompts, texts, columns)
             for name in rewards.weights
