@@ -55,9 +55,9 @@ LAYERS = {
         "commands",
     ),
     "sweeps": (
-        "errors heartbeat search_options trials",
+        "errors heartbeat search_options trials winner_probability",
         "dependencies finalists study_lock sweep_store",
-        "events pool run_store study",
+        "answer events pool run_store study",
         "cleanup gpu_check planning results resume submission",
         "open_sweep progress",
         "pipeline",

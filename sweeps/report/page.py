@@ -82,6 +82,7 @@ def page(report: SweepReport, svgs: Mapping[str, str], files: tuple[str, ...]) -
         title=f"Sweep {report.name}",
         subtitle=f"{report.state} · base {report.base} · made {report.made}".removeprefix(" · "),
         sections=sections,
+        answers=[(stage.stage, _answer(stage)) for stage in report.stages],
         stages=_stages(report),
         stages_told="Chosen and figures are by unseen items where finalists were measured on them; "
         "intervals are 95 %. Figures marked “validation” were searched on, which flatters them.",
@@ -92,6 +93,14 @@ def page(report: SweepReport, svgs: Mapping[str, str], files: tuple[str, ...]) -
         packages=report.packages,
         files=", ".join(files),
     )
+
+
+def _answer(stage: StageReport) -> list[str]:
+    if stage.answer:
+        return stage.answer
+    if not stage.measured:
+        return ["Nothing has been measured yet"]
+    return ["No finalist was measured on unseen items, so no gain is known"]
 
 
 def _shown(part: Part, svgs: Mapping[str, str]) -> dict[str, object]:
