@@ -114,17 +114,19 @@ def over_default_text(unseen: Standing) -> str:
 
 
 def _default_won(unseen: Standing, challenger: Entry | None) -> str:
-    text = "The default is as good: no tried configuration was shown better"
+    broken = "" if unseen.winner.feasible else "; the default breaks a constraint"
     if challenger is None or challenger.against_default is None:
-        return text
+        return f"The default won: no other configuration was compared on unseen items{broken}"
     gain = challenger.against_default
-    text += (
-        f". The best other, trial {challenger.number}, has {unseen.measure} "
-        f"{difference_text(unseen.measure, gain)} to it on {gain.count} items"
+    text = (
+        "The default is as good: no tried configuration was shown better. The best other, trial "
+        f"{challenger.number}, has {unseen.measure} {difference_text(unseen.measure, gain)} to it "
+        f"on {gain.count} items"
     )
     if unseen.probability is not None:
-        text += f"; really better with a probability of {probability_text(unseen.probability)}"
-    return text
+        chance = probability_text(unseen.probability)
+        text += f"; the probability that it is really better is {chance}"
+    return text + broken
 
 
 def _price_of_gain(unseen: Standing, spent: Cost) -> str:
