@@ -239,8 +239,8 @@ class Story:
         """Print the final table, its verdicts, where the files are, and the next commands."""
         from sweeps.results.results_table import table, verdicts
 
-        names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
-        self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
+        shown = table(self.measured, self.sweeps, self.items)
+        self.console.print("\n[bold]6 What came of it[/]", shown)
         sentences = verdicts(self.recipe, self.measured, WORKED, self.sweeps)
         self.say("\n".join(f"   {sentence}" for sentence in sentences))
         self.console.print(self.times.table())

@@ -191,6 +191,14 @@ def remarks_on(database: Database, row: Sweep) -> list[str]:
     return options_of(read(database, row.launch_id)).remarks.get(row.stage, [])
 
 
+def trial_price(database: Database, row: Sweep) -> float | None:
+    """USD for an hour of a trial of a sweep; None if its newest launch was given no price."""
+    if row.launch_id is None:
+        return None
+    usd: float | None = read(database, row.launch_id).options.get("usd_per_hour", {}).get(row.stage)
+    return usd
+
+
 def add_remark(database: Database, identity: int, stage: str, text: str) -> bool:
     """Add a remark on a stage to a launch; False if it is there already."""
     options = options_of(read(database, identity))

@@ -55,9 +55,9 @@ LAYERS = {
         "commands",
     ),
     "sweeps": (
-        "errors heartbeat search_options trials",
+        "errors heartbeat search_options trials winner_probability",
         "dependencies finalists study_lock sweep_store worth",
-        "events pool recipe_changes run_store study",
+        "answer events pool recipe_changes run_store study",
         "cleanup driver gpu_check planning results resume submission",
         "open_sweep progress",
         "pipeline",

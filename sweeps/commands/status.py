@@ -152,12 +152,19 @@ def _tell_waiting(launch: Launch, begun: list[Sweep]) -> None:
 
 
 def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
+    from sweeps.answer import answer_lines, cost
+    from sweeps.finalists import Standing
     from sweeps.results.search_worth import search_worth
-    from sweeps.run_store import remarks_on
+    from sweeps.run_store import remarks_on, trial_price
 
     trials = trials_of(settings, row)
     version = f", {version_of(settings, database, row)}" if row.adapter_id else ""
     typer.echo(f"{row.line} sweep {row.run}: {row.state}, {row.seconds:.0f} s{version}")
+    standing = Standing.read(row.unseen) if row.unseen else None
+    if standing is not None:
+        for text in answer_lines(standing, cost(row.seconds, trials, trial_price(database, row))):
+            typer.echo(text)
+        typer.echo()
     _print_trials(row, trials)
     worth = search_worth(settings, database, row, trials).lines()
     for remark in remarks_on(database, row):
@@ -165,10 +172,8 @@ def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
             typer.echo(f"- {remark}")
     for text in worth:
         typer.echo(text)
-    if row.unseen:
-        from sweeps.finalists import Standing
-
-        _print_unseen(Standing.read(row.unseen))
+    if standing is not None:
+        _print_unseen(standing)
 
 
 @dataclass(frozen=True)

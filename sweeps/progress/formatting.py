@@ -7,6 +7,7 @@ import math
 from align.evaluation.result_text import difference_text, estimate_text, evidence_text
 from align.evaluation.statistics import Paired
 from align.space.spaces import Value
+from sweeps.answer import over_default_text, probability_text
 from sweeps.events import (
     Event,
     FinalistMeasured,
@@ -22,6 +23,7 @@ from sweeps.events import (
 )
 from sweeps.finalists import Entry, Standing
 from sweeps.results.baseline import beside_default
+from sweeps.trials import DEFAULT
 
 
 def short(name: str) -> str:
@@ -110,6 +112,10 @@ def standing_text(unseen: Standing) -> str:
     text = f"on {chosen.items or unseen.items} unseen items {measure} {figure}"
     for name, gain in differences_of(chosen).items():
         text += f", to the {name} {difference_text(measure, gain)}"
+    if unseen.chosen == DEFAULT:
+        text += f"; {over_default_text(unseen)}"
+    elif unseen.probability is not None:
+        text += f", really better with a probability of {probability_text(unseen.probability)}"
     if unseen.chosen != unseen.searched_best:
         text += f"; trial {unseen.searched_best} was best in the search"
     return text

@@ -18,7 +18,7 @@ from sweeps.control import state_of
 from sweeps.finalists import Standing
 from sweeps.report.data import StageReport, SweepReport, parameters
 from sweeps.report.importance import importance
-from sweeps.run_store import RunTarget, recipe_of, remarks_on, rows_of
+from sweeps.run_store import RunTarget, recipe_of, remarks_on, rows_of, trial_price
 from sweeps.study.storage import read_trials
 
 _PACKAGES = ("ray", "optuna")
@@ -76,6 +76,7 @@ def _stage(
         reward_model=names.get(row.reward_model_id or "", config.reward_model or ""),
         seconds=row.seconds,
         remarks=tuple(remarks_on(database, row)),
+        usd_per_hour=trial_price(database, row),
     )
 
 
