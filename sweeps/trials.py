@@ -24,6 +24,7 @@ PRUNED = "pruned"  # the step at which it was decided that the trial ends
 REASON = "reason"  # why it failed
 DEATHS = "deaths"  # how many lost workers count against it
 AGAIN = "again"  # the failed trial that it repeats
+ORIGIN = "origin"  # where its point came from, if it was queued
 FROM = "from"  # the earlier study it was taken from; such a trial only informs the sampler
 #: + number: the metrics of a finished trial's adapter on unseen items. An attribute of the study,
 #: since Optuna allows no changes to a finished trial.
@@ -82,7 +83,8 @@ class TrialSummary:
     milestone violates the stage's constraints (None: no constraints); if above 0, the trial is not
     `feasible`. `unseen` has the metrics on unseen items, if any; `ran` when and where each
     milestone was measured, by optimizer step or `unseen`. `again` is the failed trial that it
-    repeats.
+    repeats. `origin` says where its point came from: `default`, `point` (of the recipe),
+    `warm start: <study>`, `prior: <source>`, `sampler` or `again`.
     """
 
     number: int
@@ -99,6 +101,7 @@ class TrialSummary:
     unseen: dict[str, float] = field(default_factory=dict)
     ran: dict[str, dict[str, Any]] = field(default_factory=dict)
     again: int | None = None
+    origin: str = "sampler"
 
 
 def is_own(trial: Any) -> bool:
@@ -150,7 +153,18 @@ def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSumma
         unseen=dict(unseen.get("metrics", {})),
         ran=ran,
         again=attrs.get(AGAIN),
+        origin=_origin(trial),
     )
+
+
+def _origin(trial: Any) -> str:
+    """Where a FrozenTrial's point came from; earlier versions did not store it."""
+    if AGAIN in trial.user_attrs:
+        return "again"
+    if trial.number == DEFAULT:
+        return "default"
+    queued = "point" if "fixed_params" in trial.system_attrs else "sampler"
+    return str(trial.user_attrs.get(ORIGIN, queued))
 
 
 def ranked(trials: Iterable[TrialSummary], minimised: bool) -> list[TrialSummary]:

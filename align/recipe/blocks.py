@@ -124,6 +124,7 @@ class SweepConfig(Block):
     `startup_trials` is the number of trials drawn at random before the sampler learns (None: it
     depends on the number of trials). `points` are parameters by dotted path that are tried after
     trial 0. `warm_start` names an earlier search: a line, a run as `<line>:<run>`, or a study.
+    `priors` are learning rates from earlier searches and publications, tried before the sampler's.
     `retries` is how often a trial that fails by itself is tried again. `finalists` is the number of
     best trials that are measured again, with trial 0, on unseen items. `stop_when` ends a search
     before all its trials have run (None: never).
@@ -148,6 +149,10 @@ class SweepConfig(Block):
         default_factory=list
     )
     warm_start: str | None = None
+    # Left out of dumps while on, so that searches of earlier versions are recognised.
+    priors: Literal["auto", "none"] = Field(
+        default="auto", exclude_if=lambda value: value == "auto"
+    )
     retries: int = Field(default=1, ge=0)
     finalists: int = Field(default=3, ge=0)
     keep_checkpoints: Literal["none", "best", "all"] = "none"

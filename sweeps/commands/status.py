@@ -215,6 +215,7 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
             "violation", lambda trial: "" if trial.violation is None else f"{trial.violation:.3g}"
         ),
         column("seconds", lambda trial: f"{trial.seconds:.1f}"),
+        column("origin", lambda trial: trial.origin),
         column("repeats", lambda trial: "" if trial.again is None else str(trial.again)),
         column("reason", lambda trial: trial.reason),
     ]
