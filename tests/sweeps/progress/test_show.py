@@ -1,9 +1,11 @@
 """A live table on a terminal, plain lines elsewhere."""
 
 import io
+from threading import Event
 
 from rich.console import Console
 
+import align.progress_lines
 from sweeps.events import (
     StageFinished,
 )
@@ -36,3 +38,19 @@ def test_a_terminal_gets_a_live_table_that_stays():
         for event in EVENTS:
             progress(event)
     assert "best so far: trial 0" in console.file.getvalue()
+
+
+def test_a_long_silence_is_broken_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr(align.progress_lines, "SILENCE", 0.01)
+    told = Event()
+
+    class Told(io.StringIO):
+        def write(self, text):
+            if "trial 0 after step 20 of 40" in text:
+                told.set()
+            return super().write(text)
+
+    with Progress(Console(file=Told(), width=40)) as progress:
+        for event in EVENTS[:4]:
+            progress(event)
+        assert told.wait(30)
