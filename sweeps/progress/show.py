@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from align.progress_lines import ProgressLines
-from sweeps.events import Event, StageFinished
+from sweeps.events import Event, StageFinished, TrialFinished
 from sweeps.progress.formatting import lines
 from sweeps.progress.view import SweepView
 
@@ -71,6 +71,9 @@ class Progress:
     def _say(self, event: Event) -> None:
         for text in lines(event):
             self._lines.say(text)
+        stage = self._view.stage(event.stage) if isinstance(event, TrialFinished) else None
+        if stage is not None and (coming := stage.next_trial) is not None:
+            self._lines.say(f"{stage.started.stage}: {coming.text()}")
 
     def _stop(self) -> None:
         """Stop the live table. Its last state stays on the screen."""

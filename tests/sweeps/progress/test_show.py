@@ -1,6 +1,7 @@
 """A live table on a terminal, plain lines elsewhere."""
 
 import io
+from dataclasses import replace
 from threading import Event
 
 from rich.console import Console
@@ -8,9 +9,10 @@ from rich.console import Console
 import align.progress_lines
 from sweeps.events import (
     StageFinished,
+    TrialFinished,
 )
 from sweeps.progress import Progress
-from tests.sweeps.progress_events import DONE, EVENTS
+from tests.sweeps.progress_events import DONE, EVENTS, STARTED
 
 
 def test_plain_lines_where_there_is_no_terminal():
@@ -54,3 +56,14 @@ def test_a_long_silence_is_broken_where_there_is_no_terminal(monkeypatch):
         for event in EVENTS[:4]:
             progress(event)
         assert told.wait(30)
+
+
+def test_plain_lines_say_what_the_next_trial_is_worth_once_three_are_complete():
+    console = Console(file=io.StringIO(), width=40)
+    with Progress(console) as progress:
+        progress(replace(STARTED, trials=5))
+        for number, objective in enumerate((0.3, 0.5, 0.45)):
+            progress(TrialFinished("dpo", replace(DONE, number=number, objective=objective)))
+    told = [line for line in console.file.getvalue().splitlines() if "expected gain" in line]
+    assert len(told) == 1 and told[0].startswith("dpo: next trial: expected gain +0.0")
+    assert "; all 2 left: +0." in told[0]
