@@ -78,9 +78,11 @@ def noting(database: Database, launch: int, on_event: OnEvent) -> OnEvent:
     def heard(event: Event) -> None:
         if isinstance(event, StageStarted):
             sweep_store.attach(database, event.line, event.run, launch)
+            if event.change:
+                run_store.add_remark(database, launch, event.stage, event.change)
             options = run_store.options_of(run_store.read(database, launch))
             remarks = options.remarks.get(event.stage, [])
-            event = replace(event, notes=(*event.notes, *remarks))
+            event = replace(event, notes=tuple(dict.fromkeys((*event.notes, *remarks))))
         elif isinstance(event, WorkerWarned):
             if not run_store.add_remark(database, launch, event.stage, event.remark):
                 return

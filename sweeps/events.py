@@ -16,9 +16,11 @@ from sweeps.worth.stop_rule import EarlyStop
 class StageStarted:
     """A search starts or is continued; several may be open at once.
 
-    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up.
-    `items` is how many validation items are behind an objective that is a share of them, else 0;
-    `usd_per_hour` the price of an hour of a trial, if one was given.
+    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up,
+    `change` how the search differs from the line's earlier search. `rung_metric` is None where
+    trials are compared by the objective. `items` is how many validation items are behind an
+    objective that is a share of them, else 0; `usd_per_hour` the price of an hour of a trial, if
+    one was given.
     """
 
     line: str
@@ -29,10 +31,12 @@ class StageStarted:
     objective: str
     minimised: bool
     concurrent: int
+    rung_metric: str | None = None
     budget_seconds: float | None = None
     seconds_before: float = 0.0
     earlier: tuple[TrialSummary, ...] = ()
     notes: tuple[str, ...] = ()
+    change: str = ""
     items: int = 0
     usd_per_hour: float | None = None
 
@@ -49,11 +53,12 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class MilestoneReported:
-    """A trial reported the metrics of a milestone."""
+    """A trial reported the metrics of a milestone; `rung_metric` as in `StageStarted`."""
 
     stage: str
     number: int
     milestone: Milestone
+    rung_metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,14 @@ class TrialFinished:
 
     stage: str
     trial: TrialSummary
+
+
+@dataclass(frozen=True)
+class TrialPaused:
+    """A trial waits at a rung until the other trials have reached it; its worker takes another."""
+
+    stage: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -145,6 +158,7 @@ Event = (
     StageStarted
     | TrialStarted
     | MilestoneReported
+    | TrialPaused
     | TrialRetried
     | TrialFinished
     | WorkerWarned

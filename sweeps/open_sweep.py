@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align.evaluation.metrics import key_of
+from align.recipe.metric_schedule import rung_metric
 from cluster.database import Database
 from cluster.database.tables import Sweep
 from cluster.registry import Registry
@@ -24,6 +25,7 @@ from sweeps.events import (
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -60,8 +62,11 @@ class OpenSweep:
     The study of its row is created, continued, or returned unchanged if it has finished.
     """
 
-    def __init__(self, driver: Driver, job: StageJob, row: Sweep) -> None:
-        """Lock the study. SweepLocked if another process drives it."""
+    def __init__(self, driver: Driver, job: StageJob, row: Sweep, change: str = "") -> None:
+        """Lock the study. SweepLocked if another process drives it.
+
+        `change` says how the search differs from the earlier search of its line.
+        """
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
         self._storage = Storage(driver.settings)
@@ -70,11 +75,11 @@ class OpenSweep:
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
         self._measure, self._stop_told = measure_of(job.recipe, job.stage), False
-        self._row = row.id
+        self._row, self._change = row.id, change
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
-            self._bridge.stop_by(self._measure)
+            self._bridge.stop_when.judge_by(self._measure)
             self._start()
         except BaseException:
             self.close()
@@ -99,6 +104,8 @@ class OpenSweep:
         """The next trial, or the next finalist to measure; None if there is nothing to run now."""
         if self.ended:
             return None
+        for number in self._bridge.decide_rung():
+            self._trial_ended(number)
         if self._finals is not None:
             return self._finals.ask()
         if (next_ := self._bridge.ask()) is not None:
@@ -110,7 +117,8 @@ class OpenSweep:
         return not self._stopped or isinstance(task, Measurement)
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Handle a result that a worker reports; True if its trial continues."""
+        """Handle a worker's result; True if its trial continues. SweepLocked without the lock."""
+        self._bridge.check_lock()
         self._warn(task, result)
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
@@ -126,12 +134,15 @@ class OpenSweep:
             continues = False
         else:
             continues = self._measured(task, Milestone(**json.loads(result["milestone"])))
-        if not continues:
-            self._trial_ended(task)
+        if not continues and isinstance(task, Assignment) and self._bridge.paused(task.number):
+            self._emit(TrialPaused(self._job.stage, task.number))
+        elif not continues:
+            self._task_ended(task)
         return continues
 
     def died(self, task: Task, end: End) -> None:
         """Handle the loss of the task's worker: retry the task, or end it as failed."""
+        self._bridge.check_lock()
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
             self._finals.died(task, end)
@@ -139,7 +150,7 @@ class OpenSweep:
             self._bridge.release(task.number)
             self._emit(TrialRetried(self._job.stage, task.number, end.reason))
         else:
-            self._trial_ended(task)
+            self._task_ended(task)
 
     def stop(self) -> None:
         """End all open trials as FAIL and measure finalists; without any, end with no result."""
@@ -186,20 +197,14 @@ class OpenSweep:
         self._save(state=RUNNING)
         recipe, config, stage = self._job.recipe, self._config, self._job.stage
         started = StageStarted(
-            line=row.line,
-            stage=stage,
-            run=row.run,
-            trials=self._bridge.wanted,
-            steps=recipe.steps(stage),
-            objective=config.objective,
+            line=row.line, stage=stage, run=row.run, trials=self._bridge.wanted,
+            steps=recipe.steps(stage), objective=config.objective, rung_metric=rung_metric(config),
             minimised=config.minimised,
             concurrent=max(1, min(self._bridge.wanted, self._driver.slots(stage))),
-            budget_seconds=config.budget_seconds,
-            seconds_before=row.seconds,
-            earlier=trials,
-            notes=tuple(self._bridge.notes),
+            budget_seconds=config.budget_seconds, seconds_before=row.seconds, earlier=trials,
+            notes=tuple(filter(None, (self._change, *self._bridge.notes))), change=self._change,
             items=self._measure.items,
-        )
+        )  # fmt: skip
         self._emit(started)
         self._tell_early_stop()
         if self._bridge.finished:
@@ -208,14 +213,20 @@ class OpenSweep:
     def _measured(self, task: Assignment, milestone: Milestone) -> bool:
         continues = self._bridge.report(task.number, milestone)
         self._save()  # a killed driver loses only the time since the last milestone
-        self._emit(MilestoneReported(self._job.stage, task.number, milestone))
+        metric = rung_metric(self._config)
+        self._emit(MilestoneReported(self._job.stage, task.number, milestone, metric))
         return continues
 
-    def _trial_ended(self, task: Task) -> None:
+    def _task_ended(self, task: Task) -> None:
         if isinstance(task, Assignment):
-            self._leftovers.trial_ended(self._bridge.trials())
-            self._emit(TrialFinished(self._job.stage, self._bridge.summary(task.number)))
-            self._tell_early_stop()
+            self._trial_ended(task.number)
+        else:
+            self._go_on()
+
+    def _trial_ended(self, number: int) -> None:
+        self._leftovers.trial_ended(self._bridge.trials())
+        self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
+        self._tell_early_stop()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -230,7 +241,7 @@ class OpenSweep:
         best = best_of(trials, self._config.minimised)
         if best is None:
             self._save(state=FAILED, request="")
-            raise SweepError(no_result(self._job, trials))
+            raise SweepError(no_result(self._job.study, self._job.stage, trials))
         chosen = best.number if standing is None else standing.chosen
         folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
         version = Registry(self._driver.database, self._storage).register(self.line, folder)
@@ -259,17 +270,9 @@ class OpenSweep:
         )
         self.close()
         finished = StageFinished(
-            row.line,
-            row.stage,
-            version.name,
-            best,
-            trials,
-            row.seconds,
-            config.budget_seconds,
-            reused,
-            gain,
-            unseen,
-        )
+            row.line, row.stage, version.name, best, trials, row.seconds, config.budget_seconds,
+            reused, gain, unseen,
+        )  # fmt: skip
         self._emit(finished)
 
     def _warn(self, task: Task, result: Mapping[str, Any]) -> None:

@@ -21,9 +21,10 @@ from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import ship_data
 from sweeps.pool.stage_job import TRIAL, StageJob, portable
+from sweeps.recipe_changes import explain
 from sweeps.results.sweep_result import SweepResult
 from sweeps.run_store import choose
-from sweeps.sweep_store import Search, begin
+from sweeps.sweep_store import Search, begin, sweeps
 
 
 class Asked(Protocol):
@@ -268,7 +269,10 @@ class _Graph:
         )
         search = Search(self._recipe, stage, parent_id, reward_model_id)
         launch = None if self._control is None else self._control.launch
-        row = begin(self._driver.database, search, self._fresh, launch)
+        database = self._driver.database
+        earlier = sweeps(database, search.line)
+        row = begin(database, search, self._fresh, launch)
+        change = "" if self._fresh else explain(search, row, earlier)
         job = StageJob(
             settings=portable(self._driver.settings),
             recipe=self._travelling,
@@ -281,7 +285,7 @@ class _Graph:
             shelf=self._shelf,
             factory=self._factory,
         )
-        return OpenSweep(self._driver, job, row)
+        return OpenSweep(self._driver, job, row, change)
 
 
 def _needed(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select
 
 from align.recipe import Recipe, parse_recipe
+from align.recipe.load import error_line
 from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
 from cluster.database import Database
@@ -163,15 +164,18 @@ def rows_of(database: Database, launch: Launch) -> list[Sweep]:
 def recipe_of(row: Launch | Sweep) -> Recipe:
     """The resolved recipe that the launch or the sweep was started with.
 
-    SweepError if it is of an earlier version that wrote what this version does not accept.
+    SweepError if it is of another version that wrote what this version does not accept.
     """
     try:
         return Recipe.model_validate(row.recipe)
-    except ValidationError:
+    except ValidationError as error:
         name = row.line if isinstance(row, Sweep) else row.name
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
         raise SweepError(
-            f"the recipe that {name} was searched with is of an earlier version, and this one does "
-            f"not read it; `alignery sweep status {name} --json` prints its trials"
+            f"the recipe that {name} was searched with is of another version of Alignery, and this "
+            f"one does not read it: {error_line(first)}{more}. Go on with the version that wrote "
+            f"it; `alignery sweep status {name} --json` prints its trials here"
         ) from None
 
 

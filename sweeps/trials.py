@@ -12,8 +12,12 @@ from align.space.spaces import Value
 #: Number of the trial that has the recipe's default configuration.
 DEFAULT = 0
 
+#: The most items whose values are stored of a milestone.
+MOST_VALUES = 2000
+
 #: Names of a trial's user attributes in the study.
 RUNG = "rung:"  # + step: the metrics measured there
+VALUES = "values:"  # + step: the rung metric of each item, by the item's key
 RAN = "ran:"  # + step: when and where they were measured
 DECIDED = "decided"  # the last step at which it was decided that the trial continues
 PRUNED = "pruned"  # the step at which it was decided that the trial ends
@@ -30,8 +34,10 @@ UNSEEN = "unseen:"
 class Milestone:
     """A measurement of a trial at a rung (`index` 0, 1, …) or at its last step.
 
-    `step` and `total` are optimizer steps; `metrics` holds at least `objective` and `seconds`.
-    `ran` says when and where: `began` and `ended` (seconds since the epoch), `node`, `worker`.
+    `step` and `total` are optimizer steps; `metrics` holds `seconds`, and `objective` or `rung`
+    (the rung metric), at the last step `objective`. `values` has the rung metric of each item by
+    the item's key, for comparisons item by item. `ran` says when and where: `began` and `ended`
+    (seconds since the epoch), `node`, `worker`.
     """
 
     step: int
@@ -39,6 +45,7 @@ class Milestone:
     index: int
     metrics: dict[str, float]
     ran: dict[str, Any] | None = None
+    values: dict[str, float] | None = None
 
     @property
     def last(self) -> bool:
@@ -49,6 +56,11 @@ class Milestone:
     def objective(self) -> float:
         """The value by which trials are ranked; NaN if the trial did not measure it."""
         return self.metrics.get("objective", math.nan)
+
+    @property
+    def decisive(self) -> float:
+        """The value that decides whether the trial continues; NaN if it was not measured."""
+        return self.objective if self.last else self.metrics.get("rung", self.objective)
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,11 @@ def measured(trial: Any) -> dict[int, dict[str, float]]:
         for key, metrics in trial.user_attrs.items()
         if key.startswith(RUNG)
     }
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Values of items with six significant digits, as they are stored; at most MOST_VALUES."""
+    return {key: float(f"{value:.6g}") for key, value in list(values.items())[:MOST_VALUES]}
 
 
 def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSummary:

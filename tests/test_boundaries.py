@@ -57,7 +57,7 @@ LAYERS = {
     "sweeps": (
         "errors heartbeat search_options trials",
         "dependencies finalists study_lock sweep_store worth",
-        "events pool run_store study",
+        "events pool recipe_changes run_store study",
         "cleanup gpu_check planning results resume submission",
         "open_sweep progress",
         "pipeline",

@@ -24,7 +24,7 @@ _ROWS = 32
 #: Sequences of a held-out item that each kind of measurement reads, apart from generated answers.
 _SEQUENCES: dict[Kind, int] = {
     "answers": 0, "wins": 1, "pairs": 2, "implied": 4, "completions": 1, "labels": 2,
-    "divergence": 2,
+    "divergence": 2, "sampled": 0,
 }  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def measured_seconds(
     speed, total = speed_of(machine, cores), Range()
     token = _forward(shape, tokens) + 2 * shape.hidden * shape.vocab
     for kind in kinds:
-        if kind == "answers":
+        if kind in ("answers", "sampled"):
             total += written(items, tokens, answer, shape, machine, cores)
         operations = _SEQUENCES[kind] * items * tokens * token
         total += _longest(operations / speed.operations, speed, Range())

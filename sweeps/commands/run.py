@@ -124,6 +124,34 @@ def _show_plan(settings: Settings, inputs: RunInputs, gpus: int | None, as_json:
         for stage, remarks in options.remarks.items():
             for remark in remarks:
                 typer.echo(f"{stage}: {remark}")
+        for stage, change in _changes(settings, inputs).items():
+            typer.echo(f"{stage}: {change}")
+
+
+def _changes(settings: Settings, inputs: RunInputs) -> dict[str, str]:
+    """What the stages differ in from their lines' earlier searches, where that is known.
+
+    Of a stage whose parent is still to be searched it is not.
+    """
+    from cluster.database import open_database
+    from sweeps.recipe_changes import explain
+    from sweeps.sweep_store import Search, same_search, sweeps
+
+    database, changes = open_database(settings), {}
+    for stage in inputs.stages:
+        config, adapters = inputs.local.stages[stage], inputs.outside
+        names = [name for name in (config.parent, config.reward_model) if name]
+        if inputs.options.fresh or any(name not in adapters for name in names):
+            continue
+        ids = (
+            adapters[name].adapter_id if name else None
+            for name in (config.parent, config.reward_model)
+        )
+        search = Search(inputs.local, stage, *ids)
+        row = same_search(database, search)
+        if change := explain(search, row, sweeps(database, search.line)):
+            changes[stage] = change
+    return changes
 
 
 def _recorded(options: SearchOptions) -> RunOptions:

@@ -203,6 +203,7 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
             column(short(name), lambda trial, name=name: value_text(trial.params.get(name)))
             for name in names
         ),
+        column("rung metric", _rung_text),
         column("objective", lambda trial: objective_text(trial.objective)),
         column("to default", against_default),
         column(
@@ -213,6 +214,11 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
         column("reason", lambda trial: trial.reason),
     ]
     _print_columns(columns)
+
+
+def _rung_text(trial: TrialSummary) -> str:
+    """The rung metric at the newest milestone; empty where trials are compared by the objective."""
+    return f"{trial.metrics['rung']:.4g}" if "rung" in trial.metrics else ""
 
 
 def _print_columns(columns: list[_Column]) -> None:

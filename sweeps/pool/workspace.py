@@ -15,7 +15,7 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.pool.stage_job import TrialProtocol, trial_key
 
-_LOG = "milestones.json"
+_LOG, _VALUES = "milestones.json", "values.json"
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +56,24 @@ class Workspace:
             return {}
         return {int(step): metrics for step, metrics in log.items()}
 
-    def keep(self, step: int, metrics: dict[str, float]) -> None:
-        """Store a milestone's metrics, and make its checkpoint durable."""
+    def values(self, step: int) -> dict[str, float]:
+        """The rung metric of each item at a milestone; empty if there are none."""
+        return self._values().get(str(step), {})
+
+    def _values(self) -> dict[str, dict[str, float]]:
+        try:
+            content = json.loads((self.folder / _VALUES).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return dict(content)
+
+    def keep(
+        self, step: int, metrics: dict[str, float], values: dict[str, float] | None = None
+    ) -> None:
+        """Store a milestone's metrics and items' values, and make its checkpoint durable."""
+        if values:  # before the metrics, which say that the milestone was measured
+            content = {**self._values(), str(step): values}
+            write_atomically(self.folder / _VALUES, json.dumps(content))
         # An orphan worker may write too.
         write_atomically(self.folder / _LOG, json.dumps({**self.measured(), step: metrics}))
         if self._remote:

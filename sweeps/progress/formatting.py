@@ -15,6 +15,7 @@ from sweeps.events import (
     SearchStopped,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -62,6 +63,8 @@ def _told(event: Event) -> str:
         return f"{event.stage} trial {event.number}{resumed}: {params or 'defaults'}"
     if isinstance(event, MilestoneReported):
         return _measured(event)
+    if isinstance(event, TrialPaused):
+        return f"{event.stage} trial {event.number}: waits for the others at its rung"
     if isinstance(event, TrialRetried):
         text = f"{event.stage} trial {event.number}: its worker ended, another goes on"
         return f"{text}: {event.reason}"
@@ -143,10 +146,13 @@ def _started(event: StageStarted) -> str:
 
 def _measured(event: MilestoneReported) -> str:
     milestone = event.milestone
+    figure = f"objective {objective_text(milestone.objective)}"
+    if event.rung_metric is not None and not milestone.last:
+        figure = f"{event.rung_metric} {objective_text(milestone.decisive)}"
     violation = milestone.metrics.get("violation", 0.0)
     violation_text = f", breaks a constraint by {violation:.0%}" if violation > 0 else ""
     return (
         f"{event.stage} trial {event.number}: step {milestone.step}/{milestone.total}, "
-        f"objective {objective_text(milestone.objective)}{violation_text}, "
+        f"{figure}{violation_text}, "
         f"{milestone.metrics.get('seconds', 0.0):.1f} s"
     )

@@ -11,6 +11,7 @@ from sweeps.events import (
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -164,6 +165,11 @@ class StageView:
             violation=violation,
             feasible=violation is None or violation <= 0,
         )
+
+    def trial_paused(self, event: TrialPaused) -> None:
+        """Let a trial wait at a rung."""
+        if (trial := self._trials.get(event.number)) is not None:
+            self._trials[event.number] = _waiting(trial)
 
     def trial_retried(self, event: TrialRetried) -> None:
         """Let a trial wait for another worker. A finalist that is measured again stays complete."""

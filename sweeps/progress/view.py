@@ -19,6 +19,7 @@ from sweeps.events import (
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -74,6 +75,7 @@ class SweepView:
         self,
         event: TrialStarted
         | MilestoneReported
+        | TrialPaused
         | TrialRetried
         | TrialFinished
         | WorkerWarned
@@ -90,6 +92,8 @@ class SweepView:
                 stage.trial_started(event)
             case MilestoneReported():
                 stage.measured(event)
+            case TrialPaused():
+                stage.trial_paused(event)
             case TrialRetried():
                 stage.trial_retried(event)
             case TrialFinished():

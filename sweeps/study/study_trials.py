@@ -13,9 +13,10 @@ from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.study.compatibility import check_direction, check_spaces, direction_of
 from sweeps.study.constraints import constrain
-from sweeps.study.distributions import distribution, whole
+from sweeps.study.distributions import distribution, suggest, whole
 from sweeps.study.early_stops import StopWhen
 from sweeps.study.grid import Grid, key
+from sweeps.study.samplers import Sampling
 from sweeps.study.storage import open_storage, summaries
 from sweeps.study.warm_start import lesson
 from sweeps.trials import AGAIN, FROM, REASON, TrialSummary, is_own
@@ -50,7 +51,7 @@ class StudyTrials:
         except BaseException:
             self.storage.engine.dispose()
             raise
-        self.stop_when = StopWhen(self.study, stage.sweep)
+        self.stop_when = StopWhen(self.study, stage.sweep, self.summaries, lambda: self.wanted)
         points = [*stage.sweep.points, *self._warm.get("points", [])]
         self._points = [whole(stage, point) for point in points]
         self._note()
@@ -100,11 +101,6 @@ class StudyTrials:
             self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         self.changed()
 
-    def consider_stopping(self) -> None:
-        """Let `sweep.stop_when` decide whether further trials begin."""
-        if self.stop_when.undecided:
-            self.stop_when.consider(self.summaries(), self.wanted)
-
     @property
     def wanted(self) -> int:
         """Number of trials that the sweep should have; without a search space 1 is enough.
@@ -152,6 +148,25 @@ class StudyTrials:
         if failed and self.stop_when.decision is not None:
             self.stop_when.ask_for(len(self.begun()) + len(failed))
         return len(failed)
+
+    def params(self, trial: Any, sampling: Sampling) -> dict[str, Any]:
+        """The trial's parameters: stored in it, queued with it, or suggested now.
+
+        A sampler that suggests parameters jointly does so first; each parameter that is left is
+        then drawn from a random generator of its own.
+        """
+        number = trial.number
+        system_attrs = self.storage.get_trial_system_attrs(self.trial_id(number))
+        queued_params = system_attrs.get("fixed_params", {})
+        assigned = {**queued_params, **trial.params}
+        if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
+            trial.relative_params  # noqa: B018
+
+        def reseed(path: str) -> None:
+            if path not in assigned:
+                self.study.sampler = sampling.make(number, path)
+
+        return dict(suggest(trial, self._stage, reseed))
 
     def _untried(self) -> list[dict[str, Value]]:
         """Points of the recipe, of a warm start and of a grid that no trial has yet."""

@@ -43,7 +43,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"sampler": "tpesampler"}, "did you mean 'TPESampler'"),
     ({"pruner": "hyperbant"}, "sweep.pruner: did you mean 'hyperband'"),
-    ({"pruner": "asha"}, "sweep.pruner: allowed: successive_halving, hyperband"),
+    ({"pruner": "asha"}, "sweep.pruner: allowed: paired, successive_halving"),
     ({"retries": -1}, "sweep.retries: "),
     ({"finalists": -1}, "sweep.finalists: "),
     ({"startup_trials": -1}, "sweep.startup_trials: "),

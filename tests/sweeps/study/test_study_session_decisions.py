@@ -133,7 +133,7 @@ def _second(sampler: str, killed: bool = False) -> dict[str, Any]:
         for index in range(3):
             bridge.report(0, at(index, 0.5))
         if killed:
-            suggest = bridge_module.suggest
+            suggest = study_trials.suggest
 
             def broken_off(trial: Any, stage: Any, reseed: Callable[[str], None]) -> dict[str, Any]:
                 def once(path: str) -> None:
@@ -143,10 +143,10 @@ def _second(sampler: str, killed: bool = False) -> dict[str, Any]:
 
                 return suggest(trial, stage, once)
 
-            patch.setattr(bridge_module, "suggest", broken_off)
+            patch.setattr(study_trials, "suggest", broken_off)
             with pytest.raises(KeyboardInterrupt):
                 bridge.ask()
-            patch.setattr(bridge_module, "suggest", suggest)
+            patch.setattr(study_trials, "suggest", suggest)
             bridge = StudySession(SETTINGS, DATABASE, STUDY, stage)  # type: ignore[arg-type]
         second = bridge.ask()
         assert second is not None and second.number == 1
