@@ -25,11 +25,12 @@ class ProgressLines:
         self,
         state: Callable[[], str],
         console: Console | None = None,
-        every: float = SILENCE,
+        every: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state, self._console = state, console or Console(stderr=True)
-        self._every, self._clock, self._printed = every, clock, clock()
+        self._every = SILENCE if every is None else every
+        self._clock, self._printed = clock, clock()
         self._ended = Event()
         self._thread = Thread(target=self._watch, name="progress lines", daemon=True)
 

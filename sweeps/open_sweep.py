@@ -66,7 +66,7 @@ class OpenSweep:
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
-            self._bridge.stop_by(self._measure)
+            self._bridge.stop_when.judge_by(self._measure)
             self._start()
         except BaseException:
             self.close()
@@ -236,7 +236,7 @@ class OpenSweep:
         best = best_of(trials, self._config.minimised)
         if best is None:
             self._save(state=FAILED, request="")
-            raise SweepError(no_result(self._job, trials))
+            raise SweepError(no_result(self._job.study, self._job.stage, trials))
         chosen = best.number if standing is None else standing.chosen
         folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
         version = Registry(self._driver.database, self._storage).register(self.line, folder)

@@ -13,7 +13,7 @@ from align.recipe import Recipe
 from cluster.database import Database
 from cluster.database.tables import Launch
 from cluster.jobs import own_job_id
-from cluster.pool import read_pool
+from cluster.pool import Node, read_pool
 from cluster.ray import ray_session
 from cluster.registry import AdapterVersion, open_registry
 from cluster.settings import Settings
@@ -110,7 +110,9 @@ def drive_launch(
     with driving(settings, database) as begin, ray_session(settings):
         placement = placement_of(settings, recipe, stages, options)
         check_workers(settings, placement, recipe)
-        options = options.model_copy(update={"usd_per_hour": _usd_per_hour(placement, inputs)})
+        if options.price is not None:
+            rates = usd_per_hour(placement, stages, options.price, read_pool())
+            options = options.model_copy(update={"usd_per_hour": rates})
         if launch is None:
             launch = run_store.create(database, recipe, stages, options, own_job_id())
         control = begin(launch)
@@ -129,21 +131,18 @@ def drive_launch(
     return run_store.read(database, launch.id), results
 
 
-def _usd_per_hour(placement: Placement, inputs: RunInputs) -> dict[str, float]:
-    """The price of an hour of a trial by stage; empty without a price.
+def usd_per_hour(
+    placement: Placement, stages: Sequence[str], price: float, nodes: Sequence[Node]
+) -> dict[str, float]:
+    """What an hour of a trial costs by stage, where a GPU, or a machine without any, costs `price`.
 
     A trial pays its share of a GPU, or without GPUs its share of the machine.
     """
-    price = inputs.options.price
-    if price is None:
-        return {}
-    nodes = read_pool()
     rates = {}
-    for stage in inputs.stages:
+    for stage in stages:
         on_machine = max([1, *(placement.holds(stage, node) for node in nodes)])
-        if placement.max_concurrent is not None:
-            on_machine = min(on_machine, placement.max_concurrent)
-        rates[stage] = price * (placement.gpus.get(stage) or 1 / on_machine)
+        at_once = min(on_machine, placement.max_concurrent or on_machine)
+        rates[stage] = price * (placement.gpus.get(stage) or 1 / at_once)
     return rates
 
 

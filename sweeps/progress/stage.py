@@ -129,6 +129,19 @@ class StageView:
             return []
         return work_left(self.started, self.trials, self._totals)
 
+    def state(self) -> str:
+        """What runs of this stage, and the steps done, in a line."""
+        if self.measures_finalists:
+            return f"{self.started.stage}: measuring finalists, {self.finalists}, on unseen items"
+        running = [
+            f"trial {trial.number} "
+            + (f"after step {trial.step} of {self.total(trial.number)}" if trial.step else "begun")
+            for trial in self.trials
+            if trial.state == "RUNNING"
+        ]
+        ended = f"{self.started.stage}: {self.ended} of {self.started.trials} trials ended"
+        return f"{ended}, {', '.join(running) or 'none running'}"
+
     def trial_started(self, event: TrialStarted) -> None:
         """Mark a trial as running on a worker."""
         new_trial = TrialSummary(event.number, "RUNNING", event.params, None, event.step)

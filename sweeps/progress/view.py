@@ -50,6 +50,7 @@ class SweepView:
         self._planned, self._clock, self._lock = dict(planned or {}), clock, RLock()
         self._stages: dict[str, StageView] = {}
         self._pool: PoolChanged | None = None
+        self._began = clock()
 
     @property
     def open(self) -> list[StageView]:
@@ -123,6 +124,16 @@ class SweepView:
             if not work and not later:
                 return None  # only finalists are left, whose time is not known
             return max((sum(work) + later) / self._slots, max(work, default=0.0))
+
+    def state(self) -> str:
+        """What runs, the steps done and the time left, in a line; empty between two stages."""
+        with self._lock:
+            if not self._stages:
+                return f"preparing, {clock_time(self._clock() - self._began)} so far"
+            texts = [stage.state() for stage in self.open]
+            if texts and (left := self.left) is not None:
+                texts.append(f"about {clock_time(left)} left" + (" in all" if self._later else ""))
+            return "; ".join(texts)
 
     def render(self, width: int, height: int) -> RenderableType:
         """The open stages in `width` cells and `height` lines; empty if no stage is open."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from align.evaluation.comparison import Compared
 from cluster.registry import AdapterVersion
 from sweeps.finalists import Standing
-from sweeps.pool.stage_job import StageJob
 from sweeps.trials import TrialSummary
 
 
@@ -43,13 +42,13 @@ class SweepResult:
         return sum(trial.state == "FAIL" for trial in self.trials)
 
 
-def no_result(job: StageJob, trials: Iterable[TrialSummary]) -> str:
-    """The message of a search without a complete trial: how each ended, and what to change."""
+def no_result(study: str, stage: str, trials: Sequence[TrialSummary]) -> str:
+    """The error of a search in which no trial was completed: the reasons, and what to do."""
     reasons = "; ".join(
         f"trial {trial.number} {trial.state}" + (f" ({trial.reason})" if trial.reason else "")
         for trial in trials
     )
     return (
-        f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "
-        f"'{job.stage}' (a lower learning_rate, other rungs) or data, and run the sweep again"
+        f"no trial of {study} was completed: {reasons}. Change the recipe's stage '{stage}' "
+        "(a lower learning_rate, other rungs) or data, and run the sweep again"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from align.recipe import SweepConfig
@@ -19,27 +19,35 @@ STOPPED_EARLY, ASKED_FOR = "stopped_early", "trials_asked_for"
 class StopWhen:
     """The rule of one study. A decision holds until the rule changes or more trials are asked for.
 
-    It is applied once `measure` is set, by which the expected gain is computed.
+    It is applied once `judge_by` was called. `begun` gives the trials that have begun, `wanted` how
+    many there should be.
     """
 
-    def __init__(self, study: Any, sweep: SweepConfig) -> None:
-        self.measure: Measure | None = None
-        self._study, self._sweep = study, sweep
+    def __init__(
+        self,
+        study: Any,
+        sweep: SweepConfig,
+        begun: Callable[[], Sequence[TrialSummary]],
+        wanted: Callable[[], int],
+    ) -> None:
+        self._study, self._sweep, self._begun, self._wanted = study, sweep, begun, wanted
+        self._measure: Measure | None = None
         self.decision = stored_decision(study.user_attrs, sweep)
 
-    @property
-    def undecided(self) -> bool:
-        """Whether there is a rule to apply and no decision yet."""
-        has_rule = self._sweep.stop_when is not None and self.measure is not None
-        return has_rule and self.decision is None
+    def judge_by(self, measure: Measure) -> None:
+        """Apply the rule from now on; the expected gain is that of `measure`."""
+        self._measure = measure
+        self.consider()
 
-    def consider(self, trials: Sequence[TrialSummary], wanted: int) -> None:
-        """Decide by the trials that have begun; a decision to stop is stored."""
-        asked_for = int(self._study.user_attrs.get(ASKED_FOR, 0))
-        if self.measure is None or len(trials) < asked_for:
+    def consider(self) -> None:
+        """Decide by the trials that have begun, unless that is done; a decision is stored."""
+        if self._sweep.stop_when is None or self._measure is None or self.decision is not None:
+            return
+        trials = self._begun()
+        if len(trials) < int(self._study.user_attrs.get(ASKED_FOR, 0)):
             return
         startup = startup_trials(self._sweep)
-        self.decision = early_stop(self._sweep, trials, wanted, startup, self.measure)
+        self.decision = early_stop(self._sweep, trials, self._wanted(), startup, self._measure)
         if self.decision is not None:
             self._study.set_user_attr(STOPPED_EARLY, self.decision.plain())
 

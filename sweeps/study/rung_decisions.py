@@ -27,13 +27,14 @@ def bracket_size(stage: StageConfig, wanted: int) -> int:
     """How many of the first trials wait for each other; 0 for an asynchronous bracket.
 
     A sampler without a model, or whose model is used by no more than half of the trials, suggests
-    all trials at once.
+    all trials at once, unless `stop_when` may end the search before they are needed.
     """
     sweep = stage.sweep
     if not sweep.synchronous or not sweep.rungs:
         return 0
     learns = sweep.sampler not in _WITHOUT_MODEL and wanted > 2 * max(4, startup_trials(sweep))
-    return max(4, startup_trials(sweep), len(sweep.points) + 1) if learns else wanted
+    in_parts = learns or sweep.stop_when is not None
+    return max(4, startup_trials(sweep), len(sweep.points) + 1) if in_parts else wanted
 
 
 _WITHOUT_MODEL = ("random", "qmc", "grid", "brute_force", "RandomSampler", "QMCSampler",

@@ -37,7 +37,6 @@ from sweeps.trials import (
     measured,
     rounded,
 )
-from sweeps.worth.next_trial import Measure
 
 
 class StudySession(StudyState):
@@ -58,8 +57,7 @@ class StudySession(StudyState):
         start is invalid, or if the study on the database contradicts the recipe.
         """
         self.name = study
-        self._stage = stage
-        self._sampling = Sampling(stage)
+        self._stage, self._sampling = stage, Sampling(stage)
         self._decisions = RungDecisions(stage, study)
         self._live: dict[int, Any] = {}
         self._lock = StudyLock(settings, database, study)
@@ -91,11 +89,6 @@ class StudySession(StudyState):
     def check_lock(self) -> None:
         """SweepLocked if another process drives the study now, since this one lost its lock."""
         self._lock.check()
-
-    def stop_by(self, measure: Measure) -> None:
-        """Apply `sweep.stop_when` from now on; the expected gain is that of `measure`."""
-        self._contents.stop_when.measure = measure
-        self._contents.consider_stopping()
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None if all have been handed out.
@@ -267,7 +260,7 @@ class StudySession(StudyState):
         self._live.pop(trial.number, None)
         self._study.tell(trial, value, state=state, skip_if_finished=True)
         self._contents.changed()
-        self._contents.consider_stopping()
+        self.stop_when.consider()
 
 
 def _is_running(trial: Any) -> bool:

@@ -54,7 +54,7 @@ class StudyTrials:
         except BaseException:
             self.storage.engine.dispose()
             raise
-        self.stop_when = StopWhen(self.study, stage.sweep)
+        self.stop_when = StopWhen(self.study, stage.sweep, self.summaries, lambda: self.wanted)
         self._points = self._listed_points()
         self._note()
 
@@ -102,11 +102,6 @@ class StudyTrials:
             self.storage.set_trial_user_attr(trial_id, REASON, reason)
             self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         self.changed()
-
-    def consider_stopping(self) -> None:
-        """Let `sweep.stop_when` decide whether further trials begin."""
-        if self.stop_when.undecided:
-            self.stop_when.consider(self.summaries(), self.wanted)
 
     @property
     def wanted(self) -> int:

@@ -51,7 +51,7 @@ class NextTrial:
             "left": self.left,
             "complete": self.complete,
             "rest": {
-                "expected_gain": self.gain.rest,
+                "expected_gain": self.gain.rest if self.left else 0.0,
                 "seconds": self.left * self.seconds,
                 "usd": None if self.usd is None else self.left * self.usd,
             },

@@ -174,3 +174,23 @@ def test_the_worth_of_the_next_trial_is_shown_until_the_search_stops():
     shown = text(view)
     assert "next trial" not in shown and "3/3 trials" in shown and "left" not in shown
     assert "stopped by stop_when: expected gain 0.004 < 0.01 after 3 of 8 trials" in shown
+
+
+def test_the_state_in_a_line_says_what_runs_and_what_is_left():
+    now = [100.0]
+    view = SweepView({"grpo": 80}, clock=lambda: now[0])
+    now[0] = 140.0
+    assert view.state() == "preparing, 0:40 so far"
+    for event in EVENTS[:4]:
+        view.update(event)
+    assert view.state() == (
+        "dpo: 0 of 3 trials ended, trial 0 after step 20 of 40, trial 1 begun; "
+        "about 1:30 left in all"
+    )
+    for number in range(3):
+        view.update(TrialFinished("dpo", replace(DONE, number=number)))
+    assert view.state() == (
+        "dpo: measuring finalists, 0 done, on unseen items; about 0:40 left in all"
+    )
+    view.update(StageFinished("toy/dpo", "dpo", "toy/dpo:1", DONE, (DONE,), 95.0))
+    assert view.state() == ""

@@ -24,7 +24,7 @@ def searched(settings, database, recipe, hourly=None, driven=None):
     launch = run_store.create(database, recipe, ["sft"], options)
     row = begin(database, Search(recipe, "sft"), launch=launch.id)
     with StudySession(settings, database, row.study, recipe.stages["sft"]) as session:
-        session.stop_by(measure_of(recipe, "sft"))
+        session.stop_when.judge_by(measure_of(recipe, "sft"))
         if driven is None:
             run_all(session)
         for _ in range(driven or 0):

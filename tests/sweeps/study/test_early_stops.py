@@ -21,7 +21,7 @@ def opened(settings):
     def open_(stage, measure=MEASURE):
         session = StudySession(settings, open_database(settings), STUDY, stage)
         if measure is not None:
-            session.stop_by(measure)
+            session.stop_when.judge_by(measure)
         return session
 
     return open_

@@ -35,6 +35,7 @@ def test_without_a_price_only_the_time_is_told():
 def test_a_search_that_has_ended_says_what_another_trial_would_gain():
     another = next_trial(TRIALS, 0, ACCURACY)
     assert another.text().startswith("another trial: expected gain +0.0")
+    assert another.plain()["rest"] == {"expected_gain": 0.0, "seconds": 0.0, "usd": None}
     assert another.gain == next_trial(TRIALS, 1, ACCURACY).gain
 
 
