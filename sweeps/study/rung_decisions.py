@@ -41,22 +41,24 @@ _WITHOUT_MODEL = ("random", "qmc", "grid", "brute_force", "RandomSampler", "QMCS
                   "GridSampler", "BruteForceSampler")  # fmt: skip
 
 
-def waiting_at(trial: Any) -> int | None:
-    """The rung at which a RUNNING FrozenTrial was measured and not decided yet; None if it runs."""
-    steps = measured(trial)
-    decided = int(trial.user_attrs.get(DECIDED, 0))
-    newest = max(steps, default=0)
-    return newest if trial.state == TrialState.RUNNING and newest > decided else None
+def waiting_at(trial: Any, rungs: Sequence[int]) -> int | None:
+    """The rung at which a RUNNING FrozenTrial was measured and not decided yet; None if it runs.
+
+    A trial that was measured at its last step, and whose driver was killed then, waits for nobody.
+    """
+    newest = max(measured(trial), default=0)
+    undecided = newest in rungs and newest > int(trial.user_attrs.get(DECIDED, 0))
+    return newest if trial.state == TrialState.RUNNING and undecided else None
 
 
-def due(trials: Sequence[Any], size: int, wanted: int) -> list[Any]:
+def due(trials: Sequence[Any], size: int, wanted: int, rungs: Sequence[int]) -> list[Any]:
     """The waiting trials that can be decided now: those at the lowest rung, if all have reached it.
 
-    `trials` are the begun FrozenTrials, `size` is the bracket's, `wanted` how many trials there are
-    to be.
+    `trials` are the begun FrozenTrials by number, `size` is the bracket's, `wanted` how many trials
+    there are to be.
     """
-    members = [trial for trial in trials if trial.number < size]
-    waiting = [(step, trial) for trial in members if (step := waiting_at(trial)) is not None]
+    members = trials[:size]
+    waiting = [(step, trial) for trial in members if (step := waiting_at(trial, rungs)) is not None]
     if not waiting or len(members) < min(size, wanted):
         return []
     lowest = min(step for step, _ in waiting)

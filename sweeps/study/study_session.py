@@ -98,12 +98,13 @@ class StudySession(StudyState):
         """
         if self._stopped:
             return None
+        busy = self._live.keys() | self._waiting()
         orphans = [
             trial
             for trial in self._contents.begun()
-            if _is_running(trial) and trial.number not in self._live and not self._waits(trial)
+            if _is_running(trial) and trial.number not in busy
         ]
-        if self._bracket:
+        if self._members():
             orphans = by_promise(orphans, self._decisions.minimised)
         orphan = next(iter(orphans), None)
         number = self._contents.next_number() if orphan is None else orphan.number
@@ -149,20 +150,21 @@ class StudySession(StudyState):
             constrain(trial, metrics)
             self._tell(trial, TrialState.COMPLETE, milestone.objective)
             return False
-        if number < self._bracket:
+        self._contents.changed()
+        if number in self._waiting():
             self.release(number)
-            self._contents.changed()
             return False
         return self._judge(trial, milestone)
 
     def paused(self, number: int) -> bool:
         """Whether a trial waits at a rung for the decision."""
-        return any(trial.number == number for trial in self._contents.begun() if self._waits(trial))
+        return number in self._waiting()
 
     def decide_rung(self) -> list[int]:
         """Decide on the trials at a rung that all have reached; the numbers of those that ended."""
         ended, rungs = [], self._stage.sweep.rungs
-        for trial in due(self._contents.begun(), self._bracket, self.wanted):
+        begun_trials, wanted = self._contents.begun(), self.wanted
+        for trial in due(begun_trials, bracket_size(self._stage, wanted), wanted, rungs):
             step, metrics = max(measured(trial).items())
             milestone = Milestone(step, rungs[-1] + 1, rungs.index(step), metrics)
             if not self._judge(self._contents.trial(trial.number), milestone):
@@ -217,12 +219,12 @@ class StudySession(StudyState):
         self._stopped = False
         return self._contents.again()
 
-    @property
-    def _bracket(self) -> int:
-        return bracket_size(self._stage, self.wanted)
+    def _members(self) -> list[Any]:
+        return self._contents.begun()[: bracket_size(self._stage, self.wanted)]
 
-    def _waits(self, trial: Any) -> bool:
-        return bool(trial.number < self._bracket and waiting_at(trial) is not None)
+    def _waiting(self) -> set[int]:
+        rungs = self._stage.sweep.rungs
+        return {trial.number for trial in self._members() if waiting_at(trial, rungs) is not None}
 
     def _judge(self, trial: Any, milestone: Milestone) -> bool:
         """Let the pruner decide. The decision is stored before its notes, so it is made only once.

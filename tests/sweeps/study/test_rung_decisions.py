@@ -126,6 +126,28 @@ def test_a_decision_of_which_a_part_was_stored_is_completed(opened, monkeypatch)
     assert states(session) == ["RUNNING", "PRUNED", "RUNNING", "PRUNED"]
 
 
+def test_a_trial_whose_end_was_stored_only_in_part_is_completed(opened, monkeypatch):
+    session = opened(trials=2)
+
+    def killed(self, *arguments):
+        raise KeyboardInterrupt
+
+    for index in (0, 1):
+        for number in numbers(session):
+            session.report(number, at(index, 1.0))
+        session.decide_rung()
+    assert numbers(session) == [0, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(StudySession, "_tell", killed)
+        with pytest.raises(KeyboardInterrupt):
+            session.report(1, at(2, 1.0))  # the metrics are stored, the state is not
+    session = opened(trials=2)
+    assert session.decide_rung() == [] and not session.paused(1)
+    for number in numbers(session):
+        session.report(number, at(2, 1.0))
+    assert session.finished and states(session) == ["COMPLETE", "COMPLETE"]
+
+
 def test_more_trials_of_a_finished_search_are_compared_with_those_of_before(opened):
     session = opened(trials=2)
     for index in range(3):
