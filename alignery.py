@@ -115,3 +115,7 @@ def main() -> None:
     threading.excepthook = log_uncaught
     with ended_by_signals():
         app()
+
+
+if __name__ == "__main__":
+    main()
