@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,8 +100,8 @@ class OpenSweep:
         """The next trial, or the next finalist to measure; None if there is nothing to run now."""
         if self.ended:
             return None
-        for number in self._bridge.decide_rung():
-            self._trial_ended(number)
+        if ended := self._bridge.decide_rung():
+            self._trials_ended(ended)
         if self._finals is not None:
             return self._finals.ask()
         if (next_ := self._bridge.ask()) is not None:
@@ -221,13 +221,14 @@ class OpenSweep:
 
     def _task_ended(self, task: Task) -> None:
         if isinstance(task, Assignment):
-            self._trial_ended(task.number)
+            self._trials_ended([task.number])
         else:
             self._go_on()
 
-    def _trial_ended(self, number: int) -> None:
+    def _trials_ended(self, numbers: Sequence[int]) -> None:
         self._leftovers.trial_ended(self._bridge.trials())
-        self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
+        for number in numbers:
+            self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
         self._go_on()
 
     def _go_on(self) -> None:
