@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from cluster.registry import Registry
 from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.cleanup import Leftovers
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, SweepLocked
 from sweeps.events import (
     Event,
     MilestoneReported,
@@ -67,8 +68,7 @@ class OpenSweep:
         """
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
-        self._storage = Storage(driver.settings)
-        self._since = time.monotonic()
+        self._storage, self._since = Storage(driver.settings), time.monotonic()
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
@@ -180,8 +180,10 @@ class OpenSweep:
 
     def leave(self) -> None:
         """Release an unfinished sweep, so that another driver can continue it."""
-        if not self.ended and read(self._driver.database, self._row).state == RUNNING:
-            self._save(state=STOPPED)
+        with suppress(SweepLocked):  # another driver has it already
+            self._bridge.check_lock()
+            if not self.ended and read(self._driver.database, self._row).state == RUNNING:
+                self._save(state=STOPPED)
         self.close()
 
     def _start(self) -> None:
@@ -209,8 +211,7 @@ class OpenSweep:
             change=self._change,
         )
         self._emit(started)
-        if self._bridge.finished:
-            self._go_on()
+        self._go_on()
 
     def _measured(self, task: Assignment, milestone: Milestone) -> bool:
         continues = self._bridge.report(task.number, milestone)
@@ -263,8 +264,7 @@ class OpenSweep:
         versions = Registry(self._driver.database, self._storage).versions(row.line)
         version = next(entry for entry in versions if entry.adapter_id == row.adapter_id)
         best = next(trial for trial in trials if trial.number == row.best_trial)
-        config = self._config
-        metric_key = key_of(config.objective, config.method)
+        metric_key = key_of(self._config.objective, self._config.method)
         gain = gain_over_default(self._storage, row.study, best.number, metric_key)
         unseen = Standing.read(row.unseen) if row.unseen else None
         self.result = SweepResult(
@@ -278,7 +278,7 @@ class OpenSweep:
             best,
             trials,
             row.seconds,
-            config.budget_seconds,
+            self._config.budget_seconds,
             reused,
             gain,
             unseen,

@@ -6,11 +6,12 @@ from dataclasses import asdict, replace
 import pytest
 
 from align.errors import DataError
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, SweepLocked
 from sweeps.events import StageFinished, StageStarted, TrialFinished, TrialRetried, WorkerWarned
 from sweeps.open_sweep import MOST_WARNINGS, Driver, OpenSweep
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import StageJob, portable
+from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read
 from tests.sweeps.driving import at, publish
 
@@ -179,3 +180,15 @@ def test_several_trials_that_end_together_finish_the_sweep_once(sweep):
     assert len(sweep.told(StageFinished)) == 2
     assert [event.trial.number for event in sweep.told(TrialFinished)] == [0, 1, 2, 3]
     assert isinstance(sweep.events[-1], StageFinished)
+
+
+def test_a_driver_that_lost_the_sweep_to_another_does_not_mark_it_as_stopped(sweep, monkeypatch):
+    def lost(self):
+        raise SweepLocked("another process drives it")
+
+    task = sweep.open.ask()
+    monkeypatch.setattr(StudySession, "check_lock", lost)
+    with pytest.raises(SweepLocked):
+        sweep.open.take(task, {"failure": "loss is NaN"})
+    sweep.open.leave()
+    assert sweep.state == RUNNING
