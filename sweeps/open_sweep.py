@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from align.evaluation.metrics import key_of
@@ -14,7 +15,7 @@ from cluster.registry import Registry
 from cluster.storage import Storage
 from sweeps.cleanup import Leftovers
 from sweeps.driver import Driver
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, SweepLocked
 from sweeps.events import (
     Event,
     MilestoneReported,
@@ -56,8 +57,7 @@ class OpenSweep:
         """
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
-        self._storage = Storage(driver.settings)
-        self._since = time.monotonic()
+        self._storage, self._since = Storage(driver.settings), time.monotonic()
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
@@ -91,8 +91,8 @@ class OpenSweep:
         """The next trial, or the next finalist to measure; None if there is nothing to run now."""
         if self.ended:
             return None
-        for number in self._bridge.decide_rung():
-            self._trial_ended(number)
+        if ended := self._bridge.decide_rung():
+            self._trials_ended(ended)
         if self._finals is not None:
             return self._finals.ask()
         if (next_ := self._bridge.ask()) is not None:
@@ -171,8 +171,10 @@ class OpenSweep:
 
     def leave(self) -> None:
         """Release an unfinished sweep, so that another driver can continue it."""
-        if not self.ended and read(self._driver.database, self._row).state == RUNNING:
-            self._save(state=STOPPED)
+        with suppress(SweepLocked):  # another driver has it already
+            self._bridge.check_lock()
+            if not self.ended and read(self._driver.database, self._row).state == RUNNING:
+                self._save(state=STOPPED)
         self.close()
 
     def _start(self) -> None:
@@ -202,8 +204,7 @@ class OpenSweep:
         )
         self._emit(started)
         self._tell_early_stop()
-        if self._bridge.finished:
-            self._go_on()
+        self._go_on()
 
     def _measured(self, task: Assignment, milestone: Milestone) -> bool:
         continues = self._bridge.report(task.number, milestone)
@@ -214,13 +215,14 @@ class OpenSweep:
 
     def _task_ended(self, task: Task) -> None:
         if isinstance(task, Assignment):
-            self._trial_ended(task.number)
+            self._trials_ended([task.number])
         else:
             self._go_on()
 
-    def _trial_ended(self, number: int) -> None:
+    def _trials_ended(self, numbers: Sequence[int]) -> None:
         self._leftovers.trial_ended(self._bridge.trials())
-        self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
+        for number in numbers:
+            self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
         self._tell_early_stop()
         self._go_on()
 
@@ -256,8 +258,7 @@ class OpenSweep:
         versions = Registry(self._driver.database, self._storage).versions(row.line)
         version = next(entry for entry in versions if entry.adapter_id == row.adapter_id)
         best = next(trial for trial in trials if trial.number == row.best_trial)
-        config = self._config
-        metric_key = key_of(config.objective, config.method)
+        metric_key = key_of(self._config.objective, self._config.method)
         gain = gain_over_default(self._storage, row.study, best.number, metric_key)
         unseen = Standing.read(row.unseen) if row.unseen else None
         self.result = SweepResult(
@@ -271,7 +272,7 @@ class OpenSweep:
             best,
             trials,
             row.seconds,
-            config.budget_seconds,
+            self._config.budget_seconds,
             reused,
             gain,
             unseen,

@@ -41,6 +41,7 @@ class StudyLock:
         self._study, self._database = study, database
         self._file: FileLock | None = None
         self._connection: Any = None
+        self._lapsed = False  # its database session has ended, and no other has taken its place
         if settings.database_file is not None:
             self._lock_file(lock_folder(settings))
         else:
@@ -51,14 +52,15 @@ class StudyLock:
 
         SweepLocked if another process has taken it meanwhile: this one must not write any more.
         """
-        if self._connection is None:
-            return
-        try:
-            self._connection.scalar(text("SELECT 1"))
-        except SQLAlchemyError:
-            self._connection.invalidate()
-            self._connection = None
+        if self._connection is not None:
+            try:
+                self._connection.scalar(text("SELECT 1"))
+            except SQLAlchemyError:
+                self._connection.invalidate()
+                self._connection, self._lapsed = None, True
+        if self._lapsed:
             self._lock_session()
+            self._lapsed = False
 
     def release(self) -> None:
         """Release the lock; may be called repeatedly."""
@@ -66,7 +68,7 @@ class StudyLock:
             self._file.release()
         if self._connection is not None:
             self._connection.close()
-        self._file = self._connection = None
+        self._file, self._connection, self._lapsed = None, None, False
 
     def _lock_file(self, folder: Path) -> None:
         path = folder / f"{self._study.replace('/', '.')}.lock"

@@ -21,6 +21,8 @@ from align.methods import Kind
 _HEAD_PASSES = {"cuda": 3, "cpu": 2}
 #: Rows that the engine decodes at a time beside training (BESIDE_TRAINING).
 _ROWS = 32
+#: Sampled answers of a rung, by the defaults of `rung_prompts` and `rung_samples`.
+SAMPLED = 128
 #: Sequences of a held-out item that each kind of measurement reads, apart from generated answers.
 _SEQUENCES: dict[Kind, int] = {
     "answers": 0, "wins": 1, "pairs": 2, "implied": 4, "completions": 1, "labels": 2,
@@ -133,7 +135,8 @@ def measured_seconds(
     token = _forward(shape, tokens) + 2 * shape.hidden * shape.vocab
     for kind in kinds:
         if kind in ("answers", "sampled"):
-            total += written(items, tokens, answer, shape, machine, cores)
+            answers = SAMPLED if kind == "sampled" else items
+            total += written(answers, tokens, answer, shape, machine, cores)
         operations = _SEQUENCES[kind] * items * tokens * token
         total += _longest(operations / speed.operations, speed, Range())
     return total

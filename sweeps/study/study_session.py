@@ -99,11 +99,8 @@ class StudySession(StudyState):
         if self._stopped:
             return None
         busy = self._live.keys() | self._waiting()
-        orphans = [
-            trial
-            for trial in self._contents.begun()
-            if _is_running(trial) and trial.number not in busy
-        ]
+        running = [trial for trial in self._contents.begun() if _is_running(trial)]
+        orphans = [trial for trial in running if trial.number not in busy]
         if self._members():
             orphans = by_promise(orphans, self._decisions.minimised)
         orphan = next(iter(orphans), None)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from align.errors import RecipeError
 from align.evaluation.metrics import Evaluation
 from align.evaluation.rung_values import rung_values
 from align.methods import METHODS
@@ -38,6 +39,13 @@ def test_the_default_of_each_method_can_be_measured_on_it(method):
     assert metric in rung_metrics(paired)
     assert rung_minimised(metric) == (metric in ("nll", "pair_loss"))
     assert len(at_rung(paired)) >= 1
+
+
+def test_a_metric_that_takes_rewards_is_refused_without_any():
+    sweep = {"rungs": [4], "rung_metric": "mean_reward"}
+    with pytest.raises(RecipeError, match=r"sweep\.rung_metric: 'mean_reward' needs rewards"):
+        recipe("dpo", sweep=sweep)
+    assert recipe("grpo", sweep=sweep).stages["one"].sweep.rung_metric == "mean_reward"
 
 
 def test_the_rung_of_a_stage_is_the_mean_over_its_items(home, other):
