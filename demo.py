@@ -54,14 +54,16 @@ def demo(
     as_json: JsonObjectOption = False,
 ) -> None:
     """Run the whole loop on a small real model: search, promote, serve, ask, compare."""
+    if port is not None:
+        from serve.server import check_port
+
+        check_port("127.0.0.1", port)
     typer.echo("alignery demo: reading the recipe and its data", err=True)  # imports take seconds
     from align.recipe import load_recipe
     from cluster.ray import ray_session
     from cluster.settings import Settings
-    from serve.server import check_port, running_server
+    from serve.server import running_server
 
-    if port is not None:
-        check_port("127.0.0.1", port)
     story = Story(Settings(), load_recipe(recipe))
     story.introduce(fresh)
     with ray_session(story.settings):
