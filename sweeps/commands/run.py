@@ -138,19 +138,19 @@ def _changes(settings: Settings, inputs: RunInputs) -> dict[str, str]:
     from sweeps.sweep_store import Search, same_search, sweeps
 
     database, changes = open_database(settings), {}
-    for stage in inputs.stages:
-        config, adapters = inputs.local.stages[stage], inputs.outside
-        names = [name for name in (config.parent, config.reward_model) if name]
-        if inputs.options.fresh or any(name not in adapters for name in names):
-            continue
-        ids = (
-            adapters[name].adapter_id if name else None
-            for name in (config.parent, config.reward_model)
-        )
-        search = Search(inputs.local, stage, *ids)
-        row = same_search(database, search)
-        if change := explain(search, row, sweeps(database, search.line)):
-            changes[stage] = change
+    try:
+        for stage in inputs.stages:
+            config, adapters = inputs.local.stages[stage], inputs.outside
+            names = config.parent, config.reward_model
+            if inputs.options.fresh or any(name and name not in adapters for name in names):
+                continue
+            ids = (adapters[name].adapter_id if name else None for name in names)
+            search = Search(inputs.local, stage, *ids)
+            row = same_search(database, search)
+            if change := explain(search, row, sweeps(database, search.line)):
+                changes[stage] = change
+    finally:
+        database.close()
     return changes
 
 

@@ -32,7 +32,9 @@ def bracket_size(stage: StageConfig, wanted: int) -> int:
     sweep = stage.sweep
     if not sweep.synchronous or not sweep.rungs:
         return 0
-    learns = sweep.sampler not in _WITHOUT_MODEL and wanted > 2 * max(4, startup_trials(sweep))
+    # By the recipe's number of trials: repeats of failed trials leave the bracket as it is.
+    random_share = 2 * max(4, startup_trials(sweep))
+    learns = sweep.sampler not in _WITHOUT_MODEL and sweep.trials > random_share
     in_parts = learns or sweep.stop_when is not None
     return max(4, startup_trials(sweep), len(sweep.points) + 1) if in_parts else wanted
 

@@ -158,10 +158,16 @@ class StudySession(StudyState):
         return number in self._waiting()
 
     def decide_rung(self) -> list[int]:
-        """Decide on the trials at a rung that all have reached; the numbers of those that ended."""
+        """Decide on the trials at a rung that all have reached; the numbers of those that ended.
+
+        SweepLocked if another process drives the study now.
+        """
         ended, rungs = [], self._stage.sweep.rungs
         begun_trials, wanted = self._contents.begun(), self.wanted
-        for trial in due(begun_trials, bracket_size(self._stage, wanted), wanted, rungs):
+        trials = due(begun_trials, bracket_size(self._stage, wanted), wanted, rungs)
+        if trials:
+            self.check_lock()
+        for trial in trials:
             step, metrics = max(measured(trial).items())
             milestone = Milestone(step, rungs[-1] + 1, rungs.index(step), metrics)
             if not self._judge(self._contents.trial(trial.number), milestone):

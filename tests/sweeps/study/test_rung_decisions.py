@@ -187,7 +187,9 @@ def test_values_and_decisions_are_stored_in_the_trial(opened, settings):
 def test_only_the_first_trials_of_a_learning_sampler_wait():
     assert bracket_size(stage_of(trials=6, sampler="tpe"), 6) == 6
     assert bracket_size(stage_of(trials=30, sampler="tpe"), 30) == 10
+    assert bracket_size(stage_of(trials=8, sampler="tpe"), 9) == 9  # with a repeated trial
     assert bracket_size(stage_of(trials=30, sampler="random"), 30) == 30
+    assert bracket_size(stage_of(trials=20, stop_when={"gain_below": 0.01}), 20) == 6
     assert bracket_size(stage_of(trials=6, bracket="asynchronous"), 6) == 0
     assert bracket_size(stage_of(trials=6, rungs=[]), 6) == 0
     assert bracket_size(stage_with(trials=6), 6) == 0
