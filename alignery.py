@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from align.cpu_features import limit_instructions
 from align.errors import AligneryError, printable
 from cluster.signals import ended_by_signals
 from cluster.threads import log_uncaught
@@ -48,6 +49,7 @@ class AligneryGroup(TyperGroup):
         if debug:
             threading.excepthook = threading.__excepthook__
         try:
+            limit_instructions()
             return super().invoke(ctx)
         except AligneryError as error:
             if debug:
@@ -113,3 +115,7 @@ def main() -> None:
     threading.excepthook = log_uncaught
     with ended_by_signals():
         app()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from align.errors import RecipeError
 from align.json_output import JsonObjectOption
+from sweeps.results.part_times import PartTimes
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -54,26 +54,32 @@ def demo(
     as_json: JsonObjectOption = False,
 ) -> None:
     """Run the whole loop on a small real model: search, promote, serve, ask, compare."""
+    if port is not None:
+        from serve.server import check_port
+
+        check_port("127.0.0.1", port)
+    typer.echo("alignery demo: reading the recipe and its data", err=True)  # imports take seconds
     from align.recipe import load_recipe
     from cluster.ray import ray_session
     from cluster.settings import Settings
-    from serve.server import check_port, running_server
+    from serve.server import running_server
 
-    if port is not None:
-        check_port("127.0.0.1", port)
     story = Story(Settings(), load_recipe(recipe))
     story.introduce(fresh)
     with ray_session(story.settings):
-        with story.part("base"):
+        with story.times.part("base", pieces=2, of="systems"):
             story.measure_base()
         story.search(fresh)
-        with story.part("final"):
+        with story.times.part("final", pieces=2 + len(story.sweeps), of="systems"):
             story.measure_champions()
-        base, before = story.recipe.base, time.monotonic()
-        with running_server(story.settings, base, port=port, keys_asked=False) as story.url:
-            story.call()
-            story.took("serve", time.monotonic() - before)
-            with story.part("experiment"):
+        with ExitStack() as serving:
+            with story.times.part("serve", pieces=1, of="endpoints"):
+                server = running_server(
+                    story.settings, story.recipe.base, port=port, keys_asked=False
+                )
+                story.url = serving.enter_context(server)
+                story.call()
+            with story.times.part("experiment", pieces=users, of="users"):
                 story.compare(users)
             story.conclude(keep_serving)
             if as_json:
@@ -89,28 +95,19 @@ class Story:
     settings: Settings
     recipe: Recipe
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    seconds: dict[str, float] = field(default_factory=dict)
     sweeps: dict[str, SweepResult] = field(default_factory=dict)
     measured: dict[str, Evaluation] = field(default_factory=dict)
     report: ExperimentReport | None = None
     url: str = ""
-    started: float = field(default_factory=time.monotonic)
+    times: PartTimes = field(init=False)
+
+    def __post_init__(self) -> None:
+        stages = {name: stage.budget_seconds or 0.0 for name, stage in self.recipe.stages.items()}
+        self.times = PartTimes(self.console, {**BUDGETS, **stages, "total": TOTAL})
 
     def say(self, text: str) -> None:
         """Print a line of rich's markup."""
         self.console.print(text, soft_wrap=True)
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Measure the time of a part of the demo."""
-        since = time.monotonic()
-        yield
-        self.took(name, time.monotonic() - since)
-
-    def took(self, name: str, seconds: float) -> None:
-        """Record how long a part took, and print it with its budget."""
-        self.seconds[name] = seconds
-        self.say(f"[dim]   {name}: {seconds:.0f} s of {BUDGETS[name]:.0f} s[/]")
 
     def stage(self, method: str) -> str:
         """The first stage of a method. RecipeError if there is none."""
@@ -143,7 +140,9 @@ class Story:
 
         self.say(f"\n[bold]1 The base[/] on {self.items} held-out items")
         systems = [System(BASE), System(WORKED, shots=SHOTS)]
-        for evaluation in evaluate_many(self.settings, self.recipe, systems):
+        for evaluation in evaluate_many(
+            self.settings, self.recipe, systems, on_done=self.times.count
+        ):
             self.measured[evaluation.system] = evaluation
             self.say(f"   {evaluation.system}: {evaluation.metrics()['accuracy']:.1%} right")
 
@@ -160,7 +159,7 @@ class Story:
         with Progress(self.console) as view:
             _, self.sweeps = drive_launch(settings, open_database(settings), inputs, on_event=view)
         for name, sweep in self.sweeps.items():
-            self.seconds[name] = sweep.seconds
+            self.times.seconds[name] = sweep.seconds
             self.say(f"   {sweep.version.name} is now {sweep.line}@champion")
 
     def measure_champions(self) -> None:
@@ -174,7 +173,9 @@ class Story:
         ]
         for name, sweep in self.sweeps.items():
             systems.append(System(name, adapter=sweep.version, stage=name, reward_model=judge))
-        for evaluation in evaluate_many(self.settings, self.recipe, systems):
+        for evaluation in evaluate_many(
+            self.settings, self.recipe, systems, on_done=self.times.count
+        ):
             self.measured[evaluation.system] = evaluation
 
     def call(self) -> None:
@@ -234,16 +235,17 @@ class Story:
         value = correctness(answer.choices[0].message.content or "", str(problem.answer))
         body = {"request_id": answer.id, "value": value}
         client.post("/feedback", body=body, cast_to=dict[str, Any])
+        self.times.count()
 
     def conclude(self, keep_serving: bool) -> None:
         """Print the final table, its verdicts, where the files are, and the next commands."""
         from sweeps.results.results_table import table, verdicts
 
-        names = {name: sweep.version.name for name, sweep in self.sweeps.items()}
-        self.console.print("\n[bold]6 What came of it[/]", table(self.measured, names, self.items))
+        shown = table(self.measured, self.sweeps, self.items)
+        self.console.print("\n[bold]6 What came of it[/]", shown)
         sentences = verdicts(self.recipe, self.measured, WORKED, self.sweeps)
         self.say("\n".join(f"   {sentence}" for sentence in sentences))
-        self.console.print(self.times())
+        self.console.print(self.times.table())
         champion = f"{self.recipe.line(self.stage('grpo'))}@champion"
         self.say(
             f"files: {self.settings.storage} (adapters), {self.settings.database_name}\n"
@@ -255,15 +257,6 @@ class Story:
         if keep_serving:
             self.say(f"serving on [bold]{self.url}/v1[/] until Ctrl-C")
 
-    def times(self) -> Table:
-        """A table of the seconds that each part took, and its budget."""
-        table = Table("seconds", "took", "budget", box=None, pad_edge=False, header_style="dim")
-        stages = {name: stage.budget_seconds or 0.0 for name, stage in self.recipe.stages.items()}
-        for part, seconds in self.seconds.items():
-            table.add_row(part, f"{seconds:.0f}", f"{(BUDGETS | stages)[part]:.0f}")
-        table.add_row("total", f"{time.monotonic() - self.started:.0f}", f"{TOTAL:.0f}")
-        return table
-
     def result(self) -> dict[str, Any]:
         """All results as plain JSON data."""
         from sweeps.results.results_table import summary
@@ -273,7 +266,7 @@ class Story:
             "base": {**base, "accuracy_4shot": worked["accuracy"], "items": self.items},
             "stages": summary(self.recipe, self.sweeps, self.measured),
             "experiment": self.report.model_dump(mode="json") if self.report else {},
-            "seconds": {**self.seconds, "total": time.monotonic() - self.started},
+            "seconds": {**self.times.seconds, "total": self.times.total},
             "endpoint": f"{self.url}/v1",
             "home": str(self.settings.home),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from align.cpu_features import limit_instructions
 from align.gpu_cards import CONTEXT
 
 #: The variable by which CUDA hides cards from a process. CUDA reads it once, at its first call.
@@ -20,8 +21,10 @@ def prepare_process(share: float) -> None:
 
     With 0 the process sees no card: Ray 2.60 hides cards only from processes that claim others.
     Else it sees a single card, since with several a trainer would split each batch over all, and
-    torch's allocator gets expandable segments, unless the user has configured it.
+    torch's allocator gets expandable segments, unless the user has configured it. ALIGNERY_CPU
+    limits the processor's instructions.
     """
+    limit_instructions()
     if share <= 0:
         os.environ[VISIBLE] = ""
         return

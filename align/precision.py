@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from align.cpu_features import is_plain
 from align.errors import ModelError
 from align.gpu_cards import CARDS as KNOWN_CARDS
 from align.gpu_cards import Card
@@ -78,10 +79,12 @@ def capability() -> tuple[int, int] | None:
 
 
 def precision() -> Precision:
-    """The policy for this machine, or for the card that ALIGNERY_GPU names."""
+    """The policy for this machine, or for what ALIGNERY_GPU and ALIGNERY_CPU make of it."""
+    plain = is_plain()
     if (card := capability()) is not None:
         return choose("cuda", card, False)
-    return choose("cpu", None, bool(torch.cpu.get_capabilities().get("avx512_bf16", False)))
+    bf16 = not plain and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return choose("cpu", None, bf16)
 
 
 def device() -> torch.device:

@@ -17,6 +17,7 @@ from align.errors import DataError, ModelError
 from align.memory.shape import read_shape
 from align.methods import names_of
 from align.recipe import Recipe
+from align.recipe.metric_schedule import rung_metric, rung_metrics
 from align.sources import check_base, on_hub
 from align.space.constraints import needed
 
@@ -40,6 +41,7 @@ def check_inputs(
                 accounts[stage] = _check_rows(recipe, stage, hub)
             _check_rewards(recipe, stage)
         _check_objective(recipe, stage, hub)
+        _check_rung_metric(recipe, stage, hub)
         _check_constraints(recipe, stage, hub)
         try:
             check_chain(recipe, stage, hub)
@@ -145,6 +147,18 @@ def _check_objective(recipe: Recipe, stage: str, hub: bool) -> None:
         raise DataError(
             f"stages.{stage}.objective: '{config.objective}' needs answers that can be checked; "
             f"{_add_answers(recipe, sources)}{alternatives}"
+        )
+
+
+def _check_rung_metric(recipe: Recipe, stage: str, hub: bool) -> None:
+    config, sources = recipe.stages[stage], _sources(recipe)
+    if rung_metric(config) != "accuracy" or _unread(recipe, [*sources, stage], hub):
+        return
+    if not load_answers(recipe, "validation"):
+        others = [name for name in rung_metrics(config) if name != "accuracy"]
+        raise DataError(
+            f"stages.{stage}.sweep.rung_metric: 'accuracy' needs answers that can be checked; "
+            f"{_add_answers(recipe, sources)}, or take another rung metric: {', '.join(others)}"
         )
 
 

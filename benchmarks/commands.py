@@ -20,6 +20,7 @@ from benchmarks.grpo.commands import grpo
 from benchmarks.gsm8k.commands import gsm8k
 from benchmarks.memory.commands import memory
 from benchmarks.prediction import check_alone, print_prediction
+from benchmarks.priors.commands import priors
 from benchmarks.rungs.commands import rungs
 from benchmarks.serve.commands import serve
 from benchmarks.sweep.commands import sweep
@@ -28,6 +29,7 @@ bench_app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 bench_app.command()(grpo)
 bench_app.command()(gsm8k)
 bench_app.command()(memory)
+bench_app.command()(priors)
 bench_app.command()(rungs)
 bench_app.command()(serve)
 bench_app.command()(sweep)

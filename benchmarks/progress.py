@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 
 from rich.console import Console
 
+from align.progress_lines import clock_time
+
 
 class Clock:
     """Estimates what is left from what each kind of run took.
@@ -48,10 +50,3 @@ class Progress:
         self._done += 1
         left = clock_time(self._clock.left)
         self.say(f"{self._done}/{self._total} {text}, about {left} left")
-
-
-def clock_time(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

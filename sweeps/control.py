@@ -20,7 +20,7 @@ from cluster.database.tables import Launch, Sweep, now
 from cluster.settings import Settings
 from sweeps import run_store, sweep_store
 from sweeps.errors import SweepLocked, SweepPaused
-from sweeps.events import Event, OnEvent, StageFinished, StageStarted, WorkerWarned
+from sweeps.events import Event, OnEvent, SearchStopped, StageFinished, StageStarted, WorkerWarned
 from sweeps.heartbeat import BEAT_SECONDS, SILENT_SECONDS, beating
 from sweeps.run_store import INTERRUPTED, PAUSE, PAUSED, STOP
 from sweeps.study_lock import StudyLock
@@ -71,18 +71,23 @@ def noting(database: Database, launch: int, on_event: OnEvent) -> OnEvent:
     """Wrap `on_event` so that each sweep that the launch starts or reuses is attached to it.
 
     The remarks of the launch on a stage are added to the notes of its start. A warning becomes such
-    a remark and is passed on unless there is the same already.
+    a remark and is passed on unless there is the same already. So does the end of a search by
+    `sweep.stop_when`.
     """
 
     def heard(event: Event) -> None:
         if isinstance(event, StageStarted):
             sweep_store.attach(database, event.line, event.run, launch)
+            if event.change:
+                run_store.add_remark(database, launch, event.stage, event.change)
             options = run_store.options_of(run_store.read(database, launch))
             remarks = options.remarks.get(event.stage, [])
-            event = replace(event, notes=(*event.notes, *remarks))
+            event = replace(event, notes=tuple(dict.fromkeys((*event.notes, *remarks))))
         elif isinstance(event, WorkerWarned):
             if not run_store.add_remark(database, launch, event.stage, event.remark):
                 return
+        elif isinstance(event, SearchStopped):
+            run_store.add_remark(database, launch, event.stage, event.stop.text)
         elif isinstance(event, StageFinished) and event.reused:
             sweep_store.attach(database, event.line, None, launch)
         on_event(event)

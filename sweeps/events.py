@@ -9,13 +9,18 @@ from align.evaluation.comparison import Compared
 from align.space.spaces import Value
 from sweeps.finalists import Standing
 from sweeps.trials import Milestone, TrialSummary
+from sweeps.worth.stop_rule import EarlyStop
 
 
 @dataclass(frozen=True)
 class StageStarted:
     """A search starts or is continued; several may be open at once.
 
-    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up.
+    `earlier` has the trials of earlier attempts, `notes` remarks for the user on its set-up,
+    `change` how the search differs from the line's earlier search. `rung_metric` is None where
+    trials are compared by the objective. `items` is how many validation items are behind an
+    objective that is a share of them, else 0; `usd_per_hour` the price of an hour of a trial, if
+    there is a price.
     """
 
     line: str
@@ -26,10 +31,14 @@ class StageStarted:
     objective: str
     minimised: bool
     concurrent: int
+    rung_metric: str | None = None
     budget_seconds: float | None = None
     seconds_before: float = 0.0
     earlier: tuple[TrialSummary, ...] = ()
     notes: tuple[str, ...] = ()
+    change: str = ""
+    items: int = 0
+    usd_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,12 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class MilestoneReported:
-    """A trial reported the metrics of a milestone."""
+    """A trial reported the metrics of a milestone; `rung_metric` as in `StageStarted`."""
 
     stage: str
     number: int
     milestone: Milestone
+    rung_metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,14 @@ class TrialFinished:
 
     stage: str
     trial: TrialSummary
+
+
+@dataclass(frozen=True)
+class TrialPaused:
+    """A trial waits at a rung until the other trials have reached it; its worker takes another."""
+
+    stage: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,14 @@ class WorkerWarned:
         """The warning with the trial that gave it."""
         giver = "a worker" if self.number is None else f"trial {self.number}"
         return f"{giver} warned: {self.text}"
+
+
+@dataclass(frozen=True)
+class SearchStopped:
+    """`sweep.stop_when` lets no further trial begin; running trials finish."""
+
+    stage: str
+    stop: EarlyStop
 
 
 @dataclass(frozen=True)
@@ -132,9 +158,11 @@ Event = (
     StageStarted
     | TrialStarted
     | MilestoneReported
+    | TrialPaused
     | TrialRetried
     | TrialFinished
     | WorkerWarned
+    | SearchStopped
     | FinalistMeasured
     | PoolChanged
     | StageFinished

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from align.errors import AdapterError
-from align.evaluation.comparison import compare_examples
+from align.evaluation.comparison import compare_examples, item_values
 from align.evaluation.estimates import estimate
 from align.evaluation.examples import Example
 from align.evaluation.metrics import is_share, key_of
 from align.evaluation.statistics import Paired, bound_or_none, wilson
 from align.recipe import StageConfig
 from sweeps.trials import DEFAULT, TrialSummary, ranked
+from sweeps.winner_probability import probability_better
 
 SPLIT = "test"
 
@@ -54,7 +55,9 @@ class Standing:
     """The standing of the finalists. `chosen` is the trial that won.
 
     `searched_best` is the search's best trial, on validation items. `measure` is the name of the
-    objective among the metrics; `items` how many were compared.
+    objective among the metrics; `items` how many were compared. `probability` says how likely the
+    challenger is really better than the default (see `probability_better`); None without the rows
+    of both, and in standings of earlier versions.
     """
 
     split: str
@@ -64,6 +67,28 @@ class Standing:
     chosen: int
     searched_best: int
     systems: tuple[Entry, ...]
+    probability: float | None = None
+
+    @property
+    def winner(self) -> Entry:
+        """The system that was chosen."""
+        return next(system for system in self.systems if system.number == self.chosen)
+
+    @property
+    def challenger(self) -> Entry | None:
+        """The winner, or the best other trial if the default has won; None if there is none.
+
+        Trials that break a constraint are no challengers of a default that keeps them.
+        """
+        if self.chosen != DEFAULT:
+            return self.winner
+        sign = 1.0 if self.minimised else -1.0
+        others = [
+            system
+            for system in self.systems
+            if system.number not in (None, DEFAULT) and system.feasible == self.winner.feasible
+        ]
+        return min(others, key=lambda system: sign * system.objective, default=None)
 
     def plain(self) -> dict[str, Any]:
         """The standing as JSON."""
@@ -157,9 +182,32 @@ def standing(
         for result in results
     )
     items = estimates[chosen.name].count
-    return Standing(
+    reached = Standing(
         SPLIT, items, measure, config.minimised, chosen.number or 0, searched_best, systems
     )
+    return replace(reached, probability=_probability(reached, results))
+
+
+def _probability(reached: Standing, results: Sequence[SystemResult]) -> float | None:
+    """`probability_better` of the challenger, which was the best of the trials that might win."""
+    challenger = reached.challenger
+    if challenger is None or challenger.against_default is None:
+        return None
+    rows = {result.number: result.rows for result in results if result.number is not None}
+    default = item_values(rows[DEFAULT], reached.measure)
+    differences = {
+        number: {item: value - default[item] for item, value in values.items() if item in default}
+        for number, numbered in rows.items()
+        for values in [item_values(numbered, reached.measure)]
+    }
+    others = [
+        differences[system.number]
+        for system in reached.systems
+        if system.number not in (None, DEFAULT, challenger.number)
+        and system.feasible == challenger.feasible
+    ]
+    own = differences[challenger.number or 0]
+    return probability_better(challenger.against_default, reached.minimised, own, others)
 
 
 def _choose(

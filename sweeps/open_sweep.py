@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from align.evaluation.metrics import key_of
-from cluster.database import Database
+from align.recipe.metric_schedule import rung_metric
 from cluster.database.tables import Sweep
 from cluster.registry import Registry
-from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.cleanup import Leftovers
-from sweeps.errors import SweepError
+from sweeps.driver import Driver
+from sweeps.errors import SweepError, SweepLocked
 from sweeps.events import (
     Event,
     MilestoneReported,
-    OnEvent,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -32,24 +33,15 @@ from sweeps.pool.protocols import End, Task
 from sweeps.pool.stage_job import Measurement, StageJob, trial_key
 from sweeps.results.baseline import gain_over_default
 from sweeps.results.finalist_queue import Finals
-from sweeps.results.sweep_result import SweepResult
+from sweeps.results.sweep_result import SweepResult, no_result
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, read, update
 from sweeps.trials import DEFAULT, Assignment, Milestone, TrialSummary, best_of
+from sweeps.worth.next_trial import measure_of
 
 STOPPED_REASON = "stopped on request"
 #: The most different warnings of a stage's workers that are passed on.
 MOST_WARNINGS = 20
-
-
-@dataclass(frozen=True)
-class Driver:
-    """What all sweeps of a process share. `slots(stage)` is how many of its trials fit at once."""
-
-    settings: Settings
-    database: Database
-    on_event: OnEvent
-    slots: Callable[[str], int]
 
 
 class OpenSweep:
@@ -58,19 +50,23 @@ class OpenSweep:
     The study of its row is created, continued, or returned unchanged if it has finished.
     """
 
-    def __init__(self, driver: Driver, job: StageJob, row: Sweep) -> None:
-        """Lock the study. SweepLocked if another process drives it."""
+    def __init__(self, driver: Driver, job: StageJob, row: Sweep, change: str = "") -> None:
+        """Lock the study. SweepLocked if another process drives it.
+
+        `change` says how the search differs from the earlier search of its line.
+        """
         self._driver, self._job = driver, job
         self._config = job.recipe.stages[job.stage]
-        self._storage = Storage(driver.settings)
-        self._since = time.monotonic()
+        self._storage, self._since = Storage(driver.settings), time.monotonic()
         self.result: SweepResult | None = None
         self._finals: Finals | None = None
         self._stopped, self._warnings = False, list[str]()
-        self._row = row.id
+        self._measure, self._stop_told = measure_of(job.recipe, job.stage), False
+        self._row, self._change = row.id, change
         self._leftovers = Leftovers(driver.settings, row.study, self._config)
         self._bridge = StudySession(driver.settings, driver.database, row.study, self._config)
         try:
+            self._bridge.stop_when.judge_by(self._measure)
             self._start()
         except BaseException:
             self.close()
@@ -95,6 +91,8 @@ class OpenSweep:
         """The next trial, or the next finalist to measure; None if there is nothing to run now."""
         if self.ended:
             return None
+        if ended := self._bridge.decide_rung():
+            self._trials_ended(ended)
         if self._finals is not None:
             return self._finals.ask()
         if (next_ := self._bridge.ask()) is not None:
@@ -106,7 +104,8 @@ class OpenSweep:
         return not self._stopped or isinstance(task, Measurement)
 
     def take(self, task: Task, result: Mapping[str, Any]) -> bool:
-        """Handle a result that a worker reports; True if its trial continues."""
+        """Handle a worker's result; True if its trial continues. SweepLocked without the lock."""
+        self._bridge.check_lock()
         self._warn(task, result)
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
@@ -122,12 +121,15 @@ class OpenSweep:
             continues = False
         else:
             continues = self._measured(task, Milestone(**json.loads(result["milestone"])))
-        if not continues:
-            self._trial_ended(task)
+        if not continues and isinstance(task, Assignment) and self._bridge.paused(task.number):
+            self._emit(TrialPaused(self._job.stage, task.number))
+        elif not continues:
+            self._task_ended(task)
         return continues
 
     def died(self, task: Task, end: End) -> None:
         """Handle the loss of the task's worker: retry the task, or end it as failed."""
+        self._bridge.check_lock()
         if isinstance(task, Measurement):
             assert self._finals is not None  # measurements come from it
             self._finals.died(task, end)
@@ -135,7 +137,7 @@ class OpenSweep:
             self._bridge.release(task.number)
             self._emit(TrialRetried(self._job.stage, task.number, end.reason))
         else:
-            self._trial_ended(task)
+            self._task_ended(task)
 
     def stop(self) -> None:
         """End all open trials as FAIL and measure finalists; without any, end with no result."""
@@ -169,8 +171,10 @@ class OpenSweep:
 
     def leave(self) -> None:
         """Release an unfinished sweep, so that another driver can continue it."""
-        if not self.ended and read(self._driver.database, self._row).state == RUNNING:
-            self._save(state=STOPPED)
+        with suppress(SweepLocked):  # another driver has it already
+            self._bridge.check_lock()
+            if not self.ended and read(self._driver.database, self._row).state == RUNNING:
+                self._save(state=STOPPED)
         self.close()
 
     def _start(self) -> None:
@@ -188,27 +192,38 @@ class OpenSweep:
             trials=self._bridge.wanted,
             steps=recipe.steps(stage),
             objective=config.objective,
+            rung_metric=rung_metric(config),
             minimised=config.minimised,
             concurrent=max(1, min(self._bridge.wanted, self._driver.slots(stage))),
             budget_seconds=config.budget_seconds,
             seconds_before=row.seconds,
             earlier=trials,
-            notes=tuple(self._bridge.notes),
+            notes=tuple(filter(None, (self._change, *self._bridge.notes))),
+            change=self._change,
+            items=self._measure.items,
         )
         self._emit(started)
-        if self._bridge.finished:
-            self._go_on()
+        self._tell_early_stop()
+        self._go_on()
 
     def _measured(self, task: Assignment, milestone: Milestone) -> bool:
         continues = self._bridge.report(task.number, milestone)
         self._save()  # a killed driver loses only the time since the last milestone
-        self._emit(MilestoneReported(self._job.stage, task.number, milestone))
+        metric = rung_metric(self._config)
+        self._emit(MilestoneReported(self._job.stage, task.number, milestone, metric))
         return continues
 
-    def _trial_ended(self, task: Task) -> None:
+    def _task_ended(self, task: Task) -> None:
         if isinstance(task, Assignment):
-            self._leftovers.trial_ended(self._bridge.trials())
-            self._emit(TrialFinished(self._job.stage, self._bridge.summary(task.number)))
+            self._trials_ended([task.number])
+        else:
+            self._go_on()
+
+    def _trials_ended(self, numbers: Sequence[int]) -> None:
+        self._leftovers.trial_ended(self._bridge.trials())
+        for number in numbers:
+            self._emit(TrialFinished(self._job.stage, self._bridge.summary(number)))
+        self._tell_early_stop()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -223,7 +238,7 @@ class OpenSweep:
         best = best_of(trials, self._config.minimised)
         if best is None:
             self._save(state=FAILED, request="")
-            raise SweepError(_no_result(self._job, trials))
+            raise SweepError(no_result(self._job.study, self._job.stage, trials))
         chosen = best.number if standing is None else standing.chosen
         folder = self._storage.get_folder(trial_key(self._job.study, chosen, "published"))
         version = Registry(self._driver.database, self._storage).register(self.line, folder)
@@ -243,8 +258,7 @@ class OpenSweep:
         versions = Registry(self._driver.database, self._storage).versions(row.line)
         version = next(entry for entry in versions if entry.adapter_id == row.adapter_id)
         best = next(trial for trial in trials if trial.number == row.best_trial)
-        config = self._config
-        metric_key = key_of(config.objective, config.method)
+        metric_key = key_of(self._config.objective, self._config.method)
         gain = gain_over_default(self._storage, row.study, best.number, metric_key)
         unseen = Standing.read(row.unseen) if row.unseen else None
         self.result = SweepResult(
@@ -258,7 +272,7 @@ class OpenSweep:
             best,
             trials,
             row.seconds,
-            config.budget_seconds,
+            self._config.budget_seconds,
             reused,
             gain,
             unseen,
@@ -271,6 +285,12 @@ class OpenSweep:
                 self._warnings.append(text)
                 self._emit(WorkerWarned(self._job.stage, task.number, text))
 
+    def _tell_early_stop(self) -> None:
+        stop = self._bridge.stop_when.decision
+        if stop is not None and not self._stop_told:
+            self._stop_told = True
+            self._emit(SearchStopped(self._job.stage, stop))
+
     def _emit(self, event: Event) -> None:
         self._driver.on_event(event)
 
@@ -278,14 +298,3 @@ class OpenSweep:
         """Update the row, and add the time since the last update to it."""
         last_saved, self._since = self._since, time.monotonic()
         return update(self._driver.database, self._row, self._since - last_saved, **fields)
-
-
-def _no_result(job: StageJob, trials: tuple[TrialSummary, ...]) -> str:
-    reasons = "; ".join(
-        f"trial {trial.number} {trial.state}" + (f" ({trial.reason})" if trial.reason else "")
-        for trial in trials
-    )
-    return (
-        f"no trial of {job.study} was completed: {reasons}. Change the recipe's stage "
-        f"'{job.stage}' (a lower learning_rate, other rungs) or data, and run the sweep again"
-    )

@@ -14,16 +14,18 @@ from cluster.pool import read_pool
 from cluster.registry import AdapterVersion, Registry, open_registry
 from cluster.settings import Settings
 from sweeps.dependencies import find_needs
+from sweeps.driver import Driver
 from sweeps.errors import SweepError, SweepPaused
 from sweeps.events import OnEvent, PoolChanged, ignore
-from sweeps.open_sweep import Driver, OpenSweep
+from sweeps.open_sweep import OpenSweep
 from sweeps.pool.dispatch import Dispatcher
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import ship_data
 from sweeps.pool.stage_job import TRIAL, StageJob, portable
+from sweeps.recipe_changes import explain
 from sweeps.results.sweep_result import SweepResult
 from sweeps.run_store import choose
-from sweeps.sweep_store import Search, begin
+from sweeps.sweep_store import Search, begin, sweeps
 
 
 class Asked(Protocol):
@@ -268,7 +270,9 @@ class _Graph:
         )
         search = Search(self._recipe, stage, parent_id, reward_model_id)
         launch = None if self._control is None else self._control.launch
+        earlier = sweeps(self._driver.database, search.line)
         row = begin(self._driver.database, search, self._fresh, launch)
+        change = "" if self._fresh else explain(search, row, earlier)
         job = StageJob(
             settings=portable(self._driver.settings),
             recipe=self._travelling,
@@ -281,7 +285,7 @@ class _Graph:
             shelf=self._shelf,
             factory=self._factory,
         )
-        return OpenSweep(self._driver, job, row)
+        return OpenSweep(self._driver, job, row, change)
 
 
 def _needed(

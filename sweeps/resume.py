@@ -13,7 +13,8 @@ from cluster.settings import Settings
 from sweeps import run_store, sweep_store
 from sweeps.errors import SweepError
 from sweeps.run_store import RunOptions, RunTarget
-from sweeps.study.storage import read_trials
+from sweeps.study.early_stops import stored_decision
+from sweeps.study.storage import read_attributes, read_trials
 from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, STOPPED
 
@@ -68,8 +69,12 @@ def prepare(
     more_trials = any(count > current for count, current in trial_counts.values())
     if launch.state == FINISHED and not repeated and not more_trials:
         return None
-    for stage, (count, _) in trial_counts.items():
-        recipe.stages[stage].sweep.trials = count
+    recipe = run_store.with_trials(
+        recipe, {stage: count for stage, (count, _) in trial_counts.items()}
+    )
+    if change.trials is not None or change.add is not None:
+        for stage, row in rows.items():
+            _ask_for(settings, database, recipe, row, trial_counts[stage][0])
     if target.row is None:
         content = recipe.model_dump(mode="json")
         return Resumed(
@@ -96,7 +101,10 @@ def _wanted(
     """(trials that the stage should have, trials that it has or was meant to have)."""
     trials = [] if row is None else read_trials(settings, row.study)
     own_trials = sum(trial.again is None and trial.state != "WAITING" for trial in trials)
-    current = max(recipe.stages[stage].sweep.trials, own_trials)
+    config = recipe.stages[stage].sweep
+    current = max(config.trials, own_trials)
+    if row is not None and stored_decision(read_attributes(settings, row.study), config):
+        current = own_trials  # `sweep.stop_when` has begun no further trial
     if change.trials is not None:
         return change.trials, current
     return current + (change.add or 0), current
@@ -109,6 +117,16 @@ def _again(settings: Settings, database: Database, recipe: Recipe, row: Sweep) -
     if count and row.state == FAILED:
         sweep_store.update(database, row.id, state=STOPPED)  # a failed sweep would not be continued
     return count
+
+
+def _ask_for(
+    settings: Settings, database: Database, recipe: Recipe, row: Sweep, trials: int
+) -> None:
+    """Let a search with `sweep.stop_when` go on to so many trials, whatever their expected gain."""
+    config = recipe.stages[row.stage]
+    if config.sweep.stop_when is not None:
+        with StudySession(settings, database, row.study, config) as session:
+            session.stop_when.ask_for(trials)
 
 
 def _needs(registry: Registry, recipe: Recipe, row: Sweep) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select
 
-from align.recipe import Recipe
+from align.recipe import Recipe, parse_recipe
+from align.recipe.load import error_line
 from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
 from cluster.database import Database
@@ -28,6 +29,8 @@ class RunOptions(BaseModel):
     `needs`: the recipe's names of adapters from outside the launch, and the `line:version` that
     each resolved to. `files`: SHA-256 of each data file and file of reward functions, by path.
     `remarks`: by stage, what was said of its rows at the beginning, and what its workers warned of.
+    `price`: USD for an hour of a GPU, or of a machine without any. `usd_per_hour`: by stage, the
+    part of it that a trial takes.
     """
 
     fresh: bool = False
@@ -40,6 +43,8 @@ class RunOptions(BaseModel):
     needs: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     remarks: dict[str, list[str]] = Field(default_factory=dict)
+    price: float | None = None
+    usd_per_hour: dict[str, float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,15 +164,18 @@ def rows_of(database: Database, launch: Launch) -> list[Sweep]:
 def recipe_of(row: Launch | Sweep) -> Recipe:
     """The resolved recipe that the launch or the sweep was started with.
 
-    SweepError if it is of an earlier version that wrote what this version does not accept.
+    SweepError if it is of another version that wrote what this version does not accept.
     """
     try:
         return Recipe.model_validate(row.recipe)
-    except ValidationError:
+    except ValidationError as error:
         name = row.line if isinstance(row, Sweep) else row.name
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
         raise SweepError(
-            f"the recipe that {name} was searched with is of an earlier version, and this one does "
-            f"not read it; `alignery sweep status {name} --json` prints its trials"
+            f"the recipe that {name} was searched with is of another version of Alignery, and this "
+            f"one does not read it: {error_line(first)}{more}. Go on with the version that wrote "
+            f"it; `alignery sweep status {name} --json` prints its trials here"
         ) from None
 
 
@@ -181,6 +189,14 @@ def remarks_on(database: Database, row: Sweep) -> list[str]:
     if row.launch_id is None:
         return []
     return options_of(read(database, row.launch_id)).remarks.get(row.stage, [])
+
+
+def trial_price(database: Database, row: Sweep) -> float | None:
+    """USD for an hour of a trial of a sweep; None if its newest launch was given no price."""
+    if row.launch_id is None:
+        return None
+    usd: float | None = read(database, row.launch_id).options.get("usd_per_hour", {}).get(row.stage)
+    return usd
 
 
 def add_remark(database: Database, identity: int, stage: str, text: str) -> bool:
@@ -204,6 +220,18 @@ def with_needs(recipe: Recipe, needs: Mapping[str, str]) -> Recipe:
         config.parent = needs.get(config.parent or "", config.parent)
         config.reward_model = needs.get(config.reward_model or "", config.reward_model)
     return pinned
+
+
+def with_trials(recipe: Recipe, trials: Mapping[str, int]) -> Recipe:
+    """A copy of the recipe with other numbers of trials, by stage.
+
+    RecipeError if a stage's other fields, such as its points, do not allow that number.
+    """
+    changed = recipe.model_copy(deep=True)
+    for stage, number in trials.items():
+        changed.stages[stage].sweep.trials = number
+    parse_recipe(changed.model_dump(mode="json"), f"recipe '{recipe.name}' with other trials")
+    return changed
 
 
 def files_of(recipe: Recipe, stages: Sequence[str]) -> dict[str, str]:

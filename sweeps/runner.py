@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from align.data.row_findings import RowAccount
 from align.errors import AligneryError
@@ -13,6 +13,7 @@ from align.recipe import Recipe
 from cluster.database import Database
 from cluster.database.tables import Launch
 from cluster.jobs import own_job_id
+from cluster.pool import Node, read_pool
 from cluster.ray import ray_session
 from cluster.registry import AdapterVersion, open_registry
 from cluster.settings import Settings
@@ -20,7 +21,7 @@ from cluster.storage import Storage
 from sweeps import run_store
 from sweeps.control import driving, noting
 from sweeps.dependencies import find_needs
-from sweeps.events import OnEvent
+from sweeps.events import Event, OnEvent, StageStarted
 from sweeps.pipeline import run_pipeline
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.shipping import localise
@@ -109,6 +110,9 @@ def drive_launch(
     with driving(settings, database) as begin, ray_session(settings):
         placement = placement_of(settings, recipe, stages, options)
         check_workers(settings, placement, recipe)
+        if options.price is not None:
+            rates = usd_per_hour(placement, stages, options.price, read_pool())
+            options = options.model_copy(update={"usd_per_hour": rates})
         if launch is None:
             launch = run_store.create(database, recipe, stages, options, own_job_id())
         control = begin(launch)
@@ -120,11 +124,37 @@ def drive_launch(
             sent=run_store.with_needs(recipe, options.needs),
             fresh=options.fresh,
             promote=options.promote,
-            on_event=noting(database, launch.id, on_event),
+            on_event=noting(database, launch.id, _priced(on_event, options.usd_per_hour)),
             placement=placement,
             control=control,
         )
     return run_store.read(database, launch.id), results
+
+
+def usd_per_hour(
+    placement: Placement, stages: Sequence[str], price: float, nodes: Sequence[Node]
+) -> dict[str, float]:
+    """What an hour of a trial costs by stage, where a GPU, or a machine without any, costs `price`.
+
+    A trial pays its share of a GPU, or without GPUs its share of the machine.
+    """
+    rates = {}
+    for stage in stages:
+        on_machine = max([1, *(placement.holds(stage, node) for node in nodes)])
+        at_once = min(on_machine, placement.max_concurrent or on_machine)
+        rates[stage] = price * (placement.gpus.get(stage) or 1 / at_once)
+    return rates
+
+
+def _priced(on_event: OnEvent, usd_per_hour: Mapping[str, float]) -> OnEvent:
+    """Wrap `on_event` so that a stage's start says what an hour of a trial costs."""
+
+    def heard(event: Event) -> None:
+        if isinstance(event, StageStarted):
+            event = replace(event, usd_per_hour=usd_per_hour.get(event.stage))
+        on_event(event)
+
+    return heard
 
 
 def placement_of(

@@ -58,6 +58,14 @@ class SearchOptions:
         ),
     ] = False
 
+    price: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="USD for an hour of a GPU, or of a machine without any; costs are then shown.",
+        ),
+    ] = None
+
     def arguments(self) -> list[str]:
         """Words of the command line, only for options that differ from their default."""
         words: list[str] = []
@@ -66,7 +74,7 @@ class SearchOptions:
             flag = f"--{option.name.rstrip('_').replace('_', '-')}"
             if value is True:
                 words.append(flag)
-            elif isinstance(value, int | str) and value != option.default:
+            elif isinstance(value, int | float | str) and value != option.default:
                 words += [flag, str(value)]
             elif isinstance(value, Sequence) and not isinstance(value, str):
                 words += [word for item in value for word in (flag, item)]

@@ -9,9 +9,10 @@ from cluster.database.tables import Sweep
 from cluster.registry import AdapterVersion
 from cluster.settings import Settings
 from sweeps.dependencies import check_adapter, check_rank, check_same_weights
+from sweeps.driver import Driver
 from sweeps.errors import SweepError
 from sweeps.events import OnEvent, ignore
-from sweeps.open_sweep import Driver, OpenSweep
+from sweeps.open_sweep import OpenSweep
 from sweeps.pipeline import Needs, search
 from sweeps.pool.placement import Placement, make_placement
 from sweeps.pool.stage_job import TRIAL, StageJob, portable

@@ -23,7 +23,7 @@ from sweeps.errors import SweepError, SweepNotFound
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 
 #: Fields of a stage's `sweep` that do not affect existing trials.
-_MAY_CHANGE = ("trials", "retries", "finalists", "keep_checkpoints")
+MAY_CHANGE = ("trials", "retries", "finalists", "keep_checkpoints", "stop_when")
 
 _ATTEMPTS = 5
 
@@ -51,7 +51,7 @@ class Search:
         config = self.recipe.stages[self.stage].model_dump(mode="json")
         for name in ("budget_seconds", "parent", "reward_model", "data", "rewards"):
             config.pop(name)
-        for name in _MAY_CHANGE:
+        for name in MAY_CHANGE:
             config["sweep"].pop(name, None)
         data, rewards = self.recipe.data_of(self.stage), self.recipe.rewards(self.stage)
         content = {
@@ -98,6 +98,12 @@ def begin(
     raise SweepError(
         f"{search.line}: no run number to be had in {_ATTEMPTS} attempts: {last_error}"
     )
+
+
+def same_search(database: Database, search: Search) -> Sweep | None:
+    """The row that `begin` would continue; None if it would begin a new run."""
+    with database.session(write=False) as session:
+        return _same(session, search)
 
 
 def attach(database: Database, line: str, run: int | None, launch: int) -> None:

@@ -12,14 +12,19 @@ from align.space.spaces import Value
 #: Number of the trial that has the recipe's default configuration.
 DEFAULT = 0
 
+#: The most items whose values are stored of a milestone.
+MOST_VALUES = 2000
+
 #: Names of a trial's user attributes in the study.
 RUNG = "rung:"  # + step: the metrics measured there
+VALUES = "values:"  # + step: the rung metric of each item, by the item's key
 RAN = "ran:"  # + step: when and where they were measured
 DECIDED = "decided"  # the last step at which it was decided that the trial continues
 PRUNED = "pruned"  # the step at which it was decided that the trial ends
 REASON = "reason"  # why it failed
 DEATHS = "deaths"  # how many lost workers count against it
 AGAIN = "again"  # the failed trial that it repeats
+ORIGIN = "origin"  # where its point came from, if it was queued
 FROM = "from"  # the earlier study it was taken from; such a trial only informs the sampler
 #: + number: the metrics of a finished trial's adapter on unseen items. An attribute of the study,
 #: since Optuna allows no changes to a finished trial.
@@ -30,8 +35,10 @@ UNSEEN = "unseen:"
 class Milestone:
     """A measurement of a trial at a rung (`index` 0, 1, …) or at its last step.
 
-    `step` and `total` are optimizer steps; `metrics` holds at least `objective` and `seconds`.
-    `ran` says when and where: `began` and `ended` (seconds since the epoch), `node`, `worker`.
+    `step` and `total` are optimizer steps; `metrics` holds `seconds`, and `objective` or `rung`
+    (the rung metric), at the last step `objective`. `values` has the rung metric of each item by
+    the item's key, for comparisons item by item. `ran` says when and where: `began` and `ended`
+    (seconds since the epoch), `node`, `worker`.
     """
 
     step: int
@@ -39,6 +46,7 @@ class Milestone:
     index: int
     metrics: dict[str, float]
     ran: dict[str, Any] | None = None
+    values: dict[str, float] | None = None
 
     @property
     def last(self) -> bool:
@@ -49,6 +57,11 @@ class Milestone:
     def objective(self) -> float:
         """The value by which trials are ranked; NaN if the trial did not measure it."""
         return self.metrics.get("objective", math.nan)
+
+    @property
+    def decisive(self) -> float:
+        """The value that decides whether the trial continues; NaN if it was not measured."""
+        return self.objective if self.last else self.metrics.get("rung", self.objective)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,8 @@ class TrialSummary:
     milestone violates the stage's constraints (None: no constraints); if above 0, the trial is not
     `feasible`. `unseen` has the metrics on unseen items, if any; `ran` when and where each
     milestone was measured, by optimizer step or `unseen`. `again` is the failed trial that it
-    repeats.
+    repeats. `origin` says where its point came from: `default`, `point` (of the recipe),
+    `warm start: <study>`, `prior: <source>`, `sampler` or `again`.
     """
 
     number: int
@@ -87,6 +101,7 @@ class TrialSummary:
     unseen: dict[str, float] = field(default_factory=dict)
     ran: dict[str, dict[str, Any]] = field(default_factory=dict)
     again: int | None = None
+    origin: str = "sampler"
 
 
 def is_own(trial: Any) -> bool:
@@ -101,6 +116,11 @@ def measured(trial: Any) -> dict[int, dict[str, float]]:
         for key, metrics in trial.user_attrs.items()
         if key.startswith(RUNG)
     }
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Values of items with six significant digits, as they are stored; at most MOST_VALUES."""
+    return {key: float(f"{value:.6g}") for key, value in list(values.items())[:MOST_VALUES]}
 
 
 def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSummary:
@@ -133,7 +153,18 @@ def summarise(trial: Any, unseen: Mapping[str, Any] | None = None) -> TrialSumma
         unseen=dict(unseen.get("metrics", {})),
         ran=ran,
         again=attrs.get(AGAIN),
+        origin=_origin(trial),
     )
+
+
+def _origin(trial: Any) -> str:
+    """Where a FrozenTrial's point came from; earlier versions did not store it."""
+    if AGAIN in trial.user_attrs:
+        return "again"
+    if trial.number == DEFAULT:
+        return "default"
+    queued = "point" if "fixed_params" in trial.system_attrs else "sampler"
+    return str(trial.user_attrs.get(ORIGIN, queued))
 
 
 def ranked(trials: Iterable[TrialSummary], minimised: bool) -> list[TrialSummary]:

@@ -28,8 +28,8 @@ FORBIDDEN = {
 LAYERS = {
     "align": (
         "control_tokens errors",
-        "artifact_cache atomic_write chat_tools compat console_tables gpu_cards json_output "
-        "lru_cache suggestions",
+        "artifact_cache atomic_write chat_tools compat console_tables cpu_features gpu_cards "
+        "json_output lru_cache progress_lines suggestions",
         "control_text gpu_errors gpu_memory gpu_process paths space",
         "digests fp32_modules gpu_preflight out_of_memory precision reasoning_tasks sources",
         "chat_encoder fp16",
@@ -55,10 +55,10 @@ LAYERS = {
         "commands",
     ),
     "sweeps": (
-        "errors heartbeat search_options trials",
-        "dependencies finalists study_lock sweep_store",
-        "events pool run_store study",
-        "cleanup gpu_check planning results resume submission",
+        "errors heartbeat search_options trials winner_probability",
+        "dependencies finalists study_lock sweep_store worth",
+        "answer events pool recipe_changes run_store study",
+        "cleanup driver gpu_check planning results resume submission",
         "open_sweep progress",
         "pipeline",
         "sweep",

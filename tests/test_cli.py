@@ -64,6 +64,12 @@ def test_help_names_every_command() -> None:
     assert all(command in result.stdout for command in alignery.COMMANDS)
 
 
+def test_the_module_is_the_program() -> None:
+    program = [sys.executable, "-m", "alignery", "--version"]
+    ended = subprocess.run(program, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.startswith("alignery ")
+
+
 def test_version() -> None:
     result = CliRunner().invoke(alignery.app, ["--version"])
     assert result.exit_code == 0

@@ -11,7 +11,8 @@ from align.data.prompts import prompt_key, shown
 from align.data.splits import answers_stage, split_rows
 from align.errors import DataError
 from align.methods import MethodName
-from align.recipe import DataConfig, Recipe
+from align.recipe import DataConfig, Recipe, StageConfig
+from align.recipe.metric_schedule import rung_metric
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 #: Objectives that are measured on prompts with answers, possibly of another stage.
@@ -42,15 +43,19 @@ def check_chain(recipe: Recipe, stage: str, hub: bool = True) -> None:
     """
     trained = [_source(recipe, name) for name in chain(recipe, stage) if _read(recipe, name, hub)]
     held_out = [stage]
-    if recipe.stages[stage].objective in ANSWERED and all(
-        _read(recipe, name, hub) for name in recipe.stages
-    ):
+    if _answers(recipe.stages[stage]) and all(_read(recipe, name, hub) for name in recipe.stages):
         held_out += [
             name for name in (answers_stage(recipe),) if name is not None and name != stage
         ]
     for name in held_out:
         if _read(recipe, name, hub):
             _check(stage, _source(recipe, name), tuple(trained))
+
+
+def _answers(config: StageConfig) -> bool:
+    """Whether the stage's trials are ranked or compared by answers to prompts."""
+    by_answers = ("accuracy", "mean_reward", "sampled_reward", "win_rate")
+    return config.objective in ANSWERED or rung_metric(config) in by_answers
 
 
 def chain(recipe: Recipe, stage: str) -> list[str]:

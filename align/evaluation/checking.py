@@ -32,10 +32,15 @@ def _right(row: Row, text: str) -> float:
 def measurable(
     configs: Mapping[str, RewardConfig], columns: Mapping[str, Sequence[Any]]
 ) -> dict[str, RewardConfig]:
-    """The rewards that can be computed from rows with these columns."""
+    """The rewards that can be computed, with their factors, from rows with these columns."""
     available = {*columns, TOKENS}
+    computed = {
+        name
+        for name, config in configs.items()
+        if (scorer := config.scorer(name)) is None or available.issuperset(scorer.needs)
+    }
     return {
         name: config
         for name, config in configs.items()
-        if (scorer := config.scorer(name)) is None or available.issuperset(scorer.needs)
+        if name in computed and (config.times is None or config.times in computed)
     }

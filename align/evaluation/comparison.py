@@ -128,6 +128,13 @@ def _labels(pairs: Sequence[tuple[Example, Example]]) -> list[Compared]:
     return [Compared("label_auc", auc(ours, liked), auc(theirs, liked), gain)]
 
 
+def item_values(rows: Iterable[Example], measure: str) -> dict[Item, float]:
+    """A measure's value of each item that has it."""
+    return {
+        item: row.numbers[measure] for item, row in _by_item(rows).items() if measure in row.numbers
+    }
+
+
 def _by_item(rows: Iterable[Example]) -> dict[Item, Example]:
     """Examples by set, key and the key's earlier occurrences: data may hold an item twice."""
     examples: dict[Item, Example] = {}

@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
 
 from align.data.problems import Split
 from align.errors import DataError, RecipeError
 from align.evaluation.checking import measurable
 from align.evaluation.evaluate import Evaluator
 from align.evaluation.metrics import Evaluation, objective
+from align.evaluation.rung_values import rung_values
 from align.methods import Kind, is_reward_model
 from align.recipe import Recipe, StageConfig
-from align.recipe.metric_schedule import ABSOLUTE, at_end, at_rung, kind_beside, kind_of
+from align.recipe.metric_schedule import (
+    ABSOLUTE,
+    at_end,
+    at_rung,
+    for_objective,
+    kind_beside,
+    kind_of,
+    rung_metric,
+)
 from align.rewards import columns_of
 from align.rewards.base import RewardConfig
 from align.space.constraints import (
@@ -45,16 +55,30 @@ class EvalPlan:
         lasting: Iterable[Path | None] = (),
     ):
         self._recipe, self._stage, self._config, self._parent = recipe, stage, config, parent
+        self.parent = parent
         self._split: Split = split
         self._beside: dict[tuple[System, Kind], Mapping[str, float]] = {}
         self.evaluator = Evaluator(recipe, reward_model, lasting=(None, parent, *lasting))
 
     def rung(self, adapter: Path) -> Evaluation:
         """The measures that decide whether the trial continues."""
-        needs_rewards = self._config.objective == "reward"
+        metric = rung_metric(self._config)
+        needs_rewards = (
+            self._config.objective == "reward"
+            if metric is None
+            else metric in ("mean_reward", "sampled_reward")
+        )
         return self._measure(
             adapter, at_rung(self._config), self._rewards() if needs_rewards else {}
         )
+
+    def rung_values(self, measured: Evaluation) -> dict[str, float]:
+        """The rung metric of each item that was measured, by the item's key.
+
+        Empty if trials are compared by the objective.
+        """
+        metric = rung_metric(self._config)
+        return {} if metric is None else rung_values(measured, metric)
 
     def end(self, adapter: Path) -> Evaluation:
         """All measures; see `at_end`."""
@@ -68,7 +92,7 @@ class EvalPlan:
         """
         config = self._config
         metrics = needed(config.constraints)
-        needed_kinds = {*at_rung(config), *(kind_of(config, metric) for metric in metrics)}
+        needed_kinds = {*for_objective(config), *(kind_of(config, metric) for metric in metrics)}
         if "wins" in needed_kinds:
             needed_kinds.add("answers")  # the judge compares them
         kinds = [kind for kind in at_end(config) if kind in needed_kinds]
@@ -83,10 +107,21 @@ class EvalPlan:
         return self._measure(adapter, tuple(kinds), self._rewards())
 
     def outcome(self, measured: Evaluation, last: bool) -> dict[str, float]:
-        """`objective` (NaN if it was not measured), and `violation` unless it is None."""
-        value = objective(self._config.objective, measured, self._config.method)
+        """`objective`, `rung` (the mean of the rung metric) and `violation` of a measurement.
+
+        What decides is NaN if it was not measured: the rung metric at a rung, the objective at the
+        last step and where trials are compared by it. Else it is left out, and so is a `violation`
+        that is None.
+        """
+        config, outcome = self._config, dict[str, float]()
+        value = objective(config.objective, measured, config.method)
+        values, by_metric = self.rung_values(measured), rung_metric(config) is not None
+        if last or not by_metric or math.isfinite(value):
+            outcome["objective"] = value
+        if values or (by_metric and not last):
+            outcome["rung"] = fmean(values.values()) if values else math.nan
         violation = self.violation(measured, last and math.isfinite(value))
-        return {"objective": value, **({} if violation is None else {"violation": violation})}
+        return {**outcome, **({} if violation is None else {"violation": violation})}
 
     def violation(self, measured: Evaluation, last: bool) -> float | None:
         """The largest violation of a constraint, relative to its bound.
@@ -173,6 +208,10 @@ class EvalPlan:
             return evaluator.implying(adapter, parent, stage, split)
         if kind == "completions":
             return evaluator.likelihood(adapter, stage, split)
+        if kind == "sampled":
+            sweep = self._config.sweep
+            counts = sweep.rung_prompts, sweep.rung_samples
+            return evaluator.sampling(adapter, split, rewards, stage, *counts)
         if kind == "labels":
             return evaluator.labelling(adapter, parent, stage, split)
         return evaluator.diverging(adapter, parent, stage, split)

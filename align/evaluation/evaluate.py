@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from align.data.problems import Split
 from align.data.splits import load_answers, load_split
@@ -97,12 +98,45 @@ class Evaluator:
             **named("answers", rows),
         )
 
+    def sampling(
+        self,
+        adapter: Path | None,
+        split: Split,
+        configs: Mapping[str, RewardConfig],
+        stage: str,
+        prompts: int,
+        samples: int,
+    ) -> Evaluation:
+        """The mean reward of `samples` sampled answers to each of the first `prompts` prompts.
+
+        Each answer has its own seed, the same for every adapter, so that adapters are compared
+        prompt by prompt. An answer for which a reward failed is left out of its prompt's mean.
+        """
+        started = time.perf_counter()
+        rows = self.prompts(split, stage)[:prompts]
+        repeated = [row for row in rows for _ in range(samples)]
+        texts = self._systems.samples(adapter, rows, samples)
+        rewards = self.rewards(configs if rows else {})
+        parts = self._parts(adapter, rewards, repeated, texts)
+        totals = rewards.total(parts) if parts else [math.nan] * len(repeated)
+        groups = [totals[at : at + samples] for at in range(0, len(totals), samples)]
+        finite = [[value for value in group if math.isfinite(value)] for group in groups]
+        return Evaluation(
+            system="",
+            split=split,
+            sampled=[fmean(group) if group else math.nan for group in finite],
+            seconds=time.perf_counter() - started,
+            **named("sampled", rows),
+        )
+
     def _parts(
         self, adapter: Path | None, rewards: Rewards, rows: Sequence[Row], texts: Sequence[str]
     ) -> dict[str, list[float]]:
         prompts, columns = [row["prompt"] for row in rows], columns_of(rows)
         parts = {
-            name: self._systems.preferences(adapter, prompts, texts)
+            name: rewards.multiplied(
+                name, self._systems.preferences(adapter, prompts, texts), prompts, texts, columns
+            )
             if isinstance(rewards.configs[name], RewardModel)
             else rewards.part(name, prompts, texts, columns)
             for name in rewards.weights

@@ -46,7 +46,7 @@ def is_share(measure: str) -> bool:
 class Evaluation:
     """A system's results on a split. Lists hold an entry for each item, in the split's order.
 
-    Each list belongs to one of four sets of items; `keys` and `prompts` identify a set's items.
+    Each list belongs to one of five sets of items; `keys` and `prompts` identify a set's items.
 
     `answers`: greedy `texts`; `correct` is 0 or 1; `reward` the weighted sum of `parts` (NaN where
     a part failed); `lengths` in characters, `tokens` in tokens; `truncated` 1 where the token limit
@@ -57,7 +57,8 @@ class Evaluation:
     `implicit_margins` the same minus the parent's; `longer` the result of the rule "the longer
     answer is right"; `chosen_scores` a reward model's raw scores of the chosen answers.
     `completions`: `nll` nats a token. `labels`: `log_ratios` nats of summed log-probability over
-    the parent's, `liked` 1 or 0. Empty lists were not measured.
+    the parent's, `liked` 1 or 0. `sampled`: the mean reward of sampled answers to a prompt. Empty
+    lists were not measured.
     """
 
     system: str
@@ -81,6 +82,7 @@ class Evaluation:
     kl_answers: list[float] = field(default_factory=list)
     log_ratios: list[float] = field(default_factory=list)
     liked: list[float] = field(default_factory=list)
+    sampled: list[float] = field(default_factory=list)
     keys: dict[str, list[str]] = field(default_factory=dict)
     prompts: dict[str, list[str]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -112,6 +114,7 @@ class Evaluation:
             "pairs": pairs,
             "completions": {"nll": self.nll},
             "labels": labels,
+            "sampled": {"sampled_reward": self.sampled},
         }
         return {
             name: measured

@@ -186,6 +186,17 @@ class Systems:
         """A reward model's scores, raw. AdapterError if it has no reward head."""
         return self._engine.score(conversations, str(self._ready(adapter)))
 
+    def samples(self, adapter: Path | None, rows: Sequence[Row], count: int) -> list[str]:
+        """`count` answers to each row's prompt, sampled at temperature 1 with own seeds."""
+        name = self._ready(adapter)
+        tokens, seed = self._recipe.evaluation.max_new_tokens, self._recipe.seed
+        prompts = [self._engine.tokenize_chat(row["prompt"]) for row in rows]
+        requests = [
+            GenerationRequest(prompt, name, tokens, temperature=1.0, seed=seed + number * _APART)
+            for number, prompt in enumerate(prompt for prompt in prompts for _ in range(count))
+        ]
+        return [completion.text for completion in self._engine.generate(requests)]
+
     def divergences(
         self, adapter: Path | None, parent: Path | None, rows: Sequence[Row]
     ) -> list[tuple[float, float]]:

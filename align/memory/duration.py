@@ -21,10 +21,12 @@ from align.methods import Kind
 _HEAD_PASSES = {"cuda": 3, "cpu": 2}
 #: Rows that the engine decodes at a time beside training (BESIDE_TRAINING).
 _ROWS = 32
+#: Sampled answers of a rung, by the defaults of `rung_prompts` and `rung_samples`.
+SAMPLED = 128
 #: Sequences of a held-out item that each kind of measurement reads, apart from generated answers.
 _SEQUENCES: dict[Kind, int] = {
     "answers": 0, "wins": 1, "pairs": 2, "implied": 4, "completions": 1, "labels": 2,
-    "divergence": 2,
+    "divergence": 2, "sampled": 0,
 }  # fmt: skip
 
 
@@ -132,8 +134,9 @@ def measured_seconds(
     speed, total = speed_of(machine, cores), Range()
     token = _forward(shape, tokens) + 2 * shape.hidden * shape.vocab
     for kind in kinds:
-        if kind == "answers":
-            total += written(items, tokens, answer, shape, machine, cores)
+        if kind in ("answers", "sampled"):
+            answers = SAMPLED if kind == "sampled" else items
+            total += written(answers, tokens, answer, shape, machine, cores)
         operations = _SEQUENCES[kind] * items * tokens * token
         total += _longest(operations / speed.operations, speed, Range())
     return total

@@ -35,6 +35,7 @@ class Dpo(Method):
     }  # fmt: skip
     objectives = ("accuracy", "reward", "win_rate", "pair_accuracy")
     measured = ("answers", "implied", "divergence")
+    rung_metric = "implicit_margin"
     verdict = "pair_accuracy"
     formats = drafted_from = ("preference",)
     task_format, task_stream = "preference", 2

@@ -38,6 +38,7 @@ class Kto(Method):
     values: ClassVar[Mapping[str, tuple[str, ...]]] = {"loss_type": ("kto", UNPAIRED)}
     objectives = ("accuracy", "reward", "win_rate", "label_auc")
     measured = ("answers", "labels", "divergence")
+    rung_metric = "label_margin"
     formats = ("unpaired preference", "preference")
     drafted_from = ("unpaired preference",)
     task_format, task_stream = "unpaired preference", 4

@@ -55,6 +55,7 @@ class OnlineMethod(Method):
 
     objectives = ("accuracy", "reward")
     measured = ("answers", "divergence")
+    rung_metric = "sampled_reward"
     verdict = "mean_reward"
     formats = ("prompt with answer", "prompt only")
     task_format = "prompt with answer"

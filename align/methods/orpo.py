@@ -31,6 +31,7 @@ class Orpo(Method):
     }
     objectives = ("accuracy", "reward", "win_rate", "pair_accuracy")
     measured = ("answers", "pairs", "divergence")
+    rung_metric = "margin"
     verdict = "pair_accuracy"
     formats = ("preference",)
     task_format, task_stream = "preference", 6

@@ -21,6 +21,7 @@ class Reward(Method):
     config_file, config_class = "trainer/reward_config.py", "RewardConfig"
     objectives = ("pair_accuracy",)
     measured = ("pairs",)
+    rung_metric = "pair_loss"
     formats = drafted_from = ("preference",)
     task_format, task_stream = "preference", 1
     sides = ("chosen", "rejected")

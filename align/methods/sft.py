@@ -21,6 +21,7 @@ class Sft(Method):
     config_file, config_class = "trainer/sft_config.py", "SFTConfig"
     objectives = ("accuracy", "reward", "nll")
     measured = ("answers", "completions", "divergence")
+    rung_metric = "nll"
     formats = drafted_from = ("prompt-completion", "conversations")
     task_format, task_stream = "prompt-completion", 0
     sides = ("completion",)

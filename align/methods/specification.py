@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 Objective = Literal["accuracy", "reward", "nll", "pair_accuracy", "label_auc", "win_rate"]
 #: Kinds of measurement; each is a pass over a set of held-out items.
-Kind = Literal["answers", "wins", "pairs", "implied", "completions", "labels", "divergence"]
+Kind = Literal[
+    "answers", "wins", "pairs", "implied", "completions", "labels", "divergence", "sampled"
+]
 Row = dict[str, Any]
 #: (prompts, completions, the rows' columns and the trainer's extras by name) → a reward for each
 #: completion, None where it failed: TRL leaves that part out of the completion's sum, and a
@@ -114,6 +116,9 @@ class Method:
     objectives: ClassVar[tuple[Objective, ...]]
     #: What is measured of a trial at its last step, beside what its objective needs.
     measured: ClassVar[tuple[Kind, ...]]
+    #: The metric by which the pruner `paired` compares trials at rungs, unless the recipe names
+    #: another.
+    rung_metric: ClassVar[str]
     #: The metric by which the final table compares a stage with its parent.
     verdict: ClassVar[str] = "accuracy"
 

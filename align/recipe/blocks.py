@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from align.space.optuna_names import PRUNERS, SAMPLERS, class_name
+from align.space.optuna_names import PAIRED, PRUNERS, SAMPLERS, class_name
 from align.space.spaces import Value, scalar
 from align.suggestions import did_you_mean
 
@@ -91,22 +91,55 @@ def _of_a_point(value: Any) -> Any:
     return scalar(value)
 
 
+class StopWhen(Block):
+    """When a search ends before all its trials have run.
+
+    `gain_below`: the expected gain of the next trial, in the objective's unit, below which no
+    further trial begins.
+    """
+
+    gain_below: float = Field(allow_inf_nan=False)
+
+    @field_validator("gain_below", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"a number in the objective's unit, such as 0.01; got {value!r}")
+        if value <= 0:
+            hint = "leave stop_when out for a search that runs all its trials"
+            raise ValueError(f"no gain is below {value}, so this never stops a search; {hint}")
+        return value
+
+
 class SweepConfig(Block):
     """How a stage is searched: its trials, their pruning, and which checkpoints are kept.
 
-    `rungs` are optimizer steps at which the objective is measured on validation items and a
-    trial may be pruned; the objective is always measured at the last step, without pruning.
+    `rungs` are optimizer steps at which trials are compared on validation items by `rung_metric`
+    (None: the method's, see `align.recipe.metric_schedule`) and may be pruned; the objective is
+    measured at the last step, without pruning. The metric `sampled_reward` is the mean reward of
+    `rung_samples` sampled answers to each of the first `rung_prompts` prompts.
     `sampler` and `pruner` are names of `optuna_names`, their options those of Optuna's classes.
+    The pruner `paired` has options of its own (`sweeps.study.paired_pruning`); with a `synchronous`
+    bracket its trials wait for each other at rungs (None: synchronous for `paired`).
     `startup_trials` is the number of trials drawn at random before the sampler learns (None: it
     depends on the number of trials). `points` are parameters by dotted path that are tried after
     trial 0. `warm_start` names an earlier search: a line, a run as `<line>:<run>`, or a study.
+    `priors` are learning rates from earlier searches and publications, tried before the sampler's.
     `retries` is how often a trial that fails by itself is tried again. `finalists` is the number of
-    best trials that are measured again, with trial 0, on unseen items.
+    best trials that are measured again, with trial 0, on unseen items. `stop_when` ends a search
+    before all its trials have run (None: never).
     """
 
     trials: int = Field(default=4, ge=1)
     rungs: list[int] = Field(default_factory=list)
+    # Left out of dumps without a value, so that searches of earlier versions are recognised.
+    rung_metric: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    rung_prompts: int = Field(default=16, ge=2, exclude_if=lambda value: value == 16)
+    rung_samples: int = Field(default=8, ge=1, exclude_if=lambda value: value == 8)
     pruner: str = "successive_halving"
+    bracket: Literal["synchronous", "asynchronous"] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
     pruner_options: dict[str, Any] = Field(default_factory=dict)
     reduction_factor: int = Field(default=2, ge=2)
     sampler: str = "tpe"
@@ -116,10 +149,16 @@ class SweepConfig(Block):
         default_factory=list
     )
     warm_start: str | None = None
+    # Left out of dumps while on, so that searches of earlier versions are recognised.
+    priors: Literal["auto", "none"] = Field(
+        default="auto", exclude_if=lambda value: value == "auto"
+    )
     retries: int = Field(default=1, ge=0)
     finalists: int = Field(default=3, ge=0)
     keep_checkpoints: Literal["none", "best", "all"] = "none"
     seed: int = 0
+    # Left out of dumps without a value, so that searches of earlier versions are recognised.
+    stop_when: StopWhen | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @field_validator("rungs")
     @classmethod
@@ -148,6 +187,21 @@ class SweepConfig(Block):
     def _prunes(cls, name: str) -> str:
         class_name(name, PRUNERS)
         return name
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether trials wait for each other at rungs."""
+        paired = self.pruner == PAIRED
+        return paired if self.bracket is None else self.bracket == "synchronous"
+
+    @model_validator(mode="after")
+    def _waits(self) -> SweepConfig:
+        if self.bracket == "synchronous" and self.pruner != PAIRED:
+            raise ValueError(
+                f"bracket: only the pruner {PAIRED} decides on all trials at once; take it, or "
+                f"bracket: asynchronous; got pruner {self.pruner}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough(self) -> SweepConfig:

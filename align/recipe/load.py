@@ -52,7 +52,7 @@ def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        lines = [_line(detail, raw) for detail in error.errors()]
+        lines = [error_line(detail) for detail in error.errors()]
         raise RecipeError(f"{source}: " + "; ".join(dict.fromkeys(lines))) from None
     if folder is not None:
         for data in (recipe.data, *(stage.data for stage in recipe.stages.values())):
@@ -63,7 +63,8 @@ def parse_recipe(raw: Any, source: str = "recipe", folder: Path | None = None) -
     return recipe
 
 
-def _line(error: Any, raw: Any) -> str:
+def error_line(error: Any) -> str:
+    """A line on one of pydantic's errors in a recipe: the field, what is wrong, what is allowed."""
     location = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return f"unknown field '{location}'{_suggest(error['loc'])}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from align.methods import Kind
 from align.recipe.schema import StageSchema
 from align.space.constraints import Constraint, needed, read_constraint
+from align.space.optuna_names import PAIRED
 from align.suggestions import did_you_mean
 
 _BY_OBJECTIVE: dict[str, tuple[Kind, ...]] = {
@@ -39,18 +40,69 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "labels": ("label_auc",),
     "divergence": ("kl_per_token", "kl_per_answer"),
 }  # fmt: skip
+#: Metrics with a value of each item, by which trials can be compared at rungs, and their kinds.
+RUNG_METRICS: dict[str, Kind] = {
+    "accuracy": "answers",
+    "mean_reward": "answers",
+    "nll": "completions",
+    "pair_accuracy": "pairs",
+    "margin": "pairs",
+    "pair_loss": "pairs",
+    "implicit_pair_accuracy": "implied",
+    "implicit_margin": "implied",
+    "label_margin": "labels",
+}
 #: Metrics of the answers' length; if a constraint uses them, they are measured at every rung.
 LENGTHS = ("length", "tokens", "truncated")
 
 
-def at_rung(stage: StageSchema) -> tuple[Kind, ...]:
-    """The kinds that the objective needs, and `answers` if a constraint bounds their length."""
+def rung_metric(stage: StageSchema) -> str | None:
+    """The metric by which the stage's trials are compared at rungs; None for the objective.
+
+    The recipe's; else the method's for the pruner `paired`, and the objective for Optuna's pruners.
+    """
+    sweep = stage.sweep
+    by_method = stage.training_method.rung_metric if sweep.pruner == PAIRED else None
+    return by_method if sweep.rung_metric is None else sweep.rung_metric
+
+
+def rung_metrics(stage: StageSchema) -> dict[str, Kind]:
+    """The metrics by which trials of the stage can be compared at rungs, with their kinds."""
+    method = stage.training_method
+    allowed = {
+        metric: kind
+        for metric, kind in RUNG_METRICS.items()
+        if kind in method.measured and (metric != "pair_loss" or method.trains_reward_model)
+    }
+    if "implied" in method.measured:
+        allowed |= {"pair_accuracy": "implied", "margin": "implied"}
+    if method.online or stage.rewards:
+        allowed["sampled_reward"] = "sampled"
+    if stage.reward_model is not None and not method.trains_reward_model:
+        allowed["win_rate"] = "wins"
+    return allowed
+
+
+def rung_minimised(metric: str) -> bool:
+    """Whether a lower value of a rung metric is better."""
+    return metric in ("nll", "pair_loss")
+
+
+def for_objective(stage: StageSchema) -> tuple[Kind, ...]:
+    """The kinds that the objective needs."""
     measured = stage.training_method.measured
     if stage.objective == "pair_accuracy":
-        kinds: tuple[Kind, ...] = tuple(kind for kind in measured if kind in ("pairs", "implied"))
-    else:
-        kinds = _BY_OBJECTIVE[stage.objective]
-    answers = "answers" in measured and "answers" not in kinds
+        return tuple(kind for kind in measured if kind in ("pairs", "implied"))
+    return _BY_OBJECTIVE[stage.objective]
+
+
+def at_rung(stage: StageSchema) -> tuple[Kind, ...]:
+    """The kinds that the rung metric needs, and `answers` if a constraint bounds their length."""
+    metric = rung_metric(stage)
+    kinds = for_objective(stage) if metric is None else (rung_metrics(stage)[metric],)
+    if kinds == ("wins",):
+        kinds = ("answers", "wins")  # the judge compares answers
+    answers = "answers" in stage.training_method.measured and "answers" not in kinds
     bound = answers and not needed(stage.constraints).isdisjoint(LENGTHS)
     return ("answers", *kinds) if bound else kinds
 
@@ -59,7 +111,16 @@ def at_end(stage: StageSchema) -> tuple[Kind, ...]:
     """All kinds that the stage's method and its reward model allow."""
     judged = stage.reward_model is not None and not stage.training_method.trains_reward_model
     kinds: tuple[Kind, ...] = (*stage.training_method.measured, *(("wins",) if judged else ()))
-    return tuple(dict.fromkeys((*at_rung(stage), *kinds)))
+    return tuple(dict.fromkeys((*for_objective(stage), *kinds)))
+
+
+def wrong_rung_metric(stage: StageSchema) -> str | None:
+    """Why `sweep.rung_metric` cannot compare the stage's trials; None if it can."""
+    name, allowed = stage.sweep.rung_metric, rung_metrics(stage)
+    if name is None or name in allowed:
+        return None
+    hint = did_you_mean(name, allowed, before="; ")
+    return f"{stage.method} cannot be compared by {name!r}{hint}; allowed: {', '.join(allowed)}"
 
 
 def kind_of(stage: StageSchema, metric: str) -> Kind | None:

@@ -102,6 +102,11 @@ class Recipe(Block):
                 f"stages.{name}.objective: 'reward' needs rewards in this stage or a "
                 f"{_any_of('online')} stage"
             )
+        if stage.sweep.rung_metric == "mean_reward" and not self.rewards(name):
+            raise ValueError(
+                f"stages.{name}.sweep.rung_metric: 'mean_reward' needs rewards in this stage or a "
+                f"{_any_of('online')} stage"
+            )
 
     def _check_trials(self, name: str) -> None:
         """Check that trials with the parameters of `variants` and `points` can be trained."""

@@ -80,7 +80,7 @@ def resolve(stage: Stage, params: Mapping[str, Value] | None = None) -> Stage:
         put(copy, path, params.get(path, space.default))
     for path in tie_order(stage):
         put(copy, path, _tied(copy, path, stage.value(path)))
-    copy.sweep.points = []  # a resolved stage has no spaces
+    copy.sweep.points, copy.sweep.stop_when = [], None  # a resolved stage has no spaces
     try:
         return type(stage).model_validate(copy.model_dump(warnings=False))
     except ValidationError as error:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
 from align.rewards.base import RewardConfig
 from align.rewards.builtin import BUILTIN
+from align.rewards.builtin.reward_model import RewardModel
 from align.rewards.functions import PythonConfig
 from align.suggestions import did_you_mean
 
@@ -20,13 +21,29 @@ NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 def configure(raw: Any) -> dict[str, RewardConfig]:
     """Rewards from plain data: name → a number (the weight), or a mapping with the weight.
 
-    ValueError names an unknown reward with the allowed and similar names, or a wrong option.
+    ValueError names an unknown reward with the allowed and similar names, a wrong option, or a
+    factor (`times`) that is no other reward of the same mapping.
     """
     if not isinstance(raw, Mapping):
         raise ValueError(
             f"rewards are names with weights, e.g. {{correctness: 1.0, brevity: 0.2}}; got {raw!r}"
         )
-    return {str(name): _one(str(name), value) for name, value in raw.items()}
+    rewards = {str(name): _one(str(name), value) for name, value in raw.items()}
+    factors = [name for name, config in rewards.items() if _multiplies(config)]
+    for name, config in rewards.items():
+        others = [factor for factor in factors if factor != name]
+        if config.times is not None and config.times not in others:
+            hint = did_you_mean(config.times, others, after=" ")
+            raise ValueError(
+                f"{name}.times: another reward of this stage that has no 'times' itself and is no "
+                f"reward_model; {hint}allowed: {', '.join(others) or 'none'}; got {config.times!r}"
+            )
+    return rewards
+
+
+def _multiplies(config: RewardConfig) -> bool:
+    """Whether other rewards may be multiplied by this: a judge would score each answer twice."""
+    return config.times is None and not isinstance(config, RewardModel)
 
 
 RewardConfigs = Annotated[dict[str, SerializeAsAny[RewardConfig]], BeforeValidator(configure)]

@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails
 
 from align.methods import METHODS, MethodName
 from align.recipe import candidates, resolution
-from align.recipe.metric_schedule import unmeasured
+from align.recipe.metric_schedule import unmeasured, wrong_rung_metric
 from align.recipe.schema import StageSchema
 from align.recipe.trl_fields.passthrough import elsewhere, parse_extra, unknown
 from align.recipe.validation_errors import again, raise_if, unknown_at, wrong_at
@@ -150,6 +150,8 @@ def _searched_wrongly(stage: StageConfig) -> Iterator[InitErrorDetails]:
         yield wrong_at(tuple(path.split(".")), text)
     for index, text in unmeasured(stage):
         yield wrong_at(("constraints", index), text, stage.constraints[index])
+    if reason := wrong_rung_metric(stage):
+        yield wrong_at(("sweep", "rung_metric"), reason, stage.sweep.rung_metric)
     for index, point in enumerate(() if problems else stage.sweep.points):
         try:
             stage.sweep.points[index] = resolution.read_point(stage, point)

@@ -12,6 +12,13 @@ from typing import Any
 
 from align.recipe.schema import StageSchema
 from align.space import Interval
+from align.space.optuna_names import SAMPLERS, class_name
+
+#: Objectives that are at most 1; samplers that try a fixed list of points.
+_UP_TO_1 = ("accuracy", "win_rate", "pair_accuracy", "label_auc")
+_GRIDS = ("GridSampler", "BruteForceSampler")
+#: Complete trials that an expected gain is computed from at least.
+_LEAST_COMPLETE = 3
 
 
 def complaints(stage: StageSchema) -> Iterator[str]:
@@ -22,6 +29,7 @@ def complaints(stage: StageSchema) -> Iterator[str]:
     yield from _length_and_rewards(stage)
     yield from _schedule(stage)
     yield from _loading(stage)
+    yield from _stop_when(stage)
     yield from stage.training_method.complaints(stage)
 
 
@@ -75,6 +83,31 @@ def _loading(stage: StageSchema) -> Iterator[str]:
         )
     if checkpointing and stage.fixed("gradient_checkpointing") is False:
         yield "gradient_checkpointing_kwargs needs gradient_checkpointing: true"
+
+
+def _stop_when(stage: StageSchema) -> Iterator[str]:
+    """Rules that no search of this stage can follow."""
+    rule, sweep = stage.sweep.stop_when, stage.sweep
+    if rule is None:
+        return
+    if stage.objective in _UP_TO_1 and rule.gain_below >= 1:
+        yield (
+            f"sweep.stop_when.gain_below: {stage.objective} is a share from 0 to 1, so every gain "
+            f"is below {rule.gain_below:g} and the search would stop at once; 0.01 is a percentage "
+            "point"
+        )
+    if class_name(sweep.sampler, SAMPLERS) in _GRIDS:
+        yield (
+            f"sweep.stop_when is for searches that draw their trials; sampler {sweep.sampler} "
+            "tries a fixed list: leave stop_when out, or take another sampler"
+        )
+    elif sweep.trials <= _LEAST_COMPLETE or not stage.space():
+        trials = sweep.trials if stage.space() else 1
+        yield (
+            f"sweep.stop_when needs {_LEAST_COMPLETE} complete trials before it can end a search, "
+            f"so with {trials} trial{'' if trials == 1 else 's'} it never does: leave it out, or "
+            f"give trials: {_LEAST_COMPLETE + 1} or more and a field to search"
+        )
 
 
 def _mapping(stage: StageSchema, name: str) -> Mapping[str, Any]:

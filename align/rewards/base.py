@@ -43,6 +43,9 @@ class Scorer:
 class RewardConfig(BaseModel):
     """A reward of a recipe. A negative weight makes a penalty.
 
+    `times` names another reward of the recipe: this reward is multiplied by its value, so that
+    `times: correctness` pays it for right answers only.
+
     Each reward is a subclass: its options are the fields, `compared` the columns that it needs,
     and `scorer` its function.
     """
@@ -53,6 +56,8 @@ class RewardConfig(BaseModel):
     compared: ClassVar[tuple[str, ...]] = ()
 
     weight: float = Field(allow_inf_nan=False)
+    # Left out of dumps without a value, so that searches of earlier versions are recognised.
+    times: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def columns(self, name: str) -> tuple[str, ...]:
         """Columns that the rows of a recipe must have for the reward of this name.

@@ -77,11 +77,42 @@ class Rewards:
         texts: Sequence[str],
         columns: Mapping[str, Sequence[Any]],
     ) -> list[float]:
-        """A reward, unweighted, for each text; NaN where it failed.
+        """A reward, unweighted and `multiplied`, for each text; NaN where it failed.
 
         `columns` are the rows' other columns, a value for each text. DataError if a column
         that the reward needs is not among them. Errors of a judge's engine are not caught.
         """
+        values = self._values(name, prompts, texts, columns)
+        return self.multiplied(name, values, prompts, texts, columns)
+
+    def multiplied(
+        self,
+        name: str,
+        values: Sequence[float],
+        prompts: Sequence[Messages],
+        texts: Sequence[str],
+        columns: Mapping[str, Sequence[Any]],
+    ) -> list[float]:
+        """A reward's values times those of the reward that its `times` names, if it names any.
+
+        The arguments and errors are those of `part`. NaN where either reward failed; a failure of
+        the named reward counts where its own part is computed.
+        """
+        factor = self.configs[name].times
+        if factor is None:
+            return list(values)
+        factors = self._values(factor, prompts, texts, columns, recorded=False)
+        return [value * other for value, other in zip(values, factors, strict=True)]
+
+    def _values(
+        self,
+        name: str,
+        prompts: Sequence[Messages],
+        texts: Sequence[str],
+        columns: Mapping[str, Sequence[Any]],
+        recorded: bool = True,
+    ) -> list[float]:
+        """A reward by itself for each text; failures are counted if they are `recorded`."""
         reward = self._scorers[name]
         if reward is None:
             assert self._judge is not None  # __init__ dropped the weight otherwise
@@ -92,6 +123,7 @@ class Rewards:
                 name,
                 reward,
                 ScoredAnswer(prompt, text, {key: values[index] for key, values in columns.items()}),
+                recorded,
             )
             for index, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
         ]
@@ -125,10 +157,12 @@ class Rewards:
             )
         return columns
 
-    def _scored(self, name: str, reward: Scorer, answer: ScoredAnswer) -> float:
+    def _scored(self, name: str, reward: Scorer, answer: ScoredAnswer, recorded: bool) -> float:
         try:
             return _number(reward.score(answer))
         except Exception as error:  # a user's function can raise anything
+            if not recorded:
+                return math.nan
             self.failures_by_reward[name] += 1
             if self.failures_by_reward[name] <= KEPT:
                 message = f"{type(error).__name__}: {error}"

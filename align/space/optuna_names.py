@@ -1,4 +1,4 @@
-"""A recipe's names for Optuna's samplers and pruners. Does not import Optuna."""
+"""A recipe's names for samplers and pruners, most of them Optuna's. Does not import Optuna."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ SAMPLERS: dict[str, str] = {
     "nsga3": "NSGAIIISampler",
     "partial_fixed": "PartialFixedSampler",
 }
+#: Alignery's own pruner: see `sweeps.study.paired_pruning`.
+PAIRED = "paired"
 #: Short names of `optuna.pruners`; class names are accepted too.
 PRUNERS: dict[str, str] = {
+    PAIRED: PAIRED,
     "successive_halving": "SuccessiveHalvingPruner",
     "hyperband": "HyperbandPruner",
     "median": "MedianPruner",

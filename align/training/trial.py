@@ -16,8 +16,10 @@ from align.data.splits import load_split
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.eval_result import EvalResult, read_measured, write_measured
 from align.evaluation.metrics import key_of
+from align.evaluation.rung_values import rung_values
 from align.evaluation.systems import engine_of, shared_engine
 from align.recipe import Recipe
+from align.recipe.metric_schedule import rung_metric
 from align.rewards import Rewards, reward_functions
 from align.space.spaces import Value
 from align.training.callbacks import OnCheckpoint
@@ -70,8 +72,10 @@ class Trial:
     def advance(self, to: int) -> dict[str, float]:
         """Train to step `to` and measure the published adapter on validation items.
 
-        At a rung only what the objective needs is measured; at the last step everything that the
-        data allow, and the parent and the base on the same items. The result holds `objective`,
+        At a rung only what the rung metric needs is measured; at the last step everything that the
+        data allow, and the parent and the base on the same items. The result holds `objective` if
+        it was measured, `rung`, the mean of the rung metric, unless trials are compared by the
+        objective,
         `violation` if something was measured that a constraint needs (above 0: a constraint is
         broken, by that share of its bound), `step`, `seconds_load` up to the first optimizer
         step, `seconds_train`, `seconds_evaluate` and what else was measured; at the end also the
@@ -106,6 +110,14 @@ class Trial:
             "seconds_train": trained - loaded,
             "seconds_evaluate": time.perf_counter() - trained,
         }
+
+    def rung_values(self) -> dict[str, float]:
+        """The rung metric of each item at the newest milestone, by the item's key; maybe empty."""
+        measured = read_measured(newest_checkpoint(self._folder)[1])
+        if measured is None:
+            return {}
+        metric = rung_metric(self._config)
+        return {} if metric is None else rung_values(measured.evaluation, metric)
 
     def _check_held_out(self) -> None:
         """DataError for held-out rows that the base's chat template cannot render."""

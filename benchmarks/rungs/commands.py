@@ -18,6 +18,13 @@ def rungs(
         Path | None,
         typer.Option(help="A folder of recorded trainings to replay, in place of the shipped."),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Train and measure all configurations into this folder, then replay."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="With --record: this stage alone; may be repeated.")
+    ] = None,
     pack: Annotated[
         Path | None,
         typer.Option(help="With --recordings: write their curves here too, as they are shipped."),
@@ -26,20 +33,29 @@ def rungs(
 ) -> None:
     """Which trials each pruner would have ended, and whether the best was among them.
 
-    Trains nothing: learning curves that were recorded as a whole are replayed as searches of two
-    trials at a time. For the paired pruner and Optuna's: how often the best configuration is
-    trained to its end, the share of a full grid's steps, and what the winner loses on unseen items.
-    And how well each metric at a rung tells the final order. A minute or two.
+    Without --record it trains nothing: learning curves that were recorded as a whole are replayed
+    as searches of two trials at a time. For the paired pruner and Optuna's: how often the best
+    configuration is trained to its end, the share of a full grid's steps, and what the winner loses
+    on unseen items. And how well each metric at a rung tells the final order. A minute or two.
     """
-    if pack is not None and recordings is None:
-        raise BenchmarkError("--pack is used with --recordings alone; name their folder, too")
+    if record is not None and recordings is not None:
+        raise BenchmarkError("--record makes recordings and --recordings reads them: give one")
+    if pack is not None and record is None and recordings is None:
+        raise BenchmarkError("--pack takes curves of --record or --recordings; give one of them")
     import optuna
     from rich.console import Console
 
-    from benchmarks.rungs.curves import SHIPPED, read_curves, write_curves
+    from benchmarks.rungs import recordings as files
+    from benchmarks.rungs.curves import OBJECTIVES, SHIPPED, read_curves, write_curves
     from benchmarks.rungs.recordings import read_recordings
     from benchmarks.rungs.report import print_report, summary
 
+    unknown = [stage for stage in only or () if stage not in OBJECTIVES]
+    if unknown:
+        raise BenchmarkError(f"--only {unknown[0]}: allowed: {', '.join(OBJECTIVES)}")
+    if record is not None:
+        files.record(record, only or list(OBJECTIVES))
+        recordings = record
     stages = read_curves(SHIPPED) if recordings is None else read_recordings(recordings)
     if pack is not None:
         write_curves(stages, pack)

@@ -1,119 +1,178 @@
-"""Recordings of whole trainings, `<stage>-<number>.json`, made into learning curves."""
+"""Recordings of whole trainings: a file `<stage>-<number>.json` for each configuration."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from align.recipe import load_recipe
+from align.atomic_write import write_atomically
+from align.errors import TrainingError
+from align.evaluation.eval_plan import EvalPlan
+from align.evaluation.metrics import Evaluation
+from align.evaluation.rung_values import rung_values
+from align.recipe import Recipe, load_recipe
+from align.space.spaces import Value
+from align.training.train import PUBLISHED, newest_checkpoint
+from align.training.trial import Trial
 from benchmarks.errors import BenchmarkError
+from benchmarks.progress import Progress
 from benchmarks.rungs.curves import OBJECTIVES, Curve, Measurement, StageCurves
+from sweeps.study.distributions import whole
 
-RECIPE = "arithmetic"
-#: Answers that were sampled for each prompt.
-SAMPLES = 8
-#: Significant digits of committed values.
+RECIPE = Path(__file__).parent / "recipe.yaml"
+PARENT = "parent"
+#: Significant digits of recorded values.
 DIGITS = 5
-#: Metrics by measurement: the kind, the set of items in it, and what a rung could use of it.
-_MEASURED = {
-    "answers": ("answers", ("accuracy", "mean_reward")),
-    "nll": ("completions", ("nll",)),
-    "pairs": ("pairs", ("pair_accuracy", "margin")),
-    "implied": ("pairs", ("implicit_pair_accuracy", "implicit_margin")),
+#: What is measured of a stage's trials, by the metrics that each measurement gives.
+_MEASURED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sft": {"answers": ("accuracy",), "completions": ("nll",)},
+    "reward": {"pairs": ("pair_accuracy", "margin", "pair_loss")},
+    "dpo": {
+        "answers": ("accuracy",),
+        "implied": ("implicit_pair_accuracy", "implicit_margin"),
+    },
+    "grpo": {"answers": ("accuracy", "mean_reward"), "sampled": ("sampled_reward",)},
 }
 
 
-def read_recordings(folder: Path) -> list[StageCurves]:
-    """The stages of which two configurations or more are recorded as a whole in `folder`.
+def configurations(recipe: Recipe, stage: str) -> list[dict[str, Value]]:
+    """The parameters of a stage's trials: its defaults, and its points."""
+    config = recipe.stages[stage]
+    return [config.defaults(), *(whole(config, point) for point in config.sweep.points)]
 
-    BenchmarkError if there is no such stage, or if a recording's items are not those of the others.
+
+def record(folder: Path, stages: Sequence[str]) -> None:
+    """Train and measure every configuration of `stages` that `folder` has no recording of.
+
+    Each takes some minutes to half an hour on two cores. A killed recording goes on from its
+    newest checkpoint. A configuration that cannot be trained to its end, such as one whose loss is
+    no number, is named and left out.
+    """
+    recipe = load_recipe(str(RECIPE))
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (stage, number, params)
+        for stage in stages
+        for number, params in enumerate(configurations(recipe, stage))
+        if not _file(folder, stage, number).exists()
+    ]
+    parent_needed = any(recipe.stages[stage].parent for stage, _, _ in jobs)
+    progress = Progress([*([PARENT] if parent_needed else []), *(stage for stage, _, _ in jobs)])
+    parent = _parent(recipe, folder, progress) if parent_needed else None
+    for stage, number, params in jobs:
+        try:
+            curve = _curve(recipe, stage, params, parent, folder / "work" / f"{stage}-{number}")
+        except TrainingError as error:
+            progress.run(f"{stage} {number}: {error}")
+            continue
+        write_atomically(_file(folder, stage, number), json.dumps(asdict(curve)))
+        shutil.rmtree(folder / "work" / f"{stage}-{number}")
+        progress.run(f"{stage} {number}")
+
+
+def read_recordings(folder: Path) -> list[StageCurves]:
+    """The stages of which two configurations or more are recorded in `folder`.
+
+    BenchmarkError if there is no such stage, or if recordings of a stage differ in their items.
     """
     stages = []
     for stage in OBJECTIVES:
-        files = sorted(
-            folder.glob(f"{stage}-*.json"), key=lambda file: int(file.stem.split("-")[1])
-        )
+        files = sorted(folder.glob(f"{stage}-*.json"), key=_number)
         if len(files) > 1:
-            recordings = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-            _check_items(recordings, files)
-            stages.append(StageCurves(stage, [_curve(stage, content) for content in recordings]))
+            stages.append(StageCurves(stage, [_read(file) for file in files]))
     if not stages:
         raise BenchmarkError(f"{folder}: no stage with two recordings <stage>-<number>.json")
     return stages
+
+
+def _read(file: Path) -> Curve:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        points = {int(step): Measurement(**point) for step, point in content["points"].items()}
+        return Curve(content["params"], points, content["test"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchmarkError(f"{file}: not a recording ({error})") from error
+
+
+def _file(folder: Path, stage: str, number: int) -> Path:
+    return folder / f"{stage}-{number}.json"
 
 
 def _number(file: Path) -> int:
     return int(file.stem.rpartition("-")[2])
 
 
-def _check_items(recordings: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> None:
-    for recording, file in zip(recordings, files, strict=True):
-        if _items(recording) != _items(recordings[0]):
-            raise BenchmarkError(f"{file}: measured on other items or steps than {files[0].name}")
+def _parent(recipe: Recipe, folder: Path, progress: Progress) -> Path:
+    """The published adapter that all other stages build on."""
+    published = folder / PARENT
+    if not published.exists():
+        work = folder / "work" / PARENT
+        work.mkdir(parents=True, exist_ok=True)
+        trial = Trial(recipe, PARENT, {}, parent=None, reward_model=None, folder=work)
+        trial.publish(published, trial.advance(trial.milestones[-1]))
+        shutil.rmtree(work)
+    progress.run(PARENT)
+    return published
 
 
-def _items(recording: Mapping[str, Any]) -> dict[tuple[str, str, str], list[str]]:
-    return {
-        (step, kind, name): measured["keys"]
-        for step, point in recording["points"].items()
-        for kind, sets in point.items()
-        if "/" in kind
-        for name, measured in sets.items()
-    }
+def _curve(
+    recipe: Recipe, stage: str, params: Mapping[str, Value], parent: Path | None, folder: Path
+) -> Curve:
+    folder.mkdir(parents=True, exist_ok=True)
+    own_parent = parent if recipe.stages[stage].parent else None
+    trial = Trial(recipe, stage, params, parent=own_parent, reward_model=None, folder=folder)
+    config = recipe.stages[stage].resolve(params)
+    plan = EvalPlan(recipe, stage, config, own_parent, None)
+    log, points = folder / "points.json", dict[int, Measurement]()
+    if log.exists():
+        stored = json.loads(log.read_text(encoding="utf-8"))
+        points = {int(step): Measurement(**point) for step, point in stored.items()}
+    for step in trial.milestones:
+        if step in points:
+            continue
+        trial.advance(step)
+        _, checkpoint = newest_checkpoint(folder)
+        assert checkpoint is not None  # advance has made it
+        points[step] = _measure(plan, recipe, stage, checkpoint / PUBLISHED)
+        plain = {number: asdict(point) for number, point in points.items()}
+        write_atomically(log, json.dumps(plain))
+    _, checkpoint = newest_checkpoint(folder)
+    assert checkpoint is not None
+    unseen = EvalPlan(recipe, stage, config, own_parent, None, "test")
+    test = rung_values(unseen.decisive(checkpoint / PUBLISHED), OBJECTIVES[stage])
+    return Curve(dict(params), points, _rounded(test))
 
 
-def _curve(stage: str, recording: Mapping[str, Any]) -> Curve:
-    points = {int(step): _measurement(point) for step, point in recording["points"].items()}
-    last = recording["points"][str(max(points))]
-    kind = "pairs" if stage == "reward" else "answers"
-    test = last[f"test/{kind}"][_MEASURED[kind][0]][OBJECTIVES[stage]]
-    return Curve(recording["params"], points, _rounded(test))
-
-
-def _measurement(point: Mapping[str, Any]) -> Measurement:
+def _measure(plan: EvalPlan, recipe: Recipe, stage: str, adapter: Path) -> Measurement:
+    """All metrics of a checkpoint's adapter by which a rung could compare."""
+    config, evaluator = recipe.stages[stage], plan.evaluator
+    rewards = recipe.rewards(stage)
+    kinds: dict[str, Callable[[], Evaluation]] = {
+        "answers": lambda: evaluator.answering(adapter, "validation", rewards, stage=stage),
+        "completions": lambda: evaluator.likelihood(adapter, stage, "validation"),
+        "pairs": lambda: evaluator.ranking(adapter, stage, "validation", by_score=True),
+        "implied": lambda: evaluator.implying(adapter, plan.parent, stage, "validation"),
+        "sampled": lambda: evaluator.sampling(
+            adapter, "validation", rewards, stage, config.sweep.rung_prompts,
+            config.sweep.rung_samples,
+        ),
+    }  # fmt: skip
     values: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
-    took = point["took"]
-    for kind, (items, metrics) in _MEASURED.items():
-        measured = point.get(f"validation/{kind}", {}).get(items, {})
+    for kind, metrics in _MEASURED[stage].items():
+        since = time.process_time()
+        evaluation = kinds[kind]()
+        took = round(time.process_time() - since, 1)
         for metric in metrics:
-            if metric in measured:
-                values[metric] = _rounded(measured[metric])
-                seconds[metric] = round(took[f"validation/{kind}"], 1)
-    if "margin" in values:
-        values["pair_loss"] = _rounded([_softplus(-margin) for margin in values["margin"]])
-        seconds["pair_loss"] = seconds["margin"]
-    if "sampled" in point:
-        values["sampled_reward"] = _rounded(_by_prompt(point["sampled"]))
-        seconds["sampled_reward"] = round(took["sampled"], 1)
+            values[metric] = _rounded(rung_values(evaluation, metric))
+            seconds[metric] = took
+    evaluator.forget(adapter)
     return Measurement(values, seconds)
 
 
-def _by_prompt(parts: Mapping[str, Sequence[float]]) -> list[float]:
-    """The mean reward of each prompt's answers, which stand side by side in each part.
-
-    Parts that failed on an answer are left out of its reward, as in training.
-    """
-    weights = {name: config.weight for name, config in load_recipe(RECIPE).rewards("grpo").items()}
-    totals = [
-        sum(
-            weights[name] * value
-            for name, value in zip(parts, row, strict=True)
-            if not math.isnan(value)
-        )
-        for row in zip(*parts.values(), strict=True)
-    ]
-    return [fmean(totals[at : at + SAMPLES]) for at in range(0, len(totals), SAMPLES)]
-
-
-def _softplus(value: float) -> float:
-    """log(1 + exp(value)), without overflow."""
-    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [float(f"{value:.{DIGITS}g}") for value in values]
+def _rounded(values: Mapping[str, float]) -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in values.values()]

@@ -73,10 +73,14 @@ def plain_row(row: Sweep) -> dict[str, Any]:
 
 
 def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str, Any]:
-    """A sweep as JSON: its trials, the best trial, the finalists' standing, and remarks."""
-    from sweeps.run_store import remarks_on
+    """A sweep as JSON: trials, the best, finalists, the answer, remarks, the worth of another."""
+    from sweeps.answer import cost, plain_answer
+    from sweeps.finalists import Standing
+    from sweeps.results.search_worth import search_worth
+    from sweeps.run_store import remarks_on, trial_price
 
     trials = trials_of(settings, row)
+    spent = cost(row.seconds, trials, trial_price(database, row))
     best = next((trial for trial in trials if trial.number == row.best_trial), None)
     return {
         **plain_row(row),
@@ -85,7 +89,9 @@ def plain_sweep(settings: Settings, database: Database, row: Sweep) -> dict[str,
         "failed": sum(trial.state == "FAIL" for trial in trials),
         "best": None if best is None else asdict(best),
         "unseen": row.unseen,
+        "answer": None if row.unseen is None else plain_answer(Standing.read(row.unseen), spent),
         "remarks": remarks_on(database, row),
+        **search_worth(settings, database, row, trials).plain(),
         "trials": [asdict(trial) for trial in trials],
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,6 @@ from sweeps.commands.search_options import with_search_options
 from sweeps.search_options import SearchOptions
 
 if TYPE_CHECKING:
-    from align.recipe import Recipe
     from cluster.database import Database
     from cluster.database.tables import Launch
     from cluster.settings import Settings
@@ -31,10 +29,6 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and what it would cost; run nothing.")
     ] = False,
-    price: Annotated[
-        float | None,
-        typer.Option(min=0, help="Price of a GPU hour in USD, for the plan of --dry-run."),
-    ] = None,
     gpus: Annotated[
         int | None,
         typer.Option(
@@ -56,18 +50,17 @@ def run(
     from sweeps.errors import SweepError
     from sweeps.runner import new_inputs
 
-    for name, value in (("--price", price), ("--gpus", gpus)):
-        if value is not None and not dry_run:
-            raise SweepError(f"{name} is for the plan: give --dry-run too")
+    if gpus is not None and not dry_run:
+        raise SweepError("--gpus is for the plan: give --dry-run too")
     if gpus is not None and options.accelerator is None:
         raise SweepError("--gpus: which ones? give --accelerator too, for example T4")
     recorded, loaded, settings = _recorded(options), load_recipe(recipe), Settings()
     stages = run_store.choose(loaded, options.only, options.from_)
     if options.trials is not None:
-        loaded = with_trials(loaded, dict.fromkeys(stages, options.trials))
+        loaded = run_store.with_trials(loaded, dict.fromkeys(stages, options.trials))
     inputs = new_inputs(settings, loaded, stages, recorded)
     if dry_run:
-        _show_plan(settings, inputs, price, gpus, as_json)
+        _show_plan(settings, inputs, gpus, as_json)
         return
     drive(settings, open_database(settings), inputs, as_json=as_json)
 
@@ -103,17 +96,7 @@ def tell(settings: Settings, database: Database, launch: Launch) -> None:
     print_json({row.stage: plain_sweep(settings, database, row) for row in rows})
 
 
-def with_trials(recipe: Recipe, trials: Mapping[str, int]) -> Recipe:
-    """A copy of the recipe with other numbers of trials, by stage."""
-    changed = recipe.model_copy(deep=True)
-    for stage, number in trials.items():
-        changed.stages[stage].sweep.trials = number
-    return changed
-
-
-def _show_plan(
-    settings: Settings, inputs: RunInputs, price: float | None, gpus: int | None, as_json: bool
-) -> None:
+def _show_plan(settings: Settings, inputs: RunInputs, gpus: int | None, as_json: bool) -> None:
     from cluster.ray import ray_session
     from sweeps.planning.plan import plan_pipeline
     from sweeps.runner import placement_of
@@ -124,7 +107,7 @@ def _show_plan(
             settings,
             recipe,
             stages,
-            price=price,
+            price=options.price,
             accelerator=options.accelerator,
             gpus=gpus or 1,
             cpus_per_trial=options.cpus_per_trial,
@@ -133,7 +116,7 @@ def _show_plan(
     else:
         with ray_session(settings):
             placement = placement_of(settings, recipe, stages, options)
-            plan = plan_pipeline(settings, recipe, stages, placement, price)
+            plan = plan_pipeline(settings, recipe, stages, placement, options.price)
     if as_json:
         print_json(plan.plain())
     else:
@@ -141,6 +124,34 @@ def _show_plan(
         for stage, remarks in options.remarks.items():
             for remark in remarks:
                 typer.echo(f"{stage}: {remark}")
+        for stage, change in _changes(settings, inputs).items():
+            typer.echo(f"{stage}: {change}")
+
+
+def _changes(settings: Settings, inputs: RunInputs) -> dict[str, str]:
+    """What the stages differ in from their lines' earlier searches, where that is known.
+
+    Of a stage whose parent is still to be searched it is not.
+    """
+    from cluster.database import open_database
+    from sweeps.recipe_changes import explain
+    from sweeps.sweep_store import Search, same_search, sweeps
+
+    database, changes = open_database(settings), {}
+    try:
+        for stage in inputs.stages:
+            config, adapters = inputs.local.stages[stage], inputs.outside
+            names = config.parent, config.reward_model
+            if inputs.options.fresh or any(name and name not in adapters for name in names):
+                continue
+            ids = (adapters[name].adapter_id if name else None for name in names)
+            search = Search(inputs.local, stage, *ids)
+            row = same_search(database, search)
+            if change := explain(search, row, sweeps(database, search.line)):
+                changes[stage] = change
+    finally:
+        database.close()
+    return changes
 
 
 def _recorded(options: SearchOptions) -> RunOptions:
@@ -155,6 +166,7 @@ def _recorded(options: SearchOptions) -> RunOptions:
         accelerator=options.accelerator,
         labels=_labels(options.label or []),
         grow=options.grow,
+        price=options.price,
     )
 
 

@@ -152,18 +152,28 @@ def _tell_waiting(launch: Launch, begun: list[Sweep]) -> None:
 
 
 def _print_sweep(settings: Settings, database: Database, row: Sweep) -> None:
-    from sweeps.run_store import remarks_on
+    from sweeps.answer import answer_lines, cost
+    from sweeps.finalists import Standing
+    from sweeps.results.search_worth import search_worth
+    from sweeps.run_store import remarks_on, trial_price
 
     trials = trials_of(settings, row)
     version = f", {version_of(settings, database, row)}" if row.adapter_id else ""
     typer.echo(f"{row.line} sweep {row.run}: {row.state}, {row.seconds:.0f} s{version}")
+    standing = Standing.read(row.unseen) if row.unseen else None
+    if standing is not None:
+        for text in answer_lines(standing, cost(row.seconds, trials, trial_price(database, row))):
+            typer.echo(text)
+        typer.echo()
     _print_trials(row, trials)
+    worth = search_worth(settings, database, row, trials).lines()
     for remark in remarks_on(database, row):
-        typer.echo(f"- {remark}")
-    if row.unseen:
-        from sweeps.finalists import Standing
-
-        _print_unseen(Standing.read(row.unseen))
+        if remark not in worth:
+            typer.echo(f"- {remark}")
+    for text in worth:
+        typer.echo(text)
+    if standing is not None:
+        _print_unseen(standing)
 
 
 @dataclass(frozen=True)
@@ -198,16 +208,23 @@ def _print_trials(row: Sweep, trials: list[TrialSummary]) -> None:
             column(short(name), lambda trial, name=name: value_text(trial.params.get(name)))
             for name in names
         ),
+        column("rung metric", _rung_text),
         column("objective", lambda trial: objective_text(trial.objective)),
         column("to default", against_default),
         column(
             "violation", lambda trial: "" if trial.violation is None else f"{trial.violation:.3g}"
         ),
         column("seconds", lambda trial: f"{trial.seconds:.1f}"),
+        column("origin", lambda trial: trial.origin),
         column("repeats", lambda trial: "" if trial.again is None else str(trial.again)),
         column("reason", lambda trial: trial.reason),
     ]
     _print_columns(columns)
+
+
+def _rung_text(trial: TrialSummary) -> str:
+    """The rung metric at the newest milestone; empty where trials are compared by the objective."""
+    return f"{trial.metrics['rung']:.4g}" if "rung" in trial.metrics else ""
 
 
 def _print_columns(columns: list[_Column]) -> None:

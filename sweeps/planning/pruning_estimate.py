@@ -18,6 +18,8 @@ def survivors(sweep: SweepConfig, trials: int) -> list[float] | None:
 
     All trials reach the first rung. Trial 0 always continues.
     """
+    if trials == 1:
+        return [1.0] * (len(sweep.rungs) + 1)
     passes = _pruner(class_name(sweep.pruner, PRUNERS), sweep.pruner_options, sweep)
     if passes is None and sweep.rungs:
         return None

@@ -111,9 +111,10 @@ class TrialRunner(tune.Trainable):
                 metrics.get("seconds_load", 0.0) + opening_seconds - self._importing
             )
             metrics["seconds"] = time.monotonic() - started
-            workspace.keep(step, metrics)
+            workspace.keep(step, metrics, trial.rung_values())
         total, index = trial.milestones[-1], trial.milestones.index(step)
-        milestone = Milestone(step, total, index, metrics, _ran(started_at))
+        values = workspace.values(step)
+        milestone = Milestone(step, total, index, metrics, _ran(started_at), values)
         if milestone.last and math.isfinite(milestone.objective):
             workspace.publish(trial, metrics)
         self._done = step

@@ -15,7 +15,9 @@ from cluster.settings import Settings
 from cluster.storage import Storage
 from sweeps.pool.stage_job import TrialProtocol, trial_key
 
-_LOG = "milestones.json"
+_LOG, _VALUES = "milestones.json", "values.json"
+#: Which workspace of this machine opened the folder last.
+_OWNER = "workspace.id"
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,9 @@ class Workspace:
         if self._remote and self._storage.exists(self._key):
             self._fetch(settings)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._identity = uuid.uuid4().hex
+        if self._remote:
+            write_atomically(self.folder / _OWNER, self._identity)
 
     def _fetch(self, settings: Settings) -> None:
         """Replace the local folder, which may be older, by the last upload."""
@@ -56,8 +61,24 @@ class Workspace:
             return {}
         return {int(step): metrics for step, metrics in log.items()}
 
-    def keep(self, step: int, metrics: dict[str, float]) -> None:
-        """Store a milestone's metrics, and make its checkpoint durable."""
+    def values(self, step: int) -> dict[str, float]:
+        """The rung metric of each item at a milestone; empty if there are none."""
+        return self._values().get(str(step), {})
+
+    def _values(self) -> dict[str, dict[str, float]]:
+        try:
+            content = json.loads((self.folder / _VALUES).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return dict(content)
+
+    def keep(
+        self, step: int, metrics: dict[str, float], values: dict[str, float] | None = None
+    ) -> None:
+        """Store a milestone's metrics and items' values, and make its checkpoint durable."""
+        if values:  # before the metrics, which say that the milestone was measured
+            content = {**self._values(), str(step): values}
+            write_atomically(self.folder / _VALUES, json.dumps(content))
         # An orphan worker may write too.
         write_atomically(self.folder / _LOG, json.dumps({**self.measured(), step: metrics}))
         if self._remote:
@@ -90,9 +111,18 @@ class Workspace:
             shutil.rmtree(target, ignore_errors=True)
 
     def leave(self) -> None:
-        """With object storage, delete this machine's copy: the worker has finished with it."""
-        if self._remote:
+        """With object storage, delete this machine's copy: the worker has finished with it.
+
+        A trial that waited at a rung may be open in another worker of this machine: then it stays.
+        """
+        if self._remote and self._owner() == self._identity:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _owner(self) -> str:
+        try:
+            return (self.folder / _OWNER).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
 
 
 def discard_checkpoints(

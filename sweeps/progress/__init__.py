@@ -1,7 +1,6 @@
 """Progress of a sweep: a live table on a terminal, plain lines elsewhere. Always on stderr."""
 
 from sweeps.progress.formatting import (
-    clock_time,
     evidence_lines,
     line,
     objective_text,
@@ -16,7 +15,6 @@ from sweeps.progress.view import SweepView
 __all__ = [
     "Progress",
     "SweepView",
-    "clock_time",
     "evidence_lines",
     "line",
     "objective_text",

@@ -7,26 +7,23 @@ import math
 from align.evaluation.result_text import difference_text, estimate_text, evidence_text
 from align.evaluation.statistics import Paired
 from align.space.spaces import Value
+from sweeps.answer import over_default_text, probability_text
 from sweeps.events import (
     Event,
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
 )
 from sweeps.finalists import Entry, Standing
 from sweeps.results.baseline import beside_default
-
-
-def clock_time(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+from sweeps.trials import DEFAULT
 
 
 def short(name: str) -> str:
@@ -68,6 +65,8 @@ def _told(event: Event) -> str:
         return f"{event.stage} trial {event.number}{resumed}: {params or 'defaults'}"
     if isinstance(event, MilestoneReported):
         return _measured(event)
+    if isinstance(event, TrialPaused):
+        return f"{event.stage} trial {event.number}: waits for the others at its rung"
     if isinstance(event, TrialRetried):
         text = f"{event.stage} trial {event.number}: its worker ended, another goes on"
         return f"{text}: {event.reason}"
@@ -76,6 +75,8 @@ def _told(event: Event) -> str:
         return f"{event.stage} trial {event.trial.number}: {event.trial.state}{reason}"
     if isinstance(event, WorkerWarned):
         return f"{event.stage} {event.remark}"
+    if isinstance(event, SearchStopped):
+        return f"{event.stage}: {event.stop.text}"
     if isinstance(event, FinalistMeasured):
         name = system_name(event)
         return f"{event.stage} {name} on unseen items: objective {objective_text(event.objective)}"
@@ -111,6 +112,10 @@ def standing_text(unseen: Standing) -> str:
     text = f"on {chosen.items or unseen.items} unseen items {measure} {figure}"
     for name, gain in differences_of(chosen).items():
         text += f", to the {name} {difference_text(measure, gain)}"
+    if unseen.chosen == DEFAULT:
+        text += f"; {over_default_text(unseen)}"
+    elif unseen.probability is not None:
+        text += f", really better with a probability of {probability_text(unseen.probability)}"
     if unseen.chosen != unseen.searched_best:
         text += f"; trial {unseen.searched_best} was best in the search"
     return text
@@ -147,10 +152,13 @@ def _started(event: StageStarted) -> str:
 
 def _measured(event: MilestoneReported) -> str:
     milestone = event.milestone
+    figure = f"objective {objective_text(milestone.objective)}"
+    if event.rung_metric is not None and not milestone.last:
+        figure = f"{event.rung_metric} {objective_text(milestone.decisive)}"
     violation = milestone.metrics.get("violation", 0.0)
     violation_text = f", breaks a constraint by {violation:.0%}" if violation > 0 else ""
     return (
         f"{event.stage} trial {event.number}: step {milestone.step}/{milestone.total}, "
-        f"objective {objective_text(milestone.objective)}{violation_text}, "
+        f"{figure}{violation_text}, "
         f"{milestone.metrics.get('seconds', 0.0):.1f} s"
     )

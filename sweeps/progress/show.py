@@ -8,13 +8,16 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 
-from sweeps.events import Event, StageFinished
+from align.progress_lines import ProgressLines
+from sweeps.events import Event, StageFinished, TrialFinished
 from sweeps.progress.formatting import lines
 from sweeps.progress.view import SweepView
 
 
 class Progress:
-    """Shows events: `with Progress() as progress: run_pipeline(…, on_event=progress)`.
+    """Shows events, and where there is no terminal the state of the search every 20 seconds.
+
+    `with Progress() as progress: run_pipeline(…, on_event=progress)`.
 
     `planned` gives, for each stage to search, the optimizer steps of all its trials together; with
     it the time left for the whole run is shown.
@@ -26,8 +29,11 @@ class Progress:
         self._console = console or Console(stderr=True)
         self._view = SweepView(planned)
         self._live: Live | None = None
+        self._lines = ProgressLines(self._view.state, self._console)
 
     def __enter__(self) -> Progress:
+        if not self._console.is_terminal:
+            self._lines.__enter__()
         return self
 
     def __exit__(
@@ -37,6 +43,8 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+        if not self._console.is_terminal:
+            self._lines.__exit__(kind, error, trace)
 
     def __call__(self, event: Event) -> None:
         """Update the view with an event and show it."""
@@ -62,7 +70,10 @@ class Progress:
 
     def _say(self, event: Event) -> None:
         for text in lines(event):
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._lines.say(text)
+        stage = self._view.stage(event.stage) if isinstance(event, TrialFinished) else None
+        if stage is not None and (coming := stage.next_trial) is not None:
+            self._lines.say(f"{stage.started.stage}: {coming.text()}")
 
     def _stop(self) -> None:
         """Stop the live table. Its last state stays on the screen."""

@@ -7,9 +7,11 @@ from dataclasses import replace
 from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
@@ -17,6 +19,7 @@ from sweeps.events import (
 from sweeps.progress.formatting import system_name
 from sweeps.progress.time_left import seconds_left, work_left
 from sweeps.trials import DEFAULT, TrialSummary, best_of
+from sweeps.worth.next_trial import Measure, NextTrial, next_trial
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -72,6 +75,15 @@ class StageView:
         return self._trials.get(DEFAULT)
 
     @property
+    def next_trial(self) -> NextTrial | None:
+        """The worth of the next trial; None before it is known, and where no trial is left."""
+        started, left = self.started, self.started.trials - len(self._trials)
+        if left < 1:
+            return None
+        measure = Measure(started.objective, started.minimised, started.items)
+        return next_trial(self.trials, left, measure, started.usd_per_hour)
+
+    @property
     def finalists(self) -> str:
         """How many finalists are measured, and of how many where that is known."""
         count = len(self.unseen)
@@ -117,6 +129,19 @@ class StageView:
             return []
         return work_left(self.started, self.trials, self._totals)
 
+    def state(self) -> str:
+        """What runs of this stage, and the steps done, in a line."""
+        if self.measures_finalists:
+            return f"{self.started.stage}: measuring finalists, {self.finalists}, on unseen items"
+        running = [
+            f"trial {trial.number} "
+            + (f"after step {trial.step} of {self.total(trial.number)}" if trial.step else "begun")
+            for trial in self.trials
+            if trial.state == "RUNNING"
+        ]
+        ended = f"{self.started.stage}: {self.ended} of {self.started.trials} trials ended"
+        return f"{ended}, {', '.join(running) or 'none running'}"
+
     def trial_started(self, event: TrialStarted) -> None:
         """Mark a trial as running on a worker."""
         new_trial = TrialSummary(event.number, "RUNNING", event.params, None, event.step)
@@ -141,6 +166,11 @@ class StageView:
             feasible=violation is None or violation <= 0,
         )
 
+    def trial_paused(self, event: TrialPaused) -> None:
+        """Let a trial wait at a rung."""
+        if (trial := self._trials.get(event.number)) is not None:
+            self._trials[event.number] = _waiting(trial)
+
     def trial_retried(self, event: TrialRetried) -> None:
         """Let a trial wait for another worker. A finalist that is measured again stays complete."""
         self.retried[event.number] = self.retried.get(event.number, 0) + 1
@@ -150,6 +180,12 @@ class StageView:
     def trial_finished(self, event: TrialFinished) -> None:
         """Replace a trial by its final state."""
         self._trials[event.trial.number] = event.trial
+
+    def search_stopped(self, event: SearchStopped) -> None:
+        """Record that no further trial begins."""
+        self.started = replace(self.started, trials=len(self._trials))
+        if event.stop.text not in self.remarks:
+            self.remarks.append(event.stop.text)
 
     def warned(self, event: WorkerWarned) -> None:
         """Record a warning of a worker."""

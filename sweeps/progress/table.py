@@ -93,6 +93,8 @@ def _columns(stage: StageView) -> list[Column]:
             stage.started.objective, 3, lambda trial: Text(objective_text(trial.objective)), True
         ),
     ]
+    if stage.started.rung_metric and any("rung" in trial.metrics for trial in trials):
+        columns.insert(3, Column(stage.started.rung_metric, 3, _rung, True))
     if any(stage.to_default(trial) is not None for trial in trials):
         columns.append(
             Column("to default", 9, lambda trial: _signed(stage.to_default(trial)), True)
@@ -113,6 +115,10 @@ def _number(stage: StageView, trial: TrialSummary) -> Text:
     if best is not None and trial.number == best.number:
         return Text(f"{trial.number}*", style="bold green")
     return Text(str(trial.number))
+
+
+def _rung(trial: TrialSummary) -> Text:
+    return Text(objective_text(trial.metrics.get("rung")))
 
 
 def _signed(value: float | None) -> Text:

@@ -9,19 +9,22 @@ from threading import RLock
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from align.progress_lines import clock_time
 from sweeps.events import (
     Event,
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     WorkerWarned,
 )
-from sweeps.progress.formatting import clock_time, objective_text, pool_text, standing_text
+from sweeps.progress.formatting import objective_text, pool_text, standing_text
 from sweeps.progress.stage import StageView
 from sweeps.progress.table import trials_table
 from sweeps.progress.time_left import pace
@@ -47,6 +50,7 @@ class SweepView:
         self._planned, self._clock, self._lock = dict(planned or {}), clock, RLock()
         self._stages: dict[str, StageView] = {}
         self._pool: PoolChanged | None = None
+        self._began = clock()
 
     @property
     def open(self) -> list[StageView]:
@@ -71,9 +75,11 @@ class SweepView:
         self,
         event: TrialStarted
         | MilestoneReported
+        | TrialPaused
         | TrialRetried
         | TrialFinished
         | WorkerWarned
+        | SearchStopped
         | FinalistMeasured
         | StageFinished,
     ) -> None:
@@ -86,12 +92,16 @@ class SweepView:
                 stage.trial_started(event)
             case MilestoneReported():
                 stage.measured(event)
+            case TrialPaused():
+                stage.trial_paused(event)
             case TrialRetried():
                 stage.trial_retried(event)
             case TrialFinished():
                 stage.trial_finished(event)
             case WorkerWarned():
                 stage.warned(event)
+            case SearchStopped():
+                stage.search_stopped(event)
             case FinalistMeasured():
                 stage.finalist_measured(event)
             case StageFinished():
@@ -114,6 +124,16 @@ class SweepView:
             if not work and not later:
                 return None  # only finalists are left, whose time is not known
             return max((sum(work) + later) / self._slots, max(work, default=0.0))
+
+    def state(self) -> str:
+        """What runs, the steps done and the time left, in a line; empty between two stages."""
+        with self._lock:
+            if not self._stages:
+                return f"preparing, {clock_time(self._clock() - self._began)} so far"
+            texts = [stage.state() for stage in self.open]
+            if texts and (left := self.left) is not None:
+                texts.append(f"about {clock_time(left)} left" + (" in all" if self._later else ""))
+            return "; ".join(texts)
 
     def render(self, width: int, height: int) -> RenderableType:
         """The open stages in `width` cells and `height` lines; empty if no stage is open."""
@@ -182,6 +202,8 @@ def _figures(stage: StageView) -> list[Text]:
         return [_result(stage, stage.finished)]
     lines = [_best(stage), *(Text(note, style="dim") for note in stage.started.notes)]
     lines += [Text(remark, style="yellow") for remark in stage.remarks]
+    if (coming := stage.next_trial) is not None and not stage.measures_finalists:
+        lines.insert(1, Text(coming.text()))
     if (against := _against(stage)) is not None:
         lines.insert(0, against)
     if stage.retried:

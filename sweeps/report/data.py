@@ -9,6 +9,7 @@ from typing import Any
 from align.evaluation.metrics import key_of
 from align.space import Choice, Interval
 from align.space.spaces import Space, Value
+from sweeps.answer import answer_lines, cost
 from sweeps.finalists import Standing
 from sweeps.progress import short
 from sweeps.trials import TrialSummary, best_of
@@ -72,7 +73,8 @@ class StageReport:
     `trials` are those that have begun; `totals` maps the number of each to the optimizer steps of
     the complete trial. `wanted` is the planned number of trials, `chosen` the number of the winner.
     `parent` names the adapter that the stage builds on, `version` the adapter that it published.
-    `remarks` says what became of its rows, and what its workers warned of.
+    `remarks` says what became of its rows, and what its workers warned of. `usd_per_hour` is the
+    price of an hour of a trial, if one was given.
     """
 
     stage: str
@@ -95,6 +97,14 @@ class StageReport:
     reward_model: str = ""
     seconds: float = 0.0
     remarks: tuple[str, ...] = ()
+    usd_per_hour: float | None = None
+
+    @property
+    def answer(self) -> list[str]:
+        """What the search gained, how sure that is, and what it cost; empty without finalists."""
+        if self.standing is None:
+            return []
+        return answer_lines(self.standing, cost(self.seconds, self.trials, self.usd_per_hour))
 
     @property
     def measure(self) -> str:

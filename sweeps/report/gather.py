@@ -18,7 +18,8 @@ from sweeps.control import state_of
 from sweeps.finalists import Standing
 from sweeps.report.data import StageReport, SweepReport, parameters
 from sweeps.report.importance import importance
-from sweeps.run_store import RunTarget, recipe_of, remarks_on, rows_of
+from sweeps.report.prior_gain import prior_gain
+from sweeps.run_store import RunTarget, recipe_of, remarks_on, rows_of, trial_price
 from sweeps.study.storage import read_trials
 
 _PACKAGES = ("ray", "optuna")
@@ -55,6 +56,7 @@ def _stage(
     recipe = recipe_of(row)
     config = recipe.stages[row.stage]
     trials = [trial for trial in read_trials(settings, row.study) if trial.state != "WAITING"]
+    spared = prior_gain(trials, config.minimised)
     return StageReport(
         stage=row.stage,
         line=row.line,
@@ -75,7 +77,8 @@ def _stage(
         parent=names.get(row.parent_id or "", config.parent or ""),
         reward_model=names.get(row.reward_model_id or "", config.reward_model or ""),
         seconds=row.seconds,
-        remarks=tuple(remarks_on(database, row)),
+        remarks=tuple(filter(None, (*remarks_on(database, row), spared))),
+        usd_per_hour=trial_price(database, row),
     )
 
 

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from align.recipe import StageConfig
+from align.recipe.metric_schedule import rung_metric, rung_minimised
 from sweeps.report.data import Importance
 from sweeps.study.distributions import distribution
 from sweeps.trials import TrialSummary
@@ -24,15 +25,17 @@ def importance(stage: StageConfig, trials: Sequence[TrialSummary]) -> Importance
     """Shares of the searched fields, by PED-ANOVA (Watanabe et al., arXiv 2304.10255).
 
     They are computed from the complete trials. If these are too few, they are computed from all
-    trials by their objective at the first rung, which pruned trials have as well.
+    trials by their rung metric or objective at the first rung, which pruned trials have as well.
     """
     spaces = stage.space()
     if not spaces:
         return Importance({}, "Nothing is searched.")
     complete = {trial.number: trial.objective for trial in trials if trial.state == "COMPLETE"}
     first_rung = stage.sweep.rungs[0] if stage.sweep.rungs else None
+    metric = rung_metric(stage)
+    key = "objective" if metric is None else "rung"
     early = {
-        trial.number: trial.rungs[first_rung].get("objective")
+        trial.number: trial.rungs[first_rung].get(key)
         for trial in trials
         if first_rung in trial.rungs
     }
@@ -44,17 +47,19 @@ def importance(stage: StageConfig, trials: Sequence[TrialSummary]) -> Importance
         return Importance(
             {}, f"Too few trials to tell: {len(complete)} are complete, it takes {_ENOUGH}."
         )
-    description = (
-        f"Of {len(measured)} {source or f'trials by their objective at step {first_rung}'}."
-    )
+    by_rung = f"trials by their {metric or 'objective'} at step {first_rung}"
+    description = f"Of {len(measured)} {source or by_rung}."
     if len(measured) < 4 * _ENOUGH:
         description += " With so few it is a hint."
-    return Importance(_shares(stage, measured), description)
+    minimised = stage.minimised if source or metric is None else rung_minimised(metric)
+    return Importance(_shares(stage, measured, minimised), description)
 
 
-def _shares(stage: StageConfig, measured: Sequence[tuple[TrialSummary, float]]) -> dict[str, float]:
+def _shares(
+    stage: StageConfig, measured: Sequence[tuple[TrialSummary, float]], minimised: bool
+) -> dict[str, float]:
     spaces = {name: distribution(space) for name, space in stage.space().items()}
-    study = optuna.create_study(direction="minimize" if stage.minimised else "maximize")
+    study = optuna.create_study(direction="minimize" if minimised else "maximize")
     for trial, value in measured:
         params = {name: param for name, param in trial.params.items() if name in spaces}
         distributions: dict[str, BaseDistribution] = {name: spaces[name] for name in params}

@@ -9,34 +9,17 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from align.evaluation.result_text import (
-    difference_text,
-    estimate_text,
-    figure_text,
-    interval_text,
-)
-from align.evaluation.statistics import Paired
-from sweeps.progress import evidence_lines, value_text
+from sweeps.progress import evidence_lines
 from sweeps.report import figures, spaces
 from sweeps.report.data import StageReport, SweepReport
-from sweeps.report.tables import VALIDATION, Placed, leaderboard
+from sweeps.report.effects import effects_told
+from sweeps.report.page_tables import Table, effects_table, leaderboard_table, stages_table
 from sweeps.report.template import CSS, PAGE
 from sweeps.report.timeline import bars, idle_share, lanes, timeline, window
 
 #: The page's generator tag; a folder whose page contains it is recognised as a report.
 GENERATOR = "alignery sweep report"
 PAGE_NAME = "index.html"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Titles and rows of text. `numbers` and `long` are indices of columns, `chosen` of rows."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: tuple[int, ...] = ()
-    long: tuple[int, ...] = ()
-    chosen: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +65,8 @@ def page(report: SweepReport, svgs: Mapping[str, str], files: tuple[str, ...]) -
         title=f"Sweep {report.name}",
         subtitle=f"{report.state} · base {report.base} · made {report.made}".removeprefix(" · "),
         sections=sections,
-        stages=_stages(report),
+        answers=[(stage.stage, _answer(stage)) for stage in report.stages],
+        stages=stages_table(report),
         stages_told="Chosen and figures are by unseen items where finalists were measured on them; "
         "intervals are 95 %. Figures marked “validation” were searched on, which flatters them.",
         waiting=", ".join(report.waiting),
@@ -94,14 +78,23 @@ def page(report: SweepReport, svgs: Mapping[str, str], files: tuple[str, ...]) -
     )
 
 
+def _answer(stage: StageReport) -> list[str]:
+    if stage.answer:
+        return stage.answer
+    if not stage.measured:
+        return ["Nothing has been measured yet"]
+    return ["No finalist was measured on unseen items, so no gain is known"]
+
+
 def _shown(part: Part, svgs: Mapping[str, str]) -> dict[str, object]:
     svg = Markup(svgs[part.plot]) if part.plot in svgs else ""
     return {"title": part.title, "told": part.told, "svg": svg, "table": part.table}
 
 
 def _parts(report: SweepReport, stage: StageReport, svgs: Mapping[str, str]) -> Iterator[Part]:
-    placed = leaderboard(stage)
-    yield Part("Leaderboard", _leaderboard_told(stage), table=_leaderboard(stage, placed))
+    yield Part("Leaderboard", _leaderboard_told(stage), table=leaderboard_table(stage))
+    if stage.parameters:
+        yield Part("What each searched field did", effects_told(stage), table=effects_table(stage))
     if stage.remarks:
         remarks = tuple((remark,) for remark in stage.remarks)
         yield Part("Rows and warnings", table=Table(("remark",), remarks, long=(0,)))
@@ -132,101 +125,6 @@ def _parts(report: SweepReport, stage: StageReport, svgs: Mapping[str, str]) -> 
             for trial in stage.failed
         )
         yield Part("Failed trials", table=Table(("trial", "at step", "reason"), rows, (0, 1), (2,)))
-
-
-def _stages(report: SweepReport) -> Table:
-    titles = (
-        "stage", "state", "version", "trial", "objective", "chosen", "default", "parent", "base",
-        "trials", "pruned", "failed", "seconds", "builds on",
-    )  # fmt: skip
-    rows = tuple(_stage_row(stage) for stage in report.stages)
-    return Table(titles, rows, numbers=(3, 9, 10, 11, 12))  # figures with intervals wrap
-
-
-def _stage_row(stage: StageReport) -> tuple[str, ...]:
-    placed = {entry.name: entry for entry in leaderboard(stage)}
-    best = stage.best
-    winner = next(
-        (entry for entry in placed.values() if best and entry.number == best.number), None
-    )
-    default = next((entry for entry in placed.values() if entry.number == 0), None)
-    builds_on = [stage.parent, f"reward model {stage.reward_model}" if stage.reward_model else ""]
-    return (
-        stage.stage,
-        stage.state,
-        stage.version or "–",
-        "–" if best is None else str(best.number),
-        stage.objective,
-        *(
-            _figure(stage.measure, entry)
-            for entry in (winner, default, placed.get("parent"), placed.get("base"))
-        ),
-        f"{len(stage.trials)} of {max(stage.wanted, len(stage.trials))}",
-        str(stage.count("PRUNED")),
-        str(stage.count("FAIL")),
-        f"{stage.seconds:.0f}",
-        ", ".join(filter(None, builds_on)) or "the base",
-    )
-
-
-def _figure(measure: str, entry: Placed | None) -> str:
-    if entry is None:
-        return "–"
-    text = estimate_text(measure, entry.objective, entry.low, entry.high)
-    if entry.items is not None:
-        text += f" of {entry.items} items"
-    return f"{text} {VALIDATION}" if entry.split == VALIDATION else text
-
-
-def _leaderboard(stage: StageReport, placed: list[Placed]) -> Table | None:
-    if not placed:
-        return None
-    titles = (
-        "",
-        "system",
-        stage.objective,
-        "95 % interval",
-        "items",
-        "measured on",
-        "to default",
-        "to parent",
-        "to base",
-        *(parameter.title for parameter in stage.parameters),
-    )
-    rows = tuple(
-        (
-            "" if entry.place is None else str(entry.place),
-            _system(entry),
-            figure_text(stage.measure, entry.objective),
-            interval_text(stage.measure, entry.low, entry.high),
-            "" if entry.items is None else str(entry.items),
-            entry.split if entry.split == VALIDATION else f"unseen ({entry.split})",
-            *(
-                _difference(stage.measure, gain)
-                for gain in (entry.against_default, entry.against_parent, entry.against_base)
-            ),
-            *(value_text(entry.params.get(parameter.name)) for parameter in stage.parameters),
-        )
-        for entry in placed
-    )
-    chosen = tuple(index for index, entry in enumerate(placed) if entry.chosen)
-    return Table(titles, rows, (0, 2, 4, *range(9, len(titles))), chosen=chosen)
-
-
-def _system(entry: Placed) -> str:
-    suffix = f" (trial {entry.number})" if entry.number == 0 and "trial" not in entry.name else ""
-    words = [entry.name + suffix]
-    if entry.chosen:
-        words.append("chosen")
-    if entry.state in ("PRUNED", "RUNNING", "FAIL"):
-        words.append({"PRUNED": "pruned", "RUNNING": "running", "FAIL": "failed"}[entry.state])
-    if not entry.feasible:
-        words.append("breaks a constraint")
-    return ", ".join(words)
-
-
-def _difference(measure: str, gain: Paired | None) -> str:
-    return "" if gain is None else difference_text(measure, gain)
 
 
 def _leaderboard_told(stage: StageReport) -> str:

@@ -120,6 +120,7 @@ def trial_rows(report: SweepReport) -> list[dict[str, Any]]:
             "run": stage.run,
             "trial": trial.number,
             "state": trial.state,
+            "origin": trial.origin,
             "chosen": trial.number == stage.chosen,
             "step": trial.step,
             "steps": stage.totals[trial.number],

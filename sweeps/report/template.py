@@ -13,7 +13,8 @@ body { margin: 0 auto; max-width: 78rem; padding: 1.5rem; background: var(--pape
 h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 3rem 0 .4rem; font-size: 1.35rem;
   border-top: 2px solid var(--line); padding-top: 1rem; } h3 { margin: 1.8rem 0 .3rem;
   font-size: 1.02rem; }
-p { margin: .3rem 0; } .muted { color: var(--muted); } .good { color: var(--good); }
+p { margin: .3rem 0; } .lead { font-weight: 600; }
+.muted { color: var(--muted); } .good { color: var(--good); }
 a { color: var(--link); } code, pre { font: .87em ui-monospace, monospace; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
@@ -68,7 +69,11 @@ PAGE = (
 {{ one.title }}</a>{% endfor %}</nav>{% endif %}
 </header>
 <main>
-<h2 class="first">Stages</h2>
+{% if answers %}<h2 class="first">What the search gained</h2>
+{% for stage, lines in answers %}<h3>{{ stage }}</h3>
+{% for line in lines %}<p{% if loop.first %} class="lead"{% endif %}>{{ line }}.</p>
+{% endfor %}{% endfor %}{% endif %}
+<h2{% if not answers %} class="first"{% endif %}>Stages</h2>
 {% if stages.rows %}{{ table(stages) }}
 <p class="muted">{{ stages_told }}</p>
 {% else %}<p>No stage has begun yet.</p>{% endif %}

@@ -13,8 +13,10 @@ from align.evaluation.metrics import Evaluation, Paired, is_share, longer_rule, 
 from align.evaluation.result_text import difference_text, evidence_text
 from align.evaluation.statistics import bound_or_none
 from align.recipe import Recipe
+from sweeps.answer import over_default_text, plain_over_default
 from sweeps.results.baseline import beside_default
 from sweeps.results.sweep_result import SweepResult
+from sweeps.trials import DEFAULT
 
 BASE = "base"
 
@@ -58,6 +60,7 @@ def summary(
         }
         if sweep.gain is not None:
             entry["default_gain"] = _plain_gain(sweep.gain.gain)
+        entry["over_default"] = None if sweep.unseen is None else plain_over_default(sweep.unseen)
         result[name] = entry
     return result
 
@@ -81,31 +84,61 @@ def _comparable(own: Evaluation, parent: Evaluation) -> list[tuple[str, list[flo
     return [(key, a, b) for key, a, b in lists if a and len(a) == len(b)]
 
 
-def table(measured: Mapping[str, Evaluation], names: Mapping[str, str], items: int) -> Table:
-    """All systems side by side; `names` gives an adapter's name for a stage."""
-    shown = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+def table(
+    measured: Mapping[str, Evaluation], sweeps: Mapping[str, SweepResult], items: int
+) -> Table:
+    """All systems side by side, with the adapters that the stages' searches became.
+
+    "Over the default" is the difference of a search's objective between its winner and trial 0, on
+    the unseen items on which the winner was chosen.
+    """
+    # Columns are close, so that the names of adapters fit a terminal of 80.
+    shown = Table(
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left"
+    )
     shown.title = f"{items} final items that no search saw"
-    for column in ("system", "adapter", "accuracy", "95 %", "reward", "pairs", "length"):
+    for column in ("system", "adapter", "accuracy", "reward", "pairs", "length"):
         left = column in ("system", "adapter")
         # Names may be long; figures stay whole.
         shown.add_column(
             column, justify="left" if left else "right", no_wrap=not left, overflow="fold"
         )
+    shown.add_column("over the\ndefault", justify="right")
     for name, evaluation in measured.items():
-        metrics = evaluation.metrics()
-        interval = (
-            wilson(sum(evaluation.correct), len(evaluation.correct)) if evaluation.correct else None
-        )
+        metrics, sweep = evaluation.metrics(), sweeps.get(name)
         shown.add_row(
             name,
-            names.get(name, "–"),
-            _percent(metrics.get("accuracy")),
-            f"{interval[0]:.0%}–{interval[1]:.0%}" if interval else "–",
+            "–" if sweep is None else sweep.version.name,
+            _accuracy(evaluation),
             f"{metrics['mean_reward']:.3f}" if "mean_reward" in metrics else "–",
             _percent(metrics.get("pair_accuracy")),
             f"{metrics['length']:.0f}" if "length" in metrics else "–",
+            _over_default(sweep),
         )
     return shown
+
+
+def _accuracy(evaluation: Evaluation) -> str:
+    """A cell of two lines: the share, and its 95 % interval below it."""
+    if not evaluation.correct:
+        return "–"
+    low, high = wilson(sum(evaluation.correct), len(evaluation.correct))
+    return f"{fmean(evaluation.correct):.1%}\n{low:.0%}–{high:.0%}"
+
+
+def _over_default(sweep: SweepResult | None) -> str:
+    """A cell of two lines: the measure and its difference, and the interval below it."""
+    if sweep is None:
+        return "–"
+    if sweep.best.number == DEFAULT:
+        return "the default won"
+    unseen = sweep.unseen
+    gain = None if unseen is None else unseen.winner.against_default
+    if unseen is None or gain is None:
+        return "–"
+    difference, _, interval = difference_text(unseen.measure, gain).partition(" (")
+    bounds = interval.partition(")")[0]
+    return f"{unseen.measure} {difference}" + (f"\n{bounds}" if bounds else "")
 
 
 def verdicts(
@@ -116,8 +149,8 @@ def verdicts(
 ) -> list[str]:
     """What the figures say of each stage, good or bad, in a line each.
 
-    With `sweeps` also how each search's best compares with the recipe's defaults, on validation
-    items.
+    With `sweeps` also how each search's best compares with the recipe's defaults: on unseen items
+    where finalists were measured there, else on validation items.
     """
     lines = []
     for name, config in recipe.stages.items():
@@ -152,6 +185,8 @@ def verdicts(
 
 def _search(recipe: Recipe, stage: str, sweep: SweepResult) -> str:
     best = sweep.best
+    if sweep.unseen is not None:
+        return f"{stage}, the search: {over_default_text(sweep.unseen)}"
     return (
         f"{stage}, the search: best {recipe.stages[stage].objective} {best.objective:.4g} "
         f"(trial {best.number}), {beside_default(sweep.trials, best, sweep.gain)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from align.evaluation.comparison import Compared
@@ -39,3 +40,15 @@ class SweepResult:
     def failed(self) -> int:
         """Trials that ended with an error or an objective that is no number."""
         return sum(trial.state == "FAIL" for trial in self.trials)
+
+
+def no_result(study: str, stage: str, trials: Sequence[TrialSummary]) -> str:
+    """The error of a search in which no trial was completed: the reasons, and what to do."""
+    reasons = "; ".join(
+        f"trial {trial.number} {trial.state}" + (f" ({trial.reason})" if trial.reason else "")
+        for trial in trials
+    )
+    return (
+        f"no trial of {study} was completed: {reasons}. Change the recipe's stage '{stage}' "
+        "(a lower learning_rate, other rungs) or data, and run the sweep again"
+    )

@@ -1,4 +1,6 @@
-"""Pruning: the Optuna pruner that ends poor trials at the recipe's rungs.
+"""Pruning: the pruner that ends poor trials at the recipe's rungs, ours or one of Optuna's.
+
+The pruner `paired` is Alignery's own: see `sweeps.study.paired_pruning`.
 
 A recipe's rungs are optimizer steps. Successive halving and Hyperband decide at resources 1, f,
 f², …, so the i-th rung is reported to them as f^i, and each rung of the recipe is one decision.
@@ -13,18 +15,22 @@ pruner is made for each decision, since Hyperband has internal state.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 
 from align.recipe import StageConfig, SweepConfig
-from align.space.optuna_names import PRUNERS, class_name
+from align.space.optuna_names import PAIRED, PRUNERS, class_name
 from sweeps.errors import SweepError
 from sweeps.study.options import build, check_options, check_packages, nested, signature
+from sweeps.study.paired_pruning import PairedOptions, RungResult, passing
 
 _FIELD = "sweep.pruner_options"
 _HALVING = ("SuccessiveHalvingPruner", "HyperbandPruner")
+#: What a patient pruner may wrap.
+_OPTUNAS = {name: kind for name, kind in PRUNERS.items() if name != PAIRED}
 _PACKAGES = {"WilcoxonPruner": ("scipy",)}
 
 _DECIDED = {
@@ -48,12 +54,20 @@ class Pruning:
     def __init__(self, stage: StageConfig) -> None:
         """Check pruner and options. SweepError says what is wrong and what is allowed."""
         self._sweep = stage.sweep
+        self.paired = _paired(stage.sweep) if stage.sweep.pruner == PAIRED else None
+        if self.paired is not None:
+            return
         self._kind, self._options = _chosen(
             "sweep.pruner", stage.sweep.pruner, stage.sweep.pruner_options
         )
         self._halves = any(name in _HALVING for name in self._classes())
         self.make()
         self._check_rungs()
+
+    def passing(self, results: Mapping[int, RungResult], minimised: bool) -> frozenset[int]:
+        """The trials that pass a rung by the pruner `paired`; `minimised` is of the rung metric."""
+        assert self.paired is not None  # the caller has checked
+        return passing(results, minimised, len(self._sweep.rungs), self.paired)
 
     def resource(self, index: int, step: int) -> int:
         """The pruner's resource for the rung `index` (0, 1, …) at optimizer step `step`."""
@@ -120,12 +134,18 @@ class _Notes:
 
 def _chosen(path: str, name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     try:
-        kind = getattr(optuna.pruners, class_name(name, PRUNERS))
+        kind = getattr(optuna.pruners, class_name(name, _OPTUNAS))
     except ValueError as error:
         raise SweepError(f"{path}: {error}") from None
     check_options(_FIELD, name, kind, options, _DECIDED)
     check_packages(path, name, _PACKAGES.get(kind.__name__, ()))
     return kind, dict(options)
+
+
+def _paired(sweep: SweepConfig) -> PairedOptions:
+    check_options(_FIELD, PAIRED, PairedOptions, sweep.pruner_options, {})
+    options: PairedOptions = build(_FIELD, PairedOptions, **sweep.pruner_options)
+    return options
 
 
 def _inner(value: Any) -> tuple[Any, dict[str, Any]]:

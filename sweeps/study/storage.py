@@ -57,13 +57,27 @@ def open_storage(settings: Settings) -> Any:
 
 def read_trials(settings: Settings, study: str) -> list[TrialSummary]:
     """All trials of a study by number; empty if there is no such study yet."""
+    with _loaded(settings, study) as loaded_study:
+        if loaded_study is None:
+            return []
+        return summaries(loaded_study, loaded_study.get_trials(deepcopy=False))
+
+
+def read_attributes(settings: Settings, study: str) -> dict[str, Any]:
+    """The user attributes of a study; empty if there is no such study yet."""
+    with _loaded(settings, study) as loaded_study:
+        return {} if loaded_study is None else dict(loaded_study.user_attrs)
+
+
+@contextmanager
+def _loaded(settings: Settings, study: str) -> Iterator[Any]:
     storage = open_storage(settings)
     try:
         loaded_study = optuna.load_study(study_name=study, storage=storage)
     except KeyError:
-        return []
-    else:
-        return summaries(loaded_study, loaded_study.get_trials(deepcopy=False))
+        loaded_study = None
+    try:
+        yield loaded_study
     finally:
         storage.engine.dispose()
 

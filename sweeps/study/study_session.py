@@ -7,6 +7,7 @@ and each write may be repeated, so another driver can continue wherever a driver
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -15,10 +16,10 @@ from optuna.trial import TrialState
 from align.recipe import StageConfig
 from cluster.database import Database
 from cluster.settings import Settings
-from sweeps.study.constraints import constrain, told
-from sweeps.study.distributions import suggest
-from sweeps.study.pruners import Pruning
+from sweeps.study.constraints import constrain
+from sweeps.study.rung_decisions import RungDecisions, bracket_size, by_promise, due, waiting_at
 from sweeps.study.samplers import Sampling
+from sweeps.study.study_state import StudyState
 from sweeps.study.study_trials import StudyTrials
 from sweeps.study_lock import StudyLock
 from sweeps.trials import (
@@ -30,14 +31,15 @@ from sweeps.trials import (
     REASON,
     RUNG,
     UNSEEN,
+    VALUES,
     Assignment,
     Milestone,
-    TrialSummary,
     measured,
+    rounded,
 )
 
 
-class StudySession:
+class StudySession(StudyState):
     """One study under one driver; the only user of Optuna in a sweep. Not thread-safe.
 
     All metrics of a milestone are in the user attribute `rung:<optimizer step>`. The pruner reads
@@ -55,11 +57,9 @@ class StudySession:
         start is invalid, or if the study on the database contradicts the recipe.
         """
         self.name = study
-        self._stage = stage
-        self._sampling = Sampling(stage)
-        self._pruning = Pruning(stage)
+        self._stage, self._sampling = stage, Sampling(stage)
+        self._decisions = RungDecisions(stage, study)
         self._live: dict[int, Any] = {}
-        self._stopped = False
         self._lock = StudyLock(settings, database, study)
         try:
             self._contents = StudyTrials(settings, database, study, stage, self._sampling.grid)
@@ -86,48 +86,24 @@ class StudySession:
         self._contents.close()
         self._lock.release()
 
-    @property
-    def notes(self) -> list[str]:
-        """Remarks for the user on how the search was set up."""
-        return self._contents.notes
-
-    @property
-    def wanted(self) -> int:
-        """Number of trials that the sweep should have, including repeats of failed trials."""
-        return self._contents.wanted
-
-    @property
-    def finished(self) -> bool:
-        """Whether all begun trials have ended and no more will be handed out."""
-        begun_trials = self._contents.begun()
-        ended = all(trial.state.is_finished() for trial in begun_trials)
-        return ended and (self._stopped or len(begun_trials) >= self.wanted)
-
-    @property
-    def started(self) -> bool:
-        """Whether any trial has been measured yet."""
-        return any(
-            key.startswith(RUNG) for trial in self._contents.begun() for key in trial.user_attrs
-        )
-
-    def trials(self) -> list[TrialSummary]:
-        """Summaries of all begun trials, by number."""
-        return self._contents.summaries()
-
-    def summary(self, number: int) -> TrialSummary:
-        """The summary of one trial."""
-        return self._contents.summaries(number)[0]
+    def check_lock(self) -> None:
+        """SweepLocked if another process drives the study now, since this one lost its lock."""
+        self._lock.check()
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None if all have been handed out.
 
         RUNNING trials without a worker come first, under their old numbers: those of an earlier
-        driver, and released trials.
+        driver, released trials, and those that have passed a rung at which they waited.
         """
         if self._stopped:
             return None
-        orphans = (trial for trial in self._contents.begun() if _is_running(trial))
-        orphan = next((trial for trial in orphans if trial.number not in self._live), None)
+        busy = self._live.keys() | self._waiting()
+        running = [trial for trial in self._contents.begun() if _is_running(trial)]
+        orphans = [trial for trial in running if trial.number not in busy]
+        if self._members():
+            orphans = by_promise(orphans, self._decisions.minimised)
+        orphan = next(iter(orphans), None)
         number = self._contents.next_number() if orphan is None else orphan.number
         if number is None:
             return None
@@ -135,14 +111,15 @@ class StudySession:
         self._contents.changed()
         trial = self._study.ask() if orphan is None else self._contents.trial(number)
         self._live[trial.number] = trial
-        params = self._params(trial)
+        params = self._contents.params(trial, self._sampling)
         self._contents.changed()
         return Assignment(trial.number, params, int(trial.user_attrs.get(DECIDED, 0)))
 
     def report(self, number: int, milestone: Milestone) -> bool:
-        """Record a milestone and decide: True if the trial continues, False if it has ended.
+        """Record a milestone and decide: True if the trial continues, False if it ended or waits.
 
-        A non-finite objective ends it as FAIL, the last step as COMPLETE, the pruner as PRUNED.
+        A trial waits where others have to reach its rung first: see `paused` and `decide_rung`. A
+        non-finite objective ends it as FAIL, the last step as COMPLETE, the pruner as PRUNED.
         Trial 0, the recipe's defaults, is never pruned: every sweep completes it to compare its
         best trial with. Reporting a milestone again changes nothing.
         """
@@ -156,18 +133,46 @@ class StudySession:
         key = f"{RUNG}{milestone.step}"
         metrics = attrs.get(key, milestone.metrics)  # the first report counts
         if key not in attrs:
+            if milestone.values:
+                trial.set_user_attr(f"{VALUES}{milestone.step}", rounded(milestone.values))
             if milestone.ran is not None:
                 trial.set_user_attr(f"{RAN}{milestone.step}", milestone.ran)
             trial.set_user_attr(key, metrics)
-        objective = metrics.get("objective", math.nan)
-        if not math.isfinite(objective):
-            self.fail(number, f"objective is {objective} at step {milestone.step}")
+        milestone = replace(milestone, metrics=metrics)
+        if not math.isfinite(milestone.decisive):
+            name = "objective" if milestone.last or "rung" not in metrics else "the rung metric"
+            self.fail(number, f"{name} is {milestone.decisive} at step {milestone.step}")
             return False
         if milestone.last:
             constrain(trial, metrics)
-            self._tell(trial, TrialState.COMPLETE, objective)
+            self._tell(trial, TrialState.COMPLETE, milestone.objective)
             return False
-        return self._judge(trial, milestone, metrics)
+        self._contents.changed()
+        if number in self._waiting():
+            self.release(number)
+            return False
+        return self._judge(trial, milestone)
+
+    def paused(self, number: int) -> bool:
+        """Whether a trial waits at a rung for the decision."""
+        return number in self._waiting()
+
+    def decide_rung(self) -> list[int]:
+        """Decide on the trials at a rung that all have reached; the numbers of those that ended.
+
+        SweepLocked if another process drives the study now.
+        """
+        ended, rungs = [], self._stage.sweep.rungs
+        begun_trials, wanted = self._contents.begun(), self.wanted
+        trials = due(begun_trials, bracket_size(self._stage, wanted), wanted, rungs)
+        if trials:
+            self.check_lock()
+        for trial in trials:
+            step, metrics = max(measured(trial).items())
+            milestone = Milestone(step, rungs[-1] + 1, rungs.index(step), metrics)
+            if not self._judge(self._contents.trial(trial.number), milestone):
+                ended.append(int(trial.number))
+        return ended
 
     def fail(self, number: int, reason: str) -> None:
         """End a trial as FAIL; does nothing if it has ended."""
@@ -209,58 +214,35 @@ class StudySession:
     def stop_open(self, reason: str) -> None:
         """End all open trials as FAIL; this session hands out no more."""
         self._stopped = True
-        storage = self._contents.storage
-        for trial in self._contents.open_trials():
-            trial_id = self._contents.trial_id(trial.number)
-            if trial.state == TrialState.WAITING:
-                storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-            storage.set_trial_user_attr(trial_id, REASON, reason)
-            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self._contents.fail_open(reason)
         self._live.clear()
-        self._contents.changed()
 
     def again(self) -> int:
         """Queue the parameters of failed trials that were not repeated yet; returns how many."""
         self._stopped = False
         return self._contents.again()
 
-    def _params(self, trial: Any) -> dict[str, Any]:
-        """The trial's parameters: stored in it, queued with it, or suggested now.
+    def _members(self) -> list[Any]:
+        return self._contents.begun()[: bracket_size(self._stage, self.wanted)]
 
-        A sampler that suggests parameters jointly does so first; each parameter that is left is
-        then drawn from a random generator of its own.
-        """
-        number = trial.number
-        system_attrs = trial.storage.get_trial_system_attrs(self._contents.trial_id(number))
-        queued_params = system_attrs.get("fixed_params", {})
-        assigned = {**queued_params, **trial.params}
-        if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
-            trial.relative_params  # noqa: B018
+    def _waiting(self) -> set[int]:
+        rungs = self._stage.sweep.rungs
+        return {trial.number for trial in self._members() if waiting_at(trial, rungs) is not None}
 
-        def reseed(path: str) -> None:
-            if path not in assigned:
-                self._study.sampler = self._sampling.make(number, path)
-
-        return dict(suggest(trial, self._stage, reseed))
-
-    def _judge(self, trial: Any, milestone: Milestone, metrics: dict[str, float]) -> bool:
+    def _judge(self, trial: Any, milestone: Milestone) -> bool:
         """Let the pruner decide. The decision is stored before its notes, so it is made only once.
 
         The pruner also decides on the default, as other trials are compared with its notes.
         """
-        storage, trial_id = trial.storage, self._contents.trial_id(trial.number)
-        resource = self._pruning.resource(milestone.index, milestone.step)
-        value = told(metrics["objective"], metrics, self._stage.minimised)
-        storage.set_trial_intermediate_value(trial_id, resource, value)
-        frozen = storage.get_trial(trial_id)
-        verdict = self._pruning.judge(self.name, storage, frozen)
+        self._contents.changed()
+        verdict = self._decisions.decide(trial, milestone, self._contents.begun())
         continues = verdict.goes_on or trial.number == DEFAULT
         trial.set_user_attr(DECIDED if continues else PRUNED, milestone.step)
-        for key, note in verdict.notes.items():
-            storage.set_trial_system_attr(trial_id, key, note)
+        self._decisions.store(trial, verdict)
         if not continues:
-            constrain(trial, metrics)
+            constrain(trial, milestone.metrics)
             self._tell(trial, TrialState.PRUNED)
+        self._contents.changed()
         return continues
 
     def _settle(self) -> None:
@@ -270,17 +252,12 @@ class StudySession:
             if REASON in attrs:
                 self._study.tell(trial.number, state=TrialState.FAIL)
                 continue
-            step = int(attrs.get(PRUNED, attrs.get(DECIDED, 0)))
-            decided = sum(rung <= step for rung in measured(trial))
-            if decided == 0 or decided < len(trial.intermediate_values):
-                continue  # decided when the milestone is reported again
+            if not self._decisions.is_decided(trial):
+                continue  # decided when the milestone is reported again, or with the others
             live_trial = self._contents.trial(trial.number)
-            trial_id = self._contents.trial_id(trial.number)
-            verdict = self._pruning.judge(self.name, live_trial.storage, trial)
-            for key, note in verdict.notes.items():
-                live_trial.storage.set_trial_system_attr(trial_id, key, note)
+            self._decisions.write_notes(live_trial, trial)
             if PRUNED in attrs:
-                constrain(live_trial, attrs[f"{RUNG}{step}"])
+                constrain(live_trial, attrs[f"{RUNG}{attrs[PRUNED]}"])
                 self._tell(live_trial, TrialState.PRUNED)
         self._contents.changed()
 
@@ -288,6 +265,7 @@ class StudySession:
         self._live.pop(trial.number, None)
         self._study.tell(trial, value, state=state, skip_if_finished=True)
         self._contents.changed()
+        self.stop_when.consider()
 
 
 def _is_running(trial: Any) -> bool:

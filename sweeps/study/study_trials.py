@@ -13,14 +13,19 @@ from cluster.database import Database
 from cluster.settings import Settings
 from sweeps.study.compatibility import check_direction, check_spaces, direction_of
 from sweeps.study.constraints import constrain
-from sweeps.study.distributions import distribution, whole
+from sweeps.study.distributions import distribution, suggest, whole
+from sweeps.study.early_stops import StopWhen
 from sweeps.study.grid import Grid, key
+from sweeps.study.priors import FIELD, begin_with
+from sweeps.study.samplers import Sampling
 from sweeps.study.storage import open_storage, summaries
 from sweeps.study.warm_start import lesson
-from sweeps.trials import AGAIN, FROM, TrialSummary, is_own
+from sweeps.trials import AGAIN, FROM, ORIGIN, REASON, TrialSummary, is_own
 
 #: The study's user attribute with the data that a warm start took from an earlier study.
 WARM = "warm"
+#: The study's user attribute with the priors that it began with.
+PRIORS = "priors"
 
 
 class StudyTrials:
@@ -49,8 +54,8 @@ class StudyTrials:
         except BaseException:
             self.storage.engine.dispose()
             raise
-        points = [*stage.sweep.points, *self._warm.get("points", [])]
-        self._points = [whole(stage, point) for point in points]
+        self.stop_when = StopWhen(self.study, stage.sweep, self.summaries, lambda: self.wanted)
+        self._points = self._listed_points()
         self._note()
 
     def close(self) -> None:
@@ -88,9 +93,24 @@ class StudyTrials:
         )
         return summaries(self.study, selected)
 
+    def fail_open(self, reason: str) -> None:
+        """End all open trials as FAIL."""
+        for trial in self.open_trials():
+            trial_id = self.trial_id(trial.number)
+            if trial.state == TrialState.WAITING:
+                self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            self.storage.set_trial_user_attr(trial_id, REASON, reason)
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self.changed()
+
     @property
     def wanted(self) -> int:
-        """Number of trials that the sweep should have; without a search space 1 is enough."""
+        """Number of trials that the sweep should have; without a search space 1 is enough.
+
+        Those that have begun, if `sweep.stop_when` has ended the search.
+        """
+        if self.stop_when.decision is not None:
+            return len(self.begun())
         own_trials = self._own()
         repeats = sum(AGAIN in trial.user_attrs for trial in own_trials)
         count = repeats + (self._stage.sweep.trials if self._stage.space() else 1)
@@ -110,7 +130,8 @@ class StudyTrials:
             if trial.state == TrialState.WAITING:
                 return int(trial.number)
         if untried := self._untried():
-            self.study.enqueue_trial(untried[0])
+            point, origin = untried[0]
+            self.study.enqueue_trial(point, user_attrs={ORIGIN: origin})
             self.changed()
         return number
 
@@ -127,13 +148,53 @@ class StudyTrials:
             params = trial.params or trial.system_attrs.get("fixed_params", {})
             self.study.enqueue_trial(params, user_attrs={AGAIN: trial.number})
         self.changed()
+        if failed and self.stop_when.decision is not None:
+            self.stop_when.ask_for(len(self.begun()) + len(failed))
         return len(failed)
 
-    def _untried(self) -> list[dict[str, Value]]:
-        """Points of the recipe, of a warm start and of a grid that no trial has yet."""
+    def params(self, trial: Any, sampling: Sampling) -> dict[str, Any]:
+        """The trial's parameters: stored in it, queued with it, or suggested now.
+
+        A sampler that suggests parameters jointly does so first; each parameter that is left is
+        then drawn from a random generator of its own.
+        """
+        number = trial.number
+        system_attrs = self.storage.get_trial_system_attrs(self.trial_id(number))
+        queued_params = system_attrs.get("fixed_params", {})
+        assigned = {**queued_params, **trial.params}
+        if not queued_params and any(path not in assigned for path in self._stage.active(assigned)):
+            trial.relative_params  # noqa: B018
+
+        def reseed(path: str) -> None:
+            if path not in assigned:
+                self.study.sampler = sampling.make(number, path)
+
+        return dict(suggest(trial, self._stage, reseed))
+
+    def _listed_points(self) -> list[tuple[dict[str, Value], str]]:
+        """Points to try after the default and where each comes from, in their order."""
+        warm_start = f"warm start: {self._warm.get('source')}"
+        points = [
+            *((point, "point") for point in self._stage.sweep.points),
+            *((point, warm_start) for point in self._warm.get("points", [])),
+            *(
+                ({FIELD: prior["rate"]}, f"prior: {prior['source']}")
+                for prior in self._priors.get("points", [])
+            ),
+        ]
+        grid = [] if self._grid is None else self._grid.points
+        return [
+            *((whole(self._stage, point), origin) for point, origin in points),
+            *((point, "sampler") for point in grid),
+        ]
+
+    def _untried(self) -> list[tuple[dict[str, Value], str]]:
+        """Points of the recipe, a warm start, priors and a grid that no trial has yet."""
         tried = {key(trial.system_attrs.get("fixed_params", trial.params)) for trial in self._own()}
-        points = [*self._points, *(self._grid.points if self._grid is not None else [])]
-        untried = {key(point): point for point in points if key(point) not in tried}
+        untried: dict[Any, tuple[dict[str, Value], str]] = {}
+        for point, origin in self._points:
+            if key(point) not in tried:
+                untried.setdefault(key(point), (point, origin))
         return list(untried.values())
 
     def _all(self) -> list[Any]:
@@ -169,12 +230,23 @@ class StudyTrials:
                 pruner=optuna.pruners.NopPruner(),
             )
         if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(self._stage.defaults())
+            # Before its first trial, so that a study has all of its priors, or none.
+            self._take_priors(settings, database, study)
+            study.enqueue_trial(self._stage.defaults(), user_attrs={ORIGIN: "default"})
+        self._priors = study.user_attrs.get(PRIORS, {})
         if takes_warm_start:
             study.set_user_attr(WARM, self._warm)
         if not has_begun:
             self._teach(study)
         return study
+
+    def _take_priors(self, settings: Settings, database: Database, study: Any) -> None:
+        if self._grid is not None or self._warm.get("trials"):
+            return  # a grid tries every point, and the warm start's trials teach the sampler
+        taken = len(self._warm.get("points", []))
+        priors = begin_with(settings, database, study.study_name, self._stage, taken)
+        if priors:
+            study.set_user_attr(PRIORS, priors)
 
     def _load(self, name: str) -> Any:
         try:
@@ -206,6 +278,8 @@ class StudyTrials:
     def _note(self) -> None:
         if self._warm:
             self.notes.append(self._warm["note"])
+        if note := self._priors.get("note"):
+            self.notes.append(note)
         if self._grid is not None and self.wanted < self._stage.sweep.trials:
             self.notes.append(
                 f"the grid has {self.wanted} points, fewer than sweep.trials "

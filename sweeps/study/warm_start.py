@@ -54,10 +54,10 @@ def lesson(settings: Settings, database: Database, study: str, stage: StageConfi
 
     SweepError if there is no such search, or nothing complete in it.
     """
-    rows = _rows(database)
+    rows = earlier_searches(database)
     source, trials = _source(settings, rows, str(stage.sweep.warm_start), study)
     own = next((row for row in rows if row.study == study), None)
-    earlier = _recipe(source)
+    earlier = stored_recipe(source)
     name = f"{source.line}:{source.run}"
     difference = "this search has no row" if own is None else _difference(source, earlier, own)
     if earlier is not None and not difference:
@@ -103,12 +103,12 @@ def _source(
     raise SweepError(f"{_FIELD}: no trial of '{name}' is complete; let it run, or name another")
 
 
-def _rows(database: Database) -> list[Sweep]:
+def earlier_searches(database: Database) -> list[Sweep]:
     with database.session(write=False) as session:
         return list(session.scalars(select(Sweep).order_by(Sweep.id)))
 
 
-def _recipe(row: Sweep) -> Recipe | None:
+def stored_recipe(row: Sweep) -> Recipe | None:
     """The row's recipe; None if this version of Alignery cannot read it."""
     try:
         return Recipe.model_validate(row.recipe)
@@ -118,7 +118,7 @@ def _recipe(row: Sweep) -> Recipe | None:
 
 def _difference(source: Sweep, earlier: Recipe | None, own: Sweep) -> str:
     """The differences of the two searches, other than their spaces; empty if there are none."""
-    new_recipe = _recipe(own)
+    new_recipe = stored_recipe(own)
     if earlier is None or new_recipe is None:
         return "its recipe is of another version of Alignery"
     if not _files_as_they_were(earlier, source):

@@ -50,6 +50,19 @@ def test_an_objective_of_answers_needs_answers(tmp_path: Path, objective: str) -
     check_inputs(recipe(sft={**answered, "objective": objective}))
 
 
+def test_a_rung_metric_of_answers_needs_answers(tmp_path: Path) -> None:
+    stage = {"objective": "nll", "sweep": {"pruner": "paired", "rung_metric": "accuracy"}}
+    bare = {"data": rows_file(tmp_path / "bare.jsonl"), **stage}
+    with pytest.raises(DataError) as caught:
+        check_inputs(recipe(sft=bare))
+    told = str(caught.value)
+    assert told.startswith("stages.sft.sweep.rung_metric: 'accuracy' needs answers that can be ch")
+    assert "or take another rung metric: " in told and "nll" in told
+    check_inputs(recipe(sft={**bare, "sweep": {"pruner": "paired"}}))
+    answered = {"data": rows_file(tmp_path / "answered.jsonl", answer="7"), **stage}
+    check_inputs(recipe(sft=answered))
+
+
 def test_an_error_names_the_field_of_the_data(tmp_path: Path) -> None:
     data = {"path": str(tmp_path / "nowhere.jsonl"), "train": 10, "validation": 4, "test": 4}
     with pytest.raises(DataError, match=r"^stages\.sft\.data\.path: .*no such file; correct the"):

@@ -22,7 +22,8 @@ STAGE = {
 def recipe_with(stage=None, name="toy", base="tiny-random", **sweep):
     """A recipe of one stage, searched as `sweep` says."""
     raw = copy.deepcopy(STAGE) | (stage or {})
-    raw["sweep"] = {"trials": 4, "rungs": [10, 20], "seed": 3, "sampler": "random", **sweep}
+    raw["sweep"] = {"trials": 4, "rungs": [10, 20], "seed": 3, "sampler": "random"}
+    raw["sweep"] |= {"pruner": "successive_halving", **sweep}
     raw = {name: value for name, value in raw.items() if value is not None}
     return parse_recipe(
         {"name": name, "base": base, "data": {"task": "arithmetic"}, "stages": {"sft": raw}}

@@ -163,7 +163,7 @@ def test_what_contradicts_itself_is_refused_before_anything_starts(refused, sett
     )
     assert "did you mean 'sft'?" in refused("run", file, "--only", "stf")
     assert "`alignery sweep run RECIPE --only sft`" in refused("run", file, "--only", "reward")
-    assert "give --dry-run too" in refused("run", file, "--price", "1")
+    assert "give --dry-run too" in refused("run", file, "--accelerator", "T4", "--gpus", "1")
     assert "expected key=value" in refused("run", file, "--label", "spot")
     assert "--add and --trials contradict" in refused(
         "resume", "toy", "--add", "1", "--trials", "2"
@@ -200,3 +200,27 @@ def test_looking_imports_nothing_heavy(settings):
         "assert not {'torch', 'ray', 'transformers', 'optuna'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, capture_output=True)
+
+
+def test_a_search_that_stops_by_its_rule_says_so_and_goes_on_if_asked(
+    local_ray, call, read, tmp_path
+):
+    rule = {"gain_below": 0.9}
+    file = write_recipe(tmp_path, trials=8, rungs=[], pruner="none", stop_when=rule)
+    ran = call("run", file, "--max-concurrent", "1", "--price", "3600", "--json")
+    found = json.loads(ran.stdout)["sft"]
+    begun = len(found["trials"])
+    assert begun < 8 and found["state"] == "finished"
+    assert found["stopped_early"]["begun"] == begun and found["stopped_early"]["wanted"] == 8
+    said = f"< 0.9 after {begun} of 8 trials"
+    assert said in ran.stderr
+    coming = found["next_trial"]
+    assert coming["usd"] == pytest.approx(coming["seconds"]) and coming["left"] == 0
+    shown = call("status").stdout
+    assert shown.count(said) == 1 and "another trial: expected gain +" in shown and "USD" in shown
+
+    again = read("run", file, "--max-concurrent", "1")["sft"]
+    assert len(again["trials"]) == begun and again["run"] == 1
+    more = read("resume", "toy", "--add", "2")["sft"]
+    assert len(more["trials"]) == begun + 2 and more["state"] == "finished"
+    assert more["stopped_early"] is None and said not in call("status").stdout

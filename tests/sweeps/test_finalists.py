@@ -140,3 +140,30 @@ def test_what_has_no_objective_there_is_left_out():
 )
 def test_who_stands_beside_the_trials(method, objective, has_parent, expected):
     assert beside(stage(method, objective), has_parent) == expected
+
+
+def test_how_probable_it_is_that_the_winner_is_better_and_the_best_challenger_of_a_default():
+    trials = [trial(0, 0.5), trial(1, 0.9), trial(2, 0.8)]
+    won = standing(
+        [system("default", 0, 0.5), system("trial 1", 1, 0.9), system("trial 2", 2, 0.6)],
+        trials, stage(), 1,
+    )  # fmt: skip
+    assert won.challenger.number == 1 and won.probability > 0.99
+    lost = standing(
+        [system("default", 0, 0.9), system("trial 1", 1, 0.5), system("trial 2", 2, 0.8)],
+        trials, stage(), 1,
+    )  # fmt: skip
+    assert lost.chosen == 0 and lost.challenger.number == 2 and lost.probability < 0.5
+    alone = standing([system("default", 0, 0.9)], trials, stage(), 1)
+    assert alone.challenger is None and alone.probability is None
+    broken = [system("default", 0, 0.9), system("trial 1", 1, 0.95, violation=0.1)]
+    assert standing(broken, trials, stage(), 1).challenger is None
+
+
+def test_without_rows_and_in_standings_of_earlier_versions_no_probability_is_known():
+    measured = [system("default", 0, 0.5, rows=0), system("trial 1", 1, 0.9, rows=0)]
+    found = standing(measured, [trial(0, 0.5), trial(1, 0.9)], stage(), 1)
+    assert found.chosen == 1 and found.probability is None
+    plain = found.plain()
+    del plain["probability"]
+    assert Standing.read(plain) == found

@@ -1,16 +1,26 @@
 """A sweep from its first trial to its result, by what workers would report. No Ray."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from align.errors import DataError
-from sweeps.errors import SweepError
-from sweeps.events import StageFinished, StageStarted, TrialFinished, TrialRetried, WorkerWarned
-from sweeps.open_sweep import MOST_WARNINGS, Driver, OpenSweep
+from align.recipe.blocks import StopWhen
+from sweeps.driver import Driver
+from sweeps.errors import SweepError, SweepLocked
+from sweeps.events import (
+    SearchStopped,
+    StageFinished,
+    StageStarted,
+    TrialFinished,
+    TrialRetried,
+    WorkerWarned,
+)
+from sweeps.open_sweep import MOST_WARNINGS, OpenSweep
 from sweeps.pool.protocols import End
 from sweeps.pool.stage_job import StageJob, portable
+from sweeps.study.study_session import StudySession
 from sweeps.sweep_store import FAILED, FINISHED, RUNNING, STOPPED, Search, begin, read
 from tests.sweeps.driving import at, publish
 
@@ -25,11 +35,11 @@ class Sweep:
         config.trials, config.rungs, config.finalists, config.retries = 2, [], 0, 1
         self.row = begin(database, Search(recipe, "sft"))
         self.events = []
-        self._given = settings, database, recipe, folder
+        self.given = settings, database, recipe, folder
         self.open = self.again()
 
     def again(self):
-        settings, database, recipe, _ = self._given
+        settings, database, recipe, _ = self.given
         job = StageJob(
             settings=portable(settings), recipe=recipe, stage="sft", study=self.row.study
         )
@@ -39,7 +49,7 @@ class Sweep:
 
     def measure(self, objective):
         """Run the next trial to its end."""
-        settings, _, recipe, folder = self._given
+        settings, _, recipe, folder = self.given
         task = self.open.ask()
         publish(settings, recipe, self.row.study, task, folder)
         milestone = json.dumps(asdict(at(2, objective)))
@@ -47,7 +57,7 @@ class Sweep:
 
     @property
     def state(self):
-        return read(self._given[1], self.row.id).state
+        return read(self.given[1], self.row.id).state
 
     def told(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
@@ -154,3 +164,53 @@ def test_another_driver_goes_on_where_it_was_left(sweep):
     assert sweep.state == RUNNING
     assert [trial.state for trial in sweep.told(StageStarted)[1].earlier] == ["COMPLETE", "RUNNING"]
     assert sweep.open.ask().params == left.params
+
+
+def test_a_search_that_promises_too_little_ends_and_is_registered(sweep):
+    sweep.open.close()
+    config = sweep.given[2].stages["sft"].sweep
+    config.trials, config.stop_when = 6, StopWhen(gain_below=0.1)
+    sweep.again()
+    for objective in (0.5, 0.51, 0.52):
+        assert not sweep.told(SearchStopped)
+        sweep.measure(objective)
+    (stopped,) = sweep.told(SearchStopped)
+    assert stopped.stop.text.endswith(" < 0.1 after 3 of 6 trials")
+    assert sweep.state == FINISHED and len(sweep.open.result.trials) == 3
+
+
+def test_several_trials_that_end_together_finish_the_sweep_once(sweep):
+    def measure(index, nll):
+        task = sweep.open.ask()
+        values = {str(item): nll + item % 5 for item in range(40)}
+        milestone = replace(at(index, -nll, rung=nll + 2), values=values)
+        if milestone.last:
+            publish(*sweep.given[::2], sweep.row.study, task, sweep.given[3])
+        sweep.open.take(task, {"milestone": json.dumps(asdict(milestone))})
+
+    config = sweep.given[2].stages["sft"].sweep
+    sweep.open.close()
+    config.pruner, config.pruner_options, config.rungs = "paired", {"at_least": 1}, [10]
+    sweep.again()
+    for index in (0, 0, 2, 2):
+        measure(index, 1.0)
+    config.trials = 4
+    sweep.again()
+    for _ in range(2):
+        measure(0, 9.0)
+    assert sweep.open.ask() is None
+    assert len(sweep.told(StageFinished)) == 2
+    assert [event.trial.number for event in sweep.told(TrialFinished)] == [0, 1, 2, 3]
+    assert isinstance(sweep.events[-1], StageFinished)
+
+
+def test_a_driver_that_lost_the_sweep_to_another_does_not_mark_it_as_stopped(sweep, monkeypatch):
+    def lost(self):
+        raise SweepLocked("another process drives it")
+
+    task = sweep.open.ask()
+    monkeypatch.setattr(StudySession, "check_lock", lost)
+    with pytest.raises(SweepLocked):
+        sweep.open.take(task, {"failure": "loss is NaN"})
+    sweep.open.leave()
+    assert sweep.state == RUNNING

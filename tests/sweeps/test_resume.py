@@ -127,3 +127,23 @@ def test_pausing_and_stopping_from_another_terminal(
     ended = json.loads(call("resume", "--json"))
     assert list(ended) == ["sft", "reward"]
     assert {name: len(one["trials"]) for name, one in ended.items()} == {"sft": 6, "reward": 6}
+
+
+def test_an_edited_recipe_is_told_what_it_changes_before_anything_runs(
+    settings, tmp_path, behave, call
+):
+    behave()
+    first = json.loads(call("run", write_recipe(tmp_path, trials=2), *ONE, "--json"))["sft"]
+    file = write_recipe(tmp_path, trials=3)
+    goes_on = "goes on with run 1; since it began: sweep.trials 2 → 3"
+    assert f"sft: {goes_on}" in call("run", file, "--dry-run")
+    more = json.loads(call("run", file, *ONE, "--json"))["sft"]
+    assert (more["study"], more["remarks"]) == (first["study"], [goes_on])
+    other = write_recipe(tmp_path, trials=3, rungs=[10])
+    assert "sft: a new search since run 1 differs: sweep.rungs" in call("run", other, "--dry-run")
+    anew = json.loads(call("run", other, *ONE, "--json"))["sft"]
+    assert anew["run"] == 2
+    assert anew["remarks"][0].startswith(
+        "a new search, run 2, since run 1 differs: sweep.rungs [10, 20] → [10]. Run 1 stays"
+    )
+    assert anew["remarks"][0] in " ".join(call("status", "toy").split())

@@ -13,13 +13,15 @@ import pytest
 import sweeps.runner
 from align.recipe import Recipe, parse_recipe
 from cluster.database import open_database
+from cluster.pool import Node
 from cluster.registry import AdapterVersion
 from cluster.settings import Settings
 from sweeps import run_store
 from sweeps.events import ignore
+from sweeps.pool.placement import Placement
 from sweeps.pool.shipping import ship_data
 from sweeps.run_store import RunOptions
-from sweeps.runner import drive_launch, new_inputs, recorded_inputs
+from sweeps.runner import drive_launch, new_inputs, recorded_inputs, usd_per_hour
 from tests.sweeps.toy_recipe import RECIPE
 
 STORED = "alignery://datasets/"
@@ -107,3 +109,15 @@ def test_what_becomes_of_the_rows_is_recorded_by_stage(
     assert new_inputs(elsewhere, recipe, ["sft"], RunOptions()).options == inputs.options
     missing = recipe.model_copy(update={"base": "/only/in/the/image"})
     assert new_inputs(elsewhere, missing, ["sft"], RunOptions()).options.remarks == {}
+
+
+def test_a_trial_pays_its_share_of_a_gpu_or_of_the_machine() -> None:
+    machine = Node("a", "host", "10.0.0.1", cpus=4.0, gpus=2.0)
+    on_cpus = Placement(cpus=1)
+    assert usd_per_hour(on_cpus, ["sft"], 0.4, [machine]) == {"sft": pytest.approx(0.1)}
+    two = Placement(cpus=1, max_concurrent=2)
+    assert usd_per_hour(two, ["sft"], 0.4, [machine]) == {"sft": pytest.approx(0.2)}
+    on_gpus = Placement(cpus=1, gpus={"sft": 0.5, "grpo": 1.0})
+    rates = usd_per_hour(on_gpus, ["sft", "grpo"], 0.4, [machine])
+    assert rates == {"sft": pytest.approx(0.2), "grpo": pytest.approx(0.4)}
+    assert usd_per_hour(on_cpus, ["sft"], 0.4, []) == {"sft": pytest.approx(0.4)}

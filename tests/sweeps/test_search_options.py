@@ -13,3 +13,7 @@ def test_each_value_follows_its_option_and_lists_repeat_it():
     assert options.arguments() == [
         "--from", "sft", "--only", "sft", "--only", "dpo", "--cpus-per-trial", "2", "--grow",
     ]  # fmt: skip
+
+
+def test_a_price_travels_with_a_submitted_run():
+    assert SearchOptions(price=0.35).arguments() == ["--price", "0.35"]

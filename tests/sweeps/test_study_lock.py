@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from cluster.settings import Settings
 from sweeps.errors import SweepLocked
@@ -31,3 +32,29 @@ def test_all_who_use_a_sqlite_file_share_its_locks(settings, tmp_path):
     assert (tmp_path / "shared" / "locks").is_dir()
     server = Settings(home=tmp_path / "one", database_url="postgresql://db.example.com/alignery")
     assert lock_folder(server) == tmp_path / "one" / "locks"
+
+
+def test_a_lost_lock_stays_lost_until_it_is_taken_again(settings, database, monkeypatch):
+    class Ended:
+        """A connection whose database session has ended."""
+
+        def scalar(self, _query):
+            raise OperationalError("SELECT 1", {}, Exception("the connection is closed"))
+
+        def invalidate(self):
+            pass
+
+    lock = StudyLock(settings, database, "toy/sft/1-abc")
+    taken = [SweepLocked("another has it")] * 2
+
+    def lock_session():
+        if taken:
+            raise taken.pop()
+
+    monkeypatch.setattr(lock, "_connection", Ended())
+    monkeypatch.setattr(lock, "_lock_session", lock_session)
+    for _ in range(2):
+        with pytest.raises(SweepLocked, match="another has it"):
+            lock.check()
+    lock.check()
+    lock.release()

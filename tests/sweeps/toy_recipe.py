@@ -13,7 +13,13 @@ RECIPE = {
             "lora": {"r": {"choice": [4, 8, 16], "default": 8}, "lora_alpha": "2 * r"},
             "max_steps": 30,
             "objective": "accuracy",
-            "sweep": {"trials": 4, "rungs": [10, 20], "sampler": "random", "seed": 3},
+            "sweep": {
+                "trials": 4,
+                "rungs": [10, 20],
+                "pruner": "successive_halving",
+                "sampler": "random",
+                "seed": 3,
+            },
         },
         "reward": {
             "method": "reward",

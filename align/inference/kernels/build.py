@@ -1,4 +1,4 @@
-"""Compiles cpu.c once on each machine, for the processor of that machine."""
+"""Compiles cpu.c once on each machine, for its processor or, by ALIGNERY_CPU, for AVX2."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from align.atomic_write import atomic_path
+from align.cpu_features import march
 from align.sources import cache_folder
 
 _log = logging.getLogger(__name__)
 _SOURCE = Path(__file__).with_name("cpu.c")
 _HEADER = _SOURCE.with_name("vectors.h")
 _FLAGS = (
-    "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math",
+    "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math",
     "-ffp-contract=fast", "-shared", "-fPIC",
 )  # fmt: skip
 _DEFINES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
@@ -53,7 +54,7 @@ def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
     if shutil.which(compiler[0]) is None:
         _log.warning("no C compiler '%s': decoding is slower; set CC or install gcc", compiler[0])
         return None
-    command = (*compiler, *_FLAGS, *_DEFINES[dtype])
+    command = (*compiler, f"-march={march()}", *_FLAGS, *_DEFINES[dtype])
     message = ""
     for folder in _folders():
         try:

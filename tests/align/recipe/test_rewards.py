@@ -20,6 +20,16 @@ def test_configs_travel_as_json_and_keep_their_options():
     assert isinstance(configs["correctness"], RewardConfig)
 
 
+def test_a_factor_travels_and_configs_without_a_factor_are_dumped_as_before():
+    configs = configure({"correctness": 1, "brevity": {"weight": 0.2, "times": "correctness"}})
+    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
+    assert dumped == {
+        "correctness": {"weight": 1.0, "verify": "auto"},
+        "brevity": {"weight": 0.2, "times": "correctness"},
+    }
+    assert configure(dumped) == configs
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
@@ -36,6 +46,26 @@ def test_configs_travel_as_json_and_keep_their_options():
         ({"own": {"weight": 1, "python": "nofunction"}}, "own.python: 'module:function' is wanted"),
         ({"correctness": {"weight": 1, "python": "m:f"}}, "another name"),
         (["correctness"], "names with weights"),
+        (
+            {"correctness": 1, "brevity": {"weight": 1, "times": "corectness"}},
+            "brevity.times: another reward .*did you mean 'correctness'.*got 'corectness'",
+        ),
+        (
+            {"brevity": {"weight": 1, "times": "brevity"}},
+            "brevity.times: .*allowed: none; got 'brevity'",
+        ),
+        (
+            {"reward_model": 1, "brevity": {"weight": 1, "times": "reward_model"}},
+            "no reward_model; allowed: none; got 'reward_model'",
+        ),
+        (
+            {
+                "correctness": 1,
+                "brevity": {"weight": 1, "times": "correctness"},
+                "length": {"weight": 1, "times": "brevity"},
+            },
+            "length.times: .*allowed: correctness; got 'brevity'",
+        ),
     ],
 )
 def test_wrong_rewards_name_what_is_allowed(raw, message):

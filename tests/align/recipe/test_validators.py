@@ -7,6 +7,7 @@ import pytest
 from align.methods import MethodName
 from tests.align.recipe.stages import Raw, one, refusal, stage
 
+SEARCHED = {"learning_rate": {"choice": [1e-4, 1e-3], "default": 1e-4}}
 EPOCHS = {"max_steps": None, "num_train_epochs": 1}
 TOGETHER: list[tuple[MethodName, Raw, str]] = [
     ("sft", {"packing": True, **EPOCHS}, "packing: .* use max_steps instead of num_train_epochs"),
@@ -66,6 +67,17 @@ TOGETHER: list[tuple[MethodName, Raw, str]] = [
         "rungs: 6: .* multiples of 4",
     ),
     ("grpo", {"num_iterations": 2, "save_steps": 3}, "save_steps: 3: .* multiples of 2"),
+    *[
+        ("reward", {**SEARCHED, "sweep": {"stop_when": {"gain_below": 0.1}, **sweep}}, message)
+        for sweep, message in (
+            ({"stop_when": {"gain_below": 1}}, "pair_accuracy is a share .* would stop at once"),
+            ({"sampler": "grid"}, "sampler grid tries a fixed list"),
+            ({"sampler": "BruteForceSampler"}, "tries a fixed list"),
+            ({"trials": 3}, "with 3 trials it never does.*trials: 4 or more"),
+            ({"trials": 1}, "with 1 trial it never does"),
+        )
+    ],
+    ("sft", {"sweep": {"stop_when": {"gain_below": 0.1}}}, "with 1 trial it never does"),
     ("grpo", {"steps_per_generation": 4, "save_steps": 2}, "save_steps: 2: .* multiples of 4"),
 ]
 
@@ -82,6 +94,7 @@ def test_what_goes_wrong_later_is_refused_now(method: MethodName, given: Raw, me
         ("sft", {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 0}}),
         ("sft", {"warmup_steps": 0.25, "save_steps": 5}),
         ("kto", {"per_device_train_batch_size": 1, "loss_type": "apo_zero_unpaired"}),
+        ("sft", {**SEARCHED, "objective": "nll", "sweep": {"stop_when": {"gain_below": 1.5}}}),
         ("kto", {"beta": 0.2, "objective": "label_auc"}),
         ("dpo", {"objective": "pair_accuracy"}),
         ("grpo", {"num_iterations": 2, "sweep": {"rungs": [4]}, "save_steps": 2}),

@@ -18,6 +18,22 @@ def test_a_missing_column_is_the_runs_error_not_a_samples(own):
         rewards.parts([ASK], ["7"], {})
 
 
+def test_style_is_paid_for_right_answers_only_where_it_is_multiplied_by_correctness():
+    raw = {"correctness": 1.0, "brevity": {"weight": 0.2, "times": "correctness"}}
+    scored, rewards = parts(raw, ["7", "8", "The answer is 7"], {"answer": ["7"] * 3})
+    assert scored["brevity"] == pytest.approx([1 - 1 / 200, 0, 1 - 15 / 200])
+    assert rewards.total(scored) == pytest.approx([1.199, 0, 1.185])
+
+
+def test_a_factor_that_fails_fails_the_product_and_counts_once(own):
+    factor = own(MOODY, "moody")
+    raw = {"brevity": {"weight": 1.0, "times": "moody"}, "moody": factor["moody"]}
+    rewards = Rewards(configure(raw))
+    scored = rewards.parts([ASK] * 2, ["raise", "fine"], {})
+    assert math.isnan(scored["brevity"][0]) and scored["brevity"][1] == pytest.approx(0.49)
+    assert rewards.failures_by_reward == {"moody": 1}
+
+
 BAD = ["raise", "nan", "inf", "none", "text", "list"]
 
 

@@ -77,3 +77,15 @@ def test_for_trl_a_failed_part_is_none_and_its_share_is_logged(own):
     assert (weight, moody.__name__, moody(**call)) == (-1.0, "moody", [None, 0.5])
     assert functions["correctness"][1](**call) == [0.0, 1.0]
     assert logged == {"rewards/moody/failed": 0.5, "rewards/correctness/failed": 0.0}
+
+
+def test_for_trl_a_reward_comes_multiplied_by_its_factor():
+    rewards = Rewards(
+        configure({"correctness": 1, "brevity": {"weight": 1, "times": "correctness"}})
+    )
+    functions = {name: function for name, _, function in reward_functions(rewards)}
+    completions = [[{"role": "assistant", "content": text}] for text in ("7", "8")]
+    scored = functions["brevity"](
+        prompts=[ASK] * 2, completions=completions, answer=["7", "7"], trainer_state=object()
+    )
+    assert scored == pytest.approx([1 - 1 / 200, 0])

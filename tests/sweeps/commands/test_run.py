@@ -42,3 +42,19 @@ def test_what_is_refused_starts_nothing(settings, tmp_path, options, message):
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert not (settings.home / "storage").exists()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ({"trials": 8, "stop_when": {"gain_below": 0.01}}, "with 2 trials it never does"),
+        ({"points": [{"learning_rate": 0.01}, {"learning_rate": 0.02}]}, "need trials: 3 or more"),
+    ],
+)
+def test_a_number_of_trials_that_the_recipe_does_not_allow_starts_nothing(
+    settings, tmp_path, sweep, message
+):
+    result = call(write_recipe(tmp_path, **sweep), "--trials", "2")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr and result.stderr.count("\n") == 1
+    assert not (settings.home / "storage").exists()

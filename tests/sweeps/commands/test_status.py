@@ -94,6 +94,16 @@ def test_the_standing_on_unseen_items_marks_the_chosen(row, database):
     assert words(text, "1 ")[1:3] == ["COMPLETE", "*"]
 
 
+def test_a_finished_sweep_leads_with_its_answer(row, database):
+    update(database, row.id, state=FINISHED, best_trial=1, unseen=STANDING, seconds=120.0)
+    _, first, *_ = call("status", "toy/sft").partition("sweep 1:")[2].splitlines()
+    assert first.startswith("Trial 1 over the default: accuracy +10.0 (+2.0 to +18.0) points")
+    answer = json.loads(call("status", "toy/sft", "--json"))["sweeps"][0]["answer"]
+    assert answer["over_default"]["difference"] == pytest.approx(0.1)
+    assert answer["seconds"] == 120.0 and first in answer["text"]
+    assert answer["over_default"]["probability"] is None  # of a version that stored none
+
+
 def test_nothing_right_is_not_certainly_nothing_right(row, database):
     """Of 16 wrong answers each, the intervals are Wilson's and Newcombe's, not 0 to 0."""
     systems = [

@@ -106,6 +106,20 @@ def test_a_trial_whose_turn_is_over_frees_the_machine_and_can_go_on(place):
     assert set(Workspace(settings, STUDY, 3).measured()) == {10}
 
 
+def test_a_worker_that_leaves_a_trial_late_deletes_nothing_of_the_worker_that_goes_on(place):
+    settings = place("one")
+    before = Workspace(settings, STUDY, 3)
+    checkpoint(before, 10)
+    before.keep(10, {"objective": 0.5})
+    after = Workspace(settings, STUDY, 3)
+    checkpoint(after, 15)
+    before.leave()
+    assert (after.folder / "step_000015" / "state").read_text() == "15"
+    after.keep(20, {"objective": 0.6})
+    after.leave()
+    assert set(Workspace(settings, STUDY, 3).measured()) == {10, 20}
+
+
 def test_some_checkpoints_can_be_kept(place):
     settings = place("one")
     for number in range(3):

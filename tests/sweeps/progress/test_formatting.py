@@ -4,21 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.events import PoolChanged, TrialFinished, WorkerWarned
+from sweeps.events import (
+    MilestoneReported,
+    PoolChanged,
+    TrialFinished,
+    TrialPaused,
+    WorkerWarned,
+)
 from sweeps.progress.formatting import (
-    clock_time,
     line,
     lines,
     objective_text,
     pool_text,
     value_text,
 )
+from sweeps.trials import Milestone
 from tests.sweeps.progress_events import FAILED, STARTED
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(5, "0:05"), (75.4, "1:15"), (3723, "1:02:03")])
-def test_clock_time(seconds, shown):
-    assert clock_time(seconds) == shown
 
 
 def test_each_note_of_a_stage_is_a_line():
@@ -55,3 +56,12 @@ def test_what_was_not_measured_is_a_dash():
 def test_one_machine_and_one_place_are_no_plural():
     assert pool_text(PoolChanged(1, 1)) == "1 node, room for 1 trial at once"
     assert pool_text(PoolChanged(2, 8)) == "2 nodes, room for 8 trials at once"
+
+
+def test_a_rung_is_told_by_its_metric_and_the_end_by_the_objective():
+    rung = Milestone(5, 30, 0, {"rung": 0.41234, "nll": 0.41234, "seconds": 2.0})
+    event = MilestoneReported("sft", 3, rung, "nll")
+    assert line(event) == "sft trial 3: step 5/30, nll 0.4123, 2.0 s"
+    end = MilestoneReported("sft", 3, Milestone(30, 30, 1, {"objective": 0.5, "rung": 0.3}), "nll")
+    assert line(end) == "sft trial 3: step 30/30, objective 0.5, 0.0 s"
+    assert line(TrialPaused("sft", 3)) == "sft trial 3: waits for the others at its rung"

@@ -10,6 +10,7 @@ from sweeps.events import (
     FinalistMeasured,
     MilestoneReported,
     PoolChanged,
+    SearchStopped,
     StageFinished,
     TrialFinished,
     TrialRetried,
@@ -18,6 +19,7 @@ from sweeps.events import (
 )
 from sweeps.progress import SweepView
 from sweeps.trials import Milestone, TrialSummary
+from sweeps.worth.stop_rule import EarlyStop
 from tests.sweeps.progress_events import DONE, EVENTS, FAILED, PARAMS, STARTED, search, text
 
 
@@ -153,3 +155,42 @@ def test_siblings_and_their_result_fit_80_columns():
     lines = file.getvalue().splitlines()
     assert len(lines) < 30 and max(map(len, lines)) <= 80
     assert all(any(f"toy/{stage}" in one for one in lines) for stage in ("reward", "dpo", "kto"))
+
+
+def test_the_worth_of_the_next_trial_is_shown_until_the_search_stops():
+    view = SweepView()
+    view.update(replace(STARTED, trials=8, usd_per_hour=0.9, items=64))
+    for number, objective in enumerate((0.3, 0.5, 0.45, 0.2)):
+        done = replace(DONE, number=number, objective=objective)
+        assert "next trial" not in text(view)
+        view.update(TrialStarted("dpo", number, PARAMS))
+        view.update(TrialFinished("dpo", done))
+        if number == 2:
+            break
+    shown = " ".join(text(view).split())
+    assert "next trial: expected gain +0.0" in shown and "for 40 s, 0.01 USD; all 5 left" in shown
+    assert "about 1:40 left" in shown
+    view.update(SearchStopped("dpo", EarlyStop(0.004, 0.01, 3, 8)))
+    shown = text(view)
+    assert "next trial" not in shown and "3/3 trials" in shown and "left" not in shown
+    assert "stopped by stop_when: expected gain 0.004 < 0.01 after 3 of 8 trials" in shown
+
+
+def test_the_state_in_a_line_says_what_runs_and_what_is_left():
+    now = [100.0]
+    view = SweepView({"grpo": 80}, clock=lambda: now[0])
+    now[0] = 140.0
+    assert view.state() == "preparing, 0:40 so far"
+    for event in EVENTS[:4]:
+        view.update(event)
+    assert view.state() == (
+        "dpo: 0 of 3 trials ended, trial 0 after step 20 of 40, trial 1 begun; "
+        "about 1:30 left in all"
+    )
+    for number in range(3):
+        view.update(TrialFinished("dpo", replace(DONE, number=number)))
+    assert view.state() == (
+        "dpo: measuring finalists, 0 done, on unseen items; about 0:40 left in all"
+    )
+    view.update(StageFinished("toy/dpo", "dpo", "toy/dpo:1", DONE, (DONE,), 95.0))
+    assert view.state() == ""

@@ -56,7 +56,10 @@ def test_the_reason_of_a_run_is_told(settings, database, row, launch):
 
 def test_a_recipe_of_an_earlier_version_is_one_clear_error(settings, database, row):
     update_row(database, row.id, recipe={"name": "toy", "stages": 3})
-    with pytest.raises(SweepError, match=r"of an earlier version.*status toy/sft --json"):
+    with pytest.raises(
+        SweepError,
+        match=r"of another version.* does not read it: missing field 'base'.*status toy/sft --json",
+    ):
         gather(settings, database, find(database, "toy/sft"))
 
 
@@ -66,7 +69,7 @@ def test_so_is_that_of_a_whole_run(settings, database, row):
     update(database, find(database, "toy").launch.id, recipe=old)
     target = find(database, "toy")
     assert [sweep.line for sweep in rows_of(database, target.launch)] == ["toy/sft"]
-    with pytest.raises(SweepError, match=r"toy was searched with is of an earlier version"):
+    with pytest.raises(SweepError, match=r"toy was searched with is of another version"):
         gather(settings, database, target)
-    with pytest.raises(SweepError, match=r"of an earlier version.*status toy --json"):
+    with pytest.raises(SweepError, match=r"of another version.*status toy --json"):
         recipe_of(target.launch)

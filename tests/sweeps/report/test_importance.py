@@ -1,5 +1,7 @@
 """Which field matters, of trials in which one does."""
 
+from dataclasses import replace
+
 import pytest
 
 from sweeps.report.importance import importance
@@ -30,6 +32,17 @@ def test_where_few_are_complete_the_first_rung_tells():
     found = importance(stage_with(), trials(7) + trials(12, "PRUNED", 10)[7:])
     assert found.told == "Of 12 trials by their objective at step 10. With so few it is a hint."
     assert set(found.shares) == {"learning_rate", "lora.r"}
+
+
+def test_trials_without_an_objective_at_the_rung_tell_by_their_rung_metric():
+    pruned = trials(12, "PRUNED", 10)
+    by_metric = [
+        replace(one, objective=None, rungs={10: {"rung": -(one.objective or 0.0)}})
+        for one in pruned
+    ]
+    found = importance(stage_with(pruner="paired"), by_metric)  # a lower likelihood loss is better
+    assert found.told == "Of 12 trials by their nll at step 10. With so few it is a hint."
+    assert found.shares == pytest.approx(importance(stage_with(), pruned).shares)
 
 
 def test_too_few_trials_tell_nothing():

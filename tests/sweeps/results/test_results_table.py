@@ -10,6 +10,7 @@ from align.evaluation.comparison import Compared
 from align.evaluation.metrics import Evaluation
 from align.evaluation.statistics import Paired
 from align.recipe import load_recipe
+from sweeps.finalists import Entry, Standing
 from sweeps.results.results_table import pair_rule, summary, table, verdicts
 from sweeps.trials import TrialSummary
 
@@ -49,7 +50,16 @@ def sweep(name: str) -> SimpleNamespace:
         failed=0,
         best=SimpleNamespace(params={"lora.r": 8}, number=2, objective=0.5),
         gain=None,
+        unseen=None,
     )
+
+
+def unseen(chosen: int, *systems: Entry) -> Standing:
+    return Standing("test", ITEMS, "accuracy", False, chosen, 2, systems, 0.97)
+
+
+def entry(number: int, gain: Paired | None = None) -> Entry:
+    return Entry(f"trial {number}", number, 0.5, 0.4, 0.6, {}, True, gain)
 
 
 def test_every_stage_stands_beside_its_parent() -> None:
@@ -105,7 +115,9 @@ def test_the_best_stands_beside_the_default() -> None:
 
 def test_long_names_are_wrapped_and_no_figure_is_cut() -> None:
     out, name = io.StringIO(), "a-recipe-of-a-long-name" * 3
-    Console(file=out, width=80).print(table(MEASURED, {"sft": f"{name}/sft:1"}, ITEMS))
+    one = sweep("sft")
+    one.version.name = f"{name}/sft:1"
+    Console(file=out, width=80).print(table(MEASURED, {"sft": one}, ITEMS))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80 and "…" not in out.getvalue()
     assert "50.0%" in out.getvalue() and "35%–65%" in out.getvalue()
@@ -114,7 +126,35 @@ def test_long_names_are_wrapped_and_no_figure_is_cut() -> None:
 def test_the_table_fits_a_terminal() -> None:
     out = io.StringIO()
     names = {name: f"arithmetic/{name}:1" for name in RECIPE.stages}
-    Console(file=out, width=80).print(table(MEASURED, names, ITEMS))
+    sweeps = {name: sweep(name) for name in names}
+    for name, one in sweeps.items():
+        one.version.name = names[name]
+        one.unseen = unseen(2, entry(0), entry(2, Paired(-0.105, -0.2, -0.01, ITEMS)))
+    Console(file=out, width=80).print(table(MEASURED, sweeps, ITEMS))
     text = out.getvalue()
     for name in (*MEASURED, *names.values(), "50.0%"):
         assert name in text
+
+
+def test_every_stage_has_its_gain_over_the_default_on_unseen_items() -> None:
+    won, lost, older = sweep("sft"), sweep("dpo"), sweep("grpo")
+    won.unseen = unseen(2, entry(0), entry(2, Paired(0.045, 0.01, 0.08, ITEMS)))
+    lost.best.number = 0
+    lost.unseen = unseen(0, entry(0), entry(2, Paired(-0.01, -0.05, 0.03, ITEMS)))
+    sweeps = {"sft": won, "dpo": lost, "grpo": older}
+    out = io.StringIO()
+    Console(file=out, width=80).print(table(MEASURED, sweeps, ITEMS))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert "+4.5" in text and "+1.0 to +8.0" in text and "won" in text
+    stages = summary(RECIPE, sweeps, MEASURED)
+    assert stages["sft"]["over_default"]["difference"] == 0.045
+    assert stages["sft"]["over_default"]["probability"] == 0.97
+    assert stages["dpo"]["over_default"]["default_won"] is True
+    assert stages["dpo"]["over_default"]["trial"] == 2
+    assert stages["grpo"]["over_default"] is None
+    said = verdicts(RECIPE, MEASURED, sweeps=sweeps)[-3:]
+    assert said[0].startswith("sft, the search: Trial 2 over the default: accuracy +4.5 (+1.0 to")
+    assert "The default is as good: no tried configuration was shown better" in said[1]
+    assert "-1.0 (-5.0 to +3.0) points" in said[1]
+    assert said[2].startswith("grpo, the search: best")

@@ -1,5 +1,7 @@
 """What a study promises on every kind of database; see `database_settings`."""
 
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -181,7 +183,9 @@ def test_one_driver_at_a_time_and_a_killed_one_lets_go(settings, database, opene
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(SweepLocked, match=f"sweep {STUDY} is already driven by"):
+        with pytest.raises(
+            SweepLocked, match=f"sweep {STUDY} is already driven by process {holder.pid} on "
+        ):
             opened()
         opened("toy/sft/other").close()
     finally:
@@ -198,6 +202,32 @@ def test_one_driver_at_a_time_and_a_killed_one_lets_go(settings, database, opene
     lock.release()
     lock.release()
     assert opened().ask().number == 0
+
+
+def end_session(database, owner):
+    """End the database sessions of a process's locks, as a lost network does in the end."""
+    query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :owner"
+    with database.session() as session:
+        assert session.scalars(text(query), {"owner": owner}).all() == [True]
+
+
+def test_a_driver_whose_lock_went_to_another_must_not_go_on(settings, database):
+    lock = StudyLock(settings, database, STUDY)
+    lock.check()
+    if settings.database_file is not None:
+        return  # a file's lock ends with its process alone
+    owner = f"process {os.getpid()} on {socket.gethostname()}"
+    end_session(database, owner)
+    lock.check()  # nobody else has it: it is taken again
+    with pytest.raises(SweepLocked, match=f"already driven by {owner}"):
+        StudyLock(settings, database, STUDY)
+    end_session(database, owner)
+    other = StudyLock(settings, database, STUDY)
+    with pytest.raises(SweepLocked, match="is already driven by process "):
+        lock.check()
+    lock.release()
+    other.check()
+    other.release()
 
 
 def test_another_direction_is_refused(opened, storage):

@@ -60,6 +60,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
         study_trials, "open_storage", lambda settings: {id(SETTINGS): made}[id(settings)]
     )
     monkeypatch.setattr(bridge_module, "StudyLock", Lock)
+    monkeypatch.setattr(study_trials, "begin_with", lambda *_: {})  # priors take a database
     return made
 
 
@@ -133,7 +134,7 @@ def _second(sampler: str, killed: bool = False) -> dict[str, Any]:
         for index in range(3):
             bridge.report(0, at(index, 0.5))
         if killed:
-            suggest = bridge_module.suggest
+            suggest = study_trials.suggest
 
             def broken_off(trial: Any, stage: Any, reseed: Callable[[str], None]) -> dict[str, Any]:
                 def once(path: str) -> None:
@@ -143,10 +144,10 @@ def _second(sampler: str, killed: bool = False) -> dict[str, Any]:
 
                 return suggest(trial, stage, once)
 
-            patch.setattr(bridge_module, "suggest", broken_off)
+            patch.setattr(study_trials, "suggest", broken_off)
             with pytest.raises(KeyboardInterrupt):
                 bridge.ask()
-            patch.setattr(bridge_module, "suggest", suggest)
+            patch.setattr(study_trials, "suggest", suggest)
             bridge = StudySession(SETTINGS, DATABASE, STUDY, stage)  # type: ignore[arg-type]
         second = bridge.ask()
         assert second is not None and second.number == 1
@@ -245,6 +246,7 @@ def test_everything_that_was_measured_is_kept(opened: Open, memory: Memory) -> N
         "rung:10": metrics,
         "rung:20": metrics,
         "decided": 20,
+        "origin": "default",
     }
     assert kept.state == TrialState.RUNNING
     one = bridge.summary(0)
@@ -267,7 +269,7 @@ def test_a_milestone_reported_again_changes_nothing(opened: Open, memory: Memory
     for index in (0, 1):
         assert bridge.report(0, at(index, 0.1))
     assert list(frozen(memory).intermediate_values.values()) == [0.5]
-    assert set(frozen(memory).user_attrs) == {"rung:20", "decided"}
+    assert set(frozen(memory).user_attrs) == {"origin", "rung:20", "decided"}
     bridge.ask()
     assert bridge.report(1, at(0, 0.5)) and bridge.report(1, at(0, 0.5))
     assert "completed_rung_1" not in frozen(memory, 1).system_attrs  # the pruner was asked once

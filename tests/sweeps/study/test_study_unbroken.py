@@ -9,7 +9,8 @@ import pytest
 from cluster.database import open_database
 from sweeps.study.storage import open_storage
 from sweeps.study.study_session import StudySession
-from tests.sweeps.driving import STUDY, at, run, run_all, search, stage_with, told, value
+from sweeps.trials import Milestone
+from tests.sweeps.driving import STEPS, STUDY, at, run, run_all, search, stage_with, told, value
 
 WITH_CMAES = pytest.param(
     "cmaes",
@@ -92,6 +93,38 @@ def kill_at_writes(settings, database, monkeypatch, every):
             with pytest.raises(Killed):
                 search(settings, database, stage, study, poor)
         assert told(search(settings, database, stage, study, poor)) == whole, f"write {last}"
+
+
+def in_bracket(settings, database, stage, study):
+    """Search with the pruner `paired`; trials wait for each other at rungs."""
+    with StudySession(settings, database, study, stage) as session:
+        while not session.finished:
+            session.decide_rung()
+            assignment = session.ask()
+            assert assignment is not None, "nobody is handed out, and trials are open"
+            for index in range(sum(step <= assignment.decided for step in STEPS), len(STEPS)):
+                loss = -value(assignment.params, index)
+                values = {str(item): loss + item % 5 for item in range(40)}
+                metrics = {"objective": -loss} if index == len(STEPS) - 1 else {"rung": loss}
+                milestone = Milestone(STEPS[index], STEPS[-1], index, metrics, values=values)
+                if not session.report(assignment.number, milestone):
+                    break
+        return [(trial.number, trial.state, trial.params) for trial in session.trials()]
+
+
+def test_a_bracket_whose_driver_is_killed_at_some_writes_ends_as_the_unbroken_one(
+    settings, database, monkeypatch
+):
+    stage = stage_with(trials=4, pruner="paired", pruner_options={"at_least": 1})
+    whole = in_bracket(settings, database, stage, STUDY)
+    assert {state for _, state, _ in whole} == {"COMPLETE", "PRUNED"}
+    for last in (2, 9, 16, 21, 25, 29, 33):
+        study = f"toy/sft/{last}"
+        with monkeypatch.context() as patched:
+            allow(patched, last)
+            with pytest.raises(Killed):
+                in_bracket(settings, database, stage, study)
+        assert in_bracket(settings, database, stage, study) == whole, f"write {last}"
 
 
 def test_two_trials_at_once_go_on_where_they_were(settings, database):

@@ -238,3 +238,18 @@ def test_a_warmed_up_search_that_is_killed_goes_on_as_it_was(earlier, warmed, da
     assert bridge.name == row.study
     assert sum(FROM in one.user_attrs for one in in_study(settings, bridge)) == 5
     assert bridge.ask().number == 0 and bridge.ask().number == 6
+
+
+def test_trials_that_wait_for_each_other_do_not_wait_for_those_of_the_earlier_search(
+    earlier, warmed
+):
+    earlier()
+    bridge = warmed(pruner="paired", trials=3)
+    for _ in range(3):
+        assignment = bridge.ask()
+        assert not bridge.report(assignment.number, at(0, 0.5, rung=0.5))
+        assert bridge.paused(assignment.number)
+    numbers = [trial.number for trial in bridge.trials()]
+    assert bridge.ask() is None and numbers[1] > 3  # the earlier trials have the numbers between
+    bridge.decide_rung()
+    assert [bridge.ask().number for _ in range(3)] == numbers

@@ -33,6 +33,13 @@ def test_only_a_judge_scores_what_has_no_function() -> None:
     assert rewards.parts([ASK], [""], {}) == {"brevity": [1.0], "reward_model": [0.5]}
 
 
+def test_a_judges_preference_counts_for_right_answers_only_where_that_is_its_factor() -> None:
+    configs = configure({"correctness": 1, "reward_model": {"weight": 1, "times": "correctness"}})
+    judge = Judge(SimpleNamespace(score=lambda turns, adapter: [0.0] * len(turns)), "rm")  # type: ignore[arg-type]
+    scored = Rewards(configs, judge).parts([ASK] * 2, ["7", "8"], {"answer": ["7"] * 2})
+    assert scored["reward_model"] == [0.5, 0.0]
+
+
 def test_a_preference_is_relative_to_the_scores_of_chosen_answers() -> None:
     judge = Judge(SimpleNamespace(), "rm", mean=3.0, std=2.0)  # type: ignore[arg-type]
     assert judge.preference(3.0) == 0.5

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from align.errors import DataError
-from align.rewards.base import TOKENS
+from align.rewards.base import TOKENS, RewardConfig
 from align.rewards.builtin import BUILTIN
 from align.rewards.builtin.trl import TrlReward
 from tests.align.rewards.scoring import OPTIONS, parts
@@ -90,7 +90,7 @@ def test_options_of_trls_rewards_are_arguments_of_trls_functions(name: str) -> N
 
     function = getattr(rewards, name)
     arguments = inspect.signature(function).parameters
-    options = BUILTIN[name].model_fields.keys() - {"weight"}
+    options = BUILTIN[name].model_fields.keys() - RewardConfig.model_fields.keys()
     assert options <= arguments.keys()
     if name.startswith("get_"):
         assert options == arguments.keys()

@@ -1,0 +1,1 @@
+"""Whether further trials are worth their time: their expected gain, its cost, and when to stop."""
