@@ -1,95 +1,85 @@
-"""Recordings of whole trainings become learning curves."""
+"""Whole trainings are recorded, and recordings become learning curves."""
 
 import json
-import math
+from pathlib import Path
 
 import pytest
+import yaml
 
+from align.recipe import load_recipe
 from benchmarks.errors import BenchmarkError
-from benchmarks.rungs.recordings import SAMPLES, read_recordings
+from benchmarks.rungs import recordings
+from benchmarks.rungs.curves import OBJECTIVES
+from benchmarks.rungs.recordings import RECIPE, configurations, read_recordings, record
 
 
-def recording(stage, kinds, test, sampled=None):
-    points = {}
-    for step in (5, 15):
-        point = {f"validation/{kind}": sets for kind, sets in kinds.items()}
-        point["took"] = dict.fromkeys(point, 3.04)
-        if sampled is not None:
-            point["sampled"] = sampled
-            point["took"]["sampled"] = 7.0
-        points[str(step)] = point
-    points["15"].update(test)
-    return {"job": stage, "stage": stage, "params": {"learning_rate": 1e-3}, "points": points}
-
-
-def answers(correct, keys="ab", **more):
-    return {"answers": {"keys": list(keys), "accuracy": correct, "length": [9.0, 8.0], **more}}
-
-
-def write(folder, name, content):
+def write(folder: Path, name: str, params: dict[str, float], items: int = 2) -> None:
+    point = {"values": {"accuracy": [0.0] * items, "nll": [0.5]}, "seconds": {"accuracy": 1.0}}
+    content = {"params": params, "points": {"5": point, "15": point}, "test": [1.0, 0.0]}
     (folder / f"{name}.json").write_text(json.dumps(content))
-
-
-def sft(correct, keys="ab"):
-    nll = {"completions": {"keys": ["c"], "nll": [0.1234567]}}
-    kinds = {"answers": answers(correct, keys), "nll": nll}
-    return recording("sft", kinds, {"test/answers": answers([1.0, 0.0])})
-
-
-def test_what_a_rung_could_use_is_taken_and_rounded(tmp_path):
-    for number in (0, 1):
-        write(tmp_path, f"sft-{number}", sft([float(number), 1.0]))
-    [stage] = read_recordings(tmp_path)
-    assert (stage.stage, stage.steps) == ("sft", [5, 15])
-    point = stage.curves[1].points[5]
-    assert point.values == {"accuracy": [1.0, 1.0], "nll": [0.12346]}
-    assert point.seconds == {"accuracy": 3.0, "nll": 3.0}
-    assert stage.unseen(0) == 0.5
 
 
 def test_configurations_stand_in_the_order_of_their_numbers(tmp_path):
     for number in (2, 10, 0):
-        write(tmp_path, f"sft-{number}", {**sft([0.0, 1.0]), "params": {"learning_rate": number}})
+        write(tmp_path, f"sft-{number}", {"learning_rate": number})
     [stage] = read_recordings(tmp_path)
+    assert (stage.stage, stage.steps) == ("sft", [5, 15])
     assert [curve.params["learning_rate"] for curve in stage.curves] == [0, 2, 10]
+    assert stage.unseen(0) == 0.5
 
 
-def test_pair_loss_is_of_the_score_margin(tmp_path):
-    pairs = {"pairs": {"keys": ["p"], "pair_accuracy": [1.0], "margin": [0.0]}}
-    for number in (0, 1):
-        write(
-            tmp_path,
-            f"reward-{number}",
-            recording("reward", {"pairs": pairs}, {"test/pairs": pairs}),
-        )
-    [stage] = read_recordings(tmp_path)
-    assert stage.curves[0].points[5].values["pair_loss"] == [0.69315]  # log 2
-
-
-def test_sampled_rewards_are_means_of_a_prompt_weighted_as_in_the_recipe(tmp_path):
-    parts = {
-        "correctness": [1.0] * SAMPLES + [0.0] * SAMPLES,
-        "brevity": [0.5] * (2 * SAMPLES - 1) + [math.nan],
-        "reward_model": [0.0] * (2 * SAMPLES),
-    }
-    greedy = answers([1.0, 0.0], mean_reward=[1.1, 0.1])
-    content = recording("grpo", {"answers": greedy}, {"test/answers": greedy}, parts)
-    for number in (0, 1):
-        write(tmp_path, f"grpo-{number}", content)
-    [stage] = read_recordings(tmp_path)
-    assert stage.curves[0].points[5].values["sampled_reward"] == [1.1, 0.0875]
-    assert stage.unseen(0) == pytest.approx(0.6)
-
-
-def test_other_items_are_refused(tmp_path):
-    write(tmp_path, "sft-0", sft([0.0, 1.0]))
-    write(tmp_path, "sft-1", sft([0.0, 1.0], keys="az"))
-    with pytest.raises(BenchmarkError, match=r"sft-1.json: measured on other items"):
-        read_recordings(tmp_path)
-
-
-def test_a_single_recording_is_no_stage(tmp_path):
-    write(tmp_path, "sft-0", sft([0.0, 1.0]))
-    (tmp_path / "sft-1.part").write_text("{")
+def test_what_is_no_recording_is_told(tmp_path):
     with pytest.raises(BenchmarkError, match="no stage with two recordings"):
         read_recordings(tmp_path)
+    write(tmp_path, "sft-0", {})
+    (tmp_path / "sft-1.json").write_text('{"points": 3}')
+    with pytest.raises(BenchmarkError, match=r"sft-1.json: not a recording"):
+        read_recordings(tmp_path)
+    write(tmp_path, "sft-1", {}, items=3)
+    with pytest.raises(BenchmarkError, match="differ in"):
+        read_recordings(tmp_path)
+
+
+def test_the_shipped_recipe_has_configurations_of_each_stage_and_early_rungs():
+    recipe = load_recipe(str(RECIPE))
+    for stage in OBJECTIVES:
+        params = configurations(recipe, stage)
+        assert len(params) >= 6 and len({json.dumps(point) for point in params}) == len(params)
+        rungs, steps = recipe.stages[stage].sweep.rungs, recipe.steps(stage)
+        assert len(rungs) >= 2 and rungs[0] / steps <= 0.27
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch, home):
+    """The shipped recipe on a tiny base, with two configurations of few steps a stage."""
+    raw = yaml.safe_load(RECIPE.read_text())
+    raw["base"] = "tiny-random"
+    raw["data"] |= {"train": 16, "validation": 4, "test": 4}
+    raw["evaluation"]["max_new_tokens"] = 4
+    for stage in raw["stages"].values():
+        stage["max_steps"] = 2
+        stage["per_device_train_batch_size"] = 4
+        if "sweep" in stage:
+            stage["sweep"] |= {"rungs": [1], "points": stage["sweep"]["points"][:1], "trials": 2}
+            stage["sweep"] |= {"rung_prompts": 2, "rung_samples": 2}
+    raw["stages"]["grpo"]["max_completion_length"] = 4
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(raw))
+    monkeypatch.setattr(recordings, "RECIPE", file)
+    return tmp_path / "recorded"
+
+
+def test_every_stage_is_recorded_once(small):
+    record(small, list(OBJECTIVES))
+    stages = read_recordings(small)
+    assert [stage.stage for stage in stages] == list(OBJECTIVES)
+    for stage in stages:
+        assert stage.steps == [1, 2] and len(stage.curves) == 2
+        assert len(stage.curves[0].test) > 0
+        assert stage.objective in stage.metrics
+    names = {file.name: file.stat().st_mtime_ns for file in small.glob("*.json")}
+    (small / "dpo-1.json").unlink()
+    record(small, ["dpo"])
+    again = {file.name: file.stat().st_mtime_ns for file in small.glob("*.json")}
+    changed = {name for name in names if names[name] != again[name]}
+    assert changed == {"dpo-1.json"} and list((small / "work").iterdir()) == []
