@@ -123,8 +123,8 @@ def read_curves(folder: Path) -> list[StageCurves]:
     if not stages:
         names = ", ".join(file.name for file in files.values())
         raise BenchmarkError(
-            f"{folder}: no learning curves there; expected {names}, or --recordings with a folder "
-            "of recorded trainings"
+            f"{folder}: no learning curves there; expected {names}, or --record FOLDER, which "
+            "trains and measures them, or --recordings with a folder of earlier recordings"
         )
     return stages
 
