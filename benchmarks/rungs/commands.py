@@ -40,6 +40,8 @@ def rungs(
     """
     if record is not None and recordings is not None:
         raise BenchmarkError("--record makes recordings and --recordings reads them: give one")
+    if only and record is None:
+        raise BenchmarkError("--only says what --record trains; give --record, too")
     if pack is not None and record is None and recordings is None:
         raise BenchmarkError("--pack takes curves of --record or --recordings; give one of them")
     import optuna

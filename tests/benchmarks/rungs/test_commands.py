@@ -17,20 +17,13 @@ def recordings(tmp_path):
     """Three configurations of SFT, recorded with two rungs."""
     folder = tmp_path / "recordings"
     folder.mkdir()
-    keys = [f"item{index}" for index in range(20)]
     for number in range(3):
-        points = {}
-        for step in (5, 15, 30):
-            right = [float(index < 4 * (number + 1)) for index in range(20)]
-            loss = [2 - 0.3 * number + 0.01 * index for index in range(20)]
-            answers = {"answers": {"keys": keys, "accuracy": right}}
-            points[str(step)] = {
-                "validation/answers": answers,
-                "validation/nll": {"completions": {"keys": keys, "nll": loss}},
-                "took": {"validation/answers": 4.0, "validation/nll": 2.0},
-            }
-        points["30"]["test/answers"] = answers
-        content = {"params": {"learning_rate": number}, "points": points}
+        right = [float(index < 4 * (number + 1)) for index in range(20)]
+        loss = [2 - 0.3 * number + 0.01 * index for index in range(20)]
+        seconds = {"accuracy": 4.0, "nll": 2.0}
+        point = {"values": {"accuracy": right, "nll": loss}, "seconds": seconds}
+        points = dict.fromkeys(("5", "15", "30"), point)
+        content = {"params": {"learning_rate": number}, "points": points, "test": right}
         (folder / f"sft-{number}.json").write_text(json.dumps(content))
     return folder
 
@@ -64,6 +57,17 @@ def test_recordings_are_packed_as_curves_are_shipped(recordings, tmp_path):
     assert (stage.stage, len(stage.curves)) == ("sft", 3)
 
 
-def test_packing_needs_recordings(tmp_path):
-    result = rungs("--pack", tmp_path)
-    assert "--pack is used with --recordings alone" in str(result.exception)
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--pack", "x"), "--pack takes curves of --record or --recordings; give one"),
+        (("--only", "sft"), "--only says what --record trains; give --record, too"),
+        (
+            ("--record", "x", "--recordings", "y"),
+            "--record makes recordings and --recordings reads",
+        ),
+        (("--record", "x", "--only", "sfd"), "--only sfd: allowed: sft, reward, dpo, grpo"),
+    ],
+)
+def test_options_that_do_not_fit_are_told(arguments, told):
+    assert told in str(rungs(*arguments).exception)

@@ -4,8 +4,6 @@ import pytest
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.rungs.curves import (
-    RUNG_METRICS,
-    SHIPPED,
     StageCurves,
     read_curves,
     write_curves,
@@ -39,14 +37,3 @@ def test_configurations_with_other_items_cannot_be_compared(made, ladder):
 def test_a_lower_loss_promises_more(ladder):
     first, second = (ladder.curves[index].points[5].promise("nll") for index in (0, 1))
     assert all(a < b for a, b in zip(first, second, strict=True))
-
-
-@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.json")))
-def test_shipped_curves_are_complete(name):
-    [stage] = [stage for stage in read_curves(SHIPPED) if stage.stage == name]
-    assert len(stage.curves) >= 6
-    assert len(stage.steps) >= 3
-    assert {stage.objective, RUNG_METRICS[name]} <= set(stage.metrics)
-    assert all(len(curve.test) == 200 for curve in stage.curves)
-    for point in (curve.points[step] for curve in stage.curves for step in stage.steps):
-        assert point.seconds.keys() == point.values.keys()
