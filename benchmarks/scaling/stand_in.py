@@ -35,6 +35,10 @@ class StandIn:
         self.step = to
         return {"objective": float(self._params["learning_rate"]), "seconds_train": 0.0}
 
+    def rung_values(self) -> dict[str, float]:
+        """None: it has no rungs."""
+        return {}
+
     def publish(self, target: Path, metrics: dict[str, float]) -> Manifest:
         """An adapter's files without an adapter in them."""
         target.mkdir(parents=True)

@@ -2,16 +2,22 @@
 
 import json
 
+import pytest
+
 from align.recipe import parse_recipe
+from align.training.trial import Trial
+from benchmarks.scaling.stand_in import StandIn
 from cluster.storage import Storage
 from sweeps.pool.stage_job import (
     StageJob,
+    TrialProtocol,
     adapter_folder,
     portable,
     read_unseen,
     trial_key,
     unseen_key,
 )
+from tests.sweeps.fake_trial import FakeTrial
 from tests.sweeps.toy_recipe import FAKE, RECIPE
 
 
@@ -53,3 +59,12 @@ def test_figures_on_unseen_items_are_read_where_they_are(settings, tmp_path):
 
 def test_a_stage_that_builds_on_nothing_has_no_folder(settings):
     assert adapter_folder(Storage(settings), None) is None
+
+
+@pytest.mark.parametrize("trial", [Trial, StandIn, FakeTrial])
+def test_every_trial_has_what_a_worker_calls(trial):
+    """A worker that calls a missing member would be replaced, and its trial tried again."""
+    members = {name for name in vars(TrialProtocol) if not name.startswith("_")}
+    assert {"advance", "publish", "rung_values"} <= members
+    names = set(dir(trial)) | set(trial.__init__.__code__.co_names)
+    assert members <= names
