@@ -133,8 +133,8 @@ def _price_of_gain(unseen: Standing, spent: Cost) -> str:
     gain = unseen.winner.against_default
     if gain is None:
         return ""
-    difference = difference_text(unseen.measure, gain).split(" (")[0]
-    unit = " points" if difference_text(unseen.measure, gain).endswith("points") else ""
+    text = difference_text(unseen.measure, gain)
+    difference, unit = text.split(" (")[0], " points" if text.endswith("points") else ""
     return f"; {difference}{unit} for {_duration(spent.seconds)}"
 
 

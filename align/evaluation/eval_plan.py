@@ -12,7 +12,7 @@ from align.errors import DataError, RecipeError
 from align.evaluation.checking import measurable
 from align.evaluation.evaluate import Evaluator
 from align.evaluation.metrics import Evaluation, objective
-from align.evaluation.rung_values import rung_values
+from align.evaluation.rung_values import compared_values
 from align.methods import Kind, is_reward_model
 from align.recipe import Recipe, StageConfig
 from align.recipe.metric_schedule import (
@@ -55,7 +55,6 @@ class EvalPlan:
         lasting: Iterable[Path | None] = (),
     ):
         self._recipe, self._stage, self._config, self._parent = recipe, stage, config, parent
-        self.parent = parent
         self._split: Split = split
         self._beside: dict[tuple[System, Kind], Mapping[str, float]] = {}
         self.evaluator = Evaluator(recipe, reward_model, lasting=(None, parent, *lasting))
@@ -77,8 +76,7 @@ class EvalPlan:
 
         Empty if trials are compared by the objective.
         """
-        metric = rung_metric(self._config)
-        return {} if metric is None else rung_values(measured, metric)
+        return compared_values(measured, self._config)
 
     def end(self, adapter: Path) -> Evaluation:
         """All measures; see `at_end`."""

@@ -6,10 +6,17 @@ import math
 from collections.abc import Sequence
 
 from align.evaluation.metrics import Evaluation
-from align.recipe.metric_schedule import RUNG_METRICS
+from align.recipe.metric_schedule import RUNG_METRICS, rung_metric
+from align.recipe.schema import StageSchema
 
 #: The set of items of each kind of measurement; see `Evaluation`.
 _SETS = {"implied": "pairs", "wins": "answers"}
+
+
+def compared_values(evaluation: Evaluation, stage: StageSchema) -> dict[str, float]:
+    """The stage's rung metric of each item; empty if its trials are compared by the objective."""
+    metric = rung_metric(stage)
+    return {} if metric is None else rung_values(evaluation, metric)
 
 
 def rung_values(evaluation: Evaluation, metric: str) -> dict[str, float]:

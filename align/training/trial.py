@@ -16,10 +16,9 @@ from align.data.splits import load_split
 from align.evaluation.eval_plan import EvalPlan
 from align.evaluation.eval_result import EvalResult, read_measured, write_measured
 from align.evaluation.metrics import key_of
-from align.evaluation.rung_values import rung_values
+from align.evaluation.rung_values import compared_values
 from align.evaluation.systems import engine_of, shared_engine
 from align.recipe import Recipe
-from align.recipe.metric_schedule import rung_metric
 from align.rewards import Rewards, reward_functions
 from align.space.spaces import Value
 from align.training.callbacks import OnCheckpoint
@@ -114,10 +113,7 @@ class Trial:
     def rung_values(self) -> dict[str, float]:
         """The rung metric of each item at the newest milestone, by the item's key; maybe empty."""
         measured = read_measured(newest_checkpoint(self._folder)[1])
-        if measured is None:
-            return {}
-        metric = rung_metric(self._config)
-        return {} if metric is None else rung_values(measured.evaluation, metric)
+        return {} if measured is None else compared_values(measured.evaluation, self._config)
 
     def _check_held_out(self) -> None:
         """DataError for held-out rows that the base's chat template cannot render."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from align.methods import METHODS
+from align.recipe.metric_schedule import rung_minimised
 from benchmarks.errors import BenchmarkError
 
 #: Where the curves stand that the benchmark replays.
@@ -21,14 +23,6 @@ OBJECTIVES = {
     "dpo": "accuracy",
     "grpo": "mean_reward",
 }
-#: By which metric trials of a stage are compared at rungs unless the recipe names another.
-RUNG_METRICS = {
-    "sft": "nll",
-    "reward": "pair_loss",
-    "dpo": "implicit_margin",
-    "grpo": "sampled_reward",
-}
-MINIMISED = ("nll", "pair_loss")
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Measurement:
 
     def promise(self, metric: str) -> list[float]:
         """The metric of each item, turned so that more is better; no number is the worst."""
-        sign = -1.0 if metric in MINIMISED else 1.0
+        sign = -1.0 if rung_minimised(metric) else 1.0
         return [-math.inf if math.isnan(value) else sign * value for value in self.values[metric]]
 
 
@@ -55,6 +49,12 @@ class Curve:
     params: Mapping[str, Any]
     points: Mapping[int, Measurement]
     test: Sequence[float]
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Curve:
+        """A curve from JSON. KeyError, TypeError, ValueError or AttributeError if it is none."""
+        points = {int(step): Measurement(**point) for step, point in content["points"].items()}
+        return cls(content["params"], points, content["test"])
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class StageCurves:
     def objective(self) -> str:
         """The metric by which the winner is chosen at the end."""
         return OBJECTIVES[self.stage]
+
+    @property
+    def rung_metric(self) -> str:
+        """By which metric trials are compared at rungs; a stage has the name of its method."""
+        return METHODS[self.stage].rung_metric
 
     @property
     def steps(self) -> list[int]:
@@ -132,14 +137,7 @@ def read_curves(folder: Path) -> list[StageCurves]:
 def _read(stage: str, file: Path) -> StageCurves:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        curves = [
-            Curve(
-                item["params"],
-                {int(step): Measurement(**point) for step, point in item["points"].items()},
-                item["test"],
-            )
-            for item in content["configurations"]
-        ]
+        curves = [Curve.read(item) for item in content["configurations"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchmarkError(f"{file}: not a file of learning curves ({error})") from error
     return StageCurves(stage, curves)

@@ -91,9 +91,7 @@ def read_recordings(folder: Path) -> list[StageCurves]:
 
 def _read(file: Path) -> Curve:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        points = {int(step): Measurement(**point) for step, point in content["points"].items()}
-        return Curve(content["params"], points, content["test"])
+        return Curve.read(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchmarkError(f"{file}: not a recording ({error})") from error
 
@@ -137,7 +135,7 @@ def _curve(
         trial.advance(step)
         _, checkpoint = newest_checkpoint(folder)
         assert checkpoint is not None  # advance has made it
-        points[step] = _measure(plan, recipe, stage, checkpoint / PUBLISHED)
+        points[step] = _measure(plan, recipe, stage, checkpoint / PUBLISHED, own_parent)
         plain = {number: asdict(point) for number, point in points.items()}
         write_atomically(log, json.dumps(plain))
     _, checkpoint = newest_checkpoint(folder)
@@ -147,7 +145,9 @@ def _curve(
     return Curve(dict(params), points, _rounded(test))
 
 
-def _measure(plan: EvalPlan, recipe: Recipe, stage: str, adapter: Path) -> Measurement:
+def _measure(
+    plan: EvalPlan, recipe: Recipe, stage: str, adapter: Path, parent: Path | None
+) -> Measurement:
     """All metrics of a checkpoint's adapter by which a rung could compare."""
     config, evaluator = recipe.stages[stage], plan.evaluator
     rewards = recipe.rewards(stage)
@@ -155,7 +155,7 @@ def _measure(plan: EvalPlan, recipe: Recipe, stage: str, adapter: Path) -> Measu
         "answers": lambda: evaluator.answering(adapter, "validation", rewards, stage=stage),
         "completions": lambda: evaluator.likelihood(adapter, stage, "validation"),
         "pairs": lambda: evaluator.ranking(adapter, stage, "validation", by_score=True),
-        "implied": lambda: evaluator.implying(adapter, plan.parent, stage, "validation"),
+        "implied": lambda: evaluator.implying(adapter, parent, stage, "validation"),
         "sampled": lambda: evaluator.sampling(
             adapter, "validation", rewards, stage, config.sweep.rung_prompts,
             config.sweep.rung_samples,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rungs.correlation import predictions
-from benchmarks.rungs.curves import RUNG_METRICS, StageCurves
+from benchmarks.rungs.curves import StageCurves
 from benchmarks.rungs.outcome import Outcome, Truth, mean_outcome, measure
 from benchmarks.rungs.replay import BRACKETS, PLACES
 from benchmarks.rungs.strategies import STRATEGIES, paired
@@ -75,7 +75,7 @@ def summary(
 
 def _outcome(truth: Truth, variant: Variant, count: int) -> Outcome:
     stage = truth.stage
-    metric = stage.objective if variant.metric == OBJECTIVE else RUNG_METRICS[stage.stage]
+    metric = stage.objective if variant.metric == OBJECTIVE else stage.rung_metric
     return measure(truth, STRATEGIES[variant.strategy], metric, variant.bracket, count)
 
 
@@ -83,7 +83,7 @@ def _stage(truth: Truth) -> dict[str, Any]:
     stage = truth.stage
     return {
         "objective": stage.objective,
-        "rung_metric": RUNG_METRICS[stage.stage],
+        "rung_metric": stage.rung_metric,
         "steps": stage.steps,
         "least_share": round(truth.least_share, 4),
         "best": sorted(truth.best),
@@ -112,7 +112,7 @@ def _options(truths: Sequence[Truth]) -> dict[str, Any]:
             truth.stage.stage: measure(
                 truth,
                 paired(options),
-                RUNG_METRICS[truth.stage.stage],
+                truth.stage.rung_metric,
                 "synchronous",
                 len(truth.stage.curves),
             )

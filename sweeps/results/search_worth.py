@@ -57,10 +57,7 @@ def search_worth(
     left = config.sweep.trials + repeats - len(trials)
     if stop is not None or not config.space() or row.state in (FINISHED, FAILED):
         left = 0
-    usd_per_hour = None
-    if row.launch_id is not None:
-        options = run_store.options_of(run_store.read(database, row.launch_id))
-        usd_per_hour = options.usd_per_hour.get(row.stage)
+    usd_per_hour = run_store.trial_price(database, row)
     measure = measure_of(recipe, row.stage)
     coming = next_trial(trials, max(0, left), measure, usd_per_hour) if config.space() else None
     return SearchWorth(coming, stop)

@@ -16,11 +16,15 @@ from optuna.trial import TrialState
 
 from align.recipe import StageConfig
 from align.recipe.metric_schedule import rung_metric, rung_minimised
+from align.space.optuna_names import SAMPLERS, class_name
 from sweeps.study.constraints import told
 from sweeps.study.paired_pruning import RungResult
 from sweeps.study.pruners import Pruning, Verdict
 from sweeps.study.samplers import startup_trials
 from sweeps.trials import DECIDED, PRUNED, VALUES, Milestone, measured
+
+#: Optuna's samplers that do not learn from earlier trials.
+_WITHOUT_MODEL = ("RandomSampler", "QMCSampler", "GridSampler", "BruteForceSampler")
 
 
 def bracket_size(stage: StageConfig, wanted: int) -> int:
@@ -34,13 +38,11 @@ def bracket_size(stage: StageConfig, wanted: int) -> int:
         return 0
     # By the recipe's number of trials: repeats of failed trials leave the bracket as it is.
     random_share = 2 * max(4, startup_trials(sweep))
-    learns = sweep.sampler not in _WITHOUT_MODEL and sweep.trials > random_share
+    learns = (
+        class_name(sweep.sampler, SAMPLERS) not in _WITHOUT_MODEL and sweep.trials > random_share
+    )
     in_parts = learns or sweep.stop_when is not None
     return max(4, startup_trials(sweep), len(sweep.points) + 1) if in_parts else wanted
-
-
-_WITHOUT_MODEL = ("random", "qmc", "grid", "brute_force", "RandomSampler", "QMCSampler",
-                  "GridSampler", "BruteForceSampler")  # fmt: skip
 
 
 def waiting_at(trial: Any, rungs: Sequence[int]) -> int | None:
